@@ -1,0 +1,83 @@
+"""Every error code of the pack, in Chinese and English.
+
+An error says what was found, what was expected and what to do. Codes are stable: clients may
+match on them, so a code is never given another meaning. Placeholders in braces are filled from
+the keyword arguments of :class:`ZImageError`.
+"""
+
+from __future__ import annotations
+
+CATALOGUE: dict[str, tuple[str, str]] = {
+    # --- files and checkpoints -------------------------------------------------------------
+    "ZI-FILE-MISSING": (
+        "找不到文件 {path}。请检查名称，或把文件放进 {folder}。",
+        "File {path} was not found. Check the name, or put the file into {folder}.",
+    ),
+    "ZI-FILE-PICKLE": (
+        "{path} 是 pickle 格式的检查点，里面可以夹带代码，因此不会被打开。请改用 .safetensors 文件。",
+        "{path} is a pickle checkpoint, which can carry code, so it is not opened. "
+        "Use a .safetensors file.",
+    ),
+    "ZI-FILE-CORRUPT": (
+        "{path} 不是完好的 safetensors 文件：{found}。应为：{expected}。请重新下载该文件。",
+        "{path} is not an intact safetensors file: {found}. Expected: {expected}. "
+        "Download the file again.",
+    ),
+    "ZI-MODEL-KIND": (
+        "{path} 不是{expected_zh}：{found}。请选择正确的文件。",
+        "{path} is not {expected_en}: {found}. Choose the right file.",
+    ),
+    "ZI-MODEL-KEYS": (
+        "{path} 的权重与 Z-Image 结构不符：{found}；应为 {expected}。文件可能不完整或属于别的模型。",
+        "The weights in {path} do not fit the Z-Image architecture: found {found}; expected "
+        "{expected}. The file may be incomplete or of another model.",
+    ),
+    "ZI-TEXT-WIDTH": (
+        "文本编码器输出宽度为 {found}，而扩散模型需要 {expected}。请选择与模型配套的文本编码器。",
+        "The text encoder is {found} wide, but the diffusion model needs {expected}. "
+        "Choose the text encoder that belongs to the model.",
+    ),
+    # --- sizes and sampling ------------------------------------------------------------------
+    "ZI-SIZE": (
+        "图像尺寸 {found} 无效。宽和高都应是 16 的倍数，且在 {minimum} 到 {maximum} 之间。",
+        "Image size {found} cannot be used. Width and height must be multiples of 16 between "
+        "{minimum} and {maximum}.",
+    ),
+    "ZI-BATCH": (
+        "批量大小 {found} 无效，应在 1 到 {maximum} 之间。",
+        "Batch size {found} cannot be used; it must be between 1 and {maximum}.",
+    ),
+    "ZI-STEPS": (
+        "步数 {found} 无效。请填 1 到 {maximum}，或填 -1 使用预设（{preset} 步）。",
+        "{found} steps cannot be used. Give 1 to {maximum}, or -1 for the preset ({preset}).",
+    ),
+    "ZI-VALUE": (
+        "{name} = {found} 无效，应为 {expected}。",
+        "{name} = {found} cannot be used; expected {expected}.",
+    ),
+    # --- output ------------------------------------------------------------------------------
+    "ZI-OUTPUT": (
+        "无法写入 {path}：{found}。请检查文件夹权限和磁盘空间。",
+        "Could not write {path}: {found}. Check the folder's permissions and the disk space.",
+    ),
+}
+
+
+class ZImageError(Exception):
+    """An error with a stable code, told in Chinese and English.
+
+    Args:
+        code: a key of :data:`CATALOGUE`; an unknown code is a programming error (``KeyError``).
+        found: values for the placeholders of the catalogue text.
+
+    ``str(error)`` is one line, ``[CODE] 中文 / English``, which is what ComfyUI shows in the page
+    and stores in ``/history``.
+    """
+
+    def __init__(self, code: str, **found: object) -> None:
+        chinese, english = CATALOGUE[code]
+        self.code = code
+        self.found = found
+        self.chinese = chinese.format(**found)
+        self.english = english.format(**found)
+        super().__init__(f"[{code}] {self.chinese} / {self.english}")
