@@ -1,0 +1,188 @@
+"""Weight names: from the official (diffusers) layout to the layout of ComfyUI.
+
+Official Z-Image files keep query, key and value apart and name modules as diffusers does;
+ComfyUI fuses the three and uses the names of the Lumina and LDM code bases. ComfyUI converts
+only LoRAs of this model family, so whole checkpoints are converted here. Every function is pure:
+state dictionaries map names to tensors, tensors are shared with the input wherever possible, and
+nothing is read from disk.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+
+import torch
+
+from ..errors import ZImageError
+
+StateDict = dict[str, torch.Tensor]
+
+COMFY, DIFFUSERS, HF = "comfy", "diffusers", "hf"
+
+# NextDiT declares a norm that its forward pass never uses, and official files do not have it.
+MAY_BE_MISSING = frozenset({"norm_final.weight"})
+
+_DIFFUSION_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
+_VAE_PREFIXES = ("first_stage_model.", "vae.")
+
+# A file of scaled fp8 weights carries, per weight, its scale and the scale of the layer's input.
+_WEIGHT_SCALES = (".scale_weight", ".weight_scale")
+_SCALE_EXTRAS = (".scale_input", ".input_scale", ".comfy_quant")
+
+_RENAMES = (
+    (re.compile(r"^all_x_embedder\.\d+-\d+\."), "x_embedder."),
+    (re.compile(r"^all_final_layer\.\d+-\d+\."), "final_layer."),
+    (re.compile(r"\.attention\.to_out\.0\."), ".attention.out."),
+    (re.compile(r"\.attention\.norm_([qk])\."), r".attention.\1_norm."),
+)
+_QKV = re.compile(r"^(?P<stem>.+\.attention\.)to_(?P<part>[qkv])\.(?P<end>weight|bias)$")
+
+_VAE_RENAMES = (
+    (re.compile(r"^(encoder)\.down_blocks\.(\d+)\.resnets\."), r"\1.down.\2.block."),
+    (re.compile(r"^(encoder)\.down_blocks\.(\d+)\.downsamplers\.0\."), r"\1.down.\2.downsample."),
+    (re.compile(r"\.mid_block\.resnets\.0\."), ".mid.block_1."),
+    (re.compile(r"\.mid_block\.resnets\.1\."), ".mid.block_2."),
+    (re.compile(r"\.mid_block\.attentions\.0\.group_norm\."), ".mid.attn_1.norm."),
+    (re.compile(r"\.mid_block\.attentions\.0\.(?:to_q|query)\."), ".mid.attn_1.q."),
+    (re.compile(r"\.mid_block\.attentions\.0\.(?:to_k|key)\."), ".mid.attn_1.k."),
+    (re.compile(r"\.mid_block\.attentions\.0\.(?:to_v|value)\."), ".mid.attn_1.v."),
+    (re.compile(r"\.mid_block\.attentions\.0\.(?:to_out\.0|proj_attn)\."), ".mid.attn_1.proj_out."),
+    (re.compile(r"\.conv_norm_out\."), ".norm_out."),
+    (re.compile(r"\.conv_shortcut\."), ".nin_shortcut."),
+)
+_VAE_UP = re.compile(r"^decoder\.up_blocks\.(\d+)\.(resnets|upsamplers\.0)\.")
+_VAE_ATTENTION = re.compile(r"\.mid\.attn_1\.(q|k|v|proj_out)\.weight$")
+
+
+def detect(keys: Iterable[str]) -> tuple[str, str]:
+    """Say what a file holds, from its tensor names alone.
+
+    Returns:
+        ``(kind, layout)``: kind is ``"diffusion"``, ``"vae"``, ``"text_encoder"`` or ``"unknown"``;
+        layout is :data:`COMFY`, :data:`DIFFUSERS`, :data:`HF` or ``"unknown"``.
+    """
+    names = set(keys)
+    model = {_strip(name, _DIFFUSION_PREFIXES) for name in names}
+    if "cap_embedder.1.weight" in model:
+        split = any(_QKV.match(name) for name in model)
+        return "diffusion", DIFFUSERS if split else COMFY
+    autoencoder = {_strip(name, _VAE_PREFIXES) for name in names}
+    if "decoder.conv_in.weight" in autoencoder:
+        split = any(name.startswith("decoder.up_blocks.") for name in autoencoder)
+        return "vae", DIFFUSERS if split else COMFY
+    if names & {"model.embed_tokens.weight", "embed_tokens.weight"}:
+        return "text_encoder", HF
+    return "unknown", "unknown"
+
+
+def to_comfy(sd: Mapping[str, torch.Tensor], source: str = "checkpoint") -> StateDict:
+    """Give a diffusion transformer the names and fused tensors of ComfyUI's ``NextDiT``.
+
+    A file that is in that layout already only loses a ``model.diffusion_model.`` prefix; its fp8
+    scales stay beside their weights. When a file with scaled fp8 weights must be converted, the
+    scales are multiplied out (to bfloat16), because one fused tensor has room for one scale only.
+
+    Args:
+        sd: names to tensors; ``to_q``, ``to_k``, ``to_v`` weights are ``[dim, dim]``.
+        source: the file or folder to name in an error.
+
+    Raises:
+        ZImageError: ``ZI-MODEL-KEYS`` when one of query, key and value is missing.
+    """
+    plain = {_strip(name, _DIFFUSION_PREFIXES): tensor for name, tensor in sd.items()}
+    if detect(plain) != ("diffusion", DIFFUSERS):
+        return plain
+    out: StateDict = {}
+    pending: dict[str, StateDict] = {}
+    for name, tensor in _multiply_out(plain).items():
+        match = _QKV.match(name)
+        if match is None:
+            out[_rename(name, _RENAMES)] = tensor
+        else:
+            fused = f"{match['stem']}qkv.{match['end']}"
+            pending.setdefault(fused, {})[match["part"]] = tensor
+    for name, parts in pending.items():
+        out[name] = _fuse(name, parts, source)
+    return out
+
+
+def vae_to_comfy(sd: Mapping[str, torch.Tensor]) -> StateDict:
+    """Give an ``AutoencoderKL`` of diffusers the names and shapes of the LDM code base.
+
+    The up blocks count the other way round there, and the attention projections are 1x1
+    convolutions: ``[C, C]`` becomes ``[C, C, 1, 1]``. Any number of levels is accepted. A file in
+    the LDM layout only loses a ``first_stage_model.`` or ``vae.`` prefix.
+    """
+    plain = {_strip(name, _VAE_PREFIXES): tensor for name, tensor in sd.items()}
+    if detect(plain) != ("vae", DIFFUSERS):
+        return plain
+    levels = 1 + max(int(m[1]) for m in map(_VAE_UP.match, plain) if m)
+    out: StateDict = {}
+    for name, tensor in plain.items():
+        new = _rename(_VAE_UP.sub(lambda m: _up_block(m, levels), name), _VAE_RENAMES)
+        if _VAE_ATTENTION.search(new) and tensor.ndim == 2:
+            tensor = tensor[:, :, None, None]
+        out[new] = tensor
+    return out
+
+
+def text_to_comfy(sd: Mapping[str, torch.Tensor]) -> StateDict:
+    """Give a Qwen3 the names ComfyUI expects: ``model.`` in front, no output head.
+
+    A file saved from the bare model lacks the prefix; one saved from the language model has an
+    output head that conditioning never uses.
+    """
+    bare = "embed_tokens.weight" in sd
+    return {
+        f"model.{name}" if bare else name: tensor
+        for name, tensor in sd.items()
+        if not name.startswith("lm_head.")
+    }
+
+
+def _up_block(match: re.Match[str], levels: int) -> str:
+    part = "block" if match[2] == "resnets" else "upsample"
+    return f"decoder.up.{levels - 1 - int(match[1])}.{part}."
+
+
+def _strip(name: str, prefixes: tuple[str, ...]) -> str:
+    for prefix in prefixes:
+        if name.startswith(prefix):
+            return name[len(prefix) :]
+    return name
+
+
+def _rename(name: str, rules: tuple[tuple[re.Pattern[str], str], ...]) -> str:
+    for pattern, replacement in rules:
+        name = pattern.sub(replacement, name)
+    return name
+
+
+def _fuse(name: str, parts: StateDict, source: str) -> torch.Tensor:
+    if set(parts) != {"q", "k", "v"}:
+        raise ZImageError(
+            "ZI-MODEL-KEYS",
+            path=source,
+            found=f"{name} ({'+'.join(sorted(parts))})",
+            expected="to_q + to_k + to_v",
+        )
+    tensors = [parts["q"], parts["k"], parts["v"]]
+    dtype = tensors[0].dtype
+    if dtype.itemsize == 1:  # joining is not implemented for fp8 on every device, for bytes it is
+        return torch.cat([t.view(torch.uint8) for t in tensors]).view(dtype)
+    return torch.cat(tensors)
+
+
+def _multiply_out(sd: StateDict) -> StateDict:
+    """Replace each scaled fp8 weight by weight x scale in bfloat16; drop the scales."""
+    out: StateDict = {}
+    for name, tensor in sd.items():
+        if name == "scaled_fp8" or name.endswith(_WEIGHT_SCALES + _SCALE_EXTRAS):
+            continue
+        stem = name.removesuffix(".weight")
+        scale = next((sd[stem + end] for end in _WEIGHT_SCALES if stem + end in sd), None)
+        if scale is not None and stem != name:
+            tensor = (tensor.to(torch.float32) * scale.to(torch.float32)).to(torch.bfloat16)
+        out[name] = tensor
+    return out
