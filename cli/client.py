@@ -1,0 +1,165 @@
+"""A small client of ComfyUI's HTTP and WebSocket interface, for the command line and the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.client import HTTPException
+from typing import Any
+
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""The server is on this machine: a proxy from the environment would not reach it."""
+
+Event = dict[str, Any]
+"""A WebSocket message: ``{"type": …, "data": {…}}``."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished prompt.
+
+    Attributes:
+        prompt_id: the server's id.
+        history: its entry in ``/history`` (``outputs``, ``status``, …).
+        seconds: from submitting to the end.
+        events: every WebSocket message about it, in order; previews are left out.
+    """
+
+    prompt_id: str
+    history: dict[str, Any]
+    seconds: float
+    events: list[Event]
+
+    @property
+    def succeeded(self) -> bool:
+        """True when the server says that it finished without an error."""
+        return self.history.get("status", {}).get("status_str") == "success"
+
+    @property
+    def error(self) -> dict[str, Any] | None:
+        """The ``execution_error`` message of a failed run (``exception_message``, ``node_id`` …)."""
+        for name, data in self.history.get("status", {}).get("messages", []):
+            if name == "execution_error":
+                return data
+        return None
+
+    @property
+    def images(self) -> list[dict[str, str]]:
+        """Every saved image: ``{"filename", "subfolder", "type"}``, in node order."""
+        outputs = self.history.get("outputs", {}).values()
+        return [image for output in outputs for image in output.get("images", [])]
+
+
+class Client:
+    """Talks to one server; ``url`` has no slash at the end."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.client_id = uuid.uuid4().hex
+
+    def request(self, path: str, body: object = None, timeout: float = 30) -> tuple[int, bytes]:
+        """GET, or POST ``body`` as JSON; gives the status and the answer's bytes."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {"Content-Type": "application/json"} if data is not None else {}
+        request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310 - http only
+        try:
+            with _OPENER.open(request, timeout=timeout) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def get(self, path: str) -> Any:
+        """GET a JSON document; a status other than 200 raises ``OSError``."""
+        status, body = self.request(path)
+        if status != 200:
+            raise OSError(f"GET {path}: {status} {body[:200]!r}")
+        return json.loads(body)
+
+    def answers(self) -> bool:
+        """True when the server is up."""
+        try:
+            return self.request("/system_stats", timeout=5)[0] == 200
+        except (OSError, HTTPException):
+            return False
+
+    def submit(self, graph: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """``POST /prompt``: the status and the answer (``prompt_id``, or ``error``)."""
+        status, body = self.request("/prompt", {"prompt": graph, "client_id": self.client_id})
+        return status, json.loads(body)
+
+    def view(self, image: dict[str, str]) -> bytes:
+        """The bytes of an image from :attr:`Run.images`, over ``/view``."""
+        status, body = self.request("/view?" + urllib.parse.urlencode(image))
+        if status != 200:
+            raise OSError(f"GET /view {image}: {status}")
+        return body
+
+    def run(
+        self,
+        graph: dict[str, Any],
+        timeout: float = 600,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> Run:
+        """Submits a graph and waits for its end, failed or not.
+
+        Raises:
+            RefusedError: the server did not accept it.
+            TimeoutError: it did not end within ``timeout`` seconds.
+        """
+        return asyncio.run(asyncio.wait_for(self._run(graph, on_event), timeout))
+
+    async def _run(self, graph: dict[str, Any], on_event: Callable[[Event], None] | None) -> Run:
+        import aiohttp
+
+        events: list[Event] = []
+        address = f"{self.url}/ws?clientId={self.client_id}"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.ws_connect(address, max_msg_size=0) as socket,
+        ):
+            began = time.monotonic()
+            status, answer = await asyncio.to_thread(self.submit, graph)
+            if status != 200:
+                raise RefusedError(status, answer)
+            prompt_id = answer["prompt_id"]
+            async for message in socket:
+                if message.type != aiohttp.WSMsgType.TEXT:
+                    continue
+                event = json.loads(message.data)
+                if event.get("data", {}).get("prompt_id") != prompt_id:
+                    continue
+                events.append(event)
+                if on_event:
+                    on_event(event)
+                if _ends(event):
+                    break
+            seconds = time.monotonic() - began
+        history = await asyncio.to_thread(self.get, f"/history/{prompt_id}")
+        return Run(prompt_id, history.get(prompt_id, {}), seconds, events)
+
+
+def _ends(event: Event) -> bool:
+    # "executing" with no node comes last, after the history entry has been written.
+    return event["type"] == "executing" and event["data"].get("node") is None
+
+
+class RefusedError(Exception):
+    """``POST /prompt`` answered with an error.
+
+    Attributes:
+        status: the HTTP status.
+        answer: the JSON answer: ``{"error": …, "node_errors": …}``.
+    """
+
+    def __init__(self, status: int, answer: dict[str, Any]) -> None:
+        super().__init__(f"{status}: {json.dumps(answer, ensure_ascii=False)[:500]}")
+        self.status = status
+        self.answer = answer

@@ -1,0 +1,35 @@
+"""Chooses what a command runs. Each command is a module with ``run(options, settings) -> int``."""
+
+from __future__ import annotations
+
+import importlib
+
+from ..config import Settings
+from .arguments import parse
+from .terminal import FAILED, Stop, complain, say
+
+MODULES = {
+    "demo": "demo",
+    "serve": "serve",
+    "test": "tests",
+    "check": "check",
+    "lock": "lock",
+    "bench": "bench",
+    "doctor": "doctor",
+}
+
+
+def run(argv: list[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    options = parse(argv)
+    module = importlib.import_module(f".{MODULES[options.command]}", __package__)
+    try:
+        return module.run(options, Settings.from_environment())
+    except Stop as stop:
+        complain(stop)
+        return stop.status
+    except KeyboardInterrupt:
+        say("已中断", "interrupted")
+        return 130
+    except BrokenPipeError:
+        return FAILED

@@ -1,0 +1,128 @@
+"""``demo``: a picture from a bundled template, made by a real ComfyUI over its public interface."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import time
+from http.client import HTTPException
+from pathlib import Path
+from typing import Any
+
+from ..config import PACK_DIR, Settings
+from . import templates
+from .client import Client, Event, RefusedError, Run
+from .host import discover
+from .server import Server
+from .terminal import DONE, FAILED, LACKING, Stop, document, result, say
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Starts a server, runs the template once, saves its pictures, stops the server."""
+    began = time.monotonic()
+    signal.signal(signal.SIGTERM, _terminate)
+    graph = templates.load(templates.find(PACK_DIR, options.template))
+    if options.prompt is not None:
+        graph = templates.with_prompt(graph, options.prompt)
+    if options.seed is not None:
+        graph = templates.with_seed(graph, options.seed)
+    out = _writable(Path(options.out).expanduser())
+    host = discover(settings, PACK_DIR, options.comfyui)
+    say(f"启动 ComfyUI {host.version}（{host.path}）", f"starting ComfyUI {host.version}")
+    with Server(host, PACK_DIR) as server:
+        say(f"提交模板“{options.template}”", f"submitting the template to {server.url}")
+        done = _generate(server.client, graph)
+        files = _save(server.client, done, out, options.template)
+        seconds = {
+            "start": round(server.seconds_to_start, 2),
+            "generate": round(done.seconds, 2),
+            "total": round(time.monotonic() - began, 2),
+        }
+    _report(options, [str(path) for path in files], seconds)
+    return DONE
+
+
+def _report(options: argparse.Namespace, files: list[str], seconds: dict[str, float]) -> None:
+    if options.json:
+        document({"template": options.template, "files": files, "seconds": seconds})
+        return
+    for path in files:
+        result(path)
+    result(
+        "启动 {start} 秒，生成 {generate} 秒，共 {total} 秒 / "
+        "start {start} s, generate {generate} s, total {total} s".format(**seconds)
+    )
+
+
+def _generate(client: Client, graph: templates.Graph) -> Run:
+    try:
+        done = client.run(graph, timeout=3600, on_event=_Progress(graph))
+    except RefusedError as error:
+        raise Stop(FAILED, "ZI-RUN-FAILED", found=_refusal(error.answer)) from error
+    except (OSError, HTTPException, TimeoutError) as error:
+        raise Stop(FAILED, "ZI-RUN-FAILED", found=str(error) or "timeout") from error
+    if done.error:
+        raise Stop(FAILED, "ZI-RUN-FAILED", found=done.error["exception_message"].strip())
+    if not done.succeeded or not done.images:
+        raise Stop(FAILED, "ZI-RUN-FAILED", found="没有图像 / no picture")
+    return done
+
+
+def _refusal(answer: dict[str, Any]) -> str:
+    """What ``/prompt`` says is wrong, in one line."""
+    parts = [str(answer.get("error", {}).get("message", answer.get("error", "")))]
+    for number, node in answer.get("node_errors", {}).items():
+        for error in node.get("errors", []):
+            parts.append(f"{number} {node.get('class_type')}: {error.get('details')}")
+    return "; ".join(parts)
+
+
+def _save(client: Client, done: Run, out: Path, template: str) -> list[Path]:
+    """Fetches every picture over ``/view`` and writes it under a name that is still free."""
+    paths = []
+    for image in done.images:
+        suffix = Path(image["filename"]).suffix
+        number, path = 1, out / f"{template}{suffix}"
+        while path.exists():
+            number += 1
+            path = out / f"{template}-{number}{suffix}"
+        data = client.view(image)
+        try:
+            path.write_bytes(data)
+        except OSError as error:
+            raise Stop(LACKING, "ZI-OUTPUT", path=path, found=error.strerror or error) from error
+        paths.append(path.absolute())
+    return paths
+
+
+def _writable(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".zimage-probe"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise Stop(LACKING, "ZI-OUTPUT", path=folder, found=error.strerror or error) from error
+    return folder
+
+
+class _Progress:
+    """Shows each node and its steps on standard error."""
+
+    def __init__(self, graph: templates.Graph) -> None:
+        self.graph = graph
+
+    def __call__(self, event: Event) -> None:
+        data = event["data"]
+        kind = self.graph.get(str(data.get("node")), {}).get("class_type", "?")
+        if event["type"] == "progress":
+            sys.stderr.write(f"\r  {kind} {data['value']}/{data['max']}")
+            sys.stderr.write("\n" if data["value"] == data["max"] else "")
+        elif event["type"] == "executing" and data.get("node"):
+            sys.stderr.write(f"  {kind}\n")
+        sys.stderr.flush()
+
+
+def _terminate(number: int, _frame: object) -> None:
+    raise SystemExit(128 + number)  # unwinds, so that the server is stopped too

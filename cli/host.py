@@ -1,0 +1,94 @@
+"""Finds the ComfyUI to use, and the Python and arguments to start it with."""
+
+from __future__ import annotations
+
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..config import Settings
+from . import bootstrap, device
+from .terminal import LACKING, Stop
+
+
+@dataclass(frozen=True)
+class Host:
+    """A ComfyUI folder and how to run it.
+
+    Attributes:
+        path: the folder that holds ``main.py``.
+        python: the interpreter to start it with.
+        source: why it was chosen: ``argument``, ``custom_nodes``, ``environment`` or ``embedded``.
+    """
+
+    path: Path
+    python: Path
+    source: str
+
+    @property
+    def custom_nodes(self) -> Path:
+        """The folder that this host loads packs from."""
+        return self.path / "custom_nodes"
+
+    @property
+    def version(self) -> str:
+        """The host's own version, ``unknown`` for very old ones."""
+        try:
+            text = (self.path / "comfyui_version.py").read_text(encoding="utf-8")
+        except OSError:
+            return "unknown"
+        found = re.search(r'__version__\s*=\s*"([^"]+)"', text)
+        return found.group(1) if found else "unknown"
+
+    def has_pack(self, pack: Path) -> bool:
+        """True when ``pack`` (or a link to it) lies in ``custom_nodes``."""
+        try:
+            return any(entry.resolve() == pack.resolve() for entry in self.custom_nodes.iterdir())
+        except OSError:
+            return False
+
+    def device_arguments(self) -> list[str]:
+        """ComfyUI arguments for this machine: the CPU with its fast attention, where no GPU is."""
+        if device.usable(embedded=self.source == "embedded"):
+            return []
+        return ["--cpu", "--use-pytorch-cross-attention"]
+
+
+def discover(settings: Settings, pack: Path, explicit: str | None = None) -> Host:
+    """Chooses the host: ``--comfyui``, the one around this folder, ``$COMFYUI_PATH``, embedded.
+
+    Raises:
+        Stop: ``ZI-HOST-MISSING`` when a named folder is not a ComfyUI.
+    """
+    if explicit:
+        return _own(Path(explicit).expanduser().absolute(), "argument", settings, pack)
+    if pack.parent.name == "custom_nodes" and not _lacks(pack.parent.parent):
+        return _own(pack.parent.parent, "custom_nodes", settings, pack)
+    if settings.comfyui:
+        return _own(settings.comfyui, "environment", settings, pack)
+    prepared = bootstrap.paths(settings, pack)
+    return Host(prepared.host, prepared.python, "embedded")
+
+
+def _own(path: Path, source: str, settings: Settings, pack: Path) -> Host:
+    missing = _lacks(path)
+    if missing:
+        raise Stop(LACKING, "ZI-HOST-MISSING", path=path, found=missing)
+    return Host(path, _python_of(path, settings, pack), source)
+
+
+def _lacks(path: Path) -> str | None:
+    for name in ("main.py", "nodes.py", "comfy"):
+        if not (path / name).exists():
+            return name
+    return None
+
+
+def _python_of(path: Path, settings: Settings, pack: Path) -> Path:
+    """The Python of somebody's own ComfyUI: its environment, the active one, else ours."""
+    for env in (path / ".venv", path / "venv", settings.active_env):
+        if env and any(env.glob("lib/python3*/site-packages/torch")):
+            return env / "bin" / "python"
+    prepared = bootstrap.paths(settings, pack)
+    return prepared.python if prepared.python.exists() else Path(sys.executable)

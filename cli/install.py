@@ -1,0 +1,152 @@
+"""Installing: uv by pip, everything else by uv, every file checked against the lock's hashes."""
+
+from __future__ import annotations
+
+import configparser
+import os
+import re
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from .terminal import LACKING, Stop, say
+
+NETWORK_WORDS = re.compile(
+    r"dns error|resolve|connect|timed? ?out|unreachable|failed to fetch|error sending request"
+    r"|offline|network|No matching distribution",
+    re.IGNORECASE,
+)
+
+
+def pinned(name: str, lock: bytes) -> str:
+    """The lock's entry for one package: its pin and its hashes, as a requirements text."""
+    found = re.search(rf"^{re.escape(name)}==.*(?:\n[ ]+--hash.*)*", lock.decode(), re.MULTILINE)
+    if found is None:
+        raise KeyError(name)
+    return found.group().rstrip("\\").rstrip() + "\n"
+
+
+class Installer:
+    """Builds environments from a lock file.
+
+    Args:
+        home: where uv itself is installed; must exist and be writable.
+        lock: the requirements file with hashes.
+        lock_fd: descriptor of the held lock, inherited by every installer process.
+    """
+
+    def __init__(self, home: Path, lock: Path, lock_fd: int) -> None:
+        self.home = home
+        self.lock = lock
+        self.lock_fd = lock_fd
+
+    def build(self, env: Path) -> None:
+        """Makes the virtual environment ``env`` with all that the lock names.
+
+        Raises:
+            Stop: no network, no space, no venv module, or an installer that failed.
+        """
+        uv = self._uv()
+        base = getattr(sys, "_base_executable", None) or sys.executable
+        self._run([str(uv), "venv", "--quiet", "--no-project", "--no-config", "--python", base, str(env)])
+        say("安装依赖（torch、transformers 等）", "installing torch, transformers and the rest")
+        # The lock is complete, so nothing is resolved: what is not in it is not installed.
+        self._run(
+            [str(uv), "pip", "install", "--no-config", "--no-deps", "--require-hashes"]
+            + ["--python", str(env / "bin" / "python"), "-r", str(self.lock)]
+        )
+
+    def _uv(self) -> Path:
+        """Path of uv, installed by pip into an environment of its own."""
+        text = pinned("uv", self.lock.read_bytes())
+        folder = self.home / ("uv-" + text.split()[0].partition("==")[2])
+        uv = folder / "bin" / "uv"
+        if (folder / ".ready").exists() and uv.exists():
+            return uv
+        if find_spec("ensurepip") is None:
+            raise Stop(LACKING, "ZI-ENV-VENV", found="%d.%d" % sys.version_info[:2])
+        say("安装 uv", "installing uv")
+        shutil.rmtree(folder, ignore_errors=True)
+        self._run([sys.executable, "-m", "venv", str(folder)])
+        requirements = folder / "uv.txt"
+        requirements.write_text(text)
+        self._run(
+            [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
+            + ["--retries", "2", "--no-deps", "--require-hashes", "-r", str(requirements)]
+        )
+        (folder / ".ready").touch()
+        return uv
+
+    def _run(self, command: list[str]) -> None:
+        """Runs an installer, passing its messages on; a failure becomes a :class:`Stop`."""
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=self._environment(),
+            pass_fds=[self.lock_fd],
+            text=True,
+            errors="replace",
+        )
+        lines: list[str] = []
+        with process:
+            for line in process.stdout or ():
+                lines.append(line)
+                if not line.startswith(" + "):  # uv's list of what it installed
+                    sys.stderr.write("  " + line)
+                    sys.stderr.flush()
+        if process.returncode:
+            raise self._reason("".join(lines))
+
+    def _reason(self, output: str) -> Stop:
+        free = shutil.disk_usage(self.home).free / 1e9
+        if "No space left" in output or "Disk quota" in output:
+            return Stop(LACKING, "ZI-ENV-SPACE", path=self.home, found=f"{free:.1f}", expected=7)
+        if NETWORK_WORDS.search(output):
+            return Stop(LACKING, "ZI-ENV-NETWORK")
+        last = output.strip().splitlines()[-1] if output.strip() else "?"
+        return Stop(LACKING, "ZI-ENV-INSTALL", found=last.strip())
+
+    def _environment(self) -> dict[str, str]:
+        """This process's environment, with pip's index and certificates made known to uv."""
+        env = dict(os.environ)
+        for name in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"):
+            env.pop(name, None)
+        env.setdefault("UV_HTTP_TIMEOUT", "120")
+        env["UV_PYTHON_DOWNLOADS"] = "never"
+        env["UV_NO_PROGRESS"] = "1"  # lines per package instead of bars: they survive a pipe
+        pip = pip_settings(env)
+        if "index-url" in pip and not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & env.keys():
+            env["UV_DEFAULT_INDEX"] = pip["index-url"]
+        if "cert" in pip:
+            env.setdefault("SSL_CERT_FILE", pip["cert"])
+        if "proxy" in pip:
+            env.setdefault("ALL_PROXY", pip["proxy"])
+        return env
+
+
+def pip_settings(env: dict[str, str]) -> dict[str, str]:
+    """What pip's own files and variables say of ``index-url``, ``cert`` and ``proxy``.
+
+    uv does not read them, but many people have set a mirror of the package index only there.
+    """
+    home = env.get("HOME", "/")
+    config = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
+    files = ["/etc/pip.conf", f"{home}/.pip/pip.conf", f"{config}/pip/pip.conf"]
+    parser = configparser.RawConfigParser()
+    for path in [*files, env.get("PIP_CONFIG_FILE", "")]:
+        try:
+            parser.read(path, encoding="utf-8")
+        except (configparser.Error, OSError, UnicodeDecodeError):
+            continue  # pip itself will complain about a broken file
+    found: dict[str, str] = {}
+    for name in ("index-url", "cert", "proxy"):
+        for section in ("global", "install"):
+            if parser.has_option(section, name):
+                found[name] = parser.get(section, name).strip()
+        if env.get("PIP_" + name.upper().replace("-", "_")):
+            found[name] = env["PIP_" + name.upper().replace("-", "_")]
+    return found

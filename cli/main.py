@@ -1,0 +1,26 @@
+"""Entry point inside the private environment; started by file as ``python -I cli/main.py``."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).absolute().parent.parent
+
+
+def load_pack() -> None:
+    """Loads the pack by path as ``zimage_comfyui``, whatever its folder is called."""
+    spec = importlib.util.spec_from_file_location(
+        "zimage_comfyui", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{ROOT} is not the pack / 不是本节点包")
+    package = importlib.util.module_from_spec(spec)
+    sys.modules["zimage_comfyui"] = package
+    spec.loader.exec_module(package)
+
+
+if __name__ == "__main__":
+    load_pack()
+    from zimage_comfyui.cli.commands import run  # pyright: ignore[reportMissingImports]
+
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,203 @@
+"""Starts a real ComfyUI with the pack on a free loopback port, and stops it again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+
+from .client import Client
+from .host import Host
+from .terminal import FAILED, LACKING, Stop
+
+POLL_SECONDS = 0.1
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    """A port that was free a moment ago."""
+    with socket.create_server((host, 0)) as listener:
+        return listener.getsockname()[1]
+
+
+class Server:
+    """A ComfyUI process with folders of its own (output, temp, input, user) and its log in a file.
+
+    Use it as a context manager: entering starts it and waits until it answers, leaving stops it.
+
+    Args:
+        host: which ComfyUI.
+        pack: the pack's folder; loaded even when it is not in the host's ``custom_nodes``.
+        folder: where its folders and log go; default: a temporary one, removed at the end.
+        arguments: further ComfyUI arguments.
+        timeout: seconds to wait for the first answer (a cold disk can take a minute).
+        env: the process's environment variables (default: this process's).
+    """
+
+    def __init__(
+        self,
+        host: Host,
+        pack: Path,
+        folder: Path | None = None,
+        arguments: tuple[str, ...] = (),
+        timeout: float = 300,
+        env: dict[str, str] | None = None,
+    ) -> None:
+        self.host = host
+        self.pack = pack
+        self.keep = folder is not None
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="zimage-"))
+        self.arguments = arguments
+        self.timeout = timeout
+        self.env = env
+        self.port = 0
+        self.process: subprocess.Popen[bytes] | None = None
+        self.seconds_to_start = 0.0
+
+    @property
+    def log(self) -> Path:
+        """The file that holds what ComfyUI wrote."""
+        return self.folder / "comfyui.log"
+
+    @property
+    def url(self) -> str:
+        """Base address, without a slash at the end."""
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def client(self) -> Client:
+        """A new client of this server."""
+        return Client(self.url)
+
+    def __enter__(self) -> Server:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+        if not self.keep:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def start(self) -> None:
+        """Starts the process and waits until it answers.
+
+        Raises:
+            Stop: ``ZI-HOST-START`` when it exits or stays silent; the log is kept.
+        """
+        began = time.monotonic()
+        self.port = free_port()
+        command = start_command(self.host, self.pack, self.folder, self.port, self.arguments)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command,
+                cwd=self.host.path,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C reaches us first; we stop it in order
+                env=host_environment(self.env),
+            )
+        try:
+            self._await_answer(began + self.timeout)
+        except BaseException:
+            self.keep = self.keep or self.process.poll() is not None
+            self.stop()
+            raise
+        self.seconds_to_start = time.monotonic() - began
+
+    def _await_answer(self, deadline: float) -> None:
+        assert self.process is not None  # noqa: S101 - start() has just set it
+        while not self.client.answers():
+            if self.process.poll() is not None:
+                raise Stop(FAILED, "ZI-HOST-START", found=self.last_words(), path=self.log)
+            if time.monotonic() > deadline:
+                self.keep = True
+                found = f"{self.timeout:.0f} 秒内没有应答 / no answer within {self.timeout:.0f} s"
+                raise Stop(FAILED, "ZI-HOST-START", found=found, path=self.log)
+            time.sleep(POLL_SECONDS)
+
+    def last_words(self) -> str:
+        """The last line of the log that says something."""
+        lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else "?"
+
+    def stop(self, grace: float = 10) -> None:
+        """Ends the process and its children: SIGTERM, then SIGKILL after ``grace`` seconds."""
+        if self.process is None:
+            return
+        for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 10)):
+            if self.process.poll() is not None:
+                break
+            os.killpg(self.process.pid, number)
+            try:
+                self.process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                continue
+
+
+def start_command(
+    host: Host, pack: Path, folder: Path, port: int, arguments: tuple[str, ...] = ()
+) -> list[str]:
+    """The command that starts ``host`` with everything it writes under ``folder``."""
+    for name in ("output", "temp", "input", "user"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+    command = [str(host.python), str(host.path / "main.py"), "--port", str(port)]
+    command += ["--listen", "127.0.0.1", "--disable-auto-launch"]
+    for name in ("output", "temp", "input", "user"):
+        command += [f"--{name}-directory", str(folder / name)]
+    command += ["--database-url", f"sqlite:///{folder / 'user' / 'comfyui.db'}"]
+    return [*command, *pack_arguments(host, pack, folder), *host.device_arguments(), *arguments]
+
+
+def pack_arguments(host: Host, pack: Path, folder: Path) -> list[str]:
+    """Arguments that make a host load the pack without touching its ``custom_nodes``."""
+    if host.has_pack(pack):
+        return []
+    extra = folder / "packs"
+    extra.mkdir(parents=True, exist_ok=True)
+    link = extra / "z-image-comfyui"
+    if not link.is_symlink():
+        link.symlink_to(pack, target_is_directory=True)
+    config = folder / "packs.yaml"
+    # JSON is YAML; so any character in the path is safe.
+    config.write_text(json.dumps({"zimage": {"custom_nodes": str(extra)}}), encoding="utf-8")
+    return ["--extra-model-paths-config", str(config)]
+
+
+def host_environment(env: dict[str, str] | None = None) -> dict[str, str]:
+    """Environment for a ComfyUI process: nobody's Python paths, no calls to model hubs."""
+    env = dict(os.environ if env is None else env)
+    for name in ("PYTHONPATH", "PYTHONHOME"):
+        env.pop(name, None)
+    env["PYTHONUNBUFFERED"] = "1"
+    env.setdefault("HF_HUB_OFFLINE", "1")
+    return env
+
+
+def require_free(address: str, port: int) -> None:
+    """Checks that a server can listen there.
+
+    Raises:
+        Stop: ``ZI-PORT-USED`` or ``ZI-ADDRESS``.
+    """
+    try:
+        infos = socket.getaddrinfo(address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, kind, _, _, where = infos[0]
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(where)
+    except OSError as error:
+        if error.errno == 98:  # EADDRINUSE
+            raise Stop(LACKING, "ZI-PORT-USED", found=port) from error
+        raise Stop(LACKING, "ZI-ADDRESS", found=address, reason=error.strerror or error) from error

@@ -1,0 +1,55 @@
+"""The bundled templates in their API form, and what ``demo`` may change in them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from .terminal import LACKING, USAGE, Stop
+
+Graph = dict[str, dict[str, Any]]
+"""A prompt as ``POST /prompt`` takes it: node id → ``{"class_type": …, "inputs": {…}}``."""
+
+
+def names(pack: Path) -> list[str]:
+    """Names of the bundled templates that have an API form, sorted."""
+    return sorted(path.stem for path in (pack / "workflows" / "api").glob("*.json"))
+
+
+def find(pack: Path, name: str) -> Path:
+    """Path of a template's API file.
+
+    Raises:
+        Stop: ``ZI-TEMPLATE-UNKNOWN`` (usage), naming the templates there are.
+    """
+    known = names(pack)
+    if name not in known:
+        if not known:
+            raise Stop(LACKING, "ZI-FILE-MISSING", path=f"workflows/api/{name}.json", folder=pack)
+        raise Stop(USAGE, "ZI-TEMPLATE-UNKNOWN", found=name, expected=", ".join(known))
+    return pack / "workflows" / "api" / f"{name}.json"
+
+
+def load(path: Path) -> Graph:
+    """Reads an API graph."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def with_prompt(graph: Graph, text: str) -> Graph:
+    """A copy whose text-encode nodes carry ``text``; negative prompts stay as they are."""
+    return _with_input(graph, "ZImageTextEncode", "prompt", text)
+
+
+def with_seed(graph: Graph, seed: int) -> Graph:
+    """A copy whose samplers use ``seed`` (0 to 2^64-1)."""
+    return _with_input(graph, "ZImageSampler", "seed", seed)
+
+
+def _with_input(graph: Graph, class_type: str, name: str, value: object) -> Graph:
+    return {
+        key: {**node, "inputs": {**node["inputs"], name: value}}
+        if node.get("class_type") == class_type
+        else node
+        for key, node in graph.items()
+    }

@@ -1,0 +1,48 @@
+"""What the command line says, and how it stops. Messages go to standard error, results to output."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from ..errors import ZImageError
+
+DONE, FAILED, USAGE, LACKING = 0, 1, 2, 3
+"""Exit codes: done; the job failed; wrong usage; the machine lacks something."""
+
+
+class Stop(ZImageError):
+    """Ends a command with an exit status and one sentence in Chinese and in English.
+
+    Args:
+        status: one of the exit codes above, never ``DONE``.
+        code: a key of the error catalogue.
+        found: values for the catalogue text.
+    """
+
+    def __init__(self, status: int, code: str, **found: object) -> None:
+        super().__init__(code, **found)
+        self.status = status
+
+
+def say(chinese: str, english: str) -> None:
+    """Writes one bilingual message to standard error."""
+    sys.stderr.write(f"{chinese} / {english}\n")
+    sys.stderr.flush()
+
+
+def complain(error: ZImageError) -> None:
+    """Writes an error to standard error, one line per language."""
+    sys.stderr.write(f"[{error.code}] {error.chinese}\n[{error.code}] {error.english}\n")
+    sys.stderr.flush()
+
+
+def result(text: str) -> None:
+    """Writes one line of a command's result to standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def document(value: object) -> None:
+    """Writes the one JSON document of a ``--json`` run to standard output."""
+    result(json.dumps(value, ensure_ascii=False, indent=2))

@@ -1,0 +1,44 @@
+"""Settings: the one place that reads environment variables and fixed paths."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+PACK_DIR = Path(os.path.abspath(__file__)).parent
+"""This folder. Not resolved: it may be a link inside somebody's ``custom_nodes``."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything the product takes from its surroundings.
+
+    Attributes:
+        home: private environment, embedded host and caches (``$ZIMAGE_HOME``).
+        comfyui: the ComfyUI named by ``$COMFYUI_PATH``, or None.
+        active_env: the virtual or conda environment the user has activated, or None.
+        ci: True when ``$CI`` says so; then missing test tools are failures, not skips.
+    """
+
+    home: Path
+    comfyui: Path | None = None
+    active_env: Path | None = None
+    ci: bool = False
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Reads the settings from ``env`` (default: this process's environment)."""
+        env = os.environ if env is None else env
+        active = env.get("VIRTUAL_ENV") or env.get("CONDA_PREFIX")
+        return cls(
+            home=_path(env.get("ZIMAGE_HOME") or "~/.cache/zimage-comfyui"),
+            comfyui=_path(env["COMFYUI_PATH"]) if env.get("COMFYUI_PATH") else None,
+            active_env=_path(active) if active else None,
+            ci=env.get("CI", "").lower() in {"1", "true", "yes"},
+        )
+
+
+def _path(text: str) -> Path:
+    return Path(os.path.abspath(os.path.expanduser(text)))
