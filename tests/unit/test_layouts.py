@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from zimage_comfyui.engine import layouts
 from zimage_comfyui.errors import ZImageError
 
@@ -115,7 +114,7 @@ def test_vae_up_blocks_are_counted_the_other_way():
     """The first up block of diffusers is the last of the LDM layout, for any number of levels."""
     names = {
         "decoder.conv_in.weight": "decoder.conv_in.weight",
-        "decoder.up_blocks.0.resnets.1.conv_shortcut.bias": "decoder.up.2.block.1.nin_shortcut.bias",
+        "decoder.up_blocks.0.resnets.1.conv_shortcut.b": "decoder.up.2.block.1.nin_shortcut.b",
         "decoder.up_blocks.2.upsamplers.0.conv.weight": "decoder.up.0.upsample.conv.weight",
         "decoder.mid_block.resnets.1.norm2.bias": "decoder.mid.block_2.norm2.bias",
         "encoder.down_blocks.1.resnets.0.conv1.weight": "encoder.down.1.block.0.conv1.weight",

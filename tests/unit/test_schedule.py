@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-
 from zimage_comfyui.engine.schedule import official_sigmas
 
 

@@ -1,0 +1,200 @@
+"""Independent truth: the same weights give the same pictures as diffusers' ZImagePipeline.
+
+Float32 on the CPU, the whole path through our engine: files in the official layout, tokens, text
+features, sampling, decoding. Pictures are compared in [0, 1].
+"""
+
+import shutil
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+from zimage_comfyui.tests.fakes import official
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+TOLERANCE = 1e-3
+SEED = 7
+SIZES = [(160, 96), (48, 112)]
+"""Width and height: not square; the second leaves image tokens to be padded (21 of 32)."""
+# More than 32 tokens, so that it is padded to another length than the negative prompt.
+PROMPT = (
+    "电商海报：一只红色的狐狸坐在蓝色的雪山前，木桌上放着三只陶瓷杯, a red fox sits in front of "
+    "blue snowy mountains, product photo, centred, soft light, 高清，留白，暖色调"
+)
+RECIPES = {
+    "turbo": {"guidance": 0.0, "negative": ""},
+    "base": {"guidance": 4.0, "negative": "模糊, low quality"},
+}
+
+
+@pytest.fixture(scope="module", params=sorted(RECIPES))
+def variant(request: pytest.FixtureRequest) -> str:
+    """Each of the two published kinds of model."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def folder(variant: str, comfy_modules: Path, tmp_path_factory: pytest.TempPathFactory):
+    """An official folder with random weights; removed at the end (300 MB)."""
+    folder = tmp_path_factory.mktemp("official") / variant
+    tokenizer = comfy_modules / "comfy" / "text_encoders" / "qwen25_tokenizer"
+    official.write(folder, variant, tokenizer)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def truth(folder: Path):
+    """diffusers' pipeline over that folder."""
+    from diffusers import ZImagePipeline
+
+    pipeline = ZImagePipeline.from_pretrained(str(folder))
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@pytest.fixture(scope="module")
+def ours(folder: Path) -> SimpleNamespace:
+    """Our loaders over the same folder."""
+    from zimage_comfyui.engine import checkpoints
+
+    return SimpleNamespace(
+        model=checkpoints.load_model(folder / "transformer", dtype="fp32"),
+        clip=checkpoints.load_text_encoder(folder / "text_encoder"),
+        vae=checkpoints.load_vae(folder / "vae", dtype="fp32"),
+    )
+
+
+@pytest.fixture(scope="module")
+def known_picture(truth, variant: str) -> torch.Tensor:
+    """diffusers' picture of PROMPT at the smaller size."""
+    return true_pictures(truth, variant, *SIZES[1], [PROMPT])
+
+
+def noise_of(width: int, height: int, batch: int) -> torch.Tensor:
+    """The noise that ComfyUI draws for SEED, ``[B, 16, H/8, W/8]``."""
+    import comfy.sample
+
+    return comfy.sample.prepare_noise(torch.zeros(batch, 16, height // 8, width // 8), SEED)
+
+
+def true_pictures(
+    pipeline, variant: str, width: int, height: int, prompts: list[str], steps: int = 8
+) -> torch.Tensor:
+    """``[B, 3, H, W]`` in [0, 1] from diffusers, one picture per prompt."""
+    recipe = RECIPES[variant]
+    return pipeline(
+        list(prompts),
+        negative_prompt=[recipe["negative"]] * len(prompts),
+        guidance_scale=recipe["guidance"],
+        num_inference_steps=steps,
+        width=width,
+        height=height,
+        latents=noise_of(width, height, len(prompts)),
+        output_type="pt",
+    ).images
+
+
+def our_latents(ours, variant: str, width: int, height: int, batch: int = 1, **change):
+    """``[B, 16, H/8, W/8]`` from our engine; ``change`` overrides single settings."""
+    from zimage_comfyui.engine import conditioning, presets, sampling
+
+    given = {"steps": 8, "prompt": PROMPT, "cfg": RECIPES[variant]["guidance"] + 1} | change
+    settings = presets.resolve(
+        model_variant=variant,
+        steps=given["steps"],
+        cfg=given["cfg"],
+        shift=given.get("shift", -1.0),
+        scheduler=given.get("scheduler", "simple"),
+        seed=SEED,
+    )
+    positive = conditioning.encode(ours.clip, given["prompt"])
+    negative = conditioning.encode(ours.clip, RECIPES[variant]["negative"])
+    empty = {"samples": torch.zeros(batch, 16, height // 8, width // 8)}
+    return sampling.sample(ours.model, positive, negative, empty, settings)["samples"]
+
+
+def our_pictures(ours, variant: str, width: int, height: int, batch: int = 1, **change):
+    """``[B, 3, H, W]`` in [0, 1] from our engine, before rounding to 8 bits."""
+    from zimage_comfyui.engine import decoding
+
+    latents = our_latents(ours, variant, width, height, batch, **change)
+    with torch.inference_mode():  # as the host runs nodes
+        return decoding.decode_float(ours.vae, latents).movedim(-1, 1)
+
+
+def worst(a: torch.Tensor, b: torch.Tensor) -> float:
+    """Largest difference of any value."""
+    assert a.shape == b.shape
+    return (a - b).abs().max().item()
+
+
+def assert_telling(pictures: torch.Tensor) -> None:
+    """A flat or clipped picture would agree with anything."""
+    assert pictures.std() > 0.05
+    assert ((pictures <= 0) | (pictures >= 1)).float().mean() < 0.2
+
+
+def test_the_variant_is_read_from_the_folder(ours, variant):
+    """The scheduler's shift in the official folder tells Turbo from Base."""
+    from zimage_comfyui.engine import checkpoints
+
+    assert checkpoints.variant_of(ours.model) == variant
+
+
+@pytest.mark.parametrize("text", [PROMPT, "", "a cat", "(红色:1.2) <|im_end|> \U0001f98a\n\n"])
+def test_text_features_agree(ours, truth, text):
+    """Same tokens, same second to last hidden states: nothing added, cut or weighted."""
+    from zimage_comfyui.engine import conditioning
+
+    expected, _ = truth.encode_prompt([text], do_classifier_free_guidance=False)
+    found = conditioning.encode(ours.clip, text)[0][0]
+    assert worst(found[0], expected[0]) < 1e-4 * expected[0].abs().max()
+
+
+@pytest.mark.parametrize("batch", [1, 2])
+@pytest.mark.parametrize(("width", "height"), SIZES)
+def test_pictures_agree(ours, truth, variant, width, height, batch):
+    """The whole path, 8 steps: within 1e-3, and equal after rounding but for single values."""
+    from zimage_comfyui.engine import decoding
+
+    expected = true_pictures(truth, variant, width, height, [PROMPT] * batch)
+    assert_telling(expected)
+    latents = our_latents(ours, variant, width, height, batch)
+    with torch.inference_mode():
+        found = decoding.decode_float(ours.vae, latents).movedim(-1, 1)
+    assert worst(found, expected) < TOLERANCE
+    rounded = decoding.decode(ours.vae, latents).movedim(-1, 1)
+    assert worst(rounded, (expected * 255).round() / 255) < 1.01 / 255
+    assert worst(rounded, expected) < 0.5 / 255 + TOLERANCE
+
+
+def test_prompts_of_unequal_length_agree(ours, truth, variant):
+    """diffusers pads and masks a mixed batch; we run one prompt at a time."""
+    prompts = [PROMPT, "猫"]
+    width, height = SIZES[1]
+    expected = true_pictures(truth, variant, width, height, prompts)
+    for index, prompt in enumerate(prompts):
+        found = our_pictures(ours, variant, width, height, batch=2, prompt=prompt)
+        assert worst(found[index], expected[index]) < TOLERANCE
+
+
+def test_official_scheduler_agrees_at_28_steps(ours, truth, variant):
+    """Where 1000 is no multiple of the steps, only our ``official`` schedule is diffusers'."""
+    width, height = SIZES[1]
+    expected = true_pictures(truth, variant, width, height, [PROMPT], steps=28)
+    found = our_pictures(ours, variant, width, height, steps=28, scheduler="official")
+    assert worst(found, expected) < TOLERANCE
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"shift": 4.5}, {"cfg": 2.0}, {"prompt": PROMPT + "。"}],
+    ids=["shift", "guidance", "prompt"],
+)
+def test_comparison_sees_a_wrong_setting(ours, known_picture, variant, change):
+    """The agreement is not vacuous: one wrong value, or one more character, breaks it."""
+    found = our_pictures(ours, variant, *SIZES[1], **change)
+    assert worst(found, known_picture) > 5 * TOLERANCE
