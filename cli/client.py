@@ -44,7 +44,7 @@ class Run:
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """The ``execution_error`` message of a failed run (``exception_message``, ``node_id`` …)."""
+        """A failed run's ``execution_error`` message: ``exception_message``, ``node_id`` …"""
         for name, data in self.history.get("status", {}).get("messages", []):
             if name == "execution_error":
                 return data

@@ -87,8 +87,16 @@ def _lacks(path: Path) -> str | None:
 
 def _python_of(path: Path, settings: Settings, pack: Path) -> Path:
     """The Python of somebody's own ComfyUI: its environment, the active one, else ours."""
-    for env in (path / ".venv", path / "venv", settings.active_env):
-        if env and any(env.glob("lib/python3*/site-packages/torch")):
+    for env in (path / ".venv", path / "venv", settings.active_env, Path(sys.prefix)):
+        if env and _runs_comfyui(env):
             return env / "bin" / "python"
-    prepared = bootstrap.paths(settings, pack)
-    return prepared.python if prepared.python.exists() else Path(sys.executable)
+    return bootstrap.paths(settings, pack).python
+
+
+def _runs_comfyui(env: Path) -> bool:
+    """True when an environment has ComfyUI's requirements and a Python that the pack supports."""
+    for minor in (11, 12, 13):
+        packages = env / "lib" / f"python3.{minor}" / "site-packages"
+        if (packages / "torch").is_dir() and (packages / "comfyui_frontend_package").is_dir():
+            return True
+    return False

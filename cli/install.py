@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -12,6 +13,9 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from .terminal import LACKING, Stop, say
+
+NEEDED_GB = 7
+"""Free space asked for before a build; the environment itself takes 5.8 GB."""
 
 NETWORK_WORDS = re.compile(
     r"dns error|resolve|connect|timed? ?out|unreachable|failed to fetch|error sending request"
@@ -50,13 +54,11 @@ class Installer:
         """
         uv = self._uv()
         base = getattr(sys, "_base_executable", None) or sys.executable
-        self._run([str(uv), "venv", "--quiet", "--no-project", "--no-config", "--python", base, str(env)])
+        self._run([str(uv), "venv", "--quiet", "--no-project", "--python", base, str(env)])
         say("安装依赖（torch、transformers 等）", "installing torch, transformers and the rest")
         # The lock is complete, so nothing is resolved: what is not in it is not installed.
-        self._run(
-            [str(uv), "pip", "install", "--no-config", "--no-deps", "--require-hashes"]
-            + ["--python", str(env / "bin" / "python"), "-r", str(self.lock)]
-        )
+        command = [str(uv), "pip", "install", "--no-deps", "--require-hashes"]
+        self._run([*command, "--python", str(env / "bin" / "python"), "-r", str(self.lock)])
 
     def _uv(self) -> Path:
         """Path of uv, installed by pip into an environment of its own."""
@@ -66,16 +68,15 @@ class Installer:
         if (folder / ".ready").exists() and uv.exists():
             return uv
         if find_spec("ensurepip") is None:
-            raise Stop(LACKING, "ZI-ENV-VENV", found="%d.%d" % sys.version_info[:2])
+            raise Stop(LACKING, "ZI-ENV-VENV", found=platform.python_version())
         say("安装 uv", "installing uv")
         shutil.rmtree(folder, ignore_errors=True)
         self._run([sys.executable, "-m", "venv", str(folder)])
         requirements = folder / "uv.txt"
         requirements.write_text(text)
-        self._run(
-            [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
-            + ["--retries", "2", "--no-deps", "--require-hashes", "-r", str(requirements)]
-        )
+        command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
+        command += ["--retries", "2", "--no-deps", "--require-hashes", "-r", str(requirements)]
+        self._run(command)
         (folder / ".ready").touch()
         return uv
 
@@ -102,9 +103,8 @@ class Installer:
             raise self._reason("".join(lines))
 
     def _reason(self, output: str) -> Stop:
-        free = shutil.disk_usage(self.home).free / 1e9
-        if "No space left" in output or "Disk quota" in output:
-            return Stop(LACKING, "ZI-ENV-SPACE", path=self.home, found=f"{free:.1f}", expected=7)
+        if "No space left" in output or "Disk quota" in output or "os error 28" in output:
+            return no_space(self.home)
         if NETWORK_WORDS.search(output):
             return Stop(LACKING, "ZI-ENV-NETWORK")
         last = output.strip().splitlines()[-1] if output.strip() else "?"
@@ -117,6 +117,8 @@ class Installer:
             env.pop(name, None)
         env.setdefault("UV_HTTP_TIMEOUT", "120")
         env["UV_PYTHON_DOWNLOADS"] = "never"
+        if not self._shares_disk(Path(env.get("XDG_CACHE_HOME") or f"{env.get('HOME')}/.cache")):
+            env.setdefault("UV_CACHE_DIR", str(self.home / "uv-cache"))
         env["UV_NO_PROGRESS"] = "1"  # lines per package instead of bars: they survive a pipe
         pip = pip_settings(env)
         if "index-url" in pip and not {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & env.keys():
@@ -126,6 +128,18 @@ class Installer:
         if "proxy" in pip:
             env.setdefault("ALL_PROXY", pip["proxy"])
         return env
+
+    def _shares_disk(self, cache: Path) -> bool:
+        """True when uv can link from a cache there instead of copying 6 GB."""
+        while not cache.exists() and cache != cache.parent:
+            cache = cache.parent
+        return os.access(cache, os.W_OK) and cache.stat().st_dev == self.home.stat().st_dev
+
+
+def no_space(folder: Path) -> Stop:
+    """``ZI-ENV-SPACE`` for the disk that holds ``folder``."""
+    free = f"{shutil.disk_usage(folder).free / 1e9:.1f}"
+    return Stop(LACKING, "ZI-ENV-SPACE", path=folder, found=free, expected=NEEDED_GB)
 
 
 def pip_settings(env: dict[str, str]) -> dict[str, str]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 
 from ..config import PACK_DIR, Settings
 from . import bootstrap, templates
 from .arguments import parse
+from .host import discover
 from .terminal import Stop, complain, say
 
 
@@ -21,13 +23,25 @@ def launch(argv: list[str]) -> int:
     try:
         if options.command == "demo":
             templates.find(PACK_DIR, options.template)  # a typing error must not cost a download
-        prepared = bootstrap.ensure(settings, PACK_DIR)
+        python = _python(options, settings)
     except Stop as stop:
+        if options.command == "doctor":  # it tells about what is missing, so it needs nothing
+            from . import doctor
+
+            return doctor.run(options, settings, stop)
         complain(stop)
         return stop.status
     except KeyboardInterrupt:
         say("已中断；再次运行会从断点继续", "interrupted; run it again to go on from here")
         return 130
-    python = str(prepared.python)
     main = str(PACK_DIR / "cli" / "main.py")
     os.execv(python, [python, "-I", main, *argv])  # noqa: S606
+
+
+def _python(options: argparse.Namespace, settings: Settings) -> str:
+    """The Python to go on with; makes the private environment unless somebody's own will do."""
+    if "comfyui" in options:  # the commands that need nothing but a host
+        host = discover(settings, PACK_DIR, options.comfyui)
+        if host.python != bootstrap.paths(settings, PACK_DIR).python:
+            return str(host.python)
+    return str(bootstrap.ensure(settings, PACK_DIR).python)

@@ -1,4 +1,4 @@
-"""What the command line says, and how it stops. Messages go to standard error, results to output."""
+"""What the command line says and how it stops: messages to standard error, results to output."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Loads the pack once under its fixed alias, as the command line does, and skips what cannot run."""
+"""Loads the pack once under its fixed alias, as the command line does; host fixtures."""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -53,6 +54,18 @@ def host(pack_dir: Path):
     if not (found.path / "main.py").exists():
         pytest.fail(f"no ComfyUI at {found.path}: run ./zimage test, or set COMFYUI_PATH")
     return found
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """Path of Chromium. Without one, browser tests are skipped; in CI that is a failure."""
+    from zimage_comfyui.config import Settings
+
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    if path is None:
+        reason = "NO CHROMIUM: browser tests did not run / 未安装 Chromium，浏览器测试没有运行"
+        (pytest.fail if Settings.from_environment().ci else pytest.skip)(reason)
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+
 from zimage_comfyui.cli.client import Client
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.server import Server
 
 
 @pytest.fixture(scope="session")
-def server(host: Host, pack_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(
+    host: Host, pack_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
     """One ComfyUI for the whole session; ``server.client``, ``server.url``, ``server.folder``."""
     with Server(host, pack_dir, tmp_path_factory.mktemp("comfyui")) as running:
         yield running

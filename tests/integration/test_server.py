@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from zimage_comfyui.cli.client import Client, RefusedError
 from zimage_comfyui.cli.server import Server
 

@@ -1,0 +1,157 @@
+"""``doctor``: what this machine, host and models look like, and what to do about each problem."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from typing import Any
+
+from ..config import PACK_DIR, Settings
+from ..errors import ZImageError
+from . import bootstrap, device, models
+from .host import Host, discover
+from .terminal import DONE, LACKING, Stop, document, result
+
+OLDEST_HOST = (0, 3, 75)
+"""The first ComfyUI with Z-Image."""
+
+Part = dict[str, Any]
+"""One section of the report; its ``problems`` are ``{level, code, zh, en}``."""
+
+
+def run(options: argparse.Namespace, settings: Settings, failure: Stop | None = None) -> int:
+    """Prints the report; ``failure`` is what stopped the bootstrap, if something did.
+
+    Returns:
+        ``DONE``, or ``LACKING`` when some problem keeps pictures from being made.
+    """
+    report: dict[str, Part] = {"home": _home(settings, failure)}
+    try:
+        host = discover(settings, PACK_DIR, options.comfyui)
+    except Stop as stop:
+        report["host"] = {"path": None, "version": None, "custom_nodes": None}
+        report["host"]["problems"] = [problem(stop)]
+        probe: Part = {}
+    else:
+        report["host"] = _host(host)
+        probe = _probe(host)
+    report["python"] = _python(probe)
+    report["torch"] = _torch(probe)
+    report["device"] = _device(probe)
+    report["models"] = models.report(PACK_DIR, probe.get("folders", {}))
+    serious = [p for part in report.values() for p in part["problems"] if p["level"] == "error"]
+    if options.json:
+        document({"ok": not serious, **report})
+    else:
+        _show(report, ok=not serious)
+    return LACKING if serious else DONE
+
+
+def problem(error: ZImageError, level: str = "error") -> dict[str, str]:
+    """An entry of ``problems``. Levels: ``error`` (no pictures) and ``note``."""
+    return {"level": level, "code": error.code, "zh": error.chinese, "en": error.english}
+
+
+def _home(settings: Settings, failure: Stop | None) -> Part:
+    folder = settings.home
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free / 1e9
+    part: Part = {
+        "path": str(settings.home),
+        "ready": bootstrap.is_ready(bootstrap.paths(settings, PACK_DIR)),
+        "free_gb": round(free, 1),
+        "problems": [problem(failure)] if failure else [],
+    }
+    if free < 1:
+        found = {"path": folder, "found": f"{free:.1f}", "expected": 1}
+        part["problems"].append(problem(ZImageError("ZI-ENV-SPACE", **found), "note"))
+    return part
+
+
+def _host(host: Host) -> Part:
+    part: Part = {
+        "path": str(host.path),
+        "version": host.version,
+        "custom_nodes": str(host.custom_nodes),
+        "source": host.source,
+        "python": str(host.python),
+        "has_pack": host.has_pack(PACK_DIR),
+        "problems": [],
+    }
+    numbers = host.version.split(".")
+    if all(word.isdigit() for word in numbers) and tuple(map(int, numbers)) < OLDEST_HOST:
+        expected = ".".join(map(str, OLDEST_HOST))
+        error = ZImageError("ZI-HOST-OLD", path=host.path, found=host.version, expected=expected)
+        part["problems"].append(problem(error))
+    if host.source != "embedded" and not part["has_pack"]:
+        error = ZImageError("ZI-HOST-PACK", path=host.custom_nodes, found=PACK_DIR)
+        part["problems"].append(problem(error, "note"))
+    return part
+
+
+def _probe(host: Host) -> Part:
+    """What the host's own Python says; empty when it does not run."""
+    command = [str(host.python), "-I", str(PACK_DIR / "cli" / "probe.py"), str(host.path)]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=300, check=True, cwd=host.path)
+        return json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        return {"torch": {"error": f"{type(error).__name__}: {error}"}}
+
+
+def _python(probe: Part) -> Part:
+    version = probe.get("python", platform.python_version())
+    return {"version": version, "command_line": sys.executable, "problems": []}
+
+
+def _torch(probe: Part) -> Part:
+    torch = probe.get("torch", {"error": "-"})
+    part: Part = {"version": None, **torch, "problems": []}
+    part.pop("devices", None)
+    if "error" in torch:
+        part["problems"] = [problem(ZImageError("ZI-TORCH", found=torch["error"]))]
+    return part
+
+
+def _device(probe: Part) -> Part:
+    devices = probe.get("torch", {}).get("devices", [])
+    count, version = device.cuda()
+    part: Part = {
+        "kind": "cuda" if devices else "cpu",
+        "devices": devices,
+        "driver_cuda": f"{version // 1000}.{version % 1000 // 10}" if count else None,
+        "cpus": len(os.sched_getaffinity(0)),
+        "problems": [],
+    }
+    if count and not devices:
+        error = ZImageError("ZI-GPU-UNUSED", found=part["driver_cuda"])
+        part["problems"].append(problem(error, "note"))
+    return part
+
+
+def _show(report: dict[str, Part], ok: bool) -> None:
+    """The report for people: one line per fact, problems below their part."""
+    for name, part in report.items():
+        result(name)
+        for key, value in part.items():
+            if key != "problems" and value not in (None, [], {}):
+                result(f"  {key}: {_short(value)}")
+        for entry in part["problems"]:
+            mark = "✗" if entry["level"] == "error" else "!"
+            result(f"  {mark} {entry['zh']}")
+            result(f"    {entry['en']}")
+    result("一切正常 / all is well" if ok else "有问题需要处理 / there are problems to solve")
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(
+            str(item.get("name", item)) if isinstance(item, dict) else str(item) for item in value
+        )
+    return str(value)

@@ -1,0 +1,61 @@
+"""The model files that a host can see, each checked by its header. No torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ..engine.safetensors_file import read_header
+from ..errors import ZImageError
+
+KINDS = ("diffusion_models", "text_encoders", "vae")
+SUFFIXES = {".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf"}
+
+
+def report(pack: Path, folders: dict[str, list[str]]) -> dict[str, Any]:
+    """Lists every model file by kind, with the problems found.
+
+    Args:
+        pack: the pack, for the small family in ``demo/models``.
+        folders: the host's own model folders by kind; may be empty.
+    """
+    part: dict[str, Any] = {}
+    problems: list[dict[str, str]] = []
+    for kind in KINDS:
+        places = [pack / "demo" / "models" / kind, *map(Path, folders.get(kind, []))]
+        part[kind] = [_entry(file, place) for place in _unique(places) for file in _files(place)]
+        for entry in part[kind]:
+            if entry["problem"]:
+                problems.append(entry["problem"])
+        if all(entry["problem"] for entry in part[kind]):
+            error = ZImageError("ZI-MODELS-NONE", kind=kind, folder=places[min(1, len(places) - 1)])
+            problems.append(_problem(error, "error"))
+    return {**part, "problems": problems}
+
+
+def _entry(file: Path, place: Path) -> dict[str, Any]:
+    """Name (as the loader shows it), path, size in bytes, and a problem or None."""
+    entry: dict[str, Any] = {
+        "name": str(file.relative_to(place)),
+        "path": str(file),
+        "bytes": file.stat().st_size,
+        "problem": None,
+    }
+    try:
+        read_header(file)
+    except ZImageError as error:
+        entry["problem"] = _problem(error, "note")
+    return entry
+
+
+def _problem(error: ZImageError, level: str) -> dict[str, str]:
+    return {"level": level, "code": error.code, "zh": error.chinese, "en": error.english}
+
+
+def _files(folder: Path) -> list[Path]:
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return sorted(path for path in files if path.suffix.lower() in SUFFIXES)
+
+
+def _unique(places: list[Path]) -> list[Path]:
+    return list({place.resolve(): place for place in places}.values())
