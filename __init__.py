@@ -1,17 +1,17 @@
-"""Z-Image for ComfyUI. Imports nothing heavy: the host calls :func:`comfy_entrypoint` when it is ready."""
+"""Z-Image for ComfyUI. The host calls :func:`comfy_entrypoint`; nothing heavy is imported before."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from comfy_api.latest import ComfyExtension
+    from .extension import ZImageExtension
 
 WEB_DIRECTORY = "./web"
 
 
-async def comfy_entrypoint() -> ComfyExtension:
-    """Gives the host the pack's extension."""
+async def comfy_entrypoint() -> ZImageExtension:
+    """What ComfyUI calls to get the nodes of this folder."""
     from .extension import ZImageExtension
 
     return ZImageExtension()

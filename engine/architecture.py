@@ -1,0 +1,216 @@
+"""Tell from tensor names and shapes alone which model a file holds and how it is built.
+
+ComfyUI recognises Z-Image by its width (3840) and hard-codes the rest, so a model of the same
+architecture at another size has to be described to it. Everything here works on
+``{name: shape}`` in ComfyUI's layout (see :mod:`.layouts`) and needs no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..errors import ZImageError
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+DIFFUSION, TEXT_ENCODER, VAE = "diffusion", "text_encoder", "vae"
+
+EXPECTED = {
+    DIFFUSION: ("Z-Image 扩散模型", "a Z-Image diffusion model"),
+    TEXT_ENCODER: ("Qwen3 文本编码器", "a Qwen3 text encoder"),
+    VAE: ("16 通道（Flux）VAE", "a 16-channel (Flux) VAE"),
+}
+
+# First match wins; the special ones stand before the general ones.
+_SIGNATURES = (
+    ("LoRA", re.compile(r"lora_(A|B|up|down)\b|\.lora\.|lokr_|hada_w")),
+    ("ControlNet", re.compile(r"^(control_model\.|controlnet_|control_layers\.)")),
+    ("Z-Image / Lumina 2 diffusion model", re.compile(r"(^|\.)cap_embedder\.1\.weight$")),
+    ("Flux / Hunyuan diffusion model", re.compile(r"(^|\.)double_blocks\.0\.")),
+    ("Stable Diffusion 3 / AuraFlow", re.compile(r"(^|\.)joint_blocks\.0\.|double_layers\.0\.")),
+    ("Stable Diffusion / SDXL UNet", re.compile(r"(^|\.)(input_blocks\.0\.|down_blocks\.0\.attent)")),
+    ("Qwen-Image / Wan / PixArt", re.compile(r"(^|\.)(transformer_blocks|blocks)\.0\.")),
+    ("VAE", re.compile(r"(^|\.)decoder\.(conv_in|up_blocks\.0|up\.0)\b|taesd_decoder")),
+    ("Gemma text encoder", re.compile(r"layers\.0\.post_feedforward_layernorm")),
+    ("Qwen2 text encoder", re.compile(r"layers\.0\.self_attn\.k_proj\.bias")),
+    ("Qwen3 text encoder", re.compile(r"layers\.0\.self_attn\.q_norm\.weight")),
+    ("Llama / Mistral text encoder", re.compile(r"layers\.0\.self_attn\.q_proj\.weight")),
+    ("CLIP text encoder", re.compile(r"text_model\.encoder\.|resblocks\.0\.")),
+    ("T5 text encoder", re.compile(r"encoder\.block\.0\.layer\.0")),
+)  # fmt: skip
+
+
+def describe(names: Iterable[str]) -> str:
+    """Name the kind of model that tensor names belong to, for an error message."""
+    names = list(names)
+    for kind, pattern in _SIGNATURES:
+        if any(pattern.search(name) for name in names):
+            return kind
+    return f"unknown model ({names[0]}, …)" if names else "no tensors"
+
+
+def wrong_kind(path: str, kind: str, found: str) -> ZImageError:
+    """``ZI-MODEL-KIND`` for a file that should have been of ``kind``."""
+    chinese, english = EXPECTED[kind]
+    return ZImageError(
+        "ZI-MODEL-KIND", path=path, found=found, expected_zh=chinese, expected_en=english
+    )
+
+
+def diffusion_config(shapes: Shapes, path: str) -> dict[str, Any]:
+    """Keyword arguments of the host's ``NextDiT`` (and ``image_model``) for these shapes.
+
+    Raises:
+        ZImageError: ``ZI-MODEL-KIND`` for another model; ``ZI-MODEL-KEYS`` when a tensor from
+            which a size is read is missing or impossible.
+    """
+    if "cap_embedder.1.weight" not in shapes or any("lora_" in name for name in shapes):
+        raise wrong_kind(path, DIFFUSION, describe(shapes))
+    dim, width = _shape(shapes, "cap_embedder.1.weight", 2, path)
+    modulation = _shape(shapes, "layers.0.adaLN_modulation.0.weight", 2, path, optional=True)
+    if modulation is None or modulation[1] != min(dim, 256):
+        raise wrong_kind(path, DIFFUSION, f"Lumina 2 (dim {dim})")
+    head = _shape(shapes, "layers.0.attention.q_norm.weight", 1, path)[0]
+    qkv = _shape(shapes, "layers.0.attention.qkv.weight", 2, path)[0]
+    ffn = _shape(shapes, "layers.0.feed_forward.w1.weight", 2, path)[0]
+    patches = _shape(shapes, "x_embedder.weight", 2, path)[1]
+    if head < 8 or head % 8 or dim % head or (qkv - dim) % (2 * head) or patches % 4:
+        found = f"dim {dim}, head {head}, qkv {qkv}, patch {patches}"
+        raise ZImageError(
+            "ZI-MODEL-KEYS", path=path, found=found, expected="dim % head == 0, head % 8 == 0"
+        )
+    return {
+        "image_model": "lumina2",
+        "patch_size": 2,
+        "in_channels": patches // 4,
+        "dim": dim,
+        "n_layers": _count(shapes, "layers."),
+        "n_refiner_layers": _count(shapes, "noise_refiner."),
+        "n_heads": dim // head,
+        "n_kv_heads": (qkv - dim) // (2 * head),
+        "axes_dims": [head // 4, head * 3 // 8, head * 3 // 8],
+        "axes_lens": [1536, 512, 512],
+        "cap_feat_dim": width,
+        "qk_norm": True,
+        "rope_theta": 256.0,
+        # Half a unit more than wanted: the host multiplies back and rounds down.
+        "ffn_dim_multiplier": 8.0 / 3.0 if dim == 3840 and ffn == 10240 else (ffn + 0.5) / dim,
+        "multiple_of": 256 if dim == 3840 and ffn == 10240 else 1,
+        "z_image_modulation": True,
+        "time_scale": 1000.0,
+        "pad_tokens_multiple": 32 if "cap_pad_token" in shapes else None,
+    }
+
+
+def text_encoder_config(shapes: Shapes, path: str) -> dict[str, int]:
+    """The fields of the host's ``Qwen3_4BConfig`` that differ with size.
+
+    Raises:
+        ZImageError: ``ZI-MODEL-KIND`` or ``ZI-MODEL-KEYS``, as for :func:`diffusion_config`.
+    """
+    first = "model.layers.0."
+    is_qwen3 = f"{first}self_attn.q_norm.weight" in shapes
+    if not is_qwen3 or f"{first}post_feedforward_layernorm.weight" in shapes:
+        raise wrong_kind(path, TEXT_ENCODER, describe(shapes))
+    head = _shape(shapes, f"{first}self_attn.q_norm.weight", 1, path)[0]
+    query = _shape(shapes, f"{first}self_attn.q_proj.weight", 2, path)[0]
+    key = _shape(shapes, f"{first}self_attn.k_proj.weight", 2, path)[0]
+    layers = _count(shapes, "model.layers.")
+    if head != 128 or query % 128 or key % 128 or layers < 3:
+        found = f"head {head}, q {query}, k {key}, {layers} layers"
+        raise ZImageError(
+            "ZI-MODEL-KEYS", path=path, found=found, expected="head 128, >= 3 layers"
+        )
+    return {
+        "hidden_size": _shape(shapes, "model.embed_tokens.weight", 2, path)[1],
+        "intermediate_size": _shape(shapes, f"{first}mlp.gate_proj.weight", 2, path)[0],
+        "num_hidden_layers": layers,
+        "num_attention_heads": query // 128,
+        "num_key_value_heads": key // 128,
+    }
+
+
+def vae_config(shapes: Shapes, path: str) -> dict[str, Any]:
+    """``{"embed_dim", "ddconfig"}`` of the host's ``AutoencoderKL`` for these shapes.
+
+    Raises:
+        ZImageError: ``ZI-MODEL-KIND`` for a file without a 16-channel decoder, ``ZI-MODEL-KEYS``.
+    """
+    if "decoder.conv_in.weight" not in shapes:
+        raise wrong_kind(path, VAE, describe(shapes))
+    shape = _shape(shapes, "decoder.conv_in.weight", 4, path)
+    if shape[1] != 16:
+        raise wrong_kind(path, VAE, f"VAE with {shape[1]} channels")
+    channels = _shape(shapes, "decoder.norm_out.weight", 1, path)[0]
+    levels = _count(shapes, "decoder.up.")
+    widths = [
+        _shape(shapes, f"decoder.up.{level}.block.0.conv2.weight", 4, path)[0]
+        for level in range(levels)
+    ]
+    # decoder.up.0 is the last level and has ch * ch_mult[0] channels; the encoder starts with ch.
+    first = _shape(shapes, "encoder.conv_in.weight", 4, path, optional=True)
+    ch = first[0] if first else channels
+    if ch == 0 or any(width % ch for width in widths):
+        raise ZImageError(
+            "ZI-MODEL-KEYS", path=path, found=f"widths {widths}", expected=f"multiples of {ch}"
+        )
+    return {
+        "embed_dim": 16,
+        "ddconfig": {
+            "double_z": True,
+            "z_channels": 16,
+            "resolution": 256,
+            "in_channels": 3,
+            "out_ch": 3,
+            "ch": ch,
+            "ch_mult": [width // ch for width in widths],
+            "num_res_blocks": _count(shapes, "decoder.up.0.block.") - 1,
+            "attn_resolutions": [],
+            "dropout": 0.0,
+        },
+    }
+
+
+def declared(metadata: Mapping[str, str], path: str) -> dict[str, Any]:
+    """The ``zimage`` metadata of the small family as a dictionary; empty when there is none.
+
+    Raises:
+        ZImageError: ``ZI-FILE-CORRUPT`` when it is there and is not a JSON object.
+    """
+    if "zimage" not in metadata:
+        return {}
+    try:
+        value = json.loads(metadata["zimage"])
+    except (ValueError, RecursionError) as error:
+        value = str(error)
+    if not isinstance(value, dict):
+        raise ZImageError(
+            "ZI-FILE-CORRUPT", path=path, found=f"zimage: {value!r:.80}", expected="JSON object"
+        )
+    return value
+
+
+def _count(shapes: Shapes, prefix: str) -> int:
+    """How many numbered children ``prefix0.``, ``prefix1.``, … there are without a hole."""
+    numbers = {name[len(prefix) :].split(".", 1)[0] for name in shapes if name.startswith(prefix)}
+    count = 0
+    while str(count) in numbers:
+        count += 1
+    return count
+
+
+def _shape(
+    shapes: Shapes, name: str, rank: int, path: str, *, optional: bool = False
+) -> Any:
+    shape = shapes.get(name)
+    if shape is None and optional:
+        return None
+    if shape is None or len(shape) != rank:
+        found = "missing" if shape is None else str(list(shape))
+        raise ZImageError(
+            "ZI-MODEL-KEYS", path=path, found=f"{name}: {found}", expected=f"{rank} dimensions"
+        )
+    return shape

@@ -1,0 +1,78 @@
+"""From latents to pictures: 8 bits at once, device memory back at once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..errors import ZImageError
+from . import host, strips
+from .compiled import decoder_of
+
+TILE_ABOVE = 1024 * 1024
+"""Pixels above which ``auto`` decodes in strips."""
+TILING = ("auto", "on", "off")
+
+
+@torch.inference_mode()
+def decode(vae: Any, samples: torch.Tensor, tiling: str = "auto") -> torch.Tensor:
+    """Pictures ``[B, H, W, 3]``, float32 in [0, 1] on the CPU, each value a multiple of 1/255.
+
+    Args:
+        samples: ``[B, 16, H/8, W/8]``, as the host's samplers return them.
+        tiling: ``on`` and, above 1024x1024, ``auto`` go strip by strip (see :mod:`.strips`).
+
+    Raises:
+        ZImageError: ``ZI-VALUE`` or ``ZI-MODEL-KIND``.
+    """
+    return decode_bytes(vae, samples, tiling).to(torch.float32).div_(255.0)
+
+
+@torch.inference_mode()
+def decode_bytes(vae: Any, samples: torch.Tensor, tiling: str = "auto") -> torch.Tensor:
+    """As :func:`decode`, but ``uint8``: one picture at a time crosses from the device."""
+    if tiling not in TILING:
+        raise ZImageError("ZI-VALUE", name="tiling", found=tiling, expected=" | ".join(TILING))
+    check(vae, samples)
+    height, width = samples.shape[2] * 8, samples.shape[3] * 8
+    tiled = tiling == "on" or (tiling == "auto" and height * width > TILE_ABOVE)
+    pictures = torch.empty((samples.shape[0], height, width, 3), dtype=torch.uint8)
+    host.load_for_decoding(vae, samples[:1].shape)
+    for index in range(samples.shape[0]):
+        latent = samples[index : index + 1].to(device=vae.device, dtype=vae.vae_dtype)
+        raw = strips.decode(vae, latent) if tiled else decoder_of(vae)(latent)
+        pictures[index] = to_bytes(vae, raw)[0]
+        del latent, raw
+    return pictures
+
+
+@torch.inference_mode()
+def decode_float(vae: Any, samples: torch.Tensor) -> torch.Tensor:
+    """Unrounded ``[B, H, W, 3]`` from the host's own decode, to compare against."""
+    check(vae, samples)
+    return vae.decode(samples)
+
+
+def to_bytes(vae: Any, raw: torch.Tensor) -> torch.Tensor:
+    """Decoder output ``[B, 3, H, W]`` to ``[B, H, W, 3]`` uint8 on the CPU, rounded to nearest."""
+    return (
+        vae.process_output(raw.float()).mul_(255.0).round_().to(torch.uint8).movedim(1, -1).cpu()
+    )
+
+
+def check(vae: Any, samples: torch.Tensor) -> None:
+    """Refuse a VAE or a latent with other than 16 channels."""
+    if getattr(vae, "latent_channels", None) != 16:
+        raise ZImageError(
+            "ZI-MODEL-KIND",
+            path="vae",
+            found=f"{getattr(vae, 'latent_channels', '?')} channels",
+            expected_zh="16 通道（Flux）VAE",
+            expected_en="a 16-channel (Flux) VAE",
+        )
+    if samples.ndim != 4 or samples.shape[1] != 16 or 0 in samples.shape:
+        expected = "[B, 16, H/8, W/8]"
+        raise ZImageError(
+            "ZI-VALUE", name="samples", found=list(samples.shape), expected=expected
+        )

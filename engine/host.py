@@ -1,0 +1,186 @@
+"""The only module of the engine that touches ComfyUI's model code.
+
+Written against 0.3.75 and kept to what newer versions still have; where a signature grew, the
+function looks at it instead of at a version number. Importing this module imports ComfyUI.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import comfy.latent_formats
+import comfy.ldm.lumina.model
+import comfy.ldm.models.autoencoder
+import comfy.model_management as management
+import comfy.model_patcher
+import comfy.model_sampling
+import comfy.ops
+import comfy.sample
+import comfy.samplers
+import comfy.sd
+import comfy.supported_models
+import comfy.text_encoders.hunyuan_video
+import comfy.text_encoders.llama
+import comfy.text_encoders.z_image
+import comfy.utils
+import torch
+
+StateDict = dict[str, torch.Tensor]
+Shapes = dict[str, tuple[int, ...]]
+
+VOCABULARY = 151_936
+
+
+# --- what the host expects in a file ------------------------------------------------------------
+def diffusion_shapes(config: dict[str, Any]) -> Shapes:
+    """Names and shapes of the host's Z-Image transformer, built without memory."""
+    arguments = {**config, "dtype": torch.bfloat16, "device": "meta"}
+    operations = comfy.ops.disable_weight_init
+    return _shapes(comfy.ldm.lumina.model.NextDiT(**arguments, operations=operations))
+
+
+def text_encoder_shapes(config: dict[str, int]) -> Shapes:
+    """Names and shapes of the host's Qwen3, built without memory."""
+    return _shapes(
+        comfy.text_encoders.llama.Qwen3_4B(
+            dict(config), torch.bfloat16, "meta", comfy.ops.disable_weight_init
+        )
+    )
+
+
+def vae_shapes(config: dict[str, Any]) -> Shapes:
+    """Names and shapes of the host's autoencoder, 1x1 quant convolutions included."""
+    with torch.device("meta"):
+        return _shapes(comfy.ldm.models.autoencoder.AutoencoderKL(**config))
+
+
+def _shapes(module: torch.nn.Module) -> Shapes:
+    return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+
+
+# --- building the host's own objects --------------------------------------------------------------
+def load_diffusion(
+    state: StateDict, dtype: torch.dtype | None, metadata: dict[str, str] | None
+) -> comfy.model_patcher.ModelPatcher | None:
+    """Full-size weights through the host's own loader, with its detection and quantisation."""
+    load = comfy.sd.load_diffusion_model_state_dict
+    options = {} if dtype is None else {"dtype": dtype}
+    return load(state, model_options=options, **_supported(load, metadata=metadata))
+
+
+def build_diffusion(
+    config: dict[str, Any], state: StateDict, dtype: torch.dtype | None
+) -> comfy.model_patcher.ModelPatcher:
+    """A Z-Image of any size; the host would take anything but width 3840 for another model."""
+    model_config = comfy.supported_models.ZImage(dict(config))
+    supported = list(model_config.supported_inference_dtypes)
+    if dtype is None:
+        dtype = management.unet_dtype(
+            model_params=comfy.utils.calculate_parameters(state),
+            supported_dtypes=supported,
+            weight_dtype=comfy.utils.weight_dtype(state),
+        )
+    device = management.get_torch_device()
+    model_config.set_inference_dtype(
+        dtype, management.unet_manual_cast(dtype, device, supported)
+    )
+    offload = management.unet_offload_device()
+    model = model_config.get_model(state, "").to(offload)
+    model.load_model_weights(state, "")
+    return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=offload)
+
+
+def load_text_encoder(state: StateDict, folder: list[str]) -> comfy.sd.CLIP:
+    """Qwen3-4B through the host's own loader, quantised files included."""
+    return comfy.sd.load_text_encoder_state_dicts(
+        [state], embedding_directory=folder, clip_type=comfy.sd.CLIPType.LUMINA2
+    )
+
+
+def build_text_encoder(
+    config: dict[str, int], state: StateDict, folder: list[str]
+) -> comfy.sd.CLIP:
+    """A Qwen3 of any size with the host's Z-Image tokenizer and template."""
+
+    class Target:
+        clip = comfy.text_encoders.z_image.te(
+            **comfy.text_encoders.hunyuan_video.llama_detect(state)
+        )
+        tokenizer = comfy.text_encoders.z_image.ZImageTokenizer
+        params: dict[str, Any] = {}  # noqa: RUF012 - the host copies it
+
+    clip = comfy.sd.CLIP(
+        Target,
+        embedding_directory=folder,
+        parameters=comfy.utils.calculate_parameters(state),
+        model_options={"qwen3_4b_model_config": dict(config)},
+    )
+    clip.load_sd(state)
+    return clip
+
+
+def build_vae(
+    state: StateDict, config: dict[str, Any] | None, dtype: torch.dtype | None
+) -> comfy.sd.VAE:
+    """The host's VAE; ``config`` None lets it recognise the full-size Flux autoencoder."""
+    options = {} if config is None else {"config": {"params": config}}
+    vae = comfy.sd.VAE(sd=state, dtype=dtype, **options)
+    vae.latent_channels = 16
+    return vae
+
+
+def width_of(clip: comfy.sd.CLIP) -> int | None:
+    """Width of the hidden states of a CLIP object that holds a Qwen3, else None."""
+    config = getattr(getattr(clip.cond_stage_model, "qwen3_4b", None), "transformer", None)
+    return getattr(getattr(getattr(config, "model", None), "config", None), "hidden_size", None)
+
+
+# --- sampling --------------------------------------------------------------------------------------
+def with_shift(model: comfy.model_patcher.ModelPatcher, shift: float) -> Any:
+    """A clone with the flow shift of the host's ``ModelSamplingAuraFlow`` node."""
+
+    class ShiftedFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
+        pass
+
+    clone = model.clone()
+    sampling = ShiftedFlow(model.model.model_config)
+    sampling.set_parameters(shift=shift, multiplier=1.0)
+    clone.add_object_patch("model_sampling", sampling)
+    return clone
+
+
+def caption_width(model: comfy.model_patcher.ModelPatcher) -> int | None:
+    """Width of the text features that a Z-Image model takes; None for any other model."""
+    config = getattr(getattr(model.model, "model_config", None), "unet_config", {})
+    return config.get("cap_feat_dim") if config.get("z_image_modulation") else None
+
+
+def preview_callback(model: comfy.model_patcher.ModelPatcher, steps: int) -> Callable[..., None]:
+    """The host's own progress and preview callback."""
+    import latent_preview  # the host's; only there when a server or its folder is on the path
+
+    return latent_preview.prepare_callback(model, steps)
+
+
+def load_for_decoding(vae: comfy.sd.VAE, shape: torch.Size) -> None:
+    """Bring the VAE to its device with room for decoding latents of ``shape``."""
+    needed = vae.memory_used_decode(shape, vae.vae_dtype)
+    management.load_models_gpu([vae.patcher], memory_required=needed)
+
+
+def stop_if_interrupted() -> None:
+    """Raise the host's exception when somebody pressed Cancel."""
+    management.throw_exception_if_processing_interrupted()
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes free on a device, as the host counts them."""
+    return int(management.get_free_memory(device))
+
+
+def _supported(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
+    """Those of ``arguments`` that this version of the host's function takes."""
+    parameters = inspect.signature(function).parameters
+    return {name: value for name, value in arguments.items() if name in parameters}

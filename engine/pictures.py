@@ -1,0 +1,95 @@
+"""Write pictures with their workflow in them, completely or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from ..errors import ZImageError
+
+FORMATS = {"webp": ".webp", "png": ".png", "jpeg": ".jpg"}
+
+# Where ComfyUI's page looks in EXIF: any ASCII tag whose text begins with "prompt:" or
+# "workflow:". Its own nodes use Model for the prompt and count down from Make for the rest.
+_EXIF_PROMPT, _EXIF_FIRST = 0x0110, 0x010F
+_EXIF_LIMIT = 60_000  # bytes; a JPEG segment holds 65,533
+
+
+def to_image(pixels: Any) -> Image.Image:
+    """A PIL image from one IMAGE ``[H, W, 3]`` in [0, 1], rounded to the nearest 8-bit value."""
+    array = np.asarray(pixels.detach().cpu().float().numpy())
+    array = np.nan_to_num(array, nan=0.0)
+    return Image.fromarray(np.clip(np.rint(array * 255.0), 0, 255).astype(np.uint8))
+
+
+def save(
+    image: Image.Image,
+    path: Path,
+    format: str,
+    quality: int,
+    metadata: Mapping[str, Any],
+) -> None:
+    """Write ``image`` under a temporary name in the same folder, then rename it to ``path``.
+
+    Args:
+        format: a key of :data:`FORMATS`.
+        quality: 1 to 100 for webp (lossy) and jpeg.
+        metadata: ``prompt`` and ``workflow`` (any JSON); empty to write none.
+
+    Raises:
+        ZImageError: ``ZI-OUTPUT`` (nothing is left behind) or ``ZI-VALUE``.
+    """
+    if format not in FORMATS:
+        raise ZImageError("ZI-VALUE", name="format", found=format, expected=" | ".join(FORMATS))
+    if not 1 <= quality <= 100:
+        raise ZImageError("ZI-VALUE", name="quality", found=quality, expected="1 … 100")
+    temporary = path.parent / f".zimage-{uuid.uuid4().hex}.part"
+    try:
+        with temporary.open("xb") as stream:
+            image.save(stream, **_options(image, format, quality, metadata))
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        raise output_error(path, error) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def output_error(path: Path, error: OSError) -> ZImageError:
+    """``ZI-OUTPUT`` with the system's reason."""
+    return ZImageError("ZI-OUTPUT", path=str(path), found=error.strerror or str(error))
+
+
+def _options(
+    image: Image.Image, format: str, quality: int, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    texts = {key: json.dumps(value) for key, value in metadata.items() if value is not None}
+    if format == "png":
+        info = PngInfo()
+        for key, text in texts.items():
+            info.add_text(key, text)
+        return {"format": "PNG", "pnginfo": info, "compress_level": 4}
+    exif = image.getexif()
+    tag = _EXIF_FIRST
+    for key, text in texts.items():
+        if key == "prompt":
+            exif[_EXIF_PROMPT] = f"prompt:{text}"
+        else:
+            exif[tag] = f"{key}:{text}"
+            tag -= 1
+    raw = exif.tobytes() if texts else b""
+    if format == "webp":
+        return {"format": "WEBP", "quality": quality, "method": 4, "exif": raw}
+    if len(raw) > _EXIF_LIMIT:
+        raw = b""
+    return {"format": "JPEG", "quality": quality, "subsampling": 0, "exif": raw}
+

@@ -1,0 +1,122 @@
+"""What each variant of Z-Image is sampled with, and how a widget value becomes a setting.
+
+Official code states *guidance* g and computes ``pos + g * (pos - neg)``; ComfyUI states *cfg* and
+computes ``neg + cfg * (pos - neg)``. They are the same with ``cfg = g + 1``, so guidance 0 is
+cfg 1 (one evaluation per step) and the official guidance 3-5 is cfg 4-6.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import ZImageError
+
+TURBO, BASE, AUTO = "turbo", "base", "auto"
+VARIANTS = (AUTO, TURBO, BASE)
+MAX_STEPS = 200
+MAX_CFG = 100.0
+MAX_SHIFT = 100.0
+MAX_SEED = 2**64 - 1
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Steps, cfg (= guidance + 1) and flow shift of one variant."""
+
+    steps: int
+    cfg: float
+    shift: float
+
+
+PRESETS = {
+    TURBO: Preset(steps=8, cfg=1.0, shift=3.0),
+    BASE: Preset(steps=28, cfg=5.0, shift=6.0),
+}
+
+
+@dataclass(frozen=True)
+class SamplingSettings:
+    """Everything a run is determined by, apart from model, conditioning and latent.
+
+    Attributes:
+        variant: the preset the open values came from, ``turbo`` or ``base``.
+        steps: function evaluations per guidance branch, 1 to :data:`MAX_STEPS`.
+        cfg: ComfyUI's cfg, guidance + 1; at exactly 1 the negative prompt is not evaluated.
+        shift: flow shift of the time schedule, as ``ModelSamplingAuraFlow`` takes it.
+        denoise: part of the schedule that is run, above 0 to 1.
+    """
+
+    variant: str
+    steps: int
+    cfg: float
+    shift: float
+    seed: int = 0
+    sampler: str = "euler"
+    scheduler: str = "official"
+    denoise: float = 1.0
+
+    def describe(self, width: int, height: int, batch: int) -> str:
+        """One line in Chinese and one in English about a run of ``batch`` images in pixels."""
+        guidance = f"cfg {self.cfg:g} = guidance {self.cfg - 1:g}"
+        common = (
+            f"Z-Image {self.variant.capitalize()} · {width}×{height} × {batch} · {guidance} · "
+            f"shift {self.shift:g} · {self.sampler}/{self.scheduler} · seed {self.seed}"
+        )
+        ran = "" if self.denoise >= 1 else f" · denoise {self.denoise:g}"
+        negative = self.cfg != 1
+        chinese = "使用负向提示词" if negative else "不使用负向提示词"
+        english = "negative prompt used" if negative else "negative prompt not used"
+        return (
+            f"{common} · {self.steps} 步{ran} · {chinese}\n"
+            f"{common} · {self.steps} steps{ran} · {english}"
+        )
+
+
+def resolve(
+    *,
+    model_variant: str,
+    preset: str = AUTO,
+    steps: int = -1,
+    cfg: float = -1.0,
+    shift: float = -1.0,
+    seed: int = 0,
+    sampler: str = "euler",
+    scheduler: str = "official",
+    denoise: float = 1.0,
+) -> SamplingSettings:
+    """Fill every value left at -1 from the preset and check the rest.
+
+    Args:
+        model_variant: what the loader knows about the model; used when ``preset`` is ``auto``.
+
+    Raises:
+        ZImageError: ``ZI-STEPS`` or ``ZI-VALUE``.
+    """
+    variant = model_variant if preset == AUTO else preset
+    if variant not in PRESETS:
+        raise _bad("preset", preset, " | ".join(VARIANTS))
+    defaults = PRESETS[variant]
+    if steps != -1 and not 1 <= steps <= MAX_STEPS:
+        raise ZImageError("ZI-STEPS", found=steps, maximum=MAX_STEPS, preset=defaults.steps)
+    if cfg != -1 and not 1.0 <= cfg <= MAX_CFG:
+        raise _bad("cfg", cfg, f"1 … {MAX_CFG:g} (= guidance 0 … {MAX_CFG - 1:g}), -1 = preset")
+    if shift != -1 and not 0.0 < shift <= MAX_SHIFT:
+        raise _bad("shift", shift, f"0.01 … {MAX_SHIFT:g}, -1 = preset")
+    if not 0.0 < denoise <= 1.0:
+        raise _bad("denoise", denoise, "0.01 … 1")
+    if not 0 <= seed <= MAX_SEED:
+        raise _bad("seed", seed, f"0 … {MAX_SEED}")
+    return SamplingSettings(
+        variant=variant,
+        steps=defaults.steps if steps == -1 else steps,
+        cfg=defaults.cfg if cfg == -1 else cfg,
+        shift=defaults.shift if shift == -1 else shift,
+        seed=seed,
+        sampler=sampler,
+        scheduler=scheduler,
+        denoise=denoise,
+    )
+
+
+def _bad(name: str, found: object, expected: str) -> ZImageError:
+    return ZImageError("ZI-VALUE", name=name, found=found, expected=expected)

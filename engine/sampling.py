@@ -1,0 +1,108 @@
+"""Run the host's sampler with the shift of Z-Image: bit-equal to its KSampler node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import comfy.sample
+import comfy.samplers
+import comfy.utils
+import torch
+
+from ..errors import ZImageError
+from . import host
+from .conditioning import Conditioning, check_width
+from .presets import SamplingSettings
+from .schedule import official_sigmas
+
+Latent = dict[str, Any]
+SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
+OFFICIAL = "official"
+SCHEDULERS: list[str] = [OFFICIAL, *comfy.samplers.KSampler.SCHEDULERS]
+
+
+@torch.inference_mode()
+def sample(
+    model: Any,
+    positive: Conditioning,
+    negative: Conditioning | None,
+    latent: Latent,
+    settings: SamplingSettings,
+    callback: Callable[..., None] | None = None,
+) -> Latent:
+    """Denoise ``latent["samples"]`` (``[B, 16, H/8, W/8]``) and return a new LATENT.
+
+    Noise, schedule and sampler are the host's own, called as its KSampler node behind a
+    ModelSamplingAuraFlow node calls them, so the result is the same to the bit.
+
+    Args:
+        negative: may be None only when ``settings.cfg`` is 1.
+        callback: the host's step callback, see :func:`.host.preview_callback`.
+
+    Raises:
+        ZImageError: ``ZI-VALUE``, ``ZI-TEXT-WIDTH``, or ``ZI-MODEL-KIND`` for another model.
+    """
+    check_inputs(model, positive, negative, latent, settings)
+    shifted = host.with_shift(model, settings.shift)
+    samples = comfy.sample.fix_empty_latent_channels(shifted, latent["samples"])
+    noise = comfy.sample.prepare_noise(samples, settings.seed, latent.get("batch_index"))
+    official = settings.scheduler == OFFICIAL
+    out = latent.copy()
+    out["samples"] = comfy.sample.sample(
+        shifted,
+        noise,
+        settings.steps,
+        settings.cfg,
+        settings.sampler,
+        "simple" if official else settings.scheduler,
+        positive,
+        positive if negative is None else negative,
+        samples,
+        denoise=settings.denoise,
+        noise_mask=latent.get("noise_mask"),
+        sigmas=_official(settings) if official else None,
+        callback=callback,
+        disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
+        seed=settings.seed,
+    )
+    return out
+
+
+def _official(settings: SamplingSettings) -> torch.Tensor:
+    return official_sigmas(settings.steps, settings.shift, settings.denoise)
+
+
+def check_inputs(
+    model: Any,
+    positive: Conditioning,
+    negative: Conditioning | None,
+    latent: Latent,
+    settings: SamplingSettings,
+) -> None:
+    """Refuse what the host would fail on with a message about tensors."""
+    width = host.caption_width(model)
+    if width is None:
+        raise ZImageError(
+            "ZI-MODEL-KIND",
+            path="model",
+            found=type(model.model).__name__,
+            expected_zh="Z-Image 扩散模型",
+            expected_en="a Z-Image diffusion model",
+        )
+    check_width(positive, width)
+    if negative is not None:
+        check_width(negative, width)
+    elif settings.cfg != 1:
+        raise _bad("negative", "—", f"a connection, because cfg = {settings.cfg:g} (not 1)")
+    if settings.sampler not in SAMPLERS:
+        raise _bad("sampler_name", settings.sampler, ", ".join(SAMPLERS))
+    if settings.scheduler not in SCHEDULERS:
+        raise _bad("scheduler", settings.scheduler, ", ".join(SCHEDULERS))
+    shape = tuple(latent["samples"].shape)
+    if len(shape) != 4 or any(side % 2 for side in shape[2:]) or 0 in shape:
+        raise _bad("latent_image", list(shape), "[B, 16, H/8, W/8], H % 16 == W % 16 == 0")
+
+
+def _bad(name: str, found: object, expected: str) -> ZImageError:
+    return ZImageError("ZI-VALUE", name=name, found=found, expected=expected)

@@ -1,0 +1,169 @@
+"""Decode a large picture strip by strip, with the same result as in one piece.
+
+Decoding overlapping tiles one by one is not exact: the decoder normalises over the whole picture
+(GroupNorm) and attends over it, so tiles differ in tone and need blending. Here every *layer* runs
+over strips of rows with as many neighbour rows as its kernel needs, and the statistics of a
+GroupNorm are gathered over all strips first. There is no seam to hide; what differs from decoding
+in one piece is the order of floating-point sums.
+
+Memory: a residual block keeps its input and one intermediate picture, and writes its result over
+its input; decoding in one piece keeps several more. When even that does not fit the device, the
+pictures between layers stay in main memory and only strips visit the device.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from . import host
+
+log = logging.getLogger(__name__)
+
+STRIP_PIXELS = 1 << 17
+"""Pixels of one strip at the resolution of the layer."""
+
+Affine = tuple[Tensor, Tensor]
+
+
+def decode(vae: Any, latent: Tensor) -> Tensor:
+    """Decoder output ``[1, 3, 8h, 8w]`` for one latent ``[1, 16, h, w]`` on the VAE's device.
+
+    A VAE that is not built of ComfyUI's standard blocks is decoded in the host's own tiles.
+    """
+    module = vae.first_stage_model
+    if not fits(module):
+        log.info("%s: decoding in the host's tiles", type(module).__name__)
+        picture = vae.decode_tiled(latent.float(), tile_x=64, tile_y=64, overlap=16)
+        return picture.movedim(-1, 1) * 2.0 - 1.0
+    post = getattr(module, "post_quant_conv", None)
+    work = _Work(latent.device, _store(vae, latent))
+    return work.decoder(module.decoder, latent if post is None else post(latent))
+
+
+def fits(module: nn.Module) -> bool:
+    """Whether the decoder consists of the blocks that this module knows how to run in strips."""
+    decoder = getattr(module, "decoder", None)
+    if decoder is None or getattr(decoder, "give_pre_end", False) or getattr(module, "bn", None):
+        return False
+    try:
+        norms, convs = [decoder.norm_out], [decoder.conv_out]
+        for level in decoder.up:
+            if len(level.attn) > 0:
+                return False
+            for block in level.block:
+                norms += [block.norm1, block.norm2]
+                convs += [block.conv1, block.conv2]
+            if hasattr(level, "upsample"):
+                convs.append(level.upsample.conv)
+    except AttributeError:
+        return False
+    plain = all(isinstance(c, nn.Conv2d) and c.kernel_size == (3, 3) for c in convs)
+    return plain and all(isinstance(n, nn.GroupNorm) for n in norms)
+
+
+def _store(vae: Any, latent: Tensor) -> torch.device:
+    """Where pictures between layers live: the device if they fit twice over, else main memory."""
+    device = latent.device
+    if device.type == "cpu":
+        return device
+    widest = max(block.conv1.in_channels for block in vae.first_stage_model.decoder.up[0].block)
+    pixels = latent.shape[2] * latent.shape[3] * 64
+    needed = 2 * widest * pixels * latent.element_size()
+    return device if needed < host.free_memory(device) else torch.device("cpu")
+
+
+class _Work:
+    """Runs layers over strips: ``device`` computes, ``store`` keeps whole pictures."""
+
+    def __init__(self, device: torch.device, store: torch.device) -> None:
+        self.device = device
+        self.store = store
+
+    def decoder(self, decoder: nn.Module, z: Tensor) -> Tensor:
+        x = decoder.conv_in(z)  # the middle is small: one 64th of the final pixels
+        x = decoder.mid.block_2(decoder.mid.attn_1(decoder.mid.block_1(x)))
+        x = x.to(self.store)
+        for index in reversed(range(len(decoder.up))):
+            level = decoder.up[index]
+            for block in level.block:
+                x = self.residual(block, x)
+            if index != 0:
+                x = self.upsample(level.upsample, x)
+        affine = self.affine(decoder.norm_out, x)
+        out = x.new_empty((1, decoder.conv_out.out_channels, *x.shape[2:]), device=self.device)
+        for top, bottom in self.strips(x):
+            out[:, :, top:bottom] = self.convolve(decoder.conv_out, x, top, bottom, affine)
+        return out
+
+    def residual(self, block: nn.Module, x: Tensor) -> Tensor:
+        """``shortcut(x) + conv2(silu(norm2(conv1(silu(norm1(x))))))``, written over ``x``."""
+        affine = self.affine(block.norm1, x)
+        hidden = x.new_empty((1, block.conv1.out_channels, *x.shape[2:]))
+        for top, bottom in self.strips(x):
+            hidden[:, :, top:bottom] = self.convolve(block.conv1, x, top, bottom, affine)
+        affine = self.affine(block.norm2, hidden)
+        out = x[:, : block.out_channels]
+        if block.out_channels > block.in_channels:
+            out = torch.empty_like(hidden)
+        for top, bottom in self.strips(x):
+            change = self.convolve(block.conv2, hidden, top, bottom, affine)
+            rows = x[:, :, top:bottom].to(self.device)
+            if block.in_channels != block.out_channels:
+                rows = block.nin_shortcut(rows)
+            out[:, :, top:bottom] = rows + change
+        return out
+
+    def upsample(self, layer: nn.Module, x: Tensor) -> Tensor:
+        """Twice as large by repetition, then the layer's convolution."""
+        height = x.shape[2]
+        out = x.new_empty((1, layer.conv.out_channels, 2 * height, 2 * x.shape[3]))
+        for top, bottom in self.strips(out):
+            first, last = max(0, top // 2 - 1), min(height, -(-bottom // 2) + 1)
+            rows = x[:, :, first:last].to(self.device)
+            rows = nn.functional.interpolate(rows, scale_factor=2.0, mode="nearest")
+            start = top - 2 * first
+            out[:, :, top:bottom] = layer.conv(rows)[:, :, start : start + bottom - top]
+        return out
+
+    def convolve(self, conv: Callable[..., Tensor], x: Tensor, top: int, bottom: int,
+                 affine: Affine) -> Tensor:  # fmt: skip
+        """Rows ``top`` to ``bottom`` of ``conv(silu(norm(x)))`` for a 3x3 convolution."""
+        first, last = max(0, top - 1), min(x.shape[2], bottom + 1)
+        scale, shift = affine
+        rows = x[:, :, first:last].to(self.device)
+        rows = torch.addcmul(shift, rows.float(), scale).to(x.dtype)
+        rows = nn.functional.silu(rows, inplace=True)
+        return conv(rows)[:, :, top - first : bottom - first]
+
+    def affine(self, norm: nn.GroupNorm, x: Tensor) -> Affine:
+        """The GroupNorm over the whole picture as ``x * scale + shift``, float32, per channel."""
+        count = 0
+        mean = torch.zeros(norm.num_groups, dtype=torch.float64, device=self.device)
+        spread = torch.zeros_like(mean)
+        for top, bottom in self.strips(x):
+            rows = x[:, :, top:bottom].to(self.device).float().reshape(norm.num_groups, -1)
+            variance, middle = torch.var_mean(rows, dim=1, correction=0)
+            n = rows.shape[1]
+            delta = middle.double() - mean  # Chan's update of mean and sum of squares
+            mean = mean + delta * (n / (count + n))
+            spread = spread + variance.double() * n + delta.square() * (count * n / (count + n))
+            count += n
+        rstd = (spread / count + norm.eps).rsqrt()
+        per_group = x.shape[1] // norm.num_groups
+        rstd, mean = (v.float().repeat_interleave(per_group) for v in (rstd, mean))
+        scale = norm.weight.to(self.device).float() * rstd
+        shift = norm.bias.to(self.device).float() - mean * scale
+        return scale[None, :, None, None], shift[None, :, None, None]
+
+    def strips(self, x: Tensor) -> Iterator[tuple[int, int]]:
+        """Row ranges that cover ``x``, each of an even number of rows; stops when interrupted."""
+        height, width = x.shape[2:]
+        rows = max(2, STRIP_PIXELS // width // 2 * 2)
+        for top in range(0, height, rows):
+            host.stop_if_interrupted()
+            yield top, min(height, top + rows)

@@ -1,0 +1,124 @@
+"""Weights on disk: one safetensors file, or a folder of shards, checked before it is opened."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from ..errors import ZImageError
+from .safetensors_file import Header, read_header
+
+StateDict = dict[str, torch.Tensor]
+
+TORCH_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Checked headers of everything that one model is stored in; nothing is loaded yet."""
+
+    name: str
+    headers: tuple[Header, ...]
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Text metadata of all files together."""
+        return {key: value for header in self.headers for key, value in header.metadata.items()}
+
+    def outline(self) -> StateDict:
+        """Every tensor by name on the meta device: shape and type without the data."""
+        return {
+            name: torch.empty(
+                info.shape, dtype=TORCH_DTYPES.get(info.dtype, torch.uint8), device="meta"
+            )
+            for header in self.headers
+            for name, info in header.tensors.items()
+        }
+
+    def load(self) -> StateDict:
+        """Every tensor by name, memory-mapped where the system allows it.
+
+        Raises:
+            ZImageError: ``ZI-FILE-CORRUPT`` when the file changed since its header was read.
+        """
+        state: StateDict = {}
+        for header in self.headers:
+            try:
+                with safe_open(str(header.path), framework="pt", device="cpu") as file:
+                    for name in header.tensors:
+                        state[name] = file.get_tensor(name)
+            except (SafetensorError, OSError) as error:
+                raise ZImageError(
+                    "ZI-FILE-CORRUPT",
+                    path=header.path.name,
+                    found=str(error)[:200],
+                    expected="safetensors",
+                ) from error
+        return state
+
+
+def open_weights(path: str | os.PathLike[str]) -> Weights:
+    """Read the headers of a file, or of all shards in a folder of the official layout.
+
+    Raises:
+        ZImageError: ``ZI-FILE-MISSING``, ``ZI-FILE-PICKLE`` or ``ZI-FILE-CORRUPT``.
+    """
+    place = Path(path)
+    if not place.is_dir():
+        return Weights(place.name, (read_header(place),))
+    headers = tuple(read_header(file) for file in _shards(place))
+    seen: dict[str, str] = {}
+    for header in headers:
+        for name in header.tensors:
+            if name in seen:
+                found = f"{name}: {seen[name]} + {header.path.name}"
+                raise _corrupt(place.name, found, "one file per tensor")
+            seen[name] = header.path.name
+    return Weights(f"{place.parent.name}/{place.name}", headers)
+
+
+def _shards(folder: Path) -> list[Path]:
+    """The files that an index names; without an index the one file, plain names first."""
+    indexes = sorted(folder.glob("*.safetensors.index.json"), key=lambda p: len(p.name))
+    if indexes:
+        return [folder / name for name in _shard_names(indexes[0])]
+    files = sorted(folder.glob("*.safetensors"), key=lambda p: (len(p.name), p.name))
+    if files:
+        return files[:1]
+    if any(folder.glob("*.bin")):
+        raise ZImageError("ZI-FILE-PICKLE", path=f"{folder.name}/*.bin")
+    raise ZImageError("ZI-FILE-MISSING", path="*.safetensors", folder=str(folder))
+
+
+def _shard_names(index: Path) -> list[str]:
+    try:
+        content = json.loads(index.read_text(encoding="utf-8"))
+        names = sorted(set(content["weight_map"].values()))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        found = f"{type(error).__name__}: {error}"[:120]
+        raise _corrupt(index.name, found, "weight_map {tensor: file}") from error
+    if not names or any(not isinstance(n, str) or n != Path(n).name for n in names):
+        raise _corrupt(index.name, f"{names!r:.120}", "file names without folders")
+    return names
+
+
+def _corrupt(path: str, found: str, expected: str) -> ZImageError:
+    return ZImageError("ZI-FILE-CORRUPT", path=path, found=found, expected=expected)

@@ -1,0 +1,1 @@
+"""The nodes: thin, one noun per file; what they do is in :mod:`..engine`."""

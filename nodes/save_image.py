@@ -1,0 +1,91 @@
+"""Save pictures so that dropping one on the page brings its workflow back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import folder_paths
+from comfy.cli_args import args
+from comfy_api.latest import io, ui
+
+from ..engine import pictures
+from ..errors import ZImageError
+from .types import CATEGORY, INT_MAX, INT_MIN
+
+
+class ZImageSave(io.ComfyNode):
+    """WebP of quality 85 by default: about a fifth of a PNG, the workflow inside."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZImageSave",
+            display_name="Z-Image Save · 保存",
+            category=CATEGORY,
+            description="Saves pictures to ComfyUI's output folder together with the workflow.",
+            inputs=[
+                io.Image.Input("images", tooltip="The pictures to save."),
+                io.String.Input(
+                    "filename_prefix",
+                    default="Z-Image",
+                    tooltip="Beginning of the file name; may name folders and use "
+                    "%year%, %month%, %day%, %width%, %height%, %batch_num%.",
+                ),
+                io.Combo.Input(
+                    "format",
+                    options=list(pictures.FORMATS),
+                    default="webp",
+                    tooltip="Dropping a webp or png on the page restores the workflow. A jpeg "
+                    "carries it as well, but ComfyUI's page does not read it from jpeg.",
+                ),
+                io.Int.Input(
+                    "quality",
+                    default=85,
+                    min=INT_MIN,
+                    max=INT_MAX,
+                    tooltip="1 to 100, for webp and jpeg.",
+                ),
+            ],
+            hidden=[io.Hidden.prompt, io.Hidden.extra_pnginfo],
+            is_output_node=True,
+        )
+
+    @classmethod
+    def execute(
+        cls, images, filename_prefix: str, format: str = "webp", quality: int = 85
+    ) -> io.NodeOutput:
+        height, width = images.shape[1:3]
+        folder, name, counter, subfolder = _place(filename_prefix, width, height)
+        results = []
+        for index, pixels in enumerate(images):
+            suffix = pictures.FORMATS.get(format, "")
+            file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_{suffix}"
+            image = pictures.to_image(pixels)
+            pictures.save(image, folder / file, format, quality, cls._metadata())
+            results.append(ui.SavedResult(file, subfolder, io.FolderType.output))
+        return io.NodeOutput(ui=ui.SavedImages(results))
+
+    @classmethod
+    def _metadata(cls) -> dict[str, Any]:
+        if args.disable_metadata:
+            return {}
+        return {"prompt": cls.hidden.prompt, **(cls.hidden.extra_pnginfo or {})}
+
+
+def _place(prefix: str, width: int, height: int) -> tuple[Path, str, int, str]:
+    """Folder, file name, first free number and subfolder; makes the folder."""
+    root = folder_paths.get_output_directory()
+    try:
+        folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(
+            prefix, root, width, height
+        )
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise pictures.output_error(Path(root) / prefix, error) from error
+    except Exception as error:  # the host raises a bare Exception for a path outside output/
+        expected = f"a path inside {root}"
+        raise ZImageError(
+            "ZI-VALUE", name="filename_prefix", found=prefix, expected=expected
+        ) from error
+    return Path(folder), name, counter, subfolder

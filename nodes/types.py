@@ -1,0 +1,51 @@
+"""What the nodes have in common: category, limits of number fields, and where models are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import folder_paths
+
+from ..errors import ZImageError
+
+CATEGORY = "Z-Image"
+
+# The widest values a widget lets through, so that a wrong one reaches the node and is answered
+# with a coded error in both languages instead of a bare number.
+INT_MIN, INT_MAX = -(2**31), 2**31
+FLOAT_MIN, FLOAT_MAX = -1e9, 1e9
+
+DIFFUSERS = "diffusers/"
+_PARTS = {"diffusion_models": "transformer", "text_encoders": "text_encoder", "vae": "vae"}
+
+
+def model_names(kind: str) -> list[str]:
+    """Files of a model folder, then official folders as ``diffusers/NAME``."""
+    files = list(folder_paths.get_filename_list(kind))
+    return files + [f"{DIFFUSERS}{name}" for name in _official(_PARTS[kind])]
+
+
+def model_path(kind: str, name: str) -> Path:
+    """The file or folder that a name of :func:`model_names` stands for.
+
+    Raises:
+        ZImageError: ``ZI-FILE-MISSING``.
+    """
+    folders = folder_paths.get_folder_paths(kind)
+    if name.startswith(DIFFUSERS) and name.removeprefix(DIFFUSERS) in _official(_PARTS[kind]):
+        return _official(_PARTS[kind])[name.removeprefix(DIFFUSERS)]
+    path = folder_paths.get_full_path(kind, name)
+    if path is None:
+        raise ZImageError("ZI-FILE-MISSING", path=name, folder=folders[0] if folders else kind)
+    return Path(path)
+
+
+def _official(part: str) -> dict[str, Path]:
+    """``models/diffusers/NAME`` to its ``part``, for every folder with a transformer in it."""
+    found: dict[str, Path] = {}
+    for root in map(Path, folder_paths.get_folder_paths("diffusers")):
+        for config in sorted(root.glob("*/transformer/config.json")):
+            folder = config.parent.parent / part
+            if folder.is_dir():
+                found.setdefault(config.parent.parent.name, folder)
+    return found
