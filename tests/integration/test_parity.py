@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+
 from zimage_comfyui.tests.fakes import official
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -40,7 +41,7 @@ def folder(variant: str, comfy_modules: Path, tmp_path_factory: pytest.TempPathF
     """An official folder with random weights; removed at the end (300 MB)."""
     folder = tmp_path_factory.mktemp("official") / variant
     tokenizer = comfy_modules / "comfy" / "text_encoders" / "qwen25_tokenizer"
-    official.write(folder, variant, tokenizer)
+    official.write(folder, variant, tokenizer, official.Sizes(layers=1))
     yield folder
     shutil.rmtree(folder, ignore_errors=True)
 
@@ -65,12 +66,6 @@ def ours(folder: Path) -> SimpleNamespace:
         clip=checkpoints.load_text_encoder(folder / "text_encoder"),
         vae=checkpoints.load_vae(folder / "vae", dtype="fp32"),
     )
-
-
-@pytest.fixture(scope="module")
-def known_picture(truth, variant: str) -> torch.Tensor:
-    """diffusers' picture of PROMPT at the smaller size."""
-    return true_pictures(truth, variant, *SIZES[1], [PROMPT])
 
 
 def noise_of(width: int, height: int, batch: int) -> torch.Tensor:
@@ -171,6 +166,7 @@ def test_pictures_agree(ours, truth, variant, width, height, batch):
     assert worst(rounded, expected) < 0.5 / 255 + TOLERANCE
 
 
+@pytest.mark.parametrize("variant", ["turbo"], indirect=True)
 def test_prompts_of_unequal_length_agree(ours, truth, variant):
     """diffusers pads and masks a mixed batch; we run one prompt at a time."""
     prompts = [PROMPT, "猫"]
@@ -181,6 +177,7 @@ def test_prompts_of_unequal_length_agree(ours, truth, variant):
         assert worst(found[index], expected[index]) < TOLERANCE
 
 
+@pytest.mark.parametrize("variant", ["base"], indirect=True)
 def test_official_scheduler_agrees_at_28_steps(ours, truth, variant):
     """Where 1000 is no multiple of the steps, only our ``official`` schedule is diffusers'."""
     width, height = SIZES[1]
@@ -190,11 +187,17 @@ def test_official_scheduler_agrees_at_28_steps(ours, truth, variant):
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"shift": 4.5}, {"cfg": 2.0}, {"prompt": PROMPT + "。"}],
-    ids=["shift", "guidance", "prompt"],
+    ("variant", "change"),
+    [
+        ("turbo", {"shift": 4.5}),
+        ("turbo", {"prompt": PROMPT + "。"}),
+        ("base", {"cfg": RECIPES["base"]["guidance"]}),
+    ],
+    ids=["shift", "prompt", "guidance-taken-for-cfg"],
+    indirect=["variant"],
 )
-def test_comparison_sees_a_wrong_setting(ours, known_picture, variant, change):
+def test_comparison_sees_a_wrong_setting(ours, truth, variant, change):
     """The agreement is not vacuous: one wrong value, or one more character, breaks it."""
-    found = our_pictures(ours, variant, *SIZES[1], **change)
-    assert worst(found, known_picture) > 5 * TOLERANCE
+    width, height = SIZES[1]
+    expected = true_pictures(truth, variant, width, height, [PROMPT])
+    assert worst(our_pictures(ours, variant, width, height, **change), expected) > 5 * TOLERANCE

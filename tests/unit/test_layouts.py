@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from zimage_comfyui.engine import layouts
 from zimage_comfyui.errors import ZImageError
 
