@@ -75,14 +75,20 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "folder on another disk in ZIMAGE_HOME.",
     ),
     "ZI-ENV-VENV": (
-        "这个 Python {found} 缺少 venv 模块。请安装后重试：sudo apt install python3-venv",
-        "This Python {found} has no venv module. Install it and try again: "
+        "这个 Python {found} 没有 pip，也没有 venv 模块。"
+        "请安装后重试：sudo apt install python3-venv",
+        "This Python {found} has neither pip nor the venv module. Install it and try again: "
         "sudo apt install python3-venv",
     ),
     "ZI-ENV-NETWORK": (
         "无法连接软件包源。请检查网络、代理或 pip 的镜像设置，然后重新运行；已下载的部分会保留。",
         "The package index cannot be reached. Check the network, the proxy or pip's mirror "
         "setting, then run this again; what was downloaded is kept.",
+    ),
+    "ZI-ENV-HASH": (
+        "下载的文件与 requirements.lock 中的哈希不符，没有安装。请换一个软件包源后重新运行。",
+        "A downloaded file does not have the hash that requirements.lock names, so it was not "
+        "installed. Use another package index, then run this again.",
     ),
     "ZI-ENV-INSTALL": (
         "安装依赖失败：{found}。请按上面的信息处理，然后重新运行。",

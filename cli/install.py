@@ -61,37 +61,47 @@ class Installer:
         self._run([*command, "--python", str(env / "bin" / "python"), "-r", str(self.lock)])
 
     def _uv(self) -> Path:
-        """Path of uv, installed by pip into an environment of its own."""
+        """Path of uv, installed by pip into a folder of its own."""
         text = pinned("uv", self.lock.read_bytes())
         folder = self.home / ("uv-" + text.split()[0].partition("==")[2])
         uv = folder / "bin" / "uv"
         if (folder / ".ready").exists() and uv.exists():
             return uv
-        if find_spec("ensurepip") is None:
-            raise Stop(LACKING, "ZI-ENV-VENV", found=platform.python_version())
         say("安装 uv", "installing uv")
         shutil.rmtree(folder, ignore_errors=True)
-        self._run([sys.executable, "-m", "venv", str(folder)])
+        folder.mkdir()
         requirements = folder / "uv.txt"
         requirements.write_text(text)
-        command = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
+        command = [self._python_with_pip(folder), "-m", "pip", "install", "--quiet", "--no-input"]
         command += ["--retries", "2", "--no-deps", "--require-hashes", "-r", str(requirements)]
-        self._run(command)
+        self._run([*command, "--target", str(folder)])
         (folder / ".ready").touch()
         return uv
 
+    def _python_with_pip(self, folder: Path) -> str:
+        """This Python when it has pip, else one in a virtual environment made for the purpose."""
+        if find_spec("pip"):
+            return sys.executable
+        if find_spec("ensurepip") is None:
+            raise Stop(LACKING, "ZI-ENV-VENV", found=platform.python_version())
+        self._run([sys.executable, "-m", "venv", str(folder / "pip")])
+        return str(folder / "pip" / "bin" / "python")
+
     def _run(self, command: list[str]) -> None:
         """Runs an installer, passing its messages on; a failure becomes a :class:`Stop`."""
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            env=self._environment(),
-            pass_fds=[self.lock_fd],
-            text=True,
-            errors="replace",
-        )
+        try:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                env=self._environment(),
+                pass_fds=[self.lock_fd],
+                text=True,
+                errors="replace",
+            )
+        except OSError as error:  # a disk mounted noexec, say
+            raise Stop(LACKING, "ZI-ENV-INSTALL", found=error) from error
         lines: list[str] = []
         with process:
             for line in process.stdout or ():
@@ -105,6 +115,8 @@ class Installer:
     def _reason(self, output: str) -> Stop:
         if "No space left" in output or "Disk quota" in output or "os error 28" in output:
             return no_space(self.home)
+        if re.search(r"hash mismatch|hashes are required|not match the hash", output, re.IGNORECASE):
+            return Stop(LACKING, "ZI-ENV-HASH")
         if NETWORK_WORDS.search(output):
             return Stop(LACKING, "ZI-ENV-NETWORK")
         last = output.strip().splitlines()[-1] if output.strip() else "?"
@@ -115,6 +127,7 @@ class Installer:
         env = dict(os.environ)
         for name in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"):
             env.pop(name, None)
+        env["PIP_USER"] = "0"  # pip refuses --user together with --target
         env.setdefault("UV_HTTP_TIMEOUT", "120")
         env["UV_PYTHON_DOWNLOADS"] = "never"
         if not self._shares_disk(Path(env.get("XDG_CACHE_HOME") or f"{env.get('HOME')}/.cache")):
