@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from zimage_comfyui.engine import layouts
 from zimage_comfyui.tests.fakes import official
 
@@ -66,6 +67,7 @@ def test_full_size_vae_has_the_hosts_names_and_shapes(comfy_modules):
     """The Flux autoencoder: equal to the host's encoder and decoder, and to its own conversion."""
     from comfy import diffusers_convert
     from comfy.ldm.modules.diffusionmodules.model import Decoder, Encoder
+
     from zimage_comfyui.engine import architecture
 
     with torch.device("meta"):

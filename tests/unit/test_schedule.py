@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from zimage_comfyui.engine.schedule import official_sigmas
 
 
