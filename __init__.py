@@ -1,4 +1,4 @@
-"""Z-Image for ComfyUI. The host calls :func:`comfy_entrypoint`; nothing heavy is imported before."""
+"""Z-Image for ComfyUI: nothing heavy is imported before the host calls :func:`comfy_entrypoint`."""
 
 from __future__ import annotations
 

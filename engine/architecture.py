@@ -31,7 +31,7 @@ _SIGNATURES = (
     ("Z-Image / Lumina 2 diffusion model", re.compile(r"(^|\.)cap_embedder\.1\.weight$")),
     ("Flux / Hunyuan diffusion model", re.compile(r"(^|\.)double_blocks\.0\.")),
     ("Stable Diffusion 3 / AuraFlow", re.compile(r"(^|\.)joint_blocks\.0\.|double_layers\.0\.")),
-    ("Stable Diffusion / SDXL UNet", re.compile(r"(^|\.)(input_blocks\.0\.|down_blocks\.0\.attent)")),
+    ("Stable Diffusion / SDXL UNet", re.compile(r"(^|\.)(input_blocks|down_blocks\.0\.attent)")),
     ("Qwen-Image / Wan / PixArt", re.compile(r"(^|\.)(transformer_blocks|blocks)\.0\.")),
     ("VAE", re.compile(r"(^|\.)decoder\.(conv_in|up_blocks\.0|up\.0)\b|taesd_decoder")),
     ("Gemma text encoder", re.compile(r"layers\.0\.post_feedforward_layernorm")),
@@ -121,9 +121,7 @@ def text_encoder_config(shapes: Shapes, path: str) -> dict[str, int]:
     layers = _count(shapes, "model.layers.")
     if head != 128 or query % 128 or key % 128 or layers < 3:
         found = f"head {head}, q {query}, k {key}, {layers} layers"
-        raise ZImageError(
-            "ZI-MODEL-KEYS", path=path, found=found, expected="head 128, >= 3 layers"
-        )
+        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected="head 128, >= 3 layers")
     return {
         "hidden_size": _shape(shapes, "model.embed_tokens.weight", 2, path)[1],
         "intermediate_size": _shape(shapes, f"{first}mlp.gate_proj.weight", 2, path)[0],
@@ -202,9 +200,7 @@ def _count(shapes: Shapes, prefix: str) -> int:
     return count
 
 
-def _shape(
-    shapes: Shapes, name: str, rank: int, path: str, *, optional: bool = False
-) -> Any:
+def _shape(shapes: Shapes, name: str, rank: int, path: str, *, optional: bool = False) -> Any:
     shape = shapes.get(name)
     if shape is None and optional:
         return None

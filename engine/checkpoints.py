@@ -19,7 +19,7 @@ import torch
 from ..errors import ZImageError
 from . import architecture, host, layouts
 from .presets import AUTO, BASE, TURBO
-from .weights import StateDict, Weights, open_weights
+from .weights import StateDict, open_weights
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ DTYPES: dict[str, torch.dtype | None] = {
 }
 _OFFICIAL_VAE = {"ch": 128, "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2}
 _OPTION = "zimage_variant"
-_QUANTISATION = ("scaled_fp8", "_scale", ".scale_weight", ".scale_input", "_scale_2", ".comfy_quant")
+_QUANTISATION = ("scaled_fp8", "_scale", "_scale_2", ".scale_weight", ".scale_input", "_quant")
 
 
 def load_model(path: str | os.PathLike[str], variant: str = AUTO, dtype: str = "auto") -> Any:

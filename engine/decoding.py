@@ -56,9 +56,7 @@ def decode_float(vae: Any, samples: torch.Tensor) -> torch.Tensor:
 
 def to_bytes(vae: Any, raw: torch.Tensor) -> torch.Tensor:
     """Decoder output ``[B, 3, H, W]`` to ``[B, H, W, 3]`` uint8 on the CPU, rounded to nearest."""
-    return (
-        vae.process_output(raw.float()).mul_(255.0).round_().to(torch.uint8).movedim(1, -1).cpu()
-    )
+    return vae.process_output(raw.float()).mul_(255.0).round_().to(torch.uint8).movedim(1, -1).cpu()
 
 
 def check(vae: Any, samples: torch.Tensor) -> None:
@@ -73,6 +71,4 @@ def check(vae: Any, samples: torch.Tensor) -> None:
         )
     if samples.ndim != 4 or samples.shape[1] != 16 or 0 in samples.shape:
         expected = "[B, 16, H/8, W/8]"
-        raise ZImageError(
-            "ZI-VALUE", name="samples", found=list(samples.shape), expected=expected
-        )
+        raise ZImageError("ZI-VALUE", name="samples", found=list(samples.shape), expected=expected)

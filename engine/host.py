@@ -83,9 +83,7 @@ def build_diffusion(
             weight_dtype=comfy.utils.weight_dtype(state),
         )
     device = management.get_torch_device()
-    model_config.set_inference_dtype(
-        dtype, management.unet_manual_cast(dtype, device, supported)
-    )
+    model_config.set_inference_dtype(dtype, management.unet_manual_cast(dtype, device, supported))
     offload = management.unet_offload_device()
     model = model_config.get_model(state, "").to(offload)
     model.load_model_weights(state, "")
@@ -137,7 +135,7 @@ def width_of(clip: comfy.sd.CLIP) -> int | None:
     return getattr(getattr(getattr(config, "model", None), "config", None), "hidden_size", None)
 
 
-# --- sampling --------------------------------------------------------------------------------------
+# --- sampling -----------------------------------------------------------------------------------
 def with_shift(model: comfy.model_patcher.ModelPatcher, shift: float) -> Any:
     """A clone with the flow shift of the host's ``ModelSamplingAuraFlow`` node."""
 

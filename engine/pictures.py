@@ -92,4 +92,3 @@ def _options(
     if len(raw) > _EXIF_LIMIT:
         raw = b""
     return {"format": "JPEG", "quality": quality, "subsampling": 0, "exif": raw}
-

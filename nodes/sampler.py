@@ -116,8 +116,8 @@ def _choices() -> list[io.Input]:
             "scheduler",
             options=sampling.SCHEDULERS,
             default=sampling.OFFICIAL,
-            tooltip="official: the time steps of the official pipeline. simple is ComfyUI's nearest "
-            "one, the very same at 8 steps.",
+            tooltip="official: the time steps of the official pipeline. simple is ComfyUI's "
+            "nearest one, the very same at 8 steps.",
         ),
         io.Float.Input(
             "denoise",
@@ -126,6 +126,7 @@ def _choices() -> list[io.Input]:
             max=FLOAT_MAX,
             step=0.01,
             round=0.01,
-            tooltip="1 draws from nothing. Lower values keep more of a given picture. Above 0 to 1.",
+            tooltip="1 draws from nothing. Lower values keep more of a given picture. "
+            "Above 0 to 1.",
         ),
     ]

@@ -65,14 +65,14 @@ def write(path: Path, state: dict[str, torch.Tensor], **declared: Any) -> Path:
 def diffusion(
     folder: Path, variant: str = "turbo", seed: int = 1, dtype: torch.dtype = torch.bfloat16
 ) -> Path:
-    """``diffusion_models/zimage-small-VARIANT.safetensors``."""
+    """``diffusion_models/tiny-VARIANT.safetensors``."""
     state = random_state(_shapes("diffusion_shapes", DIFFUSION), seed, dtype)
-    path = folder / "diffusion_models" / f"zimage-small-{variant}.safetensors"
+    path = folder / "diffusion_models" / f"tiny-{variant}.safetensors"
     return write(path, state, kind="diffusion", variant=variant, config=DIFFUSION)
 
 
 def text_encoder(folder: Path, seed: int = 2, dtype: torch.dtype = torch.bfloat16) -> Path:
-    """``text_encoders/zimage-small-qwen3.safetensors`` with a compact embedding."""
+    """``text_encoders/tiny-qwen3.safetensors`` with a compact embedding."""
     shapes = _shapes("text_encoder_shapes", TEXT_ENCODER)
     shapes["model.embed_tokens.weight"] = (len(TOKEN_IDS) + 1, TEXT_ENCODER["hidden_size"])
     state = random_state(shapes, seed, dtype)
@@ -80,15 +80,15 @@ def text_encoder(folder: Path, seed: int = 2, dtype: torch.dtype = torch.bfloat1
         shapes["model.embed_tokens.weight"], generator=torch.Generator().manual_seed(seed)
     ).to(dtype)
     state["model.embed_tokens.ids"] = torch.tensor(TOKEN_IDS)
-    path = folder / "text_encoders" / "zimage-small-qwen3.safetensors"
+    path = folder / "text_encoders" / "tiny-qwen3.safetensors"
     return write(path, state, kind="text_encoder", config=TEXT_ENCODER)
 
 
 def vae(folder: Path, seed: int = 3, dtype: torch.dtype = torch.bfloat16) -> Path:
-    """``vae/zimage-small-ae.safetensors`` without quant convolutions."""
+    """``vae/tiny-ae.safetensors`` without quant convolutions."""
     shapes = _shapes("vae_shapes", VAE)
     shapes = {name: shape for name, shape in shapes.items() if "quant_conv." not in name}
-    path = folder / "vae" / "zimage-small-ae.safetensors"
+    path = folder / "vae" / "tiny-ae.safetensors"
     return write(path, random_state(shapes, seed, dtype), kind="vae", config=VAE)
 
 
@@ -107,3 +107,19 @@ def _shapes(function: str, config: dict[str, Any]) -> Shapes:
 
     builder: Callable[[dict[str, Any]], Shapes] = getattr(host, function)
     return builder(config)
+
+
+def lora(folder: Path, official_names: bool = False, seed: int = 7) -> Path:
+    """``loras/tiny.safetensors``, or ``tiny-official`` with the names of diffusers trainers.
+
+    Rank 4 on the attention of layer 0, large enough to be seen.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    module, out = "diffusion_model.layers.0.attention.qkv", 3 * DIFFUSION["dim"]
+    if official_names:
+        module, out = "transformer.layers.0.attention.to_q", DIFFUSION["dim"]
+    state = {
+        f"{module}.lora_A.weight": torch.randn(4, DIFFUSION["dim"], generator=generator) * 0.1,
+        f"{module}.lora_B.weight": torch.randn(out, 4, generator=generator) * 0.1,
+    }
+    return write(folder / "loras" / f"tiny{'-official' * official_names}.safetensors", state)
