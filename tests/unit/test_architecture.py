@@ -1,0 +1,134 @@
+"""What a file holds is read from names and shapes alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from zimage_comfyui.engine import architecture
+from zimage_comfyui.errors import ZImageError
+
+DIFFUSION = {
+    "cap_embedder.1.weight": (3840, 2560),
+    "x_embedder.weight": (3840, 64),
+    "cap_pad_token": (1, 3840),
+    **{f"noise_refiner.{i}.x": (1,) for i in range(2)},
+    **{f"layers.{i}.x": (1,) for i in range(30)},
+    "layers.0.adaLN_modulation.0.weight": (15360, 256),
+    "layers.0.attention.q_norm.weight": (128,),
+    "layers.0.attention.qkv.weight": (11520, 3840),
+    "layers.0.feed_forward.w1.weight": (10240, 3840),
+}
+TEXT = {
+    "model.embed_tokens.weight": (151936, 2560),
+    **{f"model.layers.{i}.x": (1,) for i in range(36)},
+    "model.layers.0.self_attn.q_norm.weight": (128,),
+    "model.layers.0.self_attn.q_proj.weight": (4096, 2560),
+    "model.layers.0.self_attn.k_proj.weight": (1024, 2560),
+    "model.layers.0.mlp.gate_proj.weight": (9728, 2560),
+}
+VAE = {
+    "encoder.conv_in.weight": (128, 3, 3, 3),
+    "decoder.conv_in.weight": (512, 16, 3, 3),
+    "decoder.norm_out.weight": (128,),
+    **{f"decoder.up.{i}.block.{j}.x": (1,) for i in range(4) for j in range(3)},
+    **{
+        f"decoder.up.{i}.block.0.conv2.weight": (width, width, 3, 3)
+        for i, width in enumerate((128, 256, 512, 512))
+    },
+}
+
+
+def code_of(function, shapes) -> str:
+    with pytest.raises(ZImageError) as caught:
+        function(shapes, "file.safetensors")
+    return caught.value.code
+
+
+def test_official_transformer() -> None:
+    """The published sizes come out of the published shapes."""
+    config = architecture.diffusion_config(DIFFUSION, "f")
+    assert (config["dim"], config["n_layers"], config["n_refiner_layers"]) == (3840, 30, 2)
+    assert (config["n_heads"], config["n_kv_heads"], config["axes_dims"]) == (30, 30, [32, 48, 48])
+    assert config["pad_tokens_multiple"] == 32
+    assert int(config["ffn_dim_multiplier"] * 3840) == 10240
+
+
+def test_official_text_encoder_and_vae() -> None:
+    """Qwen3-4B and the Flux autoencoder likewise."""
+    assert architecture.text_encoder_config(TEXT, "f") == {
+        "hidden_size": 2560,
+        "intermediate_size": 9728,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
+    }
+    config = architecture.vae_config(VAE, "f")["ddconfig"]
+    assert (config["ch"], config["ch_mult"], config["num_res_blocks"]) == (128, [1, 2, 4, 4], 2)
+
+
+@pytest.mark.parametrize(
+    ("names", "kind"),
+    [
+        (["double_blocks.0.img_attn.qkv.weight"], "Flux"),
+        (["model.diffusion_model.input_blocks.0.0.weight"], "SDXL"),
+        (["model.diffusion_model.joint_blocks.0.x"], "Stable Diffusion 3"),
+        (["transformer.layers.0.attention.to_q.lora_A.weight"], "LoRA"),
+        (["lora_unet_layers_0_attention_to_q.lora_down.weight"], "LoRA"),
+        (["text_model.encoder.layers.0.mlp.fc1.weight"], "CLIP"),
+        (["encoder.block.0.layer.0.SelfAttention.k.weight"], "T5"),
+        (["model.layers.0.self_attn.k_proj.bias"], "Qwen2"),
+        (["model.layers.0.post_feedforward_layernorm.weight"], "Gemma"),
+        (["decoder.conv_in.weight"], "VAE"),
+        (["something.else"], "something.else"),
+        ([], "no tensors"),
+    ],
+)
+def test_other_models_are_named(names: list[str], kind: str) -> None:
+    """The error for a wrong file says what it is, whichever input it was chosen for."""
+    assert kind in architecture.describe(names)
+    shapes = dict.fromkeys(names, (1, 1))
+    for function in (architecture.diffusion_config, architecture.text_encoder_config):
+        assert code_of(function, shapes) == "ZI-MODEL-KIND"
+
+
+def test_relatives_are_not_taken_for_z_image() -> None:
+    """Lumina 2 has the same names, Gemma 3 has query norms too, SD's VAE has four channels."""
+    lumina = {**DIFFUSION, "layers.0.adaLN_modulation.0.weight": (9216, 1024)}
+    assert code_of(architecture.diffusion_config, lumina) == "ZI-MODEL-KIND"
+    gemma = {**TEXT, "model.layers.0.post_feedforward_layernorm.weight": (2560,)}
+    assert code_of(architecture.text_encoder_config, gemma) == "ZI-MODEL-KIND"
+    sd = {**VAE, "decoder.conv_in.weight": (512, 4, 3, 3)}
+    assert code_of(architecture.vae_config, sd) == "ZI-MODEL-KIND"
+
+
+@pytest.mark.parametrize(
+    ("function", "shapes", "name", "shape"),
+    [
+        (architecture.diffusion_config, DIFFUSION, "layers.0.attention.q_norm.weight", None),
+        (architecture.diffusion_config, DIFFUSION, "layers.0.attention.q_norm.weight", (0,)),
+        (architecture.diffusion_config, DIFFUSION, "layers.0.attention.qkv.weight", (11521, 3840)),
+        (architecture.diffusion_config, DIFFUSION, "cap_embedder.1.weight", (3840,)),
+        (architecture.diffusion_config, DIFFUSION, "x_embedder.weight", (3840, 63)),
+        (architecture.text_encoder_config, TEXT, "model.embed_tokens.weight", None),
+        (architecture.text_encoder_config, TEXT, "model.layers.0.self_attn.q_norm.weight", (64,)),
+        (architecture.text_encoder_config, TEXT, "model.layers.2.x", None),
+        (architecture.vae_config, VAE, "decoder.norm_out.weight", None),
+        (architecture.vae_config, VAE, "encoder.conv_in.weight", (0, 3, 3, 3)),
+        (architecture.vae_config, VAE, "decoder.up.1.block.0.conv2.weight", (200, 200, 3, 3)),
+    ],
+)
+def test_impossible_shapes(function, shapes, name: str, shape) -> None:
+    """A missing or impossible tensor is a coded error, never an arithmetic one."""
+    broken = {key: value for key, value in shapes.items() if key != name}
+    if shape is not None:
+        broken[name] = shape
+    assert code_of(function, broken) == "ZI-MODEL-KEYS"
+
+
+def test_declared_configuration() -> None:
+    """Absent is empty; present it has to be a JSON object."""
+    assert architecture.declared({}, "f") == {}
+    assert architecture.declared({"zimage": '{"variant": "base"}'}, "f") == {"variant": "base"}
+    for text in ("", "[1]", "{", "[" * 100_000):
+        with pytest.raises(ZImageError, match="ZI-FILE-CORRUPT"):
+            architecture.declared({"zimage": text}, "f")

@@ -1,0 +1,118 @@
+"""A safetensors header is believed only where the file bears it out."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from zimage_comfyui.engine.safetensors_file import read_header
+from zimage_comfyui.errors import ZImageError
+
+GOOD = {
+    "b": {"dtype": "BF16", "shape": [2, 3], "data_offsets": [4, 16]},
+    "a": {"dtype": "F32", "shape": [], "data_offsets": [0, 4]},
+    "__metadata__": {"zimage": "{}"},
+}
+
+
+def write(path: Path, header: object, data: bytes = bytes(16), length: int | None = None) -> Path:
+    """A file with this header; ``length`` overrides what it says about the header's length."""
+    raw = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes((len(raw) if length is None else length).to_bytes(8, "little") + raw + data)
+    return path
+
+
+def code_of(path: Path) -> str:
+    with pytest.raises(ZImageError) as caught:
+        read_header(path)
+    return caught.value.code
+
+
+def test_good_file(tmp_path: Path) -> None:
+    """Types, shapes, ranges and metadata come back as they stand in the file."""
+    header = read_header(write(tmp_path / "m.safetensors", GOOD))
+    assert header.shapes == {"a": (), "b": (2, 3)}
+    assert header.tensors["b"].dtype == "BF16"
+    assert header.metadata == {"zimage": "{}"}
+
+
+def changed(name: str, **entry: object) -> dict:
+    return {**GOOD, name: {**GOOD[name], **entry}}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"not json",
+        b"\xff\xfe{}",
+        b"[]",
+        b"{}",
+        b'{"a":' + b"[" * 100_000,
+        b'{"a": {}, "a": {}}',
+        {**GOOD, "__metadata__": {"zimage": 1}},
+        {**GOOD, "b": 7},
+        changed("b", dtype="F12"),
+        changed("b", dtype=["F16"]),
+        changed("b", shape=[2, -3]),
+        changed("b", shape=[2, 3.0]),
+        changed("b", shape=[True, 6]),
+        changed("b", shape=[1] * 9 + [6]),
+        changed("b", shape=[2, 4]),
+        changed("b", shape=[2**62, 2**62]),
+        changed("b", data_offsets=[16, 4]),
+        changed("b", data_offsets=[4]),
+        changed("b", data_offsets=[0, 12]),
+        changed("b", data_offsets=[8, 20]),
+        changed("b", data_offsets=[2**70, 2**70 + 12]),
+        {"b": changed("b")["b"]},
+    ],
+    ids=str,
+)
+def test_lying_header(tmp_path: Path, header: object) -> None:
+    """Broken JSON, unknown types, impossible shapes, overlaps, gaps and ranges outside the file."""
+    assert code_of(write(tmp_path / "m.safetensors", header)) == "ZI-FILE-CORRUPT"
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 40, -1])
+def test_truncated_file(tmp_path: Path, size: int) -> None:
+    """A download that stopped anywhere is noticed, down to the last byte."""
+    path = write(tmp_path / "m.safetensors", GOOD)
+    path.write_bytes(path.read_bytes()[:size])
+    assert code_of(path) == "ZI-FILE-CORRUPT"
+
+
+def test_trailing_bytes_and_huge_header(tmp_path: Path) -> None:
+    """More data than described, or a header longer than the file, is as wrong as less."""
+    longer = write(tmp_path / "long.safetensors", GOOD, bytes(17))
+    assert code_of(longer) == "ZI-FILE-CORRUPT"
+    assert code_of(write(tmp_path / "huge.safetensors", GOOD, length=2**63)) == "ZI-FILE-CORRUPT"
+    assert code_of(write(tmp_path / "g.safetensors", b"x", length=0x46554747)) == "ZI-FILE-CORRUPT"
+
+
+@pytest.mark.parametrize("suffix", [".ckpt", ".pt", ".bin", ".PTH", ".pkl"])
+def test_pickle_by_name(tmp_path: Path, suffix: str) -> None:
+    """Names of pickle checkpoints are refused whatever is inside."""
+    assert code_of(write(tmp_path / f"m{suffix}", GOOD)) == "ZI-FILE-PICKLE"
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02}q", b"\x80\x04\x95"])
+def test_pickle_by_content(tmp_path: Path, start: bytes) -> None:
+    """A pickle that was renamed is refused too."""
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(start + bytes(100))
+    assert code_of(path) == "ZI-FILE-PICKLE"
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    """A path that is not a file says where it was looked for."""
+    assert code_of(tmp_path / "none.safetensors") == "ZI-FILE-MISSING"
+    assert code_of(tmp_path) == "ZI-FILE-MISSING"
+
+
+def test_message_tells_found_and_expected(tmp_path: Path) -> None:
+    """Both languages name the file, what was found and what was expected."""
+    path = write(tmp_path / "m.safetensors", changed("b", shape=[2, 4]))
+    with pytest.raises(ZImageError, match=r"m\.safetensors.*12 bytes.*16 bytes"):
+        read_header(path)
