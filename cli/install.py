@@ -115,7 +115,9 @@ class Installer:
     def _reason(self, output: str) -> Stop:
         if "No space left" in output or "Disk quota" in output or "os error 28" in output:
             return no_space(self.home)
-        if re.search(r"hash mismatch|hashes are required|not match the hash", output, re.IGNORECASE):
+        if re.search(
+            r"hash mismatch|hashes are required|not match the hash", output, re.IGNORECASE
+        ):
             return Stop(LACKING, "ZI-ENV-HASH")
         if NETWORK_WORDS.search(output):
             return Stop(LACKING, "ZI-ENV-NETWORK")
