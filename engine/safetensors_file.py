@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from math import prod
 from pathlib import Path
+from typing import TypeGuard
 
 from ..errors import ZImageError
 
@@ -136,7 +137,7 @@ def _check_ranges(file: Path, tensors: dict[str, TensorInfo], data_bytes: int) -
         raise _corrupt(file, f"{data_bytes} data bytes", f"{ordered[-1][1].end} data bytes")
 
 
-def _naturals(value: object) -> bool:
+def _naturals(value: object) -> TypeGuard[list[int]]:
     return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
 
 
