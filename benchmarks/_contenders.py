@@ -15,6 +15,8 @@ from _common import pack_dir, peak_rss, reset_peak, the_host
 from _graphs import host_graph, nodes_graph
 
 Graph = dict[str, dict[str, Any]]
+PATIENCE = 3600.0
+"""Seconds to wait for a start or a picture: a machine under load is slow, not broken."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ class ComfyUI:
             "--whitelist-custom-nodes",
             *allowed,
         )
-        self.server = Server(the_host(), pack_dir(), own, arguments)
+        self.server = Server(the_host(), pack_dir(), own, arguments, timeout=PATIENCE)
         self.pid = 0
 
     def start(self) -> None:
@@ -94,7 +96,7 @@ class ComfyUI:
         self.pid = self.server.process.pid
 
     def make(self, job: Job) -> Made:
-        run = self.server.client.run(self.graph(job))
+        run = self.server.client.run(self.graph(job), timeout=PATIENCE)
         if not run.succeeded:
             raise RuntimeError(f"{self.name}: {run.error}")
         image = run.images[0]

@@ -1,0 +1,90 @@
+"""Benchmarks: what they count and what they tell about the machine."""
+
+import ast
+import getpass
+import json
+import platform
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def importable(pack_dir: Path, monkeypatch: pytest.MonkeyPatch):
+    """As when a benchmark is run by file: its own folder is on the path."""
+    monkeypatch.syspath_prepend(str(pack_dir / "benchmarks"))
+
+
+def test_every_benchmark_says_what_it_measures(pack_dir: Path):
+    """The list shows the first line of each docstring; each has a main."""
+    for path in (pack_dir / "benchmarks").glob("[!_]*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        assert ast.get_docstring(tree)
+        assert "main" in {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+
+
+def test_full_size_evaluation_costs_what_is_known():
+    """About 6.0e13 FLOP at 1024x1024, with refiners that see one kind of token."""
+    import _models
+
+    flops = _models.evaluation_flops(_models.FULL, 1024, 1024, 48)
+    assert flops == pytest.approx(5.7e13, rel=0.06)
+
+
+def test_tokens_are_counted_with_their_padding():
+    """Both counts go up in steps of 32."""
+    import _models
+
+    def cost(side: int, caption: int) -> float:
+        return _models.evaluation_flops(_models.MIDDLE, side, 64, caption)
+
+    assert cost(128, 33) == cost(128, 64)
+    assert cost(128, 32) < cost(128, 33)
+    assert cost(64, 1) == cost(128, 1)  # 16 and 32 image tokens
+
+
+def test_summary_keeps_every_value():
+    """The median for the table, the values for whoever doubts it."""
+    import _common
+
+    assert _common.summary([3.0, 1.0, 2.0]) == {
+        "median": 2.0,
+        "min": 1.0,
+        "max": 3.0,
+        "values": [3.0, 1.0, 2.0],
+    }
+
+
+def test_ratio_below_one_favours_the_first():
+    """Half the seconds of the other is 0.5, on the memory that the machine has."""
+    import turbo
+
+    def one(seconds: float, rss: float) -> dict:
+        return {"seconds": {"median": seconds}, "peak_rss_mib": rss, "peak_device_mib": 0.0}
+
+    ratios = turbo._ratios({"nodes": one(1, 100), "host": one(2, 100), "diffusers": one(4, 50)})
+    assert ratios["nodes/host"] == {"seconds": 0.5, "peak_rss_mib": 1.0}
+    assert ratios["nodes/diffusers"] == {"seconds": 0.25, "peak_rss_mib": 2.0}
+
+
+def test_machine_is_described_without_naming_it():
+    """Processor, memory and versions; no host name, user or path."""
+    import _common
+
+    text = json.dumps(_common.machine())
+    assert platform.node() not in text
+    assert str(Path.home()) not in text
+    assert f'"{getpass.getuser()}"' not in text
+
+
+def test_peak_of_this_process_is_counted_anew():
+    """After a reset the peak is what is resident now, then grows with use."""
+    import os
+
+    import _common
+
+    bytearray(64 * 2**20)
+    _common.reset_peak(os.getpid())
+    before = _common.peak_rss(os.getpid())
+    block = bytearray(b"x" * (32 * 2**20))
+    assert _common.peak_rss(os.getpid()) - before >= len(block) // 2
