@@ -1,0 +1,66 @@
+"""A ComfyUI with the pack and a headless Chromium that opens its page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from zimage_comfyui.cli.host import Host
+from zimage_comfyui.cli.server import Server
+
+if TYPE_CHECKING:
+    from zimage_comfyui.tests.browser.page import ComfyPage
+
+FLAGS = [
+    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    "--no-proxy-server",
+]  # fmt: skip
+TIMEOUT_MS = 300_000  # a page takes seconds; a machine that does other work as well, minutes
+FIRST_VISIT_IS_OVER = {"Comfy.TutorialCompleted": True, "Comfy.InstalledVersion": "1.32.9"}
+
+
+@pytest.fixture(scope="session")
+def server(
+    chromium: str, host: Host, pack_dir: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """One ComfyUI for all browser tests."""
+    with Server(host, pack_dir, tmp_path_factory.mktemp("comfyui")) as running:
+        status, _ = running.client.request("/settings", FIRST_VISIT_IS_OVER)
+        assert status == 200
+        yield running
+
+
+@pytest.fixture(scope="session")
+def pack_name(server: Server) -> str:
+    """The name under which the page lists our templates: the folder's name."""
+    listed = server.client.get("/workflow_templates")
+    return next(pack for pack, names in listed.items() if "电商海报生成" in names)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator:
+    """Chromium. Not for the session: its event loop would be in the way of other tests' own."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def comfy(browser, server: Server) -> Iterator[ComfyPage]:
+    """A fresh page in a fresh profile, in Chinese, with no way out of this machine."""
+    from zimage_comfyui.tests.browser.page import ComfyPage
+
+    context = browser.new_context(locale="zh-CN", viewport={"width": 1600, "height": 950})
+    context.set_default_timeout(TIMEOUT_MS)
+    context.route(
+        lambda url: not url.startswith((server.url, "data:", "blob:")), lambda route: route.abort()
+    )
+    yield ComfyPage(context.new_page(), server.url).open()
+    context.close()

@@ -1,0 +1,93 @@
+"""In the page: a template from the dialog, Run, the picture, and the graph back from the file."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from PIL import Image
+
+from zimage_comfyui.cli.server import Server
+from zimage_comfyui.demo.checker import read
+from zimage_comfyui.demo.world import Scene
+
+if TYPE_CHECKING:
+    from zimage_comfyui.tests.browser.page import ComfyPage
+
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+
+SHOWN = {
+    "电商海报生成": ((112, 144), Scene("gift", "red", "blue", "centre", "poster")),
+    "古风插画": ((144, 112), Scene("vase", "cyan", "white", "right", "ink")),
+}
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_template_runs_with_one_click_and_its_file_restores_the_graph(
+    comfy: ComfyPage, server: Server, pack_dir: Path, pack_name: str, tmp_path: Path, name: str
+) -> None:
+    """Dialog, API form, Run, picture of what the prompt says, WebP dropped on a fresh page."""
+    size, scene = SHOWN[name]
+    comfy.open_template(pack_name, name)
+    graph, prompt = comfy.graph(), comfy.api_form()
+    assert prompt == _json(pack_dir / "workflows" / "api" / f"{name}.json")
+    assert comfy.page.locator(".p-dialog").count() == 0  # nothing is missing, nothing to download
+
+    comfy.run()
+    where = {
+        key: values[0] for key, values in parse_qs(urlsplit(comfy.wait_for_picture()).query).items()
+    }
+    data = server.client.view({key: where[key] for key in ("filename", "subfolder", "type")})
+    picture = Image.open(io.BytesIO(data))
+    assert (picture.format, picture.size) == ("WEBP", size)
+    assert all(read(picture).matches(scene).values()), read(picture)
+
+    file = tmp_path / where["filename"]
+    file.write_bytes(data)
+    comfy.open()
+    comfy.page.evaluate("() => app.graph.clear()")
+    comfy.drop(file)
+    assert comfy.graph()["nodes"] == graph["nodes"]
+    assert comfy.graph()["links"] == graph["links"]
+    assert comfy.api_form() == prompt
+
+
+@pytest.mark.parametrize("format", ["png"])
+def test_other_formats_restore_the_graph_too(
+    comfy: ComfyPage, server: Server, pack_name: str, tmp_path: Path, format: str
+) -> None:
+    """PNG carries the workflow as WebP does (ComfyUI's page does not read it from a JPEG)."""
+    comfy.open_template(pack_name, "电商海报生成")
+    comfy.set_widget("ZImageSave", "format", format)
+    prompt = comfy.api_form()
+    comfy.run()
+    query = parse_qs(urlsplit(comfy.wait_for_picture()).query)
+    file = tmp_path / query["filename"][0]
+    file.write_bytes((server.folder / "output" / query["subfolder"][0] / file.name).read_bytes())
+    comfy.page.evaluate("() => app.graph.clear()")
+    comfy.drop(file)
+    assert comfy.api_form() == prompt
+
+
+def test_wrong_size_is_told_in_both_languages_with_its_code(
+    comfy: ComfyPage, server: Server, pack_name: str
+) -> None:
+    """The page shows our message, and the server goes on."""
+    comfy.open_template(pack_name, "电商海报生成")
+    comfy.set_widget("ZImageLatent", "size", "custom")
+    comfy.set_widget("ZImageLatent", "width", 1000)
+    comfy.run()
+    report = comfy.page.locator(".p-dialog", has_text="[ZI-SIZE]")
+    report.wait_for()
+    text = report.inner_text()
+    assert "图像尺寸 1000×1024 无效" in text
+    assert "Image size 1000×1024 cannot be used" in text
+    assert server.client.answers()
+
+
+def _json(path: Path) -> object:
+    return json.loads(path.read_text(encoding="utf-8"))
