@@ -1,0 +1,125 @@
+"""Adherence: of prompts never trained on, how many pictures of the small models show what they say.
+
+For Turbo and Base, in Chinese and in English separately, with the variants' own presets and the
+engine that the nodes use. A picture is right when the checker (geometry and colour, nothing
+learned) reads back subject, colour, background, place and style.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import _common
+
+LANGUAGES = ("zh", "en")
+
+
+def main(argv: list[str]) -> int:
+    """Draw and check; exit code 0 when every picture could be made."""
+    parser = _common.parser(__doc__ or "", repeats=1)
+    parser.add_argument("--count", type=int, default=200, help="prompts per variant and language")
+    parser.add_argument("--variant", choices=("turbo", "base"), help="only this one")
+    parser.add_argument("--cfg", type=float, default=-1.0, help="instead of the preset's")
+    parser.add_argument("--seed", type=int, default=1, help="which prompts and noise")
+    parser.add_argument("--sheet", type=Path, help="write the first 48 pictures of each here")
+    options = parser.parse_args(argv)
+    _common.load_pack()
+    sys.path.insert(0, str(_common.the_host().path))
+    import comfy.cli_args
+    import torch
+
+    comfy.cli_args.args.cpu = not torch.cuda.is_available()
+    comfy.cli_args.args.use_pytorch_cross_attention = True
+    variants = (options.variant,) if options.variant else ("turbo", "base")
+    figures: dict[str, Any] = {"prompts": options.count, "checker": check_truth(options.count)}
+    figures["adherence"] = {}
+    for variant in variants:
+        for language in LANGUAGES:
+            _common.say(f"{variant} {language} …")
+            figures["adherence"][f"{variant}/{language}"] = measure(options, variant, language)
+    return _common.finish("adherence", options, figures, _table(figures))
+
+
+def check_truth(count: int) -> dict[str, Any]:
+    """How often the checker is right about freshly rendered scenes."""
+    from zimage_comfyui.demo import checker, world
+
+    rng = random.Random()
+    right = 0
+    for _ in range(count):
+        scene = rng.choice(world.all_scenes())
+        picture = world.render(scene, rng.choice(world.SIZES), rng.randrange(2**32))
+        right += all(checker.read(picture).matches(scene).values())
+    return {"right": right, "of": count}
+
+
+def measure(options: Any, variant: str, language: str) -> dict[str, Any]:
+    """Right pictures and wrong fields over the held-out prompts of one language."""
+    from zimage_comfyui.demo import captions, checker, world
+
+    rng = random.Random(f"{options.seed} {language}")
+    held_out = [scene for scene in world.all_scenes() if world.is_held_out(scene)]
+    scenes = [rng.choice(held_out) for _ in range(options.count)]
+    prompts = [captions.full_caption(scene, language, rng) for scene in scenes]
+    wrong: Counter[str] = Counter()
+    right, shown = 0, []
+    for scene, picture in zip(scenes, _pictures(options, variant, prompts), strict=True):
+        fields = checker.read(picture).matches(scene)
+        right += all(fields.values())
+        wrong.update(name for name, matches in fields.items() if not matches)
+        shown.append(picture)
+    if options.sheet:
+        options.sheet.mkdir(parents=True, exist_ok=True)
+        _sheet(shown[:48]).save(options.sheet / f"{variant}-{language}.png")
+    return {"right": right, "of": options.count, "wrong": dict(wrong)}
+
+
+def _pictures(options: Any, variant: str, prompts: list[str]) -> Any:
+    """PIL pictures of 128 x 128, one at a time, seeds counting up."""
+    import torch
+    from PIL import Image
+
+    from zimage_comfyui.engine import checkpoints, conditioning, decoding, presets, sampling
+
+    folder = _common.pack_dir() / "demo" / "models"
+    model = checkpoints.load_model(folder / f"diffusion_models/zimage-small-{variant}.safetensors")
+    clip = checkpoints.load_text_encoder(folder / "text_encoders/zimage-small-qwen3.safetensors")
+    vae = checkpoints.load_vae(folder / "vae/zimage-small-ae.safetensors")
+    negative = conditioning.encode(clip, "")
+    for index, prompt in enumerate(prompts):
+        settings = presets.resolve(
+            model_variant=variant, seed=options.seed * 100_000 + index, cfg=options.cfg
+        )
+        latent = {"samples": torch.zeros(1, 16, 16, 16)}
+        positive = conditioning.encode(clip, prompt)
+        latent = sampling.sample(model, positive, negative, latent, settings)
+        pixels = decoding.decode_bytes(vae, latent["samples"])[0]
+        yield Image.fromarray(pixels.numpy())
+
+
+def _sheet(pictures: list[Any]) -> Any:
+    from PIL import Image
+
+    sheet = Image.new("RGB", (8 * 132 + 4, -(-len(pictures) // 8) * 132 + 4), "white")
+    for index, picture in enumerate(pictures):
+        sheet.paste(picture, (4 + index % 8 * 132, 4 + index // 8 * 132))
+    return sheet
+
+
+def _table(figures: dict[str, Any]) -> str:
+    truth = figures["checker"]
+    lines = [f"checker on rendered truth: {truth['right']}/{truth['of']}", ""]
+    lines.append(f"{'variant/language':18} {'right':>9} {'share':>7}  wrong fields")
+    for name, row in figures["adherence"].items():
+        share = row["right"] / row["of"]
+        wrong = ", ".join(f"{k} {v}" for k, v in sorted(row["wrong"].items())) or "-"
+        lines.append(f"{name:18} {row['right']:>5}/{row['of']:<3} {share:>7.1%}  {wrong}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

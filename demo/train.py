@@ -1,0 +1,339 @@
+"""Train the small Z-Image family: autoencoder, then text encoder and Base, then Turbo.
+
+Everything is learned from pictures that :mod:`world` draws and captions that :mod:`captions`
+writes, on a CPU or a CUDA card. Every stage saves its state every minute and goes on from
+there when the script is started again with the same ``--work`` folder.
+
+    python demo/train.py --comfyui ~/ComfyUI --work /tmp/zimage-train
+
+1. Autoencoder: the encoder is computed, the decoder learns from latents with a little noise.
+2. Base: flow matching, x_s = (1 - s) * x_0 + s * noise, velocity = noise - x_0; the text encoder
+   learns with it; one caption in ten is empty, which is what classifier-free guidance needs.
+3. Turbo: starts as Base and learns Base's *guided* velocity in one evaluation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import random
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from demo import family
+from demo.captions import caption
+from demo.world import SIZES, Scene, all_scenes, is_held_out, render
+
+LATENT_NOISE = 0.08
+
+
+class Run:
+    """Parameters, optimiser and progress of one stage, saved together as safetensors."""
+
+    def __init__(self, modules: dict, path: Path, steps: int, rate: float) -> None:
+        self.modules, self.path, self.steps, self.rate, self.step = modules, path, steps, rate, 0
+        self.parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
+        wide = [p for p in self.parameters if p.ndim >= 2]
+        thin = [p for p in self.parameters if p.ndim < 2]
+        groups = [{"params": wide, "weight_decay": 0.01}, {"params": thin, "weight_decay": 0.0}]
+        self.optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
+        self.saved = time.monotonic()
+        if path.exists():
+            self._load()
+
+    def _load(self) -> None:
+        tensors = load_file(self.path)
+        with safe_open(self.path, "pt") as file:
+            self.step = int(file.metadata()["step"])
+        for name, module in self.modules.items():
+            prefix = f"{name}/"
+            own = {k[len(prefix) :]: v for k, v in tensors.items() if k.startswith(prefix)}
+            module.load_state_dict(own)
+        state = self.optimiser.state_dict()
+        for key, value in tensors.items():
+            if key.startswith("optimiser/"):
+                _, index, field = key.split("/")
+                state["state"].setdefault(int(index), {})[field] = value
+        self.optimiser.load_state_dict(state)
+
+    def save(self) -> None:
+        tensors = {}
+        for name, module in self.modules.items():
+            tensors |= {f"{name}/{k}": v.contiguous() for k, v in module.state_dict().items()}
+        for index, fields in self.optimiser.state_dict()["state"].items():
+            for field, value in fields.items():
+                tensors[f"optimiser/{index}/{field}"] = value.contiguous()
+        partial = self.path.with_suffix(".partial")
+        save_file(tensors, partial, metadata={"step": str(self.step)})
+        partial.replace(self.path)
+
+    def update(self, loss: torch.Tensor, report: str) -> None:
+        """One optimiser step: warm-up over 2 %, then a linear decay to zero."""
+        warm = max(1, self.steps // 25)
+        share = min((self.step + 1) / warm, 1 - (self.step - warm) / (self.steps - warm))
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate * max(share, 0.0)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
+        self.optimiser.step()
+        self.step += 1
+        if self.step % 20 == 0 or self.step == self.steps:
+            print(f"{self.path.stem} {self.step}/{self.steps} {report}", flush=True)
+        if time.monotonic() - self.saved > 60 or self.step == self.steps:
+            self.save()
+            self.saved = time.monotonic()
+
+
+def picture(scene: Scene, size: tuple[int, int], seed: int) -> torch.Tensor:
+    """A rendered scene, (3, H, W) in 0..1."""
+    pixels = np.asarray(render(scene, size, seed), dtype=np.float32)
+    return torch.from_numpy(pixels).permute(2, 0, 1) / 255
+
+
+def training_scenes() -> list[Scene]:
+    return [scene for scene in all_scenes() if not is_held_out(scene)]
+
+
+def build_autoencoder(args: argparse.Namespace) -> torch.nn.Module:
+    """The encoder from the principal components of 240 fixed pictures; an untrained decoder."""
+    scenes = random.Random(0).sample(training_scenes(), 240)
+    pixels = torch.stack([picture(scene, (128, 128), i) for i, scene in enumerate(scenes)])
+    cells = pixels.unfold(2, 8, 8).unfold(3, 8, 8)  # (N, 3, 16, 16, 8, 8)
+    patches = cells.permute(0, 2, 3, 4, 5, 1).reshape(-1, 192)
+    return family.build_autoencoder(patches).to(args.device)
+
+
+def train_decoder(args: argparse.Namespace, model: torch.nn.Module) -> torch.nn.Module:
+    """Stage 1: decode 64 x 64 crops; the network is convolutional, so any size works then."""
+    run = Run({"autoencoder": model}, args.work / "decoder.safetensors",
+              args.decoder_steps, 1e-3)  # fmt: skip
+    encoder = family.quick_encoder(model)
+    rng = random.Random(run.step)
+    pool = [
+        picture(scene, SIZES[0], i)
+        for i, scene in enumerate(rng.choices(training_scenes(), k=768))
+        if run.step < run.steps
+    ]
+    while run.step < run.steps:
+        crops = []
+        for whole in rng.choices(pool, k=12):
+            top, left = 8 * rng.randrange(9), 8 * rng.randrange(9)
+            crops.append(whole[:, top : top + 64, left : left + 64])
+        batch = torch.stack(crops).to(args.device, memory_format=torch.channels_last)
+        with torch.no_grad():
+            latent = encoder(batch)
+            latent = latent + LATENT_NOISE * torch.randn_like(latent)
+        error = model.taesd_decoder(latent) - batch
+        edges = error.diff(dim=2).abs().mean() + error.diff(dim=3).abs().mean()
+        loss = error.abs().mean() + edges
+        psnr = -10 * math.log10(error.detach().square().mean())
+        run.update(loss, f"loss {loss.item():.4f} psnr {psnr:.1f} dB")
+    return model.eval().requires_grad_(False)
+
+
+@torch.no_grad()
+def encode_world(args: argparse.Namespace, model: torch.nn.Module) -> dict:
+    """Latents (N, 16, H/8, W/8) float16 and scene numbers (N,) of training pictures, by size."""
+    path = args.work / "latents.safetensors"
+    scenes = training_scenes()
+    tensors = load_file(path) if path.exists() else {}
+    encoder = family.quick_encoder(model)
+    for size, copies in zip(SIZES, (args.copies, 1, 1), strict=True):
+        name = "x".join(map(str, size))
+        if f"{name}/latent" in tensors:
+            continue
+        latents, numbers = [], [n for n in range(len(scenes)) for _ in range(copies)]
+        for start in range(0, len(numbers), 32):
+            part = range(start, min(start + 32, len(numbers)))
+            batch = torch.stack([picture(scenes[numbers[i]], size, 10_000 + i) for i in part])
+            batch = batch.to(args.device, memory_format=torch.channels_last)
+            latents.append(encoder(batch).half().cpu().contiguous())
+            if start % 640 == 0:
+                print(f"latents {name} {start}/{len(numbers)}", flush=True)
+        tensors |= {f"{name}/latent": torch.cat(latents), f"{name}/scene": torch.tensor(numbers)}
+        save_file(tensors, path)
+    return tensors
+
+
+class Vocabulary:
+    """The token ids that captions use, numbered from 1; every other token is number 0."""
+
+    def __init__(self, comfyui: Path) -> None:
+        from transformers import Qwen2Tokenizer
+
+        folder = comfyui / "comfy" / "text_encoders" / "qwen25_tokenizer"
+        self.tokenizer = Qwen2Tokenizer.from_pretrained(str(folder))
+        rng = random.Random(0)
+        scenes = all_scenes()
+        texts = [caption(rng.choice(scenes), rng) for _ in range(6000)]
+        seen = {token for text in ["", *texts] for token in self._tokens(text)}
+        self.ids = sorted(seen)
+        self.numbers = {token: i + 1 for i, token in enumerate(self.ids)}
+
+    def _tokens(self, text: str) -> list[int]:
+        return self.tokenizer(family.PROMPT.format(text))["input_ids"]
+
+    def encode(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compact ids and mask, both (B, L), L the longest text's length up to a multiple of 32."""
+        rows = [[self.numbers.get(token, 0) for token in self._tokens(text)] for text in texts]
+        length = -(-max(map(len, rows)) // 32) * 32
+        ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
+        return ids, torch.tensor([[i < len(row) for i in range(length)] for row in rows])
+
+
+def features(encoder: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
+    """Qwen3's second-to-last hidden state, (B, L, 128)."""
+    return encoder(ids, intermediate_output=-2, final_layer_norm_intermediate=False)[1]
+
+
+def velocity(model, noisy, sigma, text, mask) -> torch.Tensor:
+    """The denoiser's velocity (noise - picture) for captions of unequal length in one batch.
+
+    Same computation as NextDiT's own forward, which takes one length at a time: slots behind the
+    end of a caption hold the learned padding token.
+
+    Args:
+        noisy: (B, 16, H, W); sigma: (B,) in 0..1; text: (B, L, 128); mask: (B, L) bool.
+    """
+    time_embedding = model.t_embedder((1 - sigma) * model.time_scale, dtype=noisy.dtype)
+    caps = torch.where(mask[..., None], model.cap_embedder(text), model.cap_pad_token)
+    tokens, _, sizes, starts, positions = model.patchify_and_embed(
+        noisy, caps, None, time_embedding, caps.shape[1]
+    )
+    for layer in model.layers:
+        tokens = layer(tokens, None, positions, time_embedding)
+    return -model.unpatchify(model.final_layer(tokens, time_embedding), sizes, starts, True)
+
+
+class Batches:
+    """Endless training batches: latents, compact caption ids and mask."""
+
+    def __init__(self, args, latents: dict, vocabulary: Vocabulary, seed: int) -> None:
+        self.args, self.latents, self.vocabulary = args, latents, vocabulary
+        self.rng, self.scenes = random.Random(seed), training_scenes()
+
+    def draw(self, empty: float) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """A batch of one size; ``empty`` is the share of captions replaced by nothing."""
+        size = self.rng.choices(SIZES, (3, 1, 1))[0]
+        name = "x".join(map(str, size))
+        pool, numbers = self.latents[f"{name}/latent"], self.latents[f"{name}/scene"]
+        chosen = [self.rng.randrange(len(pool)) for _ in range(self.args.batch)]
+        texts = [caption(self.scenes[int(numbers[i])], self.rng) for i in chosen]
+        texts = ["" if self.rng.random() < empty else text for text in texts]
+        ids, mask = self.vocabulary.encode(texts)
+        if self.rng.random() < 0.1:  # learn to live with longer prompts
+            ids, mask = (torch.nn.functional.pad(x, (0, 32)) for x in (ids, mask))
+        unknown = torch.rand(ids.shape) < 0.01
+        ids = ids.masked_fill(unknown, 0)
+        return tuple(x.to(self.args.device) for x in (pool[chosen].float(), ids, mask))
+
+
+def draw_sigma(count: int, device: str) -> torch.Tensor:
+    """Noise levels, logit-normal and leaning to noise, where place and colour are decided."""
+    return torch.sigmoid(1.2 * torch.randn(count, device=device) + 0.8)
+
+
+def train_base(args: argparse.Namespace, latents: dict, vocabulary: Vocabulary) -> tuple:
+    """Stage 2: Base and the text encoder, together."""
+    encoder = family.build_text_encoder(len(vocabulary.ids) + 1).to(args.device)
+    model = family.build_denoiser().to(args.device)
+    run = Run({"text": encoder, "denoiser": model}, args.work / "base.safetensors",
+              args.base_steps, args.rate)  # fmt: skip
+    batches = Batches(args, latents, vocabulary, seed=run.step)
+    average = None
+    while run.step < run.steps:
+        clean, ids, mask = batches.draw(empty=0.1)
+        noise, sigma = torch.randn_like(clean), draw_sigma(len(clean), args.device)
+        level = sigma[:, None, None, None]
+        noisy = (1 - level) * clean + level * noise
+        output = velocity(model, noisy, sigma, features(encoder, ids), mask)
+        loss = (output - (noise - clean)).square().mean()
+        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
+        run.update(loss, f"loss {average:.4f}")
+    return tuple(m.eval().requires_grad_(False) for m in (encoder, model))
+
+
+def train_turbo(args, latents, vocabulary, encoder, base) -> torch.nn.Module:
+    """Stage 3: one evaluation of Turbo learns what two evaluations of Base give with guidance."""
+    model = family.build_denoiser().to(args.device)
+    model.load_state_dict(base.state_dict())
+    run = Run({"denoiser": model}, args.work / "turbo.safetensors",
+              args.turbo_steps, args.rate / 3)  # fmt: skip
+    batches = Batches(args, latents, vocabulary, seed=run.step)
+    nothing, nothing_mask = (x.to(args.device) for x in vocabulary.encode([""]))
+    average = None
+    while run.step < run.steps:
+        clean, ids, mask = batches.draw(empty=0)
+        noise, sigma = torch.randn_like(clean), draw_sigma(len(clean), args.device)
+        level = sigma[:, None, None, None]
+        noisy = (1 - level) * clean + level * noise
+        with torch.no_grad():
+            text = features(encoder, ids)
+            free = features(encoder, nothing).expand(len(clean), -1, -1)
+            free_mask = nothing_mask.expand(len(clean), -1)
+            target = velocity(base, noisy, sigma, text, mask)
+            target += args.guidance * (target - velocity(base, noisy, sigma, free, free_mask))
+        loss = (velocity(model, noisy, sigma, text, mask) - target).square().mean()
+        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
+        run.update(loss, f"loss {average:.4f}")
+    return model.eval()
+
+
+def export_all(folder: Path, autoencoder, vocabulary, encoder, base, turbo) -> None:
+    """Write the four files that the pack's loader reads."""
+    text = {f"model.{key}": value for key, value in encoder.state_dict().items()}
+    text["model.embed_tokens.ids"] = torch.tensor(vocabulary.ids)
+    family.export(text, folder / "text_encoders/zimage-small-qwen3.safetensors", "text_encoder",
+                  family.TEXT)  # fmt: skip
+    family.export(autoencoder.state_dict(), folder / "vae/zimage-small-ae.safetensors", "vae",
+                  family.AUTOENCODER)  # fmt: skip
+    for variant, model in (("base", base), ("turbo", turbo)):
+        path = folder / f"diffusion_models/zimage-small-{variant}.safetensors"
+        family.export(model.state_dict(), path, "diffusion", family.DIFFUSION, variant=variant)
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--comfyui", type=Path, required=True, help="a ComfyUI folder")
+    parser.add_argument("--work", type=Path, required=True, help="states and latents go here")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "models")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--decoder-steps", type=int, default=2000)
+    parser.add_argument("--only", choices=("decoder", "base"), help="stop after this stage")
+    parser.add_argument("--base-steps", type=int, default=5000)
+    parser.add_argument("--turbo-steps", type=int, default=800)
+    parser.add_argument("--copies", type=int, default=3, help="square pictures of each scene")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--guidance", type=float, default=1.0, help="that Turbo learns")
+    args = parser.parse_args(argv)
+    args.work.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    family.open_host(args.comfyui, args.device == "cpu")
+    autoencoder = build_autoencoder(args)
+    if args.only != "base":
+        train_decoder(args, autoencoder)
+    if args.only == "decoder":
+        return 0
+    latents = encode_world(args, autoencoder)
+    vocabulary = Vocabulary(args.comfyui)
+    encoder, base = train_base(args, latents, vocabulary)
+    if args.only == "base":
+        return 0
+    turbo = train_turbo(args, latents, vocabulary, encoder, base)
+    export_all(args.out, autoencoder, vocabulary, encoder, base, turbo)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
