@@ -6,6 +6,7 @@ import json
 import os
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,9 @@ _EXIF_PROMPT, _EXIF_FIRST = 0x0110, 0x010F
 _EXIF_LIMIT = 60_000  # bytes; a JPEG segment holds 65,533
 
 
-def to_image(pixels: Any) -> Image.Image:
-    """A PIL image from one IMAGE ``[H, W, 3]`` in [0, 1], rounded to the nearest 8-bit value."""
-    array = np.asarray(pixels.detach().cpu().float().numpy())
-    array = np.nan_to_num(array, nan=0.0)
+def to_image(pixels: np.ndarray) -> Image.Image:
+    """A PIL image from one picture ``[H, W, 3]`` in [0, 1], rounded to the nearest 8-bit value."""
+    array = np.nan_to_num(pixels.astype(np.float32), nan=0.0)
     return Image.fromarray(np.clip(np.rint(array * 255.0), 0, 255).astype(np.uint8))
 
 
@@ -61,7 +61,8 @@ def save(
     except OSError as error:
         raise output_error(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # renamed already, or the folder is not there
+            temporary.unlink()
 
 
 def output_error(path: Path, error: OSError) -> ZImageError:

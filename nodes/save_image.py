@@ -61,7 +61,7 @@ class ZImageSave(io.ComfyNode):
         for index, pixels in enumerate(images):
             suffix = pictures.FORMATS.get(format, "")
             file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_{suffix}"
-            image = pictures.to_image(pixels)
+            image = pictures.to_image(pixels.cpu().numpy())
             pictures.save(image, folder / file, format, quality, cls._metadata())
             results.append(ui.SavedResult(file, subfolder, io.FolderType.output))
         return io.NodeOutput(ui=ui.SavedImages(results))
