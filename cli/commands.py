@@ -26,7 +26,7 @@ def run(argv: list[str]) -> int:
     try:
         return module.run(options, Settings.from_environment())
     except Stop as stop:
-        complain(stop)
+        complain(stop, getattr(options, "json", False))
         return stop.status
     except KeyboardInterrupt:
         say("已中断", "interrupted")

@@ -130,6 +130,7 @@ class Installer:
         for name in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"):
             env.pop(name, None)
         env["PIP_USER"] = "0"  # pip refuses --user together with --target
+        env["PIP_ROOT_USER_ACTION"] = "ignore"  # nothing of the system is touched
         env.setdefault("UV_HTTP_TIMEOUT", "120")
         env["UV_PYTHON_DOWNLOADS"] = "never"
         if not self._shares_disk(Path(env.get("XDG_CACHE_HOME") or f"{env.get('HOME')}/.cache")):

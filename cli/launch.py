@@ -29,7 +29,7 @@ def launch(argv: list[str]) -> int:
             from . import doctor
 
             return doctor.run(options, settings, stop)
-        complain(stop)
+        complain(stop, getattr(options, "json", False))
         return stop.status
     except KeyboardInterrupt:
         say("已中断；再次运行会从断点继续", "interrupted; run it again to go on from here")

@@ -28,7 +28,7 @@ def report(pack: Path, folders: dict[str, list[str]]) -> dict[str, Any]:
             if entry["problem"]:
                 problems.append(entry["problem"])
         if all(entry["problem"] for entry in part[kind]):
-            error = ZImageError("ZI-MODELS-NONE", kind=kind, folder=places[min(1, len(places) - 1)])
+            error = ZImageError("ZI-MODELS-NONE", kind=kind, folder=_advised(places, kind))
             problems.append(_problem(error, "error"))
     return {**part, "problems": problems}
 
@@ -50,6 +50,11 @@ def _entry(file: Path, place: Path) -> dict[str, Any]:
 
 def _problem(error: ZImageError, level: str) -> dict[str, str]:
     return {"level": level, "code": error.code, "zh": error.chinese, "en": error.english}
+
+
+def _advised(places: list[Path], kind: str) -> Path:
+    """The folder to put a file of this kind into: the host's own that bears its name."""
+    return next((place for place in places[1:] if place.name == kind), places[-1])
 
 
 def _files(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ import argparse
 import os
 
 from ..config import PACK_DIR, Settings
+from .bootstrap import digest
 from .host import discover
 from .server import host_environment, pack_arguments, require_free
 from .terminal import say
@@ -14,7 +15,8 @@ from .terminal import say
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Replaces this process by ComfyUI, so that signals and exit code are its own."""
     host = discover(settings, PACK_DIR, options.comfyui)
-    require_free(options.host, options.port)
+    for address in options.host.split(","):  # ComfyUI listens on several, too
+        require_free(address, options.port)
     shown = f"[{options.host}]" if ":" in options.host else options.host
     say(
         f"ComfyUI {host.version}：http://{shown}:{options.port} （按 Ctrl-C 停止）",
@@ -22,10 +24,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     )
     command = [str(host.python), str(host.path / "main.py")]
     command += ["--listen", options.host, "--port", str(options.port), "--disable-auto-launch"]
-    command += pack_arguments(host, PACK_DIR, settings.home / "serve")
+    folder = settings.home / f"serve-{digest(str(PACK_DIR).encode())}"
+    command += pack_arguments(host, PACK_DIR, folder)
     command += _device(host.device_arguments(), options.rest) + options.rest
     os.chdir(host.path)
-    os.execve(command[0], command, host_environment())  # noqa: S606
+    # Somebody's own ComfyUI keeps its surroundings: other packs may need them.
+    env = host_environment() if host.source == "embedded" else dict(os.environ)
+    os.execve(command[0], command, env)  # noqa: S606
 
 
 def _device(chosen: list[str], given: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+from .bootstrap import LINK_NAME
 from .client import Client
 from .host import Host
 from .terminal import FAILED, LACKING, Stop
@@ -165,23 +167,26 @@ def pack_arguments(host: Host, pack: Path, folder: Path) -> list[str]:
     if host.has_pack(pack):
         return []
     extra = folder / "packs"
-    extra.mkdir(parents=True, exist_ok=True)
-    link = extra / "z-image-comfyui"
-    if not link.is_symlink():
-        link.symlink_to(pack, target_is_directory=True)
     config = folder / "packs.yaml"
-    # JSON is YAML; so any character in the path is safe.
-    config.write_text(json.dumps({"zimage": {"custom_nodes": str(extra)}}), encoding="utf-8")
+    try:
+        extra.mkdir(parents=True, exist_ok=True)
+        link = extra / LINK_NAME
+        if not link.is_symlink():
+            link.symlink_to(pack, target_is_directory=True)
+        # JSON is YAML; so any character in the path is safe.
+        config.write_text(json.dumps({"zimage": {"custom_nodes": str(extra)}}), encoding="utf-8")
+    except OSError as error:
+        raise Stop(LACKING, "ZI-ENV-HOME", path=folder, found=error.strerror or error) from error
     return ["--extra-model-paths-config", str(config)]
 
 
 def host_environment(env: dict[str, str] | None = None) -> dict[str, str]:
     """Environment for a ComfyUI process: nobody's Python paths, no calls to model hubs."""
     env = dict(os.environ if env is None else env)
-    for name in ("PYTHONPATH", "PYTHONHOME"):
-        env.pop(name, None)
     env["PYTHONUNBUFFERED"] = "1"
     env.setdefault("HF_HUB_OFFLINE", "1")
+    for name in ("PYTHONPATH", "PYTHONHOME"):
+        env.pop(name, None)
     return env
 
 
@@ -198,6 +203,6 @@ def require_free(address: str, port: int) -> None:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(where)
     except OSError as error:
-        if error.errno == 98:  # EADDRINUSE
+        if error.errno == errno.EADDRINUSE:
             raise Stop(LACKING, "ZI-PORT-USED", found=port) from error
         raise Stop(LACKING, "ZI-ADDRESS", found=address, reason=error.strerror or error) from error

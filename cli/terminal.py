@@ -31,8 +31,14 @@ def say(chinese: str, english: str) -> None:
     sys.stderr.flush()
 
 
-def complain(error: ZImageError) -> None:
-    """Writes an error to standard error, one line per language."""
+def complain(error: ZImageError, as_json: bool = False) -> None:
+    """Writes an error to standard error, one line per language.
+
+    Args:
+        as_json: also print it as the JSON document that a ``--json`` run promises.
+    """
+    if as_json:
+        document({"error": {"code": error.code, "zh": error.chinese, "en": error.english}})
     sys.stderr.write(f"[{error.code}] {error.chinese}\n[{error.code}] {error.english}\n")
     sys.stderr.flush()
 

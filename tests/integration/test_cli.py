@@ -167,8 +167,9 @@ def test_bench_lists_every_file_with_its_first_line(pack_dir: Path) -> None:
     listed = {entry["name"]: entry["description"] for entry in json.loads(done.stdout)}
     assert set(listed) == files
     assert all(listed.values())
-    unknown = _run(pack_dir, "bench", "nonsense")
+    unknown = _run(pack_dir, "bench", "nonsense", "--json")
     assert unknown.returncode == 2
+    assert json.loads(unknown.stdout)["error"]["code"] == "ZI-BENCH-UNKNOWN"
     assert all(name in unknown.stderr for name in files)
 
 
