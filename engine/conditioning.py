@@ -26,7 +26,7 @@ def encode(clip: Any, prompt: str) -> Conditioning:
         raise ZImageError(
             "ZI-MODEL-KIND",
             path="clip",
-            found=type(clip.cond_stage_model).__name__,
+            found=type(getattr(clip, "cond_stage_model", None)).__name__,
             expected_zh="Qwen3 文本编码器",
             expected_en="a Qwen3 text encoder",
         )

@@ -131,8 +131,10 @@ def build_vae(
 
 def width_of(clip: comfy.sd.CLIP) -> int | None:
     """Width of the hidden states of a CLIP object that holds a Qwen3, else None."""
-    config = getattr(getattr(clip.cond_stage_model, "qwen3_4b", None), "transformer", None)
-    return getattr(getattr(getattr(config, "model", None), "config", None), "hidden_size", None)
+    found: Any = clip
+    for name in ("cond_stage_model", "qwen3_4b", "transformer", "model", "config", "hidden_size"):
+        found = getattr(found, name, None)
+    return found
 
 
 # --- sampling -----------------------------------------------------------------------------------

@@ -66,14 +66,14 @@ def diffusion(
     folder: Path, variant: str = "turbo", seed: int = 1, dtype: torch.dtype = torch.bfloat16
 ) -> Path:
     """``diffusion_models/tiny-VARIANT.safetensors``."""
-    state = random_state(_shapes("diffusion_shapes", DIFFUSION), seed, dtype)
+    state = random_state(model_shapes("diffusion_shapes", DIFFUSION), seed, dtype)
     path = folder / "diffusion_models" / f"tiny-{variant}.safetensors"
     return write(path, state, kind="diffusion", variant=variant, config=DIFFUSION)
 
 
 def text_encoder(folder: Path, seed: int = 2, dtype: torch.dtype = torch.bfloat16) -> Path:
     """``text_encoders/tiny-qwen3.safetensors`` with a compact embedding."""
-    shapes = _shapes("text_encoder_shapes", TEXT_ENCODER)
+    shapes = model_shapes("text_encoder_shapes", TEXT_ENCODER)
     shapes["model.embed_tokens.weight"] = (len(TOKEN_IDS) + 1, TEXT_ENCODER["hidden_size"])
     state = random_state(shapes, seed, dtype)
     state["model.embed_tokens.weight"] = torch.randn(
@@ -86,7 +86,7 @@ def text_encoder(folder: Path, seed: int = 2, dtype: torch.dtype = torch.bfloat1
 
 def vae(folder: Path, seed: int = 3, dtype: torch.dtype = torch.bfloat16) -> Path:
     """``vae/tiny-ae.safetensors`` without quant convolutions."""
-    shapes = _shapes("vae_shapes", VAE)
+    shapes = model_shapes("vae_shapes", VAE)
     shapes = {name: shape for name, shape in shapes.items() if "quant_conv." not in name}
     path = folder / "vae" / "tiny-ae.safetensors"
     return write(path, random_state(shapes, seed, dtype), kind="vae", config=VAE)
@@ -101,7 +101,7 @@ def family(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
     return folder
 
 
-def _shapes(function: str, config: dict[str, Any]) -> Shapes:
+def model_shapes(function: str, config: dict[str, Any]) -> Shapes:
     """Names and shapes from the host's classes; needs ComfyUI importable."""
     from zimage_comfyui.engine import host
 

@@ -11,6 +11,7 @@ import pytest
 from zimage_comfyui.cli.client import Client
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.server import Server
+from zimage_comfyui.tests.integration.studio import studio  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")

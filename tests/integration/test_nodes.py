@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -13,25 +11,9 @@ from safetensors.torch import load_file
 
 from zimage_comfyui.cli.client import Client
 from zimage_comfyui.cli.server import Server
-from zimage_comfyui.tests.fakes import family, graphs
+from zimage_comfyui.tests.fakes import graphs
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
-
-
-@pytest.fixture(scope="module")
-def studio(host, comfy_modules, pack_dir: Path, tmp_path_factory) -> Iterator[Server]:
-    """A ComfyUI that finds the tiny family and its LoRAs."""
-    folder = tmp_path_factory.mktemp("studio")
-    models = family.family(folder / "models")
-    family.lora(models)
-    family.lora(models, official_names=True)
-    kinds = ("diffusion_models", "text_encoders", "vae", "loras")
-    places = {kind: str(models / kind) for kind in kinds}
-    config = folder / "models.yaml"
-    config.write_text(json.dumps({"tiny": places}), encoding="utf-8")
-    arguments = ("--extra-model-paths-config", str(config), "--preview-method", "latent2rgb")
-    with Server(host, pack_dir, folder / "server", arguments) as running:
-        yield running
 
 
 @pytest.fixture
