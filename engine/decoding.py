@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ import torch
 from ..errors import ZImageError
 from . import host, strips
 from .compiled import decoder_of
+
+log = logging.getLogger(__name__)
 
 TILE_ABOVE = 1024 * 1024
 """Pixels above which ``auto`` decodes in strips."""
@@ -41,10 +44,18 @@ def decode_bytes(vae: Any, samples: torch.Tensor, tiling: str = "auto") -> torch
     host.load_for_decoding(vae, samples[:1].shape)
     for index in range(samples.shape[0]):
         latent = samples[index : index + 1].to(device=vae.device, dtype=vae.vae_dtype)
-        raw = strips.decode(vae, latent) if tiled else decoder_of(vae)(latent)
-        pictures[index] = to_bytes(vae, raw)[0]
-        del latent, raw
+        pictures[index] = to_bytes(vae, _decode_one(vae, latent, tiled))[0]
     return pictures
+
+
+def _decode_one(vae: Any, latent: torch.Tensor, tiled: bool) -> torch.Tensor:
+    """Decoder output ``[1, 3, H, W]``; in strips as well when one piece does not fit."""
+    if not tiled:
+        try:
+            return decoder_of(vae)(latent)
+        except host.OUT_OF_MEMORY:
+            log.warning("not enough memory to decode in one piece; decoding in strips")
+    return strips.decode(vae, latent)  # outside the handler, which would keep tensors alive
 
 
 @torch.inference_mode()

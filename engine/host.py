@@ -31,6 +31,7 @@ StateDict = dict[str, torch.Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
 VOCABULARY = 151_936
+OUT_OF_MEMORY: type[BaseException] = management.OOM_EXCEPTION
 
 
 # --- what the host expects in a file ------------------------------------------------------------

@@ -48,7 +48,8 @@ def decode(vae: Any, latent: Tensor) -> Tensor:
 def fits(module: nn.Module) -> bool:
     """Whether the decoder consists of the blocks that this module knows how to run in strips."""
     decoder = getattr(module, "decoder", None)
-    if decoder is None or getattr(decoder, "give_pre_end", False) or getattr(module, "bn", None):
+    extras = (getattr(decoder, "give_pre_end", None), getattr(decoder, "tanh_out", None))
+    if decoder is None or any(extras) or getattr(module, "bn", None) is not None:
         return False
     try:
         norms, convs = [decoder.norm_out], [decoder.conv_out]
@@ -58,12 +59,22 @@ def fits(module: nn.Module) -> bool:
             for block in level.block:
                 norms += [block.norm1, block.norm2]
                 convs += [block.conv1, block.conv2]
+                if block.in_channels != block.out_channels and not hasattr(block, "nin_shortcut"):
+                    return False
             if hasattr(level, "upsample"):
                 convs.append(level.upsample.conv)
     except AttributeError:
         return False
-    plain = all(isinstance(c, nn.Conv2d) and c.kernel_size == (3, 3) for c in convs)
-    return plain and all(isinstance(n, nn.GroupNorm) for n in norms)
+    return all(map(_plain, convs)) and all(isinstance(n, nn.GroupNorm) for n in norms)
+
+
+def _plain(conv: nn.Module) -> bool:
+    """A 3x3 convolution that keeps the size and pads with zeros."""
+    return (
+        isinstance(conv, nn.Conv2d)
+        and (conv.kernel_size, conv.stride, conv.padding) == ((3, 3), (1, 1), (1, 1))
+        and conv.padding_mode == "zeros"
+    )
 
 
 def _store(vae: Any, latent: Tensor) -> torch.device:

@@ -74,6 +74,19 @@ def test_auto_tiles_above_a_megapixel(vae, monkeypatch) -> None:
     assert taken == ["whole", "strips"]
 
 
+def test_out_of_memory_goes_on_in_strips(vae, monkeypatch) -> None:
+    """When one piece does not fit, the same picture comes from strips."""
+    from zimage_comfyui.engine import decoding, host
+
+    def full(_):
+        raise host.OUT_OF_MEMORY("full")
+
+    samples = latent(6, 8)
+    whole = decoding.decode_bytes(vae, samples, "off")
+    monkeypatch.setattr(decoding, "decoder_of", lambda vae: full)
+    assert (decoding.decode_bytes(vae, samples, "off").int() - whole.int()).abs().max() <= 2
+
+
 def test_foreign_decoder_goes_to_the_host(vae) -> None:
     """A decoder of other blocks is not guessed at."""
     from zimage_comfyui.engine import strips
