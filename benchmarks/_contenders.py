@@ -50,6 +50,7 @@ class Contender(Protocol):
 
     def make(self, job: Job) -> Made:
         """Make one picture and save it as PNG."""
+        ...
 
     def stop(self) -> None:
         """End the process."""
