@@ -134,9 +134,16 @@ def text_encoder_config(shapes: Shapes, path: str) -> dict[str, int]:
 def vae_config(shapes: Shapes, path: str) -> dict[str, Any]:
     """``{"embed_dim", "ddconfig"}`` of the host's ``AutoencoderKL`` for these shapes.
 
+    The tiny autoencoder without norms (TAESD) has one size: ``{"latent_channels"}``.
+
     Raises:
         ZImageError: ``ZI-MODEL-KIND`` for a file without a 16-channel decoder, ``ZI-MODEL-KEYS``.
     """
+    if "taesd_decoder.1.weight" in shapes:
+        channels = _shape(shapes, "taesd_decoder.1.weight", 4, path)[1]
+        if channels != 16:
+            raise wrong_kind(path, VAE, f"TAESD with {channels} channels")
+        return {"latent_channels": channels}
     if "decoder.conv_in.weight" not in shapes:
         raise wrong_kind(path, VAE, describe(shapes))
     shape = _shape(shapes, "decoder.conv_in.weight", 4, path)

@@ -94,8 +94,9 @@ def load_vae(path: str | os.PathLike[str], dtype: str = "auto") -> Any:
     target = torch.float32 if _dtype(dtype) is torch.float32 else None
     plan = inspection.vae(path)
     state = layouts.vae_to_comfy(plan.weights.load())
-    if all(plan.config["ddconfig"][key] == value for key, value in _FULL_VAE.items()):
-        return host.build_vae(state, None, target)
+    built = plan.config.get("ddconfig", _FULL_VAE)
+    if all(built[key] == value for key, value in _FULL_VAE.items()):
+        return host.build_vae(state, None, target)  # the host knows it by itself, and a TAESD
     if "quant_conv.weight" not in state:
         _add_identity_quant(state)
     return host.build_vae(state, plan.config, target)

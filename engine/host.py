@@ -21,6 +21,7 @@ import comfy.sample
 import comfy.samplers
 import comfy.sd
 import comfy.supported_models
+import comfy.taesd.taesd
 import comfy.text_encoders.hunyuan_video
 import comfy.text_encoders.llama
 import comfy.text_encoders.z_image
@@ -54,6 +55,8 @@ def text_encoder_shapes(config: dict[str, int]) -> Shapes:
 def vae_shapes(config: dict[str, Any]) -> Shapes:
     """Names and shapes of the host's autoencoder, 1x1 quant convolutions included."""
     with torch.device("meta"):
+        if "ddconfig" not in config:
+            return _shapes(comfy.taesd.taesd.TAESD(**config))
         return _shapes(comfy.ldm.models.autoencoder.AutoencoderKL(**config))
 
 
@@ -123,7 +126,7 @@ def build_text_encoder(
 def build_vae(
     state: StateDict, config: dict[str, Any] | None, dtype: torch.dtype | None
 ) -> comfy.sd.VAE:
-    """The host's VAE; ``config`` None lets it recognise the full-size Flux autoencoder."""
+    """The host's VAE; ``config`` None lets it recognise a TAESD or the full-size Flux one."""
     options = {} if config is None else {"config": {"params": config}}
     vae = comfy.sd.VAE(sd=state, dtype=dtype, **options)
     vae.latent_channels = 16

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,7 @@ from .weights import StateDict, Weights, open_weights
 log = logging.getLogger(__name__)
 
 _QUANTISATION = ("scaled_fp8", "_scale", "_scale_2", ".scale_weight", ".scale_input", "_quant")
+_VAE_OPTIONAL = re.compile(r"quant_conv\.|^vae_(scale|shift)$")  # the host has values for them
 _FREE = {"axes_dims", "axes_lens", "rope_theta", "time_scale"}  # shapes do not tell these
 _DERIVED = {"ffn_dim_multiplier", "multiple_of"}  # many pairs mean the same width
 
@@ -93,7 +95,7 @@ def vae(path: str | os.PathLike[str]) -> Plan:
     outline = layouts.vae_to_comfy(weights.outline())
     config = architecture.vae_config(shapes(outline), weights.name)
     expected = host.vae_shapes(config)
-    _check(outline, expected, weights.name, {n for n in expected if "quant_conv." in n})
+    _check(outline, expected, weights.name, {n for n in expected if _VAE_OPTIONAL.search(n)})
     return Plan(weights, config, {}, expected)
 
 

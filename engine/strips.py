@@ -27,15 +27,20 @@ log = logging.getLogger(__name__)
 STRIP_PIXELS = 1 << 17
 """Pixels of one strip at the resolution of the layer."""
 
+REACH = 20
+"""Latent rows on each side that a TAESD pixel depends on, rounded up."""
+
 Affine = tuple[Tensor, Tensor]
 
 
 def decode(vae: Any, latent: Tensor) -> Tensor:
     """Decoder output ``[1, 3, 8h, 8w]`` for one latent ``[1, 16, h, w]`` on the VAE's device.
 
-    A VAE that is not built of ComfyUI's standard blocks is decoded in the host's own tiles.
+    A VAE of neither ComfyUI's standard blocks nor TAESD's is decoded in the host's own tiles.
     """
     module = vae.first_stage_model
+    if hasattr(module, "taesd_decoder"):
+        return _by_rows(module.decode, latent)
     if not fits(module):
         log.info("%s: decoding in the host's tiles", type(module).__name__)
         picture = vae.decode_tiled(latent.float(), tile_x=64, tile_y=64, overlap=16)
@@ -43,6 +48,24 @@ def decode(vae: Any, latent: Tensor) -> Tensor:
     post = getattr(module, "post_quant_conv", None)
     work = _Work(latent.device, _store(vae, latent))
     return work.decoder(module.decoder, latent if post is None else post(latent))
+
+
+def _by_rows(decoder: Callable[[Tensor], Tensor], latent: Tensor) -> Tensor:
+    """A decoder of convolutions only (TAESD): its own strips, with all the rows that reach in.
+
+    One output pixel depends on 18.2 latent rows to each side: 10 convolutions at latent
+    resolution, 10 at twice, 10 at four times and 5 at eight times that.
+    """
+    height, width = latent.shape[2:]
+    rows = max(8, 4 * STRIP_PIXELS // (64 * width))
+    out = []
+    for top in range(0, height, rows):
+        host.stop_if_interrupted()
+        first, last = max(0, top - REACH), min(height, top + rows + REACH)
+        picture = decoder(latent[:, :, first:last])
+        bottom = min(height, top + rows)
+        out.append(picture[:, :, 8 * (top - first) : 8 * (bottom - first)].clone())
+    return torch.cat(out, dim=2)
 
 
 def fits(module: nn.Module) -> bool:

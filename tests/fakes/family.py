@@ -29,6 +29,7 @@ VAE: dict[str, Any] = {
         "dropout": 0.0,
     },
 }  # fmt: skip
+TAESD = {"latent_channels": 16}
 TOKEN_IDS = (872, 198, 151644, 151645, 77091, 99487, 99919)
 """Tokens that have an embedding of their own: those of the template and a few Chinese ones."""
 
@@ -85,11 +86,17 @@ def text_encoder(folder: Path, seed: int = 2, dtype: torch.dtype = torch.bfloat1
 
 
 def vae(folder: Path, seed: int = 3, dtype: torch.dtype = torch.bfloat16) -> Path:
-    """``vae/tiny-ae.safetensors`` without quant convolutions."""
+    """``vae/tiny-ae.safetensors``: a TAESD, as the bundled one."""
+    state = random_state(model_shapes("vae_shapes", TAESD), seed, dtype)
+    return write(folder / "vae" / "tiny-ae.safetensors", state, kind="vae", config=TAESD)
+
+
+def flux_vae(folder: Path, seed: int = 3, dtype: torch.dtype = torch.bfloat16) -> Path:
+    """``vae/tiny-flux-ae.safetensors``: the official architecture without quant convolutions."""
     shapes = model_shapes("vae_shapes", VAE)
     shapes = {name: shape for name, shape in shapes.items() if "quant_conv." not in name}
-    path = folder / "vae" / "tiny-ae.safetensors"
-    return write(path, random_state(shapes, seed, dtype), kind="vae", config=VAE)
+    path = folder / "vae" / "tiny-flux-ae.safetensors"
+    return write(path, random_state(shapes, seed, dtype))
 
 
 def family(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
@@ -98,6 +105,7 @@ def family(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
     diffusion(folder, "base", 5, dtype)
     text_encoder(folder, dtype=dtype)
     vae(folder, dtype=dtype)
+    flux_vae(folder, dtype=dtype)
     return folder
 
 

@@ -133,6 +133,21 @@ def test_text_encoder_layouts(qwen: Path, tmp_path: Path) -> None:
     assert not torch.equal(a, conditioning.encode(other, "y")[0][0])
 
 
+def test_vae_layouts(models: Path, flux: Path, tmp_path: Path) -> None:
+    """A TAESD with and without metadata, a Flux one: 16 channels, pictures of 8x the size."""
+    from zimage_comfyui.engine import checkpoints, decoding
+
+    save_file(load_file(flux), tmp_path / "taef1.safetensors")
+    pictures = []
+    for path in (flux, tmp_path / "taef1.safetensors", models / "vae" / "tiny-flux-ae.safetensors"):
+        vae = checkpoints.load_vae(path)
+        assert vae.latent_channels == 16
+        pictures.append(decoding.decode_bytes(vae, torch.ones(1, 16, 2, 3)))
+        assert pictures[-1].shape == (1, 16, 24, 3)
+    assert torch.equal(pictures[0], pictures[1])
+    assert not torch.equal(pictures[0], pictures[2])
+
+
 def broken(path: Path, target: Path, change, metadata: dict | None = None) -> Path:
     """A copy of a file with its tensors changed in place by ``change``."""
     state = load_file(path)
@@ -251,6 +266,7 @@ def test_comfyui_files_at_full_size_fit(comfy_modules, on_meta, tmp_path: Path) 
     import comfy.ops
     from comfy.ldm.lumina.model import NextDiT
     from comfy.ldm.models.autoencoder import AutoencodingEngine
+
     from zimage_comfyui.engine import inspection
 
     plan = inspection.diffusion(

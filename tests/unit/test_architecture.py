@@ -64,6 +64,8 @@ def test_official_text_encoder_and_vae() -> None:
     }
     config = architecture.vae_config(VAE, "f")["ddconfig"]
     assert (config["ch"], config["ch_mult"], config["num_res_blocks"]) == (128, [1, 2, 4, 4], 2)
+    tiny = architecture.vae_config({"taesd_decoder.1.weight": (64, 16, 3, 3)}, "f")
+    assert tiny == {"latent_channels": 16}
 
 
 @pytest.mark.parametrize(
@@ -92,11 +94,13 @@ def test_other_models_are_named(names: list[str], kind: str) -> None:
 
 
 def test_relatives_are_not_taken_for_z_image() -> None:
-    """Lumina 2 has the same names, Gemma 3 has query norms too, SD's VAE has four channels."""
+    """Lumina 2 has the same names, Gemma 3 has query norms too, SD's VAEs have four channels."""
     lumina = {**DIFFUSION, "layers.0.adaLN_modulation.0.weight": (9216, 1024)}
     assert code_of(architecture.diffusion_config, lumina) == "ZI-MODEL-KIND"
     gemma = {**TEXT, "model.layers.0.post_feedforward_layernorm.weight": (2560,)}
     assert code_of(architecture.text_encoder_config, gemma) == "ZI-MODEL-KIND"
+    tiny = {"taesd_decoder.1.weight": (64, 4, 3, 3)}
+    assert code_of(architecture.vae_config, tiny) == "ZI-MODEL-KIND"
     sd = {**VAE, "decoder.conv_in.weight": (512, 4, 3, 3)}
     assert code_of(architecture.vae_config, sd) == "ZI-MODEL-KIND"
 
