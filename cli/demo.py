@@ -63,7 +63,7 @@ def _generate(client: Client, graph: templates.Graph) -> Run:
     except (OSError, HTTPException, TimeoutError) as error:
         raise Stop(FAILED, "ZI-RUN-FAILED", found=str(error) or "timeout") from error
     if done.error:
-        raise Stop(FAILED, "ZI-RUN-FAILED", found=done.error["exception_message"].strip())
+        raise Stop.from_node(FAILED, done.error["exception_message"].strip())
     if not done.succeeded or not done.images:
         raise Stop(FAILED, "ZI-RUN-FAILED", found="没有图像 / no picture")
     return done

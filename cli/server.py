@@ -112,9 +112,10 @@ class Server:
             )
         try:
             self._await_answer(began + self.timeout)
-        except BaseException:
-            self.keep = self.keep or self.process.poll() is not None
+        except BaseException as error:
             self.stop()
+            if not self.keep and not isinstance(error, Stop):  # a Stop names the log in it
+                shutil.rmtree(self.folder, ignore_errors=True)
             raise
         self.seconds_to_start = time.monotonic() - began
 
@@ -124,7 +125,6 @@ class Server:
             if self.process.poll() is not None:
                 raise Stop(FAILED, "ZI-HOST-START", found=self.last_words(), path=self.log)
             if time.monotonic() > deadline:
-                self.keep = True
                 found = f"{self.timeout:.0f} 秒内没有应答 / no answer within {self.timeout:.0f} s"
                 raise Stop(FAILED, "ZI-HOST-START", found=found, path=self.log)
             time.sleep(POLL_SECONDS)

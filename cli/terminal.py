@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 
 from ..errors import ZImageError
@@ -23,6 +24,15 @@ class Stop(ZImageError):
     def __init__(self, status: int, code: str, **found: object) -> None:
         super().__init__(code, **found)
         self.status = status
+
+    @classmethod
+    def from_node(cls, status: int, message: str) -> Stop:
+        """Repeats a node's own coded error; any other message becomes ``ZI-RUN-FAILED``."""
+        stop = cls(status, "ZI-RUN-FAILED", found=message)
+        told = re.fullmatch(r"\[(ZI-[A-Z-]+)\] (.+?) / (.+)", message, re.DOTALL)
+        if told:
+            stop.code, stop.chinese, stop.english = told.groups()
+        return stop
 
 
 def say(chinese: str, english: str) -> None:
