@@ -40,18 +40,26 @@ class ComfyPage:
         self.page.wait_for_function(READY.format(node="ZImageSave"))
         return self
 
-    def open_template(self, pack: str, name: str) -> None:
-        """Templates button, the pack's entry at the left, the template's card."""
+    def open_template(self, pack: str, name: str) -> tuple[int, int]:
+        """Templates button, the pack's entry at the left, the template's card.
+
+        Returns:
+            Width and height in pixels of the picture on the card.
+        """
         self.page.locator(".templates-tab-button").click()
         dialog = self.page.locator(".workflow-template-selector-dialog")
         dialog.get_by_text(pack, exact=True).first.click()
         card = self.page.get_by_test_id(f"template-workflow-{name}")
         picture = card.locator("img").first
         picture.wait_for()
-        picture.evaluate("image => image.decode()")  # fails where there is no such picture
+        size = picture.evaluate(
+            "async (image) => { await image.decode();"
+            " return [image.naturalWidth, image.naturalHeight]; }"
+        )
         card.click()
         dialog.wait_for(state="hidden")
         self.wait_for_graph()
+        return tuple(size)
 
     def wait_for_graph(self) -> None:
         """Wait until the graph holds a save node of ours."""
@@ -80,6 +88,14 @@ class ComfyPage:
             "([type, name, value]) => { app.graph.nodes.find((node) => node.type === type)"
             ".widgets.find((widget) => widget.name === name).value = value; }",
             [node, widget, value],
+        )
+
+    def labels(self, node: str) -> dict[str, str]:
+        """What a node of a type calls its widgets, by their names."""
+        return self.page.evaluate(
+            "(type) => Object.fromEntries(LiteGraph.createNode(type).widgets"
+            ".map((widget) => [widget.name, widget.label ?? widget.name]))",
+            node,
         )
 
     def api_form(self) -> dict[str, Any]:

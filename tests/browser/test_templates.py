@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -32,7 +32,9 @@ def test_template_runs_with_one_click_and_its_file_restores_the_graph(
 ) -> None:
     """Dialog, API form, Run, picture of what the prompt says, WebP dropped on a fresh page."""
     size, scene = SHOWN[name]
-    comfy.open_template(pack_name, name)
+    card = comfy.open_template(pack_name, name)
+    with Image.open(pack_dir / "workflows" / f"{name}.jpg") as picture:
+        assert card == picture.size
     graph, prompt = comfy.graph(), comfy.api_form()
     assert prompt == _json(pack_dir / "workflows" / "api" / f"{name}.json")
     assert comfy.page.locator(".p-dialog").count() == 0  # nothing is missing, nothing to download
@@ -56,13 +58,12 @@ def test_template_runs_with_one_click_and_its_file_restores_the_graph(
     assert comfy.api_form() == prompt
 
 
-@pytest.mark.parametrize("format", ["png"])
-def test_other_formats_restore_the_graph_too(
-    comfy: ComfyPage, server: Server, pack_name: str, tmp_path: Path, format: str
+def test_a_dropped_png_restores_the_graph_too(
+    comfy: ComfyPage, server: Server, pack_name: str, tmp_path: Path
 ) -> None:
     """PNG carries the workflow as WebP does (ComfyUI's page does not read it from a JPEG)."""
     comfy.open_template(pack_name, "电商海报生成")
-    comfy.set_widget("ZImageSave", "format", format)
+    comfy.set_widget("ZImageSave", "format", "png")
     prompt = comfy.api_form()
     comfy.run()
     query = parse_qs(urlsplit(comfy.wait_for_picture()).query)
@@ -89,5 +90,17 @@ def test_wrong_size_is_told_in_both_languages_with_its_code(
     assert server.client.answers()
 
 
-def _json(path: Path) -> object:
+def test_widgets_are_named_in_the_language_of_the_page(comfy: ComfyPage, pack_dir: Path) -> None:
+    """Chinese in a Chinese page, although the page loads its own texts over those of packs."""
+    nodes = _json(pack_dir / "locales" / "zh" / "nodeDefs.json")
+    for node in ("ZImageLoader", "ZImageSampler"):
+        shown = comfy.labels(node)
+        named = {key: text["name"] for key, text in nodes[node]["inputs"].items()}
+        assert {key: label for key, label in shown.items() if key in named} == {
+            key: named[key] for key in shown if key in named
+        }
+        assert named.keys() & shown.keys()
+
+
+def _json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))

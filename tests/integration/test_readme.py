@@ -42,7 +42,8 @@ def test_curl_example_fetches_a_picture(
         pytest.skip("curl is not installed / 未安装 curl")
     script = _block(pack_dir / name, "sh", "curl").replace(ADDRESS, server.url)
     (picture,) = _pictures(["bash", "-euc", script], tmp_path, pack_dir)
-    assert Image.open(picture).size == (112, 144)
+    with Image.open(picture) as image:
+        assert image.size == (112, 144)
 
 
 @pytest.mark.parametrize("name", READMES)
@@ -52,7 +53,8 @@ def test_python_example_fetches_a_picture(
     """The same with the standard library alone."""
     script = _block(pack_dir / name, "python", "urlopen").replace(ADDRESS, server.url)
     (picture,) = _pictures([sys.executable, "-I", "-c", script], tmp_path, pack_dir)
-    assert Image.open(picture).size == (144, 112)
+    with Image.open(picture) as image:
+        assert image.size == (144, 112)
 
 
 @pytest.mark.parametrize("name", READMES)

@@ -1,0 +1,27 @@
+// Keeps the packs' own translations. ComfyUI's page (seen in frontend 1.32) fetches its texts in the
+// user's language late and sets them over those of the packs, so widgets of every pack stay in
+// English. Here the packs' texts are merged in again, now and whenever that happens.
+import { app } from "../../scripts/app.js";
+import { api } from "../../scripts/api.js";
+
+function translations() {
+  const page = document.querySelector("#vue-app")?.__vue_app__;
+  return page?._context.provides[page.__VUE_I18N_SYMBOL__]?.global;
+}
+
+app.registerExtension({
+  name: "ZImage.Locales",
+  async init() {
+    const texts = translations();
+    if (!texts?.mergeLocaleMessage || !texts.setLocaleMessage) return; // another page: leave it
+    const ours = await (await api.fetchApi("/i18n")).json();
+    const set = texts.setLocaleMessage;
+    texts.setLocaleMessage = (language, messages) => {
+      set(language, messages);
+      if (ours[language]) texts.mergeLocaleMessage(language, ours[language]);
+    };
+    for (const [language, messages] of Object.entries(ours)) {
+      texts.mergeLocaleMessage(language, messages);
+    }
+  },
+});
