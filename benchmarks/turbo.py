@@ -33,7 +33,7 @@ def main(argv: list[str]) -> int:
 
     full = torch.cuda.is_available() and not options.tiny
     sizes = _models.TINY if options.tiny else _models.FULL if full else _models.MIDDLE
-    size = options.size or ("64x48" if options.tiny else "1024x1024" if full else "320x256")
+    size = options.size or ("96x64" if options.tiny else "1024x1024" if full else "320x256")
     width, height = (int(side) for side in size.split("x"))
     folder = Path(tempfile.mkdtemp(prefix="zimage-bench-"))
     try:
