@@ -24,8 +24,8 @@ from . import host
 
 log = logging.getLogger(__name__)
 
-STRIP_PIXELS = 1 << 17
-"""Pixels of one strip at the resolution of the layer."""
+STRIP_PIXELS = 1 << 15
+"""Least pixels of one strip at the resolution of the layer; 1/128 of the picture if more."""
 
 REACH = 20
 """Latent rows on each side that a TAESD pixel depends on, rounded up."""
@@ -57,7 +57,7 @@ def _by_rows(decoder: Callable[[Tensor], Tensor], latent: Tensor) -> Tensor:
     resolution, 10 at twice, 10 at four times and 5 at eight times that.
     """
     height, width = latent.shape[2:]
-    rows = max(8, 4 * STRIP_PIXELS // (64 * width))
+    rows = max(8, STRIP_PIXELS // width)
     out = []
     for top in range(0, height, rows):
         host.stop_if_interrupted()
@@ -197,7 +197,7 @@ class _Work:
     def strips(self, x: Tensor) -> Iterator[tuple[int, int]]:
         """Row ranges that cover ``x``, each of an even number of rows; stops when interrupted."""
         height, width = x.shape[2:]
-        rows = max(2, STRIP_PIXELS // width // 2 * 2)
+        rows = max(2, STRIP_PIXELS // width // 2 * 2, height // 256 * 2)
         for top in range(0, height, rows):
             host.stop_if_interrupted()
             yield top, min(height, top + rows)
