@@ -100,7 +100,7 @@ def flux_vae(folder: Path, seed: int = 3, dtype: torch.dtype = torch.bfloat16) -
 
 
 def family(folder: Path, dtype: torch.dtype = torch.bfloat16) -> Path:
-    """All four files under ``folder``, as the host's ``models`` folder has them."""
+    """Every file under ``folder``, as the host's ``models`` folder has them."""
     diffusion(folder, "turbo", 1, dtype)
     diffusion(folder, "base", 5, dtype)
     text_encoder(folder, dtype=dtype)
@@ -118,14 +118,14 @@ def model_shapes(function: str, config: dict[str, Any]) -> Shapes:
 
 
 def lora(folder: Path, official_names: bool = False, seed: int = 7) -> Path:
-    """``loras/tiny.safetensors``, or ``tiny-official`` with the names of diffusers trainers.
+    """``loras/tiny.safetensors``, or ``tiny-official`` with the unfused names that trainers write.
 
     Rank 4 on the attention of layer 0, large enough to be seen.
     """
     generator = torch.Generator().manual_seed(seed)
     module, out = "diffusion_model.layers.0.attention.qkv", 3 * DIFFUSION["dim"]
     if official_names:
-        module, out = "transformer.layers.0.attention.to_q", DIFFUSION["dim"]
+        module, out = "diffusion_model.layers.0.attention.to_q", DIFFUSION["dim"]
     state = {
         f"{module}.lora_A.weight": torch.randn(4, DIFFUSION["dim"], generator=generator) * 0.1,
         f"{module}.lora_B.weight": torch.randn(out, 4, generator=generator) * 0.1,
