@@ -149,3 +149,4 @@ def export(state: dict[str, torch.Tensor], path: Path, kind: str, config: dict, 
         tensors[key] = value.to("cpu", torch.bfloat16 if narrow else value.dtype).contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
     save_file(tensors, path, metadata={"zimage": json.dumps(about, ensure_ascii=False)})
+    path.chmod(0o644)  # the server may run as somebody else

@@ -5,6 +5,7 @@ writes, on a CPU or a CUDA card. Every stage saves its state every minute and go
 there when the script is started again with the same ``--work`` folder.
 
     python demo/train.py --comfyui ~/ComfyUI --work /tmp/zimage-train
+    python demo/train.py --comfyui ~/ComfyUI --work /tmp/more --start demo/models --rate 1e-3
 
 1. Autoencoder: the encoder is computed, the decoder learns from latents with a little noise.
 2. Base: flow matching, x_s = (1 - s) * x_0 + s * noise, velocity = noise - x_0; the text encoder
@@ -32,6 +33,12 @@ from demo.captions import caption
 from demo.world import SIZES, Scene, all_scenes, is_held_out, render
 
 LATENT_NOISE = 0.08
+FILES = {
+    "autoencoder": "vae/zimage-small-ae.safetensors",
+    "text": "text_encoders/zimage-small-qwen3.safetensors",
+    "base": "diffusion_models/zimage-small-base.safetensors",
+    "turbo": "diffusion_models/zimage-small-turbo.safetensors",
+}
 
 
 class Run:
@@ -98,6 +105,16 @@ def picture(scene: Scene, size: tuple[int, int], seed: int) -> torch.Tensor:
     return torch.from_numpy(pixels).permute(2, 0, 1) / 255
 
 
+def start(args: argparse.Namespace, name: str, module: torch.nn.Module, prefix: str = "") -> None:
+    """Take over the weights of an earlier family if ``--start`` names one."""
+    if args.start is None:
+        return
+    tensors = load_file(args.start / FILES[name])
+    own = {key.removeprefix(prefix): value.float() for key, value in tensors.items()}
+    own.pop("embed_tokens.ids", None)  # a changed vocabulary shows as a changed shape
+    module.load_state_dict(own)
+
+
 def training_scenes() -> list[Scene]:
     return [scene for scene in all_scenes() if not is_held_out(scene)]
 
@@ -108,7 +125,9 @@ def build_autoencoder(args: argparse.Namespace) -> torch.nn.Module:
     pixels = torch.stack([picture(scene, (128, 128), i) for i, scene in enumerate(scenes)])
     cells = pixels.unfold(2, 8, 8).unfold(3, 8, 8)  # (N, 3, 16, 16, 8, 8)
     patches = cells.permute(0, 2, 3, 4, 5, 1).reshape(-1, 192)
-    return family.build_autoencoder(patches).to(args.device)
+    model = family.build_autoencoder(patches).to(args.device)
+    start(args, "autoencoder", model)
+    return model
 
 
 def train_decoder(args: argparse.Namespace, model: torch.nn.Module) -> torch.nn.Module:
@@ -245,6 +264,8 @@ def train_base(args: argparse.Namespace, latents: dict, vocabulary: Vocabulary) 
     """Stage 2: Base and the text encoder, together."""
     encoder = family.build_text_encoder(len(vocabulary.ids) + 1).to(args.device)
     model = family.build_denoiser().to(args.device)
+    start(args, "text", encoder, "model.")
+    start(args, "base", model)
     run = Run({"text": encoder, "denoiser": model}, args.work / "base.safetensors",
               args.base_steps, args.rate)  # fmt: skip
     batches = Batches(args, latents, vocabulary, seed=run.step)
@@ -291,13 +312,14 @@ def export_all(folder: Path, autoencoder, vocabulary, encoder, base, turbo) -> N
     """Write the four files that the pack's loader reads."""
     text = {f"model.{key}": value for key, value in encoder.state_dict().items()}
     text["model.embed_tokens.ids"] = torch.tensor(vocabulary.ids)
-    family.export(text, folder / "text_encoders/zimage-small-qwen3.safetensors", "text_encoder",
-                  family.TEXT)  # fmt: skip
-    family.export(autoencoder.state_dict(), folder / "vae/zimage-small-ae.safetensors", "vae",
-                  family.AUTOENCODER)  # fmt: skip
-    for variant, model in (("base", base), ("turbo", turbo)):
-        path = folder / f"diffusion_models/zimage-small-{variant}.safetensors"
-        family.export(model.state_dict(), path, "diffusion", family.DIFFUSION, variant=variant)
+    parts = (
+        ("autoencoder", autoencoder.state_dict(), "vae", family.AUTOENCODER, {}),
+        ("text", text, "text_encoder", family.TEXT, {}),
+        ("base", base.state_dict(), "diffusion", family.DIFFUSION, {"variant": "base"}),
+        ("turbo", turbo.state_dict(), "diffusion", family.DIFFUSION, {"variant": "turbo"}),
+    )
+    for name, state, kind, config, more in parts:
+        family.export(state, folder / FILES[name], kind, config, **more)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -307,6 +329,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--comfyui", type=Path, required=True, help="a ComfyUI folder")
     parser.add_argument("--work", type=Path, required=True, help="states and latents go here")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "models")
+    parser.add_argument("--start", type=Path, help="a folder of models to go on from")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--decoder-steps", type=int, default=2000)
     parser.add_argument("--only", choices=("decoder", "base"), help="stop after this stage")
