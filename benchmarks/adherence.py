@@ -34,6 +34,9 @@ def main(argv: list[str]) -> int:
 
     comfy.cli_args.args.cpu = not torch.cuda.is_available()
     comfy.cli_args.args.use_pytorch_cross_attention = True
+    import comfy.utils
+
+    comfy.utils.set_progress_bar_enabled(False)  # 400 bars would drown the table
     variants = (options.variant,) if options.variant else ("turbo", "base")
     figures: dict[str, Any] = {"prompts": options.count, "checker": check_truth(options.count)}
     figures["adherence"] = {}
