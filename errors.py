@@ -39,6 +39,132 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "The text encoder is {found} wide, but the diffusion model needs {expected}. "
         "Choose the text encoder that belongs to the model.",
     ),
+    # --- prompts -------------------------------------------------------------------------------
+    "ZI-TEXT-LONG": (
+        "提示词有 {found} 个字符，最多 {maximum} 个。请缩短提示词。",
+        "The prompt has {found} characters; at most {maximum} are read. Shorten it.",
+    ),
+    "ZI-TEXT-TOKENS": (
+        "提示词有 {found} 个词元，最多 {maximum} 个（官方模型按 512 个训练）。请缩短提示词。",
+        "The prompt has {found} tokens; at most {maximum} are read (the official models were "
+        "trained with 512). Shorten it.",
+    ),
+    "ZI-TEXT-REPLACEMENT": (
+        "提示词第 {position} 个字符（“{before}”之后）是 U+FFFD，说明文字曾被错误解码。"
+        "请重新输入这一处，并以 UTF-8 保存和发送。",
+        'Character {position} of the prompt (after "{before}") is U+FFFD: the text was decoded '
+        "wrongly. Type that part again, and save and send it as UTF-8.",
+    ),
+    "ZI-TEXT-SURROGATE": (
+        "提示词第 {position} 个字符（“{before}”之后）是半个字符（孤立代理项 {found}）。"
+        "请重新输入。",
+        'Character {position} of the prompt (after "{before}") is half a character (lone surrogate '
+        "{found}). Type it again.",
+    ),
+    "ZI-TEXT-PRIVATE": (
+        "提示词第 {position} 个字符（“{before}”之后）是私用区字符 {found}，没有公认的含义。"
+        "请换成普通文字。",
+        'Character {position} of the prompt (after "{before}") is {found}, a private-use character '
+        "without a common meaning. Use ordinary text.",
+    ),
+    "ZI-TEXT-UNASSIGNED": (
+        "提示词第 {position} 个字符（“{before}”之后）是 {found}，Unicode 中没有这个字符。"
+        "请删去它。",
+        'Character {position} of the prompt (after "{before}") is {found}, which is no character '
+        "of Unicode. Delete it.",
+    ),
+    "ZI-TEXT-BIDI": (
+        "提示词第 {position} 个字符（“{before}”之后）是 {found}，会让显示的文字与实际不同。"
+        "请删去它。",
+        'Character {position} of the prompt (after "{before}") is {found}, which makes the text '
+        "look different from what is read. Delete it.",
+    ),
+    # --- workflows: {title} is the node, {input} the input ---------------------------------------
+    "ZI-WF-JSON": (
+        "不是 JSON：{value}。请用页面的“导出”重新保存工作流。",
+        "This is not JSON: {value}. Save the workflow again with the page's Export.",
+    ),
+    "ZI-WF-LARGE": (
+        "工作流太大：超过 {value}。请拆成几个工作流。",
+        "The workflow is too large: more than {value}. Split it.",
+    ),
+    "ZI-WF-SHAPE": (
+        "{what} 的内容不是工作流应有的形状：{value}。请用页面重新保存。",
+        "{what} is not what a workflow holds there: {value}. Save it again in the page.",
+    ),
+    "ZI-WF-DUPLICATE": (
+        "编号 {value} 出现了两次，只读取第一个。请用页面重新保存。",
+        "The id {value} occurs twice; only the first is read. Save it again in the page.",
+    ),
+    "ZI-WF-LINK": (
+        "“{title}”的 {input} 连线无效：{value}。请重新连接。",
+        'The link {value} of "{title}" ({input}) leads nowhere. Connect it again.',
+    ),
+    "ZI-WF-SLOT": (
+        "“{title}”的 {input} 连到了第 {value} 个输出，而那个节点只有 {expected} 个。请重新连接。",
+        '"{title}" ({input}) is linked to output {value} of a node that has {expected}. '
+        "Connect it again.",
+    ),
+    "ZI-WF-TYPE": (
+        "“{title}”的 {input} 接到了 {value}，应为 {expected}。请换一个输出来连接。",
+        '"{title}" ({input}) gets {value}; expected {expected}. Connect another output.',
+    ),
+    "ZI-WF-CYCLE": (
+        "“{title}”间接地依赖自己。请断开环路中的一条连线。",
+        '"{title}" depends on itself. Remove one link of the ring.',
+    ),
+    "ZI-WF-NO-OUTPUT": (
+        "没有输出节点，运行后什么也得不到。请加上“保存图像”之类的节点。",
+        "There is no output node, so nothing would come out. Add one that saves, such as "
+        "Save Image.",
+    ),
+    "ZI-WF-UNREACHABLE": (
+        "“{title}”没有连到任何输出节点，不会运行。请连接或删除它。",
+        '"{title}" leads to no output node and will not run. Connect or delete it.',
+    ),
+    "ZI-WF-NODE-UNKNOWN": (
+        "“{title}”的节点类型 {value} 不存在于此 ComfyUI。请安装提供它的节点包，或换用别的节点。",
+        'This ComfyUI has no node class {value} ("{title}"). Install the pack that brings it, or '
+        "use another node.",
+    ),
+    "ZI-WF-INPUT-MISSING": (
+        "“{title}”缺少必需的输入 {input}（{expected}）。请连接或填写它。",
+        '"{title}" lacks its required input {input} ({expected}). Connect it or fill it in.',
+    ),
+    "ZI-WF-VALUE": (
+        "“{title}”的 {input} = {value}，不是 {expected}。请填写一个数。",
+        '"{title}" has {input} = {value}, which is no {expected}. Give a number.',
+    ),
+    "ZI-WF-RANGE": (
+        "“{title}”的 {input} = {value} 超出范围，应为 {expected}。",
+        '"{title}" has {input} = {value}; it must be {expected}.',
+    ),
+    "ZI-WF-CHOICE": (
+        "“{title}”的 {input} = {value} 不在选项中：{expected}。请选择其中之一。",
+        '"{title}" has {input} = {value}, which is not among: {expected}. Choose one of them.',
+    ),
+    "ZI-WF-MODEL": (
+        "“{title}”的 {input} 需要模型文件 {value}，此 ComfyUI 没有。"
+        "请放入对应的模型文件夹，或另选一个。",
+        '"{title}" ({input}) needs the model file {value}, which this ComfyUI does not have. Put '
+        "it into the model folder, or choose another.",
+    ),
+    "ZI-WF-UNSAFE": (
+        "“{title}”的 {input} = {value} 不是 safetensors，里面可以夹带代码。请换成 .safetensors。",
+        '"{title}" has {input} = {value}, which is not safetensors and can carry code. Use a '
+        ".safetensors file.",
+    ),
+    "ZI-WF-FILE": (
+        "“{title}”的 {input} 需要文件 {value}，它不在输入文件夹中。请上传它或另选一个。",
+        '"{title}" ({input}) needs the file {value}, which is not in the input folder. Upload it, '
+        "or choose another.",
+    ),
+    "ZI-WF-TEXT": (
+        "“{title}”的 {input} 第 {position} 个字符 {value} 无法使用（乱码、私用区或改变文字方向）。"
+        "请重新输入这一处。",
+        'Character {position} of {input} in "{title}", {value}, cannot be used (broken text, '
+        "private use or direction override). Type that part again.",
+    ),
     # --- sizes and sampling ------------------------------------------------------------------
     "ZI-SIZE": (
         "图像尺寸 {found} 无效。宽和高都应是 16 的倍数，且在 {minimum} 到 {maximum} 之间。",
@@ -144,6 +270,12 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "ZI-BENCH-UNKNOWN": (
         "没有名为“{found}”的性能测试。可用的：{expected}",
         'There is no benchmark "{found}". Benchmarks: {expected}',
+    ),
+    "ZI-OBJECT-INFO": (
+        "无法从 {path} 读取节点信息：{found}。请给出保存了 /object_info 内容的文件，"
+        "或正在运行的 ComfyUI 的地址。",
+        "Node classes could not be read from {path}: {found}. Give a file that holds the answer of "
+        "/object_info, or the address of a running ComfyUI.",
     ),
     "ZI-RUN-FAILED": (
         "ComfyUI 没有完成任务：{found}",

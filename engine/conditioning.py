@@ -7,9 +7,12 @@ from typing import Any
 import torch
 
 from ..errors import ZImageError
+from ..text import rules, spans
 from . import host
 
 Conditioning = list[list[Any]]
+MAX_TOKENS = 4096
+"""Eight times what Z-Image was trained with; memory for attention grows with the square."""
 
 
 @torch.inference_mode()
@@ -17,11 +20,14 @@ def encode(clip: Any, prompt: str) -> Conditioning:
     """Conditioning of one prompt: ``[[features, extras]]`` with features ``[1, tokens, width]``.
 
     The tokenizer of the host wraps the prompt in the chat template of Qwen3; the features are its
-    second to last hidden states. Prompt weights such as ``(x:1.2)`` are plain text here.
+    second to last hidden states. Prompt weights such as ``(x:1.2)`` are plain text here. The
+    prompt is cleaned first; a ``[ZH]`` or ``[EN]`` in front means nothing to Qwen3 and is left out.
 
     Raises:
-        ZImageError: ``ZI-MODEL-KIND`` when the CLIP object holds no Qwen3.
+        ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read (see :mod:`..text.rules`),
+            ``ZI-MODEL-KIND`` when the CLIP object holds no Qwen3.
     """
+    prompt = spans.tag(rules.prepare(prompt)).body
     if host.width_of(clip) is None:
         raise ZImageError(
             "ZI-MODEL-KIND",
@@ -30,7 +36,11 @@ def encode(clip: Any, prompt: str) -> Conditioning:
             expected_zh="Qwen3 文本编码器",
             expected_en="a Qwen3 text encoder",
         )
-    return clip.encode_from_tokens_scheduled(clip.tokenize(prompt))
+    tokens = clip.tokenize(prompt)
+    count = max(len(row) for rows in tokens.values() for row in rows)
+    if count > MAX_TOKENS:
+        raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=MAX_TOKENS)
+    return clip.encode_from_tokens_scheduled(tokens)
 
 
 def check_width(conditioning: Conditioning, expected: int) -> None:

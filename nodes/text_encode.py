@@ -5,6 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from ..engine import conditioning
+from ..errors import ZImageError
+from ..text import rules
 from .types import CATEGORY
 
 
@@ -37,6 +39,21 @@ class ZImageTextEncode(io.ComfyNode):
                 io.Conditioning.Output(display_name="negative"),
             ],
         )
+
+    @classmethod
+    def validate_inputs(
+        cls, prompt: str | None = None, negative_prompt: str | None = None
+    ) -> bool | str:
+        """Refuses unreadable prompts with /prompt, before anything is loaded.
+
+        Linked prompts are None here; the encoder looks at them when it runs.
+        """
+        for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
+            try:
+                rules.check(text or "")
+            except ZImageError as error:
+                return f"{name}: {error}"  # the host repeats this for every input
+        return True
 
     @classmethod
     def execute(cls, clip, prompt: str, negative_prompt: str = "") -> io.NodeOutput:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -59,6 +60,23 @@ def test_coded_error_in_both_languages(
     assert found in message
     assert re.search(r"[\u4e00-\u9fff]", chinese)
     assert re.search(r"[A-Za-z]{4}", english)
+
+
+@pytest.mark.parametrize("prompt", ["红色的\ufffd球", "a\ud83d", "x\u202ey", "\ue123", "\u0378"])
+def test_unreadable_prompt_is_refused_before_anything_is_loaded(
+    studio: Server, prompt: str
+) -> None:
+    """By /prompt itself, with code and position; linked prompts when the node runs."""
+    status, answer = studio.client.submit(graphs.render(text__prompt=prompt))
+    assert status == 400
+    details = json.dumps(answer["node_errors"]["text"]["errors"], ensure_ascii=False)
+    assert re.search(r"\[ZI-TEXT-[A-Z]+\] 提示词第 \d 个字符", details)
+    graph = graphs.render()
+    graph["words"] = {"class_type": "PrimitiveString", "inputs": {"value": prompt}}
+    graph["text"]["inputs"]["prompt"] = ["words", 0]
+    done = studio.client.run(graph)
+    assert done.error is not None
+    assert done.error["exception_message"].startswith("[ZI-TEXT-")
 
 
 def test_base_without_negative(studio: Server) -> None:

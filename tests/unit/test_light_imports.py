@@ -33,6 +33,12 @@ LIGHT = [
     "zimage_comfyui",
     "zimage_comfyui.config",
     "zimage_comfyui.errors",
+    "zimage_comfyui.text.rules",
+    "zimage_comfyui.text.spans",
+    *(
+        f"zimage_comfyui.validator.{path.stem}"
+        for path in sorted((ROOT / "validator").glob("*.py"))
+    ),
     *(f"zimage_comfyui.cli.{path.stem}" for path in sorted((ROOT / "cli").glob("*.py"))),
 ]
 

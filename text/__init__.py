@@ -1,0 +1,1 @@
+"""Prompt rules: which characters are refused, cleaning, Chinese spans, tags. No torch."""

@@ -1,0 +1,98 @@
+"""Chinese and other parts of a prompt, and the tag that says how it is to be read.
+
+``[ZH]`` selects the Chinese pipeline: Chinese spans go to the Chinese encoder, everything else to
+CLIP. ``[EN]`` sends everything to CLIP. Without a tag, ``[ZH]`` is added when there is Chinese.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import regex
+
+ZH, EN = "[ZH]", "[EN]"
+_TAG = regex.compile(r"\s*[\[［【](zh|en)[\]］】]\s*", regex.IGNORECASE)
+_HAN = r"[\p{Han}\p{Bopomofo}]"
+# CJK symbols and punctuation, full-width forms of ASCII punctuation, and the quotation marks,
+# dash and ellipsis that Chinese shares with other languages.
+_MARKS = (
+    "\u3001-\u3003\u3008-\u3020\u3030\ufe10-\ufe1f\ufe30-\ufe4f"
+    "\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
+)
+_SHARED_MARKS = "\u2018\u2019\u201c\u201d\u2014\u2026\u00b7"
+# Letters and digits that belong to a Chinese word when they touch a Han character: numbers
+# (2024年), one or two letters (T恤, 卡拉OK), and short capital names (MP3播放器, LED灯).
+_PART = r"(?:\d+(?:\.\d+)?|[A-Za-z0-9]{1,2}|[A-Z0-9]{3,4})"
+_CHINESE = regex.compile(
+    rf"(?:(?<![A-Za-z0-9]){_PART}(?={_HAN})|(?<={_HAN}){_PART}(?![A-Za-z0-9])"
+    rf"|{_HAN}|[{_MARKS}]|(?<={_HAN})[{_SHARED_MARKS}]|[{_SHARED_MARKS}](?={_HAN}))+"
+)
+_OTHER_WORD = regex.compile(r"[\p{L}\p{N}]")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a text: its characters and whether they are read as Chinese."""
+
+    text: str
+    chinese: bool
+
+
+@dataclass(frozen=True)
+class Tagged:
+    """A prompt without its tag, and the tag: ``[ZH]``, ``[EN]`` or nothing."""
+
+    tag: str
+    body: str
+
+    def __str__(self) -> str:
+        return f"{self.tag} {self.body}" if self.tag else self.body
+
+
+def has_chinese(text: str) -> bool:
+    """True when a text holds at least one Han or Bopomofo character."""
+    return regex.search(_HAN, text) is not None
+
+
+def tag(text: str) -> Tagged:
+    """Take a user's tag off, or choose one; tagging the result again changes nothing."""
+    chosen, body = "", text
+    while found := _TAG.match(body):
+        chosen = chosen or f"[{found.group(1).upper()}]"
+        body = body[found.end() :]
+    if not chosen and has_chinese(body):
+        chosen = ZH
+    return Tagged(chosen, body.strip() if chosen else text)
+
+
+def split(text: str) -> list[Span]:
+    """Spans in order; joined they are the text. A part without a word joins what stands before."""
+    spans: list[Span] = []
+    at = 0
+    for found in _CHINESE.finditer(text):
+        if found.start() > at:
+            _append(spans, text[at : found.start()], chinese=False)
+        _append(spans, found.group(), chinese=True)
+        at = found.end()
+    if at < len(text):
+        _append(spans, text[at:], chinese=False)
+    return spans
+
+
+def route(prompt: Tagged) -> list[Span]:
+    """The spans of a prompt as its tag asks."""
+    if prompt.tag == EN:
+        return [Span(prompt.body, False)] if prompt.body else []
+    spans = split(prompt.body)
+    if prompt.tag == ZH and not any(span.chinese for span in spans):
+        return [Span(span.text, True) for span in spans]
+    return spans
+
+
+def _append(spans: list[Span], text: str, *, chinese: bool) -> None:
+    """Add a span; one without letters and digits, or of the same kind, joins the last."""
+    wordless = not chinese and not _OTHER_WORD.search(text)
+    if spans and (wordless or spans[-1].chinese == chinese):
+        spans[-1] = Span(spans[-1].text + text, spans[-1].chinese)
+    else:
+        spans.append(Span(text, chinese))
