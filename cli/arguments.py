@@ -17,6 +17,8 @@ EXAMPLES = """\
   ./zimage serve --comfyui ~/ComfyUI -- --lowvram
   ./zimage test -k config                         部分测试 / some of the tests
   ./zimage bench turbo --json
+  ./zimage validate 我的工作流.json --object-info http://127.0.0.1:8188
+  ./zimage to-api 我的工作流.json > prompt.json
   ./zimage doctor
 
 退出码 / exit codes:
@@ -93,6 +95,17 @@ def _build() -> argparse.ArgumentParser:
     bench.add_argument("name", nargs="?", metavar="NAME", help="名称 / name")
     bench.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
 
+    validate = commands.add_parser("validate", help="检查工作流 / check workflows; none: ours")
+    validate.add_argument(
+        "files", nargs="*", metavar="FILE", help="工作流，- 为标准输入 / - is stdin"
+    )
+    validate.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
+    _add_object_info(validate)
+
+    to_api = commands.add_parser("to-api", help="工作流转为 API 格式 / a workflow as API JSON")
+    to_api.add_argument("file", metavar="FILE", help="页面保存的工作流 / what the page saved")
+    _add_object_info(to_api)
+
     doctor = commands.add_parser("doctor", help="检查本机 / what this machine has and lacks")
     doctor.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
     _add_comfyui(doctor)
@@ -101,6 +114,14 @@ def _build() -> argparse.ArgumentParser:
 
 def _add_comfyui(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--comfyui", metavar="DIR", help="使用这个 ComfyUI / use this ComfyUI")
+
+
+def _add_object_info(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--object-info",
+        metavar="FILE",
+        help="节点信息：文件或服务器地址 / node classes: a file or a URL",
+    )
 
 
 def _port(text: str) -> int:

@@ -15,6 +15,8 @@ MODULES = {
     "check": "check",
     "lock": "lock",
     "bench": "bench",
+    "validate": "validate",
+    "to-api": "validate",
     "doctor": "doctor",
 }
 
@@ -23,8 +25,9 @@ def run(argv: list[str]) -> int:
     """Runs one command line and returns its exit code."""
     options = parse(argv)
     module = importlib.import_module(f".{MODULES[options.command]}", __package__)
+    action = module.to_api if options.command == "to-api" else module.run
     try:
-        return module.run(options, Settings.from_environment())
+        return action(options, Settings.from_environment())
     except Stop as stop:
         complain(stop, getattr(options, "json", False))
         return stop.status

@@ -1,4 +1,4 @@
-"""``lock``: rewrites requirements.lock from pyproject.toml, without index addresses."""
+"""``lock``: rewrites requirements.lock and the stored node classes, for maintainers."""
 
 from __future__ import annotations
 
@@ -8,15 +8,25 @@ import sys
 from pathlib import Path
 
 from ..config import PACK_DIR, Settings
+from ..validator import snapshot
+from .host import discover
+from .server import Server
 from .terminal import DONE, FAILED
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Resolves for Python 3.11 to 3.13 on Linux; pins that still fit stay as they are."""
+    """Resolves for Python 3.11 to 3.13 on Linux; pins that still fit stay as they are.
+
+    Node classes (``validator/object_info.json.gz``) come from the host that is installed now.
+    """
     uv = Path(sys.executable).parent / "uv"
     command = [str(uv), "pip", "compile", "pyproject.toml", "--group", "host", "--group", "dev"]
     command += ["--universal", "--python-version", "3.11", "--generate-hashes", "--quiet"]
     command += ["--no-emit-index-url", "--no-emit-find-links"]
     command += ["--custom-compile-command", "./zimage lock", "--output-file", "requirements.lock"]
     done = subprocess.run(command, cwd=PACK_DIR, check=False)
-    return FAILED if done.returncode else DONE
+    if done.returncode:
+        return FAILED
+    with Server(discover(settings, PACK_DIR), PACK_DIR) as server:
+        snapshot.store(server.client.get("/object_info"))
+    return DONE

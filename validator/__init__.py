@@ -1,0 +1,1 @@
+"""Checks workflows without running them, and converts them to API form. No torch, no ComfyUI."""

@@ -1,0 +1,71 @@
+"""From bytes to findings and a prompt: the validator's front door."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from . import rules, workflow
+from .convert import Prompt, convert
+from .findings import Findings
+from .knowledge import Knowledge
+
+LARGEST_FILE = 64 * 2**20
+"""Bytes of a workflow file that are read at all."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a file: its findings, and its API form if it could be made."""
+
+    findings: Findings
+    prompt: Prompt | None
+
+    @property
+    def ok(self) -> bool:
+        """True without errors; warnings do not count."""
+        return not self.findings.errors
+
+
+def check_bytes(data: bytes, knowledge: Knowledge) -> Result:
+    """Check a workflow file: what the page saves, or API form. Never raises for its content."""
+    found = Findings()
+    document = parse_json(data, found)
+    if document is None:
+        return Result(found, None)
+    prompt: Any = document
+    if workflow.is_workflow(document):
+        prompt = convert(workflow.parse(document, found), knowledge, found)
+    elif isinstance(document, dict) and isinstance(document.get("prompt"), dict):
+        prompt = document["prompt"]  # the body of POST /prompt
+    rules.check(prompt, knowledge, found)
+    return Result(found, prompt if isinstance(prompt, dict) else None)
+
+
+def parse_json(data: bytes, found: Findings) -> Any:
+    """A JSON document, or None and a finding."""
+    if len(data) > LARGEST_FILE:
+        found.add("ZI-WF-LARGE", value=f"{LARGEST_FILE // 2**20} MiB")
+        return None
+    try:
+        document = json.loads(data.decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        found.add("ZI-WF-JSON", value=str(error) or type(error).__name__)
+        return None
+    if document is None:
+        found.add("ZI-WF-SHAPE", what="JSON", value=None)
+    return document
+
+
+def load_knowledge(path: Path) -> Knowledge:
+    """Node classes from a file that holds the answer of ``/object_info``.
+
+    Raises:
+        OSError, ValueError: the file cannot be read or is not such an answer.
+    """
+    document = json.loads(path.read_bytes())
+    if not isinstance(document, dict):
+        raise ValueError(f"{path} does not hold an object")
+    return Knowledge(document)

@@ -1,0 +1,61 @@
+"""What is wrong with a workflow: coded, with the place, in Chinese and English."""
+
+from __future__ import annotations
+
+import reprlib
+from dataclasses import dataclass
+
+from ..errors import CATALOGUE
+
+LIMIT = 1000
+"""Findings kept of one file; a hostile one could have millions."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One finding.
+
+    Attributes:
+        code: a key of the error catalogue.
+        severity: ``error`` (the server would refuse it or fail) or ``warning``.
+        node: id of the node, ``12`` or ``12:3`` inside a subgraph; empty for the whole file.
+        title: what the page shows as the node's name.
+        input: name of the input, if it is about one.
+        chinese, english: what was found, what was expected, what to do.
+    """
+
+    code: str
+    severity: str
+    node: str
+    title: str
+    input: str
+    chinese: str
+    english: str
+
+
+class Findings(list[Finding]):
+    """A list of findings, in order."""
+
+    def add(
+        self, code: str, node: str = "", title: str = "", input: str = "",
+        severity: str = "error", **values: object,
+    ) -> None:  # fmt: skip
+        """Append one; ``values`` fill the catalogue's text and are shortened."""
+        if len(self) >= LIMIT:
+            return
+        short = {name: _short(value) for name, value in values.items()}
+        place = {"title": _short(title or node), "input": _short(input)}
+        chinese, english = (text.format(**place, **short) for text in CATALOGUE[code])
+        self.append(Finding(code, severity, node, title, input, chinese, english))
+
+    @property
+    def errors(self) -> list[Finding]:
+        """Those that would stop the workflow."""
+        return [finding for finding in self if finding.severity == "error"]
+
+
+def _short(value: object) -> str:
+    """At most 120 characters, without what a terminal or a log would act on."""
+    text = value if isinstance(value, str) else reprlib.repr(value)
+    text = "".join(c if c.isprintable() else "�" for c in text[:200])
+    return text if len(text) <= 120 else text[:119] + "…"

@@ -1,0 +1,195 @@
+"""A workflow as the page saves it, read without trusting anything in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .findings import Findings
+
+ALWAYS, NEVER, BYPASS = 0, 2, 4
+SUBGRAPH_INPUT, SUBGRAPH_OUTPUT = "-10", "-20"
+NOTES = frozenset({"Note", "MarkdownNote"})
+VIRTUAL = NOTES | {"Reroute", "PrimitiveNode"}
+"""Nodes that live only in the page."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """An input of a node: its name, type, and the id of its link, if any."""
+
+    name: str
+    type: str
+    link: str | None
+    widget: bool = False
+
+
+@dataclass(frozen=True)
+class Link:
+    """From an output of one node to an input of another."""
+
+    id: str
+    origin: str
+    origin_slot: int
+    target: str
+    target_slot: int
+    type: str
+
+
+@dataclass
+class Node:
+    """One node of a graph; ``values`` is ``widgets_values`` as it was saved."""
+
+    id: str
+    type: str
+    title: str
+    mode: int
+    inputs: list[Slot]
+    values: list | dict
+    proxies: list = field(default_factory=list)
+    output_types: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Graph:
+    """Nodes and links by id; a subgraph also has named inputs and outputs."""
+
+    nodes: dict[str, Node]
+    links: dict[str, Link]
+    inputs: list[str] = field(default_factory=list)
+    outputs: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Workflow:
+    """The root graph and the definitions of its subgraphs by id."""
+
+    root: Graph
+    subgraphs: dict[str, Graph]
+
+
+def is_workflow(document: object) -> bool:
+    """True for what the page saves, False for API form."""
+    return isinstance(document, dict) and isinstance(document.get("nodes"), list)
+
+
+def parse(document: dict[str, Any], found: Findings) -> Workflow:
+    """Read a saved workflow; what is not as it should be becomes a finding and is left out."""
+    definitions = _table(document.get("definitions"))
+    subgraphs = {}
+    for number, entry in enumerate(_rows(definitions.get("subgraphs"))):
+        name = entry.get("id")
+        if not isinstance(name, str):
+            found.add("ZI-WF-SHAPE", what=f"definitions.subgraphs[{number}].id", value=name)
+        else:
+            subgraphs[name] = _graph(entry, found)
+    return Workflow(_graph(document, found), subgraphs)
+
+
+def _graph(document: dict[str, Any], found: Findings) -> Graph:
+    nodes: dict[str, Node] = {}
+    for number, entry in enumerate(_list(document.get("nodes"))):
+        node = _node(entry)
+        if node is None:
+            found.add("ZI-WF-SHAPE", what=f"nodes[{number}]", value=entry)
+        elif node.id in nodes:
+            found.add("ZI-WF-DUPLICATE", node.id, node.title, value=node.id)
+        else:
+            nodes[node.id] = node
+    links: dict[str, Link] = {}
+    for number, entry in enumerate(_list(document.get("links"))):
+        link = _link(entry)
+        if link is None:
+            if entry is not None:
+                found.add("ZI-WF-SHAPE", what=f"links[{number}]", value=entry)
+        elif links.setdefault(link.id, link) is not link:
+            found.add("ZI-WF-DUPLICATE", link.target, value=f"link {link.id}")
+    graph = Graph(nodes, links)
+    graph.inputs = [str(row.get("name")) for row in _rows(document.get("inputs"))]
+    graph.outputs = [str(row.get("name")) for row in _rows(document.get("outputs"))]
+    _check_links(graph, found)
+    return graph
+
+
+def _node(entry: object) -> Node | None:
+    if not isinstance(entry, dict) or not _is_id(entry.get("id")):
+        return None
+    kind = entry.get("type")
+    if not isinstance(kind, str):
+        return None
+    values = entry.get("widgets_values")
+    properties = _table(entry.get("properties"))
+    mode = entry.get("mode")
+    return Node(
+        id=str(entry["id"]),
+        type=kind,
+        title=str(entry.get("title") or properties.get("Node name for S&R") or kind),
+        mode=mode if mode in (NEVER, BYPASS) else ALWAYS,
+        inputs=[_slot(row) for row in _rows(entry.get("inputs"))],
+        values=values if isinstance(values, (list, dict)) else [],
+        proxies=_list(properties.get("proxyWidgets")),
+        output_types=[str(row.get("type")) for row in _rows(entry.get("outputs"))],
+    )
+
+
+def _slot(row: dict[str, Any]) -> Slot:
+    link = row.get("link")
+    kind = row.get("type")
+    return Slot(
+        name=str(row.get("name")),
+        type="COMBO" if isinstance(kind, list) else str(kind),
+        link=str(link) if _is_id(link) else None,
+        widget=isinstance(row.get("widget"), dict),
+    )
+
+
+def _link(entry: object) -> Link | None:
+    """``[id, origin, slot, target, slot, type]`` or the same as an object."""
+    names = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
+    row: list[Any] = (
+        [entry.get(name) for name in names] if isinstance(entry, dict) else _list(entry)
+    )
+    if len(row) < 5:
+        return None
+    number, origin, origin_slot, target, target_slot = row[:5]
+    slots_fit = _is_number(origin_slot) and _is_number(target_slot)
+    if not (_is_id(number) and _is_id(origin) and _is_id(target) and slots_fit):
+        return None
+    kind = row[5] if len(row) > 5 and isinstance(row[5], str) else "*"
+    return Link(str(number), str(origin), origin_slot, str(target), target_slot, kind)
+
+
+def _check_links(graph: Graph, found: Findings) -> None:
+    """Every link that an input names exists and leads back to that input."""
+    origins = {*graph.nodes, SUBGRAPH_INPUT}
+    for node in graph.nodes.values():
+        for slot in node.inputs:
+            if slot.link is None:
+                continue
+            link = graph.links.get(slot.link)
+            if link is None or link.target != node.id or link.origin not in origins:
+                found.add("ZI-WF-LINK", node.id, node.title, slot.name, value=slot.link)
+    for link in graph.links.values():
+        node = graph.nodes.get(link.target)
+        if node is not None and all(slot.link != link.id for slot in node.inputs):
+            found.add("ZI-WF-LINK", node.id, node.title, value=link.id)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_id(value: object) -> bool:
+    return _is_number(value) or (isinstance(value, str) and 0 < len(value) <= 200)
+
+
+def _list(value: object) -> list:
+    return value if isinstance(value, list) else []
+
+
+def _rows(value: object) -> list[dict[str, Any]]:
+    return [row for row in _list(value) if isinstance(row, dict)]
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
