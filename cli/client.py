@@ -10,12 +10,15 @@ import urllib.parse
 import urllib.request
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http.client import HTTPException
 from typing import Any
 
 _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """The server is on this machine: a proxy from the environment would not reach it."""
+
+PREVIEW_IMAGE = b"\0\0\0\1"
+"""How a binary message with a picture begins; four bytes that tell its format follow."""
 
 Event = dict[str, Any]
 """A WebSocket message: ``{"type": …, "data": {…}}``."""
@@ -29,13 +32,15 @@ class Run:
         prompt_id: the server's id.
         history: its entry in ``/history`` (``outputs``, ``status``, …).
         seconds: from submitting to the end.
-        events: every WebSocket message about it, in order; previews are left out.
+        events: every WebSocket message about it, in order.
+        previews: every preview picture that came meanwhile, JPEG or PNG bytes, in order.
     """
 
     prompt_id: str
     history: dict[str, Any]
     seconds: float
     events: list[Event]
+    previews: list[bytes] = field(default_factory=list)
 
     @property
     def succeeded(self) -> bool:
@@ -93,7 +98,10 @@ class Client:
     def submit(self, graph: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         """``POST /prompt``: the status and the answer (``prompt_id``, or ``error``)."""
         status, body = self.request("/prompt", {"prompt": graph, "client_id": self.client_id})
-        return status, json.loads(body)
+        try:
+            return status, json.loads(body)
+        except ValueError as error:  # a proxy's page, or the host's own bare 500
+            raise ConnectionError(f"POST /prompt: {status} {body[:200]!r}") from error
 
     def view(self, image: dict[str, str]) -> bytes:
         """The bytes of an image from :attr:`Run.images`, over ``/view``."""
@@ -120,6 +128,7 @@ class Client:
         import aiohttp
 
         events: list[Event] = []
+        previews: list[bytes] = []
         address = f"{self.url}/ws?clientId={self.client_id}"
         async with (
             aiohttp.ClientSession() as session,
@@ -131,8 +140,12 @@ class Client:
                 raise RefusedError(status, answer)
             prompt_id = answer["prompt_id"]
             async for message in socket:
-                if message.type != aiohttp.WSMsgType.TEXT:
+                if message.type == aiohttp.WSMsgType.BINARY:
+                    if message.data[:4] == PREVIEW_IMAGE:
+                        previews.append(message.data[8:])
                     continue
+                if message.type != aiohttp.WSMsgType.TEXT:
+                    raise ConnectionError(str(message.data))
                 event = json.loads(message.data)
                 if event.get("data", {}).get("prompt_id") != prompt_id:
                     continue
@@ -143,7 +156,7 @@ class Client:
                     break
             seconds = time.monotonic() - began
         history = await asyncio.to_thread(self.get, f"/history/{prompt_id}")
-        return Run(prompt_id, history.get(prompt_id, {}), seconds, events)
+        return Run(prompt_id, history.get(prompt_id, {}), seconds, events, previews)
 
 
 def _ends(event: Event) -> bool:

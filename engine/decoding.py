@@ -71,12 +71,13 @@ def to_bytes(vae: Any, raw: torch.Tensor) -> torch.Tensor:
 
 
 def check(vae: Any, samples: torch.Tensor) -> None:
-    """Refuse a VAE or a latent with other than 16 channels."""
-    if getattr(vae, "latent_channels", None) != 16:
+    """Refuse a VAE for video, and a VAE or a latent with other than 16 channels."""
+    channels, video = getattr(vae, "latent_channels", None), getattr(vae, "latent_dim", 2) != 2
+    if channels != 16 or video:
         raise ZImageError(
             "ZI-MODEL-KIND",
             path="vae",
-            found=f"{getattr(vae, 'latent_channels', '?')} channels",
+            found=f"{channels} channels" + (", video" if video else ""),
             expected_zh="16 通道（Flux）VAE",
             expected_en="a 16-channel (Flux) VAE",
         )

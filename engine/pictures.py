@@ -17,6 +17,8 @@ from PIL.PngImagePlugin import PngInfo
 from ..errors import ZImageError
 
 FORMATS = {"webp": ".webp", "png": ".png", "jpeg": ".jpg"}
+LARGEST = {"webp": 16_383, "png": 2**31 - 1, "jpeg": 65_500}
+"""Pixels on a side that a format (or its encoder) can hold."""
 
 # Where ComfyUI's page looks in EXIF: any ASCII tag whose text begins with "prompt:" or
 # "workflow:". Its own nodes use Model for the prompt and count down from Make for the rest.
@@ -25,7 +27,18 @@ _EXIF_LIMIT = 60_000  # bytes; a JPEG segment holds 65,533
 
 
 def to_image(pixels: np.ndarray) -> Image.Image:
-    """A PIL image from one picture ``[H, W, 3]`` in [0, 1], rounded to the nearest 8-bit value."""
+    """A PIL image from one picture in [0, 1], rounded to the nearest 8-bit value.
+
+    Args:
+        pixels: ``[H, W, C]`` with C = 1 (grey), 3 (RGB) or 4 (RGBA).
+
+    Raises:
+        ZImageError: ``ZI-VALUE`` for another shape.
+    """
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
+        expected = "[H, W, 3] (or 1 or 4)"
+        raise ZImageError("ZI-VALUE", name="images", found=list(pixels.shape), expected=expected)
+    pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     array = np.nan_to_num(pixels.astype(np.float32), nan=0.0)
     return Image.fromarray(np.clip(np.rint(array * 255.0), 0, 255).astype(np.uint8))
 
@@ -51,6 +64,12 @@ def save(
         raise ZImageError("ZI-VALUE", name="format", found=format, expected=" | ".join(FORMATS))
     if not 1 <= quality <= 100:
         raise ZImageError("ZI-VALUE", name="quality", found=quality, expected="1 … 100")
+    if max(image.size) > LARGEST[format]:
+        size = "×".join(map(str, image.size))
+        expected = f"{format}: ≤ {LARGEST[format]}"
+        raise ZImageError("ZI-VALUE", name="images", found=size, expected=expected)
+    if format == "jpeg":
+        image = image.convert("RGB")  # JPEG has no transparency
     temporary = path.parent / f".zimage-{uuid.uuid4().hex}.part"
     try:
         with temporary.open("xb") as stream:
@@ -77,7 +96,7 @@ def _options(
     if format == "png":
         info = PngInfo()
         for key, text in texts.items():
-            info.add_text(key, text)
+            info.add_text(key.encode("latin-1", "replace").decode("latin-1")[:79], text)
         return {"format": "PNG", "pnginfo": info, "compress_level": 4}
     exif = image.getexif()
     tag = _EXIF_FIRST

@@ -17,6 +17,8 @@ MAX_STEPS = 200
 MAX_CFG = 100.0
 MAX_SHIFT = 100.0
 MAX_SEED = 2**64 - 1
+MIN_DENOISE = 0.01
+"""The schedule is computed for steps / denoise steps: a tiny value would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class SamplingSettings:
         steps: function evaluations per guidance branch, 1 to :data:`MAX_STEPS`.
         cfg: ComfyUI's cfg, guidance + 1; at exactly 1 the negative prompt is not evaluated.
         shift: flow shift of the time schedule, as ``ModelSamplingAuraFlow`` takes it.
-        denoise: part of the schedule that is run, above 0 to 1.
+        denoise: part of the schedule that is run, 0.01 to 1.
     """
 
     variant: str
@@ -101,9 +103,9 @@ def resolve(
     if cfg != -1 and not 1.0 <= cfg <= MAX_CFG:
         raise _bad("cfg", cfg, f"1 … {MAX_CFG:g} (= guidance 0 … {MAX_CFG - 1:g}), -1 = preset")
     if shift != -1 and not 0.0 < shift <= MAX_SHIFT:
-        raise _bad("shift", shift, f"0.01 … {MAX_SHIFT:g}, -1 = preset")
-    if not 0.0 < denoise <= 1.0:
-        raise _bad("denoise", denoise, "0.01 … 1")
+        raise _bad("shift", shift, f"above 0 … {MAX_SHIFT:g}, -1 = preset")
+    if not MIN_DENOISE <= denoise <= 1.0:
+        raise _bad("denoise", denoise, f"{MIN_DENOISE:g} … 1")
     if not 0 <= seed <= MAX_SEED:
         raise _bad("seed", seed, f"0 … {MAX_SEED}")
     return SamplingSettings(

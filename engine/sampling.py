@@ -15,6 +15,7 @@ from . import host
 from .conditioning import Conditioning, check_width
 from .presets import SamplingSettings
 from .schedule import official_sigmas
+from .sizes import MAX_BATCH, MAXIMUM
 
 Latent = dict[str, Any]
 SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
@@ -99,9 +100,19 @@ def check_inputs(
         raise _bad("sampler_name", settings.sampler, ", ".join(SAMPLERS))
     if settings.scheduler not in SCHEDULERS:
         raise _bad("scheduler", settings.scheduler, ", ".join(SCHEDULERS))
-    shape = tuple(latent["samples"].shape)
+    _check_latent(latent["samples"])
+
+
+def _check_latent(samples: torch.Tensor) -> None:
+    """The limits of :mod:`.sizes` hold for latents of other nodes too."""
+    shape = tuple(samples.shape)
     if len(shape) != 4 or any(side % 2 for side in shape[2:]) or 0 in shape:
         raise _bad("latent_image", list(shape), "[B, 16, H/8, W/8], H % 16 == W % 16 == 0")
+    if shape[1] != 16 and samples.any():  # the host gives empty latents the right channels
+        raise _bad("latent_image", list(shape), "[B, 16, H/8, W/8]")
+    if max(shape[2:]) * 8 > MAXIMUM or shape[0] > MAX_BATCH:
+        expected = f"B <= {MAX_BATCH}, H and W <= {MAXIMUM}"
+        raise _bad("latent_image", list(shape), f"[B, 16, H/8, W/8], {expected}")
 
 
 def _bad(name: str, found: object, expected: str) -> ZImageError:

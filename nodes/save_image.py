@@ -15,7 +15,7 @@ from .types import CATEGORY, INT_MAX, INT_MIN
 
 
 class ZImageSave(io.ComfyNode):
-    """WebP of quality 85 by default: about a fifth of a PNG, the workflow inside."""
+    """WebP of quality 85 by default, the workflow inside."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -59,8 +59,10 @@ class ZImageSave(io.ComfyNode):
         folder, name, counter, subfolder = _place(filename_prefix, width, height)
         results = []
         for index, pixels in enumerate(images):
+            stem = name.replace("%batch_num%", str(index))
             suffix = pictures.FORMATS.get(format, "")
-            file = f"{name.replace('%batch_num%', str(index))}_{counter + index:05}_{suffix}"
+            while (folder / (file := f"{stem}_{counter + index:05}_{suffix}")).exists():
+                counter += 1  # the host counts only names without %batch_num%
             image = pictures.to_image(pixels.cpu().numpy())
             pictures.save(image, folder / file, format, quality, cls._metadata())
             results.append(ui.SavedResult(file, subfolder, io.FolderType.output))
@@ -70,7 +72,8 @@ class ZImageSave(io.ComfyNode):
     def _metadata(cls) -> dict[str, Any]:
         if args.disable_metadata:
             return {}
-        return {"prompt": cls.hidden.prompt, **(cls.hidden.extra_pnginfo or {})}
+        extra = cls.hidden.extra_pnginfo
+        return {"prompt": cls.hidden.prompt, **(extra if isinstance(extra, dict) else {})}
 
 
 def _place(prefix: str, width: int, height: int) -> tuple[Path, str, int, str]:

@@ -141,3 +141,33 @@ def test_files_can_be_read_by_others(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.touch()
     assert (tmp_path / "a.png").stat().st_mode == other.stat().st_mode
+
+
+@pytest.mark.parametrize(
+    ("channels", "format"), [(1, "jpeg"), (4, "jpeg"), (4, "png"), (1, "webp")]
+)
+def test_grey_and_transparent_pictures_are_saved(
+    tmp_path: Path, channels: int, format: str
+) -> None:
+    """Other nodes give one or four channels; JPEG loses the transparency, nothing else is lost."""
+    image = pictures.to_image(np.full((16, 24, channels), 0.5, dtype=np.float32))
+    path = tmp_path / "a"
+    pictures.save(image, path, format, 90, {"键": "红"})
+    assert read(path).size == (24, 16)
+    assert abs(np.asarray(read(path).convert("L")).mean() - 128) < 3
+
+
+@pytest.mark.parametrize("shape", [(4, 4), (4, 4, 2), (0, 4, 3), (4, 4, 5)])
+def test_arrays_that_are_no_picture_are_refused(shape: tuple[int, ...]) -> None:
+    """With the shape that was found."""
+    with pytest.raises(ZImageError, match="ZI-VALUE"):
+        pictures.to_image(np.zeros(shape, dtype=np.float32))
+
+
+def test_a_picture_too_wide_for_its_format_is_refused(tmp_path: Path) -> None:
+    """WebP ends at 16383 pixels; PNG takes it."""
+    image = Image.new("RGB", (16_384, 2))
+    with pytest.raises(ZImageError, match="16383"):
+        pictures.save(image, tmp_path / "a.webp", "webp", 85, {})
+    pictures.save(image, tmp_path / "a.png", "png", 85, {})
+    assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
