@@ -17,15 +17,22 @@ class Settings:
 
     Attributes:
         home: private environment, embedded host and caches (``$ZIMAGE_HOME``).
+        log_dir: where logs go (``$ZIMAGE_LOG_DIR``), or None.
         comfyui: the ComfyUI named by ``$COMFYUI_PATH``, or None.
         active_env: the virtual or conda environment the user has activated, or None.
         ci: True when ``$CI`` says so; then missing test tools are failures, not skips.
     """
 
     home: Path
+    log_dir: Path | None = None
     comfyui: Path | None = None
     active_env: Path | None = None
     ci: bool = False
+
+    @property
+    def data(self) -> Path:
+        """What people make and add with the embedded host: pictures, workflows, models."""
+        return self.home / "data"
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> Settings:
@@ -34,6 +41,7 @@ class Settings:
         active = env.get("VIRTUAL_ENV") or env.get("CONDA_PREFIX")
         return cls(
             home=_path(env.get("ZIMAGE_HOME") or "~/.cache/zimage-comfyui"),
+            log_dir=_path(env["ZIMAGE_LOG_DIR"]) if env.get("ZIMAGE_LOG_DIR") else None,
             comfyui=_path(env["COMFYUI_PATH"]) if env.get("COMFYUI_PATH") else None,
             active_env=_path(active) if active else None,
             ci=env.get("CI", "").lower() in {"1", "true", "yes"},

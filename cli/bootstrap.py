@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..config import Settings
 from . import install
-from .terminal import LACKING, Stop, say
+from .terminal import say
 
 LINK_NAME = "z-image-comfyui"
 
@@ -62,12 +62,15 @@ def ensure(settings: Settings, pack: Path) -> Prepared:
         Stop: the machine lacks something; names it and what to do.
     """
     prepared = paths(settings, pack)
-    if is_ready(prepared):
-        return prepared
-    with _locked(settings.home) as lock:
-        if not is_ready(prepared):
-            _make_env(settings, pack, prepared, lock)
-            _make_host(pack, prepared)
+    try:
+        if is_ready(prepared):
+            return prepared
+        with _locked(settings.home) as lock:
+            if not is_ready(prepared):
+                _make_env(settings, pack, prepared, lock)
+                _make_host(pack, prepared)
+    except OSError as error:
+        raise install.obstacle(settings.home, error) from error
     return prepared
 
 
@@ -106,12 +109,8 @@ def _make_host(pack: Path, prepared: Prepared) -> None:
 @contextmanager
 def _locked(home: Path) -> Iterator[int]:
     """Holds the home's lock; gives its file descriptor, which installers must inherit."""
-    try:
-        home.mkdir(parents=True, exist_ok=True)
-        file = open(home / ".lock", "w")  # noqa: SIM115 - closed below
-    except OSError as error:
-        raise Stop(LACKING, "ZI-ENV-HOME", path=home, found=error.strerror or error) from error
-    with file:
+    home.mkdir(parents=True, exist_ok=True)
+    with open(home / ".lock", "w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -30,7 +30,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     out = _writable(Path(options.out).expanduser())
     host = discover(settings, PACK_DIR, options.comfyui)
     say(f"启动 ComfyUI {host.version}（{host.path}）", f"starting ComfyUI {host.version}")
-    with Server(host, PACK_DIR) as server:
+    log = settings.log_dir / "comfyui.log" if settings.log_dir else None
+    with Server(host, PACK_DIR, log=log) as server:
         say(f"提交模板“{options.template}”", f"submitting the template to {server.url}")
         done = _generate(server.client, graph)
         files = _save(server.client, done, out, options.template)

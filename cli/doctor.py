@@ -43,7 +43,11 @@ def run(options: argparse.Namespace, settings: Settings, failure: Stop | None = 
     report["python"] = _python(probe)
     report["torch"] = _torch(probe)
     report["device"] = _device(probe)
-    report["models"] = models.report(PACK_DIR, probe.get("folders", {}))
+    folders = probe.get("folders", {})
+    if report["host"].get("source") == "embedded":  # serve has it search these first
+        own = settings.data / "models"
+        folders = {kind: [str(own / kind), *folders.get(kind, [])] for kind in models.KINDS}
+    report["models"] = models.report(PACK_DIR, folders)
     serious = [p for part in report.values() for p in part["problems"] if p["level"] == "error"]
     if options.json:
         document({"ok": not serious, **report})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import errno
 import os
 import platform
 import re
@@ -154,8 +155,19 @@ class Installer:
 
 def no_space(folder: Path) -> Stop:
     """``ZI-ENV-SPACE`` for the disk that holds ``folder``."""
-    free = f"{shutil.disk_usage(folder).free / 1e9:.1f}"
+    made = next(place for place in (folder, *folder.parents) if place.exists())
+    free = f"{shutil.disk_usage(made).free / 1e9:.1f}"
     return Stop(LACKING, "ZI-ENV-SPACE", path=folder, found=free, expected=NEEDED_GB)
+
+
+def obstacle(home: Path, error: OSError) -> Stop:
+    """What kept this process from writing into ``home``: a full disk or something else."""
+    if re.search(rf"\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]", str(error)):
+        return no_space(home)
+    found: object = error.strerror or error
+    if isinstance(error, shutil.Error):  # copytree's list of (source, target, reason)
+        found = error.args[0][0][-1]
+    return Stop(LACKING, "ZI-ENV-HOME", path=home, found=found)
 
 
 def pip_settings(env: dict[str, str]) -> dict[str, str]:

@@ -22,5 +22,7 @@ def load_pack() -> None:
 if __name__ == "__main__":
     load_pack()
     from zimage_comfyui.cli.commands import run  # pyright: ignore[reportMissingImports]
+    from zimage_comfyui.cli.terminal import open_outputs  # pyright: ignore[reportMissingImports]
 
+    open_outputs()
     sys.exit(run(sys.argv[1:]))

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 from ..config import PACK_DIR, Settings
 from .bootstrap import digest
-from .host import discover
-from .server import host_environment, pack_arguments, require_free
-from .terminal import say
+from .host import Host, discover
+from .server import host_environment, pack_arguments, require_free, write_paths
+from .terminal import LACKING, Stop, say
+
+MODEL_KINDS = ("diffusion_models", "text_encoders", "vae", "loras", "checkpoints", "clip_vision")
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
@@ -24,13 +30,77 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     )
     command = [str(host.python), str(host.path / "main.py")]
     command += ["--listen", options.host, "--port", str(options.port), "--disable-auto-launch"]
-    folder = settings.home / f"serve-{digest(str(PACK_DIR).encode())}"
-    command += pack_arguments(host, PACK_DIR, folder)
+    command += _folder_arguments(host, settings, options.rest)
     command += _device(host.device_arguments(), options.rest) + options.rest
     os.chdir(host.path)
     # Somebody's own ComfyUI keeps its surroundings: other packs may need them.
     env = host_environment() if host.source == "embedded" else dict(os.environ)
+    if settings.log_dir:
+        _copy_output(settings.log_dir / "comfyui.log")
     os.execve(command[0], command, env)  # noqa: S606
+
+
+def _folder_arguments(host: Host, settings: Settings, given: list[str]) -> list[str]:
+    folder = settings.home / f"serve-{digest(str(PACK_DIR).encode())}"
+    try:
+        arguments = pack_arguments(host, PACK_DIR, folder)
+        if host.source == "embedded":
+            arguments += data_arguments(settings.data, given)
+    except OSError as error:
+        raise Stop(
+            LACKING, "ZI-ENV-HOME", path=settings.home, found=error.strerror or error
+        ) from error
+    return arguments
+
+
+def data_arguments(data: Path, given: list[str]) -> list[str]:
+    """Arguments that keep what people make and add out of the embedded host's own folder.
+
+    That folder is named after the pack's path and the host's version: another one comes without
+    their pictures, workflows and models. Stand before ``given``, so that the person's own win.
+    """
+    if any(word.startswith("--ba") for word in given):  # --base-directory; argparse abbreviates
+        return []
+    say(
+        f"数据目录 {data}：output 图片、input 输入、user 工作流、models 模型",
+        f"your data is in {data}: output, input, user (workflows), models",
+    )
+    folders = {name: data / name for name in ("output", "input", "user")}
+    models = {kind: data / "models" / kind for kind in MODEL_KINDS}
+    config = data / "models.yaml"
+    for folder in (*folders.values(), *models.values()):
+        folder.mkdir(parents=True, exist_ok=True)
+    places = {kind: str(folder) for kind, folder in models.items()}
+    write_paths(config, {**places, "is_default": True})  # what nodes download goes there, too
+    arguments = ["--extra-model-paths-config", str(config)]
+    for name, folder in folders.items():
+        arguments += [f"--{name}-directory", str(folder)]
+    return [*arguments, "--database-url", f"sqlite:///{folders['user'] / 'comfyui.db'}"]
+
+
+def _copy_output(log: Path) -> None:
+    """From now on, what this process writes goes to the log as well as to standard error."""
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.open("ab").close()
+        # Not killed with the server: its last words matter most. It ends when the server has.
+        tee = subprocess.Popen(
+            ["tee", "-a", str(log)],  # noqa: S607
+            stdin=subprocess.PIPE,
+            stdout=sys.stderr.fileno(),
+            preexec_fn=_ignore_ends,
+        )
+    except OSError as error:
+        raise Stop(LACKING, "ZI-OUTPUT", path=log, found=error.strerror or error) from error
+    say(f"日志：{log}", f"log: {log}")
+    assert tee.stdin is not None  # noqa: S101 - a pipe was asked for
+    for number in (1, 2):
+        os.dup2(tee.stdin.fileno(), number)
+
+
+def _ignore_ends() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _device(chosen: list[str], given: list[str]) -> list[str]:

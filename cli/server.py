@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import json
 import os
@@ -9,15 +10,17 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
 from .bootstrap import LINK_NAME
 from .client import Client
 from .host import Host
-from .terminal import FAILED, LACKING, Stop
+from .terminal import FAILED, LACKING, Stop, say
 
 POLL_SECONDS = 0.1
 
@@ -40,6 +43,7 @@ class Server:
         arguments: further ComfyUI arguments.
         timeout: seconds to wait for the first answer (a cold disk can take a minute).
         env: the process's environment variables (default: this process's).
+        log: the file for what ComfyUI writes (default: ``comfyui.log`` in ``folder``).
     """
 
     def __init__(
@@ -50,22 +54,19 @@ class Server:
         arguments: tuple[str, ...] = (),
         timeout: float = 300,
         env: dict[str, str] | None = None,
+        log: Path | None = None,
     ) -> None:
         self.host = host
         self.pack = pack
         self.keep = folder is not None
-        self.folder = folder or Path(tempfile.mkdtemp(prefix="zimage-"))
+        self.folder = folder or _temporary_folder()
+        self.log = log or self.folder / "comfyui.log"
         self.arguments = arguments
         self.timeout = timeout
         self.env = env
         self.port = 0
         self.process: subprocess.Popen[bytes] | None = None
         self.seconds_to_start = 0.0
-
-    @property
-    def log(self) -> Path:
-        """The file that holds what ComfyUI wrote."""
-        return self.folder / "comfyui.log"
 
     @property
     def url(self) -> str:
@@ -88,36 +89,62 @@ class Server:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
-        if not self.keep:
+        failed = isinstance(error, Stop) and error.code == "ZI-RUN-FAILED"
+        if failed:
+            say(f"ComfyUI 的日志：{self.log}", f"ComfyUI's log: {self.log}")
+        self._tidy(keep_log=failed)
+
+    def _tidy(self, keep_log: bool) -> None:
+        """Removes the temporary folder; where a message has named the log in it, all the rest."""
+        if self.keep:
+            return
+        if not keep_log or self.log.parent != self.folder:
             shutil.rmtree(self.folder, ignore_errors=True)
+            return
+        for entry in self.folder.iterdir():
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
 
     def start(self) -> None:
         """Starts the process and waits until it answers.
 
         Raises:
-            Stop: ``ZI-HOST-START`` when it exits or stays silent; the log is kept.
+            Stop: ``ZI-HOST-START`` when it exits or stays silent, the log is kept; ``ZI-OUTPUT``
+                when its folders or its log cannot be written.
         """
         began = time.monotonic()
         self.port = free_port()
-        command = start_command(self.host, self.pack, self.folder, self.port, self.arguments)
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command,
-                cwd=self.host.path,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C reaches us first; we stop it in order
-                env=host_environment(self.env),
-            )
         try:
+            self._launch()
             self._await_answer(began + self.timeout)
         except BaseException as error:
             self.stop()
-            if not self.keep and not isinstance(error, Stop):  # a Stop names the log in it
-                shutil.rmtree(self.folder, ignore_errors=True)
+            self._tidy(keep_log=isinstance(error, Stop) and error.code == "ZI-HOST-START")
             raise
         self.seconds_to_start = time.monotonic() - began
+
+    def _launch(self) -> None:
+        """Makes the folders and starts the process, which writes into the log."""
+        try:
+            command = start_command(self.host, self.pack, self.folder, self.port, self.arguments)
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            log = self.log.open("ab")
+        except OSError as error:
+            raise _unwritable(error.filename or self.folder, error) from error
+        with log:
+            try:
+                self.process = subprocess.Popen(
+                    command,
+                    cwd=self.host.path,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C reaches us first; we stop it in order
+                    preexec_fn=_end_with_parent(),
+                    env=host_environment(self.env),
+                )
+            except OSError as error:  # an interpreter that is gone, say
+                raise Stop(LACKING, "ZI-HOST-START", found=error, path=self.log) from error
 
     def _await_answer(self, deadline: float) -> None:
         assert self.process is not None  # noqa: S101 - start() has just set it
@@ -148,6 +175,31 @@ class Server:
                 continue
 
 
+def _temporary_folder() -> Path:
+    try:
+        return Path(tempfile.mkdtemp(prefix="zimage-"))
+    except OSError as error:
+        raise _unwritable("$TMPDIR", error) from error
+
+
+def _unwritable(path: object, error: OSError) -> Stop:
+    return Stop(LACKING, "ZI-OUTPUT", path=path, found=error.strerror or error)
+
+
+def _end_with_parent() -> Callable[[], object] | None:
+    """What a child runs first, so that it gets SIGTERM when this process is killed (Linux)."""
+    if sys.platform != "linux":
+        return None
+    prctl, pr_set_pdeathsig, parent = ctypes.CDLL(None).prctl, 1, os.getpid()
+
+    def arm() -> None:
+        prctl(pr_set_pdeathsig, signal.SIGTERM)
+        if os.getppid() != parent:  # it was killed before the line above
+            os._exit(1)
+
+    return arm
+
+
 def start_command(
     host: Host, pack: Path, folder: Path, port: int, arguments: tuple[str, ...] = ()
 ) -> list[str]:
@@ -168,16 +220,20 @@ def pack_arguments(host: Host, pack: Path, folder: Path) -> list[str]:
         return []
     extra = folder / "packs"
     config = folder / "packs.yaml"
-    try:
-        extra.mkdir(parents=True, exist_ok=True)
-        link = extra / LINK_NAME
-        if not link.is_symlink():
-            link.symlink_to(pack, target_is_directory=True)
-        # JSON is YAML; so any character in the path is safe.
-        config.write_text(json.dumps({"zimage": {"custom_nodes": str(extra)}}), encoding="utf-8")
-    except OSError as error:
-        raise Stop(LACKING, "ZI-ENV-HOME", path=folder, found=error.strerror or error) from error
+    extra.mkdir(parents=True, exist_ok=True)
+    link = extra / LINK_NAME
+    if not link.is_symlink():
+        link.symlink_to(pack, target_is_directory=True)
+    write_paths(config, {"custom_nodes": str(extra)})
     return ["--extra-model-paths-config", str(config)]
+
+
+def write_paths(config: Path, entries: dict[str, object]) -> None:
+    """Writes an extra model paths file for ComfyUI: folders by kind, and its own settings."""
+    # JSON is YAML, so quotes and colons are safe. But YAML knows no surrogate pairs (😀, 𠮷): only
+    # what UTF-8 cannot hold, bytes of an old file name, is escaped.
+    text = json.dumps({"zimage": entries}, ensure_ascii=False)
+    config.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def host_environment(env: dict[str, str] | None = None) -> dict[str, str]:

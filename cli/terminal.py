@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import re
 import sys
@@ -35,6 +37,17 @@ class Stop(ZImageError):
         return stop
 
 
+def open_outputs() -> None:
+    """Lets standard output and standard error take any text; called first of all."""
+    # Nearly everything said holds Chinese. ASCII and Latin-1 stand for a locale that nobody has
+    # set, and what shows them shows UTF-8. Any other encoding, like GBK, is what the terminal
+    # needs; what it lacks (✗, a file name that is not UTF-8) is escaped instead of fatal.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            poor = codecs.lookup(stream.encoding).name in {"ascii", "iso8859-1"}
+            stream.reconfigure(encoding="utf-8" if poor else None, errors="backslashreplace")
+
+
 def say(chinese: str, english: str) -> None:
     """Writes one bilingual message to standard error."""
     sys.stderr.write(f"{chinese} / {english}\n")
@@ -61,4 +74,9 @@ def result(text: str) -> None:
 
 def document(value: object) -> None:
     """Writes the one JSON document of a ``--json`` run to standard output."""
-    result(json.dumps(value, ensure_ascii=False, indent=2))
+    text = json.dumps(value, ensure_ascii=False, indent=2)
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:  # JSON's own escapes: those of the stream are not always JSON
+        text = json.dumps(value, indent=2)
+    result(text)

@@ -115,6 +115,21 @@ def test_serve_answers_on_loopback_until_it_is_told_to_stop(copy: Path, host: Ho
     assert not client.answers()
 
 
+def test_killed_demo_leaves_no_server_behind(copy: Path, host: Host) -> None:
+    """SIGKILL cannot be handled; the ComfyUI that it started ends all the same."""
+    import psutil
+
+    arguments = ["--template", "空白", "--out", str(copy.parent), "--comfyui", str(host.path)]
+    command = _command(copy, "demo", *arguments)
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        _await_line(process, "starting ComfyUI")
+        while not (children := psutil.Process(process.pid).children(recursive=True)):
+            assert process.poll() is None
+        process.kill()
+    _, alive = psutil.wait_procs(children, timeout=60)
+    assert not alive
+
+
 def test_serve_on_a_port_in_use_is_told_at_once(copy: Path, host: Host) -> None:
     """Exit code 3 and the option that helps."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -20,9 +20,16 @@ def test_defaults_without_any_variable(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_variable_is_read() -> None:
     """Each documented variable arrives, relative paths made absolute."""
     settings = Settings.from_environment(
-        {"ZIMAGE_HOME": "h", "COMFYUI_PATH": "/c/../d", "CONDA_PREFIX": "/conda", "CI": "true"}
+        {
+            "ZIMAGE_HOME": "h",
+            "ZIMAGE_LOG_DIR": "l",
+            "COMFYUI_PATH": "/c/../d",
+            "CONDA_PREFIX": "/conda",
+            "CI": "true",
+        }
     )
     assert settings.home == Path.cwd() / "h"
+    assert settings.log_dir == Path.cwd() / "l"
     assert settings.comfyui == Path("/d")
     assert settings.active_env == Path("/conda")
     assert settings.ci
@@ -30,7 +37,9 @@ def test_every_variable_is_read() -> None:
 
 def test_empty_variables_count_as_unset() -> None:
     """``COMFYUI_PATH=`` is not the current folder."""
-    settings = Settings.from_environment({"ZIMAGE_HOME": "", "COMFYUI_PATH": "", "CI": ""})
+    names = ("ZIMAGE_HOME", "ZIMAGE_LOG_DIR", "COMFYUI_PATH", "CI")
+    settings = Settings.from_environment(dict.fromkeys(names, ""))
+    assert settings.log_dir is None
     assert settings.comfyui is None
     assert settings.home.name == "zimage-comfyui"
     assert not settings.ci
