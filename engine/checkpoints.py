@@ -29,9 +29,6 @@ DTYPES: dict[str, torch.dtype | None] = {
     "fp32": torch.float32,
     "fp8_e4m3fn": torch.float8_e4m3fn,
 }
-_FULL_DIM = 3840
-_FULL_TEXT = {"hidden_size": 2560, "num_hidden_layers": 36}
-_FULL_VAE = {"ch": 128, "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2}
 _OPTION = "zimage_variant"
 
 
@@ -53,7 +50,7 @@ def load_model(path: str | os.PathLike[str], variant: str = AUTO, dtype: str = "
     for name in layouts.MAY_BE_MISSING & (plan.expected.keys() - state.keys()):
         state[name] = torch.ones(plan.expected[name])  # never used; silences the host's warning
     model = None
-    if plan.config["dim"] == _FULL_DIM:
+    if plan.full:
         model = host.load_diffusion(state, target, plan.weights.metadata)
     if model is None:
         model = host.build_diffusion(plan.config, state, target)
@@ -74,12 +71,12 @@ def load_text_encoder(path: str | os.PathLike[str], expected_width: int | None =
     state: dict[str, Any] = embedding.expand(
         layouts.text_to_comfy(plan.weights.load()), host.VOCABULARY, plan.name
     )
-    if any(plan.config[key] != value for key, value in _FULL_TEXT.items()):
-        return host.build_text_encoder(plan.config, state, _embeddings())
+    if not plan.full:
+        return host.build_text_encoder(plan.config, state)
     quantised = plan.weights.metadata.get("_quantization_metadata")
     if quantised is not None:
         state["_quantization_metadata"] = quantised  # where the host's loader looks for it
-    return host.load_text_encoder(state, _embeddings())
+    return host.load_text_encoder(state)
 
 
 def load_vae(path: str | os.PathLike[str], dtype: str = "auto") -> Any:
@@ -94,8 +91,7 @@ def load_vae(path: str | os.PathLike[str], dtype: str = "auto") -> Any:
     target = torch.float32 if _dtype(dtype) is torch.float32 else None
     plan = inspection.vae(path)
     state = layouts.vae_to_comfy(plan.weights.load())
-    built = plan.config.get("ddconfig", _FULL_VAE)
-    if all(built[key] == value for key, value in _FULL_VAE.items()):
+    if plan.full:
         return host.build_vae(state, None, target)  # the host knows it by itself, and a TAESD
     if "quant_conv.weight" not in state:
         _add_identity_quant(state)
@@ -141,9 +137,3 @@ def _add_identity_quant(state: StateDict) -> None:
     for name, channels in (("quant_conv", 32), ("post_quant_conv", 16)):
         state[f"{name}.weight"] = torch.eye(channels, dtype=dtype)[:, :, None, None]
         state[f"{name}.bias"] = torch.zeros(channels, dtype=dtype)
-
-
-def _embeddings() -> list[str]:
-    import folder_paths  # the host's; imported late because tests of this module need none
-
-    return folder_paths.get_folder_paths("embeddings")

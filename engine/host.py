@@ -94,17 +94,17 @@ def build_diffusion(
     return comfy.model_patcher.ModelPatcher(model, load_device=device, offload_device=offload)
 
 
-def load_text_encoder(state: StateDict, folder: list[str]) -> comfy.sd.CLIP:
-    """Qwen3-4B through the host's own loader, quantised files included."""
-    return comfy.sd.load_text_encoder_state_dicts(
-        [state], embedding_directory=folder, clip_type=comfy.sd.CLIPType.LUMINA2
-    )
+def load_text_encoder(state: StateDict) -> comfy.sd.CLIP:
+    """Qwen3-4B through the host's own loader, quantised files included.
+
+    Without a folder of embeddings, ``embedding:name`` in a prompt is plain text: there are none for
+    Qwen3, and the host would open pickle files for it, or fail on a name that is not there.
+    """
+    return comfy.sd.load_text_encoder_state_dicts([state], clip_type=comfy.sd.CLIPType.LUMINA2)
 
 
-def build_text_encoder(
-    config: dict[str, int], state: StateDict, folder: list[str]
-) -> comfy.sd.CLIP:
-    """A Qwen3 of any size with the host's Z-Image tokenizer and template."""
+def build_text_encoder(config: dict[str, int], state: StateDict) -> comfy.sd.CLIP:
+    """A Qwen3 of any size with the host's Z-Image tokenizer and template; no embeddings either."""
 
     class Target:
         clip = comfy.text_encoders.z_image.te(
@@ -115,7 +115,6 @@ def build_text_encoder(
 
     clip = comfy.sd.CLIP(
         Target,
-        embedding_directory=folder,
         parameters=comfy.utils.calculate_parameters(state),
         model_options={"qwen3_4b_model_config": dict(config)},
     )

@@ -10,10 +10,13 @@ import os
 import re
 from collections.abc import Set
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ..errors import ZImageError
-from . import architecture, embedding, host, layouts
+from . import architecture, embedding, host, layouts, quantisation
+from .architecture import DIFFUSION, TEXT_ENCODER, VAE, coded, is_full
+from .safetensors_file import short
 from .weights import StateDict, Weights, open_weights
 
 log = logging.getLogger(__name__)
@@ -22,6 +25,7 @@ _QUANTISATION = ("scaled_fp8", "_scale", "_scale_2", ".scale_weight", ".scale_in
 _VAE_OPTIONAL = re.compile(r"quant_conv\.|^vae_(scale|shift)$")  # the host has values for them
 _FREE = {"axes_dims", "axes_lens", "rope_theta", "time_scale"}  # shapes do not tell these
 _DERIVED = {"ffn_dim_multiplier", "multiple_of"}  # many pairs mean the same width
+_LARGEST = 1e9  # of what a file may declare; infinity would end as noise
 
 
 @dataclass(frozen=True)
@@ -33,12 +37,14 @@ class Plan:
         config: arguments of the host's class, see :mod:`.architecture`.
         declared: the small family's own metadata, else empty.
         expected: names and shapes that the host's class has.
+        full: of the one size that the host's own loader builds.
     """
 
     weights: Weights
     config: dict[str, Any]
     declared: dict[str, Any]
     expected: host.Shapes
+    full: bool
 
     @property
     def name(self) -> str:
@@ -52,14 +58,16 @@ def diffusion(path: str | os.PathLike[str]) -> Plan:
     Raises:
         ZImageError: ``ZI-FILE-*``, ``ZI-MODEL-KIND`` or ``ZI-MODEL-KEYS``.
     """
-    weights = open_weights(path)
-    outline = layouts.to_comfy(weights.outline(), weights.name)
-    config = architecture.diffusion_config(shapes(outline), weights.name)
-    declared = architecture.declared(weights.metadata, weights.name)
-    _adopt(config, declared.get("config", {}), weights.name)
-    expected = host.diffusion_shapes(config)
-    _check(outline, expected, weights.name, layouts.MAY_BE_MISSING)
-    return Plan(weights, config, declared, expected)
+    with coded(Path(path).name):
+        weights = open_weights(path)
+        outline = layouts.to_comfy(_outline(weights), weights.name)
+        config = architecture.diffusion_config(shapes(outline), weights.name)
+        declared = architecture.declared(weights.metadata, weights.name)
+        _adopt(config, declared.get("config", {}), weights.name)
+        full = is_full(DIFFUSION, config)
+        expected = host.diffusion_shapes(config)
+        _check(outline, expected, weights, full, layouts.MAY_BE_MISSING)
+        return Plan(weights, config, declared, expected, full)
 
 
 def text_encoder(path: str | os.PathLike[str], expected_width: int | None = None) -> Plan:
@@ -71,18 +79,21 @@ def text_encoder(path: str | os.PathLike[str], expected_width: int | None = None
     Raises:
         ZImageError: as :func:`diffusion`, or ``ZI-TEXT-WIDTH``.
     """
-    weights = open_weights(path)
-    outline = layouts.text_to_comfy(weights.outline())
-    outline = embedding.expand(outline, host.VOCABULARY, weights.name)
-    config = architecture.text_encoder_config(shapes(outline), weights.name)
-    if expected_width is not None and config["hidden_size"] != expected_width:
-        raise ZImageError("ZI-TEXT-WIDTH", found=config["hidden_size"], expected=expected_width)
-    rows = outline[embedding.WEIGHT].shape[0]
-    if rows != host.VOCABULARY:
-        config["vocab_size"] = rows
-    expected = host.text_encoder_shapes(config)
-    _check(outline, expected, weights.name)
-    return Plan(weights, config, {}, expected)
+    with coded(Path(path).name):
+        weights = open_weights(path)
+        outline = layouts.text_to_comfy(_outline(weights))
+        outline = embedding.expand(outline, host.VOCABULARY, weights.name)
+        config = architecture.text_encoder_config(shapes(outline), weights.name)
+        if expected_width is not None and config["hidden_size"] != expected_width:
+            raise ZImageError("ZI-TEXT-WIDTH", found=config["hidden_size"], expected=expected_width)
+        rows = outline[embedding.WEIGHT].shape[0]
+        architecture.check_vocabulary(rows, weights.name)
+        if rows != host.VOCABULARY:
+            config["vocab_size"] = rows
+        full = is_full(TEXT_ENCODER, config)
+        expected = host.text_encoder_shapes(config)
+        _check(outline, expected, weights, full)
+        return Plan(weights, config, {}, expected, full)
 
 
 def vae(path: str | os.PathLike[str]) -> Plan:
@@ -91,12 +102,14 @@ def vae(path: str | os.PathLike[str]) -> Plan:
     Raises:
         ZImageError: as :func:`diffusion`.
     """
-    weights = open_weights(path)
-    outline = layouts.vae_to_comfy(weights.outline())
-    config = architecture.vae_config(shapes(outline), weights.name)
-    expected = host.vae_shapes(config)
-    _check(outline, expected, weights.name, {n for n in expected if _VAE_OPTIONAL.search(n)})
-    return Plan(weights, config, {}, expected)
+    with coded(Path(path).name):
+        weights = open_weights(path)
+        outline = layouts.vae_to_comfy(weights.outline())
+        config = architecture.vae_config(shapes(outline), weights.name)
+        expected = host.vae_shapes(config)
+        optional = {name for name in expected if _VAE_OPTIONAL.search(name)}
+        _check(outline, expected, weights, False, optional)  # the host has no quantised VAE
+        return Plan(weights, config, {}, expected, is_full(VAE, config.get("ddconfig", {})))
 
 
 def shapes(state: StateDict) -> host.Shapes:
@@ -119,27 +132,42 @@ def _adopt(config: dict[str, Any], declared: Any, path: str) -> None:
     if not even or len(axes) != 3 or sum(axes) != head:
         raise _keys(path, f"axes_dims {axes!r:.60}", f"3 even numbers, sum {head}")
     for key in ("rope_theta", "time_scale"):
-        if type(config[key]) not in (int, float) or not config[key] > 0:
-            raise _keys(path, f"{key} = {config[key]!r:.60}", "> 0")
+        if type(config[key]) not in (int, float) or not 0 < config[key] <= _LARGEST:
+            raise _keys(path, f"{key} = {config[key]!r:.60}", f"0 < {key} <= {_LARGEST:g}")
+
+
+def _outline(weights: Weights) -> StateDict:
+    """Shapes and types; the notes on quantisation with their data where this host reads notes."""
+    reads_notes = hasattr(host.comfy.utils, "convert_old_quants")
+    return weights.outline(read=quantisation.NOTE if reads_notes else None)
 
 
 def _check(
-    outline: StateDict, expected: host.Shapes, path: str, optional: Set[str] = frozenset()
+    outline: StateDict,
+    expected: host.Shapes,
+    weights: Weights,
+    full: bool,
+    optional: Set[str] = frozenset(),
 ) -> None:
-    """Compare with what the host builds; packed (integer) weights keep their own shapes."""
+    """Compare with what the host builds; only its own loader, for full size, knows quantisation."""
+    path = weights.name
     missing = sorted(expected.keys() - outline.keys() - optional)
     if missing:
-        count = f"{len(expected) - len(missing)} / {len(expected)} tensors"
-        raise _keys(path, f"{count}, without {', '.join(missing[:3])}", f"{len(expected)} tensors")
+        count = f"{len(expected) - len(missing)} of {len(expected)} tensors"
+        names = ", ".join(map(short, missing[:3]))
+        raise _keys(path, f"{count}, without {names}", f"{len(expected)} tensors")
+    formats = getattr(host.comfy.ops, "QUANT_ALGOS", {}) if full else {}
+    layers = quantisation.declared(outline, weights.metadata)
     for name, shape in expected.items():
-        tensor = outline.get(name)
-        if tensor is None or not tensor.dtype.is_floating_point:
+        if name not in outline:
             continue
-        if tuple(tensor.shape) != shape:
-            raise _keys(path, f"{name} {list(tensor.shape)}", str(list(shape)))
+        quantisation.check(name, outline, layers, formats, path)
+        if not quantisation.fits(outline[name], shape):
+            raise _keys(path, f"{short(name)} {list(outline[name].shape)}", str(list(shape)))
     extra = sorted(n for n in outline.keys() - expected.keys() if not n.endswith(_QUANTISATION))
     if extra:
-        log.warning("%s: %d tensors are not used: %s", path, len(extra), ", ".join(extra[:5]))
+        names = ", ".join(map(short, extra[:5]))
+        log.warning("%s: %d tensors are not used: %s", path, len(extra), names)
 
 
 def _keys(path: str, found: str, expected: str) -> ZImageError:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from ..errors import ZImageError
+from .safetensors_file import short
 
 StateDict = dict[str, torch.Tensor]
 
@@ -51,7 +52,7 @@ _VAE_RENAMES = (
     (re.compile(r"\.conv_norm_out\."), ".norm_out."),
     (re.compile(r"\.conv_shortcut\."), ".nin_shortcut."),
 )
-_VAE_UP = re.compile(r"^decoder\.up_blocks\.(\d+)\.(resnets|upsamplers\.0)\.")
+_VAE_UP = re.compile(r"^decoder\.up_blocks\.(\d{1,3})\.(resnets|upsamplers\.0)\.")
 _VAE_ATTENTION = re.compile(r"\.mid\.attn_1\.(q|k|v|proj_out)\.weight$")
 
 
@@ -117,7 +118,7 @@ def vae_to_comfy(sd: Mapping[str, torch.Tensor]) -> StateDict:
     plain = {_strip(name, _VAE_PREFIXES): tensor for name, tensor in sd.items()}
     if detect(plain) != ("vae", DIFFUSERS):
         return plain
-    levels = 1 + max(int(m[1]) for m in map(_VAE_UP.match, plain) if m)
+    levels = 1 + max((int(m[1]) for m in map(_VAE_UP.match, plain) if m), default=0)
     out: StateDict = {}
     for name, tensor in plain.items():
         new = _rename(_VAE_UP.sub(lambda m: _up_block(m, levels), name), _VAE_RENAMES)
@@ -161,28 +162,37 @@ def _rename(name: str, rules: tuple[tuple[re.Pattern[str], str], ...]) -> str:
 
 def _fuse(name: str, parts: StateDict, source: str) -> torch.Tensor:
     if set(parts) != {"q", "k", "v"}:
-        raise ZImageError(
-            "ZI-MODEL-KEYS",
-            path=source,
-            found=f"{name} ({'+'.join(sorted(parts))})",
-            expected="to_q + to_k + to_v",
-        )
+        found = f"{short(name)} ({'+'.join(sorted(parts))})"
+        raise _keys(source, found, "to_q + to_k + to_v")
     tensors = [parts["q"], parts["k"], parts["v"]]
     dtype = tensors[0].dtype
+    if any(t.ndim == 0 or t.shape[1:] != tensors[0].shape[1:] for t in tensors):
+        found = f"{short(name)} ({', '.join(str(list(t.shape)) for t in tensors)})"
+        raise _keys(source, found, "to_q, to_k, to_v [*, dim]")
+    if len({t.dtype for t in tensors}) > 1 and any(t.dtype.itemsize == 1 for t in tensors):
+        found = f"{short(name)} ({', '.join(str(t.dtype) for t in tensors)})"
+        raise _keys(source, found, "to_q, to_k, to_v of one type")
     if dtype.itemsize == 1:  # joining is not implemented for fp8 on every device, for bytes it is
         return torch.cat([t.view(torch.uint8) for t in tensors]).view(dtype)
     return torch.cat(tensors)
 
 
 def _multiply_out(sd: StateDict) -> StateDict:
-    """Replace each scaled fp8 weight by weight x scale in bfloat16; drop the scales."""
+    """Replace each scaled fp8 weight by weight x scale in bfloat16; drop the scales.
+
+    Integers are left as they are, to be refused: what a format packs is not known here.
+    """
     out: StateDict = {}
     for name, tensor in sd.items():
         if name == "scaled_fp8" or name.endswith(_WEIGHT_SCALES + _SCALE_EXTRAS):
             continue
         stem = name.removesuffix(".weight")
         scale = next((sd[stem + end] for end in _WEIGHT_SCALES if stem + end in sd), None)
-        if scale is not None and stem != name:
+        if scale is not None and stem != name and tensor.is_floating_point():
             tensor = (tensor.to(torch.float32) * scale.to(torch.float32)).to(torch.bfloat16)
         out[name] = tensor
     return out
+
+
+def _keys(path: str, found: str, expected: str) -> ZImageError:
+    return ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)

@@ -20,6 +20,8 @@ from ..errors import ZImageError
 PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl"})
 MAX_HEADER_BYTES = 100_000_000
 MAX_RANK = 8
+_LIMIT = 2**63  # sizes and offsets are signed 64-bit everywhere else
+_NAME_LENGTH = 80
 ITEM_BITS = {
     "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4,
     "I16": 16, "U16": 16, "F16": 16, "BF16": 16,
@@ -82,6 +84,12 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     return _check(file, raw, size - 8 - length)
 
 
+def short(name: str) -> str:
+    """A name from a file, fit for a message: printable, and cut to about 80 characters."""
+    cut = name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…"
+    return "".join(letter if letter.isprintable() else "?" for letter in cut)
+
+
 def _refuse_other_formats(file: Path, first: bytes) -> None:
     if first[:4] == b"PK\x03\x04" or (first[:1] == b"\x80" and first[1:2] in b"\x02\x03\x04\x05"):
         raise ZImageError("ZI-FILE-PICKLE", path=file.name)
@@ -109,6 +117,7 @@ def _check(file: Path, raw: bytes, data_bytes: int) -> Header:
 
 
 def _tensor(file: Path, name: str, entry: object) -> TensorInfo:
+    name = short(name)
     if not isinstance(entry, dict):
         raise _corrupt(file, f"{name}: {entry!r:.60}", "dtype, shape, data_offsets")
     dtype, shape, offsets = (entry.get(key) for key in ("dtype", "shape", "data_offsets"))
@@ -130,7 +139,9 @@ def _check_ranges(file: Path, tensors: dict[str, TensorInfo], data_bytes: int) -
     for (left, a), (right, b) in pairwise(ordered):
         if a.end != b.start:
             what = "overlap" if a.end > b.start else "gap"
-            raise _corrupt(file, f"{what}: {left} .. {right}", "tensors one after the other")
+            raise _corrupt(
+                file, f"{what}: {short(left)} .. {short(right)}", "tensors one after the other"
+            )
     if ordered[0][1].start != 0:
         raise _corrupt(file, f"first tensor at {ordered[0][1].start}", "0")
     if ordered[-1][1].end != data_bytes:
@@ -138,7 +149,9 @@ def _check_ranges(file: Path, tensors: dict[str, TensorInfo], data_bytes: int) -
 
 
 def _naturals(value: object) -> TypeGuard[list[int]]:
-    return isinstance(value, list) and all(type(item) is int and item >= 0 for item in value)
+    return isinstance(value, list) and all(
+        type(item) is int and 0 <= item < _LIMIT for item in value
+    )
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ..errors import ZImageError
-from .safetensors_file import Header, read_header
+from .safetensors_file import Header, read_header, short
 
 StateDict = dict[str, torch.Tensor]
 
@@ -25,6 +26,7 @@ TORCH_DTYPES = {
     "I64": torch.int64,
     "I32": torch.int32,
     "I16": torch.int16,
+    "U16": torch.uint16,
     "I8": torch.int8,
     "U8": torch.uint8,
     "BOOL": torch.bool,
@@ -43,15 +45,25 @@ class Weights:
         """Text metadata of all files together."""
         return {key: value for header in self.headers for key, value in header.metadata.items()}
 
-    def outline(self) -> StateDict:
-        """Every tensor by name on the meta device: shape and type without the data."""
-        return {
+    def outline(self, read: str | None = None) -> StateDict:
+        """Every tensor by name on the meta device: shape and type without the data.
+
+        Args:
+            read: small U8 tensors whose names end so are there with their data.
+
+        Raises:
+            ZImageError: as :meth:`load`.
+        """
+        outline = {
             name: torch.empty(
                 info.shape, dtype=TORCH_DTYPES.get(info.dtype, torch.uint8), device="meta"
             )
             for header in self.headers
             for name, info in header.tensors.items()
         }
+        for header in self.headers if read else ():
+            outline |= _read(header, [n for n in header.tensors if _is_note(header, n, read)])
+        return outline
 
     def load(self) -> StateDict:
         """Every tensor by name, memory-mapped where the system allows it.
@@ -61,18 +73,26 @@ class Weights:
         """
         state: StateDict = {}
         for header in self.headers:
-            try:
-                with safe_open(str(header.path), framework="pt", device="cpu") as file:
-                    for name in header.tensors:
-                        state[name] = file.get_tensor(name)
-            except (SafetensorError, OSError) as error:
-                raise ZImageError(
-                    "ZI-FILE-CORRUPT",
-                    path=header.path.name,
-                    found=str(error)[:200],
-                    expected="safetensors",
-                ) from error
+            state |= _read(header, header.tensors)
         return state
+
+
+def _read(header: Header, names: Iterable[str]) -> StateDict:
+    try:
+        with safe_open(str(header.path), framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in names}
+    except (SafetensorError, OSError) as error:
+        raise _corrupt(header.path.name, str(error)[:200], "safetensors") from error
+
+
+def _is_note(header: Header, name: str, end: str | None) -> bool:
+    info = header.tensors[name]
+    return (
+        end is not None
+        and name.endswith(end)
+        and info.dtype == "U8"
+        and info.end - info.start < 4096
+    )
 
 
 def open_weights(path: str | os.PathLike[str]) -> Weights:
@@ -89,7 +109,7 @@ def open_weights(path: str | os.PathLike[str]) -> Weights:
     for header in headers:
         for name in header.tensors:
             if name in seen:
-                found = f"{name}: {seen[name]} + {header.path.name}"
+                found = f"{short(name)}: {seen[name]} + {header.path.name}"
                 raise _corrupt(place.name, found, "one file per tensor")
             seen[name] = header.path.name
     return Weights(f"{place.parent.name}/{place.name}", headers)

@@ -40,6 +40,8 @@ def damage(models: Path) -> None:
     (folder / "bad-garbage.safetensors").write_bytes(bytes(range(256)) * 40)
     (folder / "bad-pickle.ckpt").write_bytes(b"\x80\x02}q\x00.")
     (folder / "bad-renamed.safetensors").write_bytes(b"PK\x03\x04" + bytes(100))
+    integers = good.replace(b'"BF16"', b'"I16" ', 1)
+    (folder / "bad-integers.safetensors").write_bytes(integers)
     flux = {"double_blocks.0.img_attn.qkv.weight": torch.zeros(2, 2)}
     family.write(folder / "bad-flux.safetensors", flux)
     shapes = family.model_shapes("diffusion_shapes", family.DIFFUSION)
@@ -48,5 +50,11 @@ def damage(models: Path) -> None:
     wide = {**family.TEXT_ENCODER, "hidden_size": 256, "vocab_size": 8}
     state = family.random_state(family.model_shapes("text_encoder_shapes", wide), 1)
     family.write(models / "text_encoders" / "bad-wide.safetensors", state)
+    short = {**family.TEXT_ENCODER, "vocab_size": 8}
+    state = family.random_state(family.model_shapes("text_encoder_shapes", short), 1)
+    family.write(models / "text_encoders" / "bad-short.safetensors", state)
     sd = {"decoder.conv_in.weight": torch.zeros(8, 4, 3, 3)}
     family.write(models / "vae" / "bad-sd.safetensors", sd)
+    flat = {"decoder.conv_in.weight": torch.zeros(8, 16, 3, 3)}
+    flat["decoder.norm_out.weight"] = torch.zeros(32)
+    family.write(models / "vae" / "bad-flat.safetensors", flat)

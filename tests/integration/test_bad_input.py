@@ -21,8 +21,11 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"load__model_name": "bad-renamed.safetensors"}, "ZI-FILE-PICKLE", "bad-renamed"),
     ({"load__model_name": "bad-flux.safetensors"}, "ZI-MODEL-KIND", "Flux"),
     ({"load__model_name": "bad-shape.safetensors"}, "ZI-MODEL-KEYS", "[256, 255]"),
+    ({"load__model_name": "bad-integers.safetensors"}, "ZI-MODEL-KEYS", "int16"),
+    ({"load__text_encoder": "bad-short.safetensors"}, "ZI-MODEL-KEYS", "8 token embeddings"),
     ({"load__text_encoder": "bad-wide.safetensors"}, "ZI-TEXT-WIDTH", "256"),
     ({"load__vae": "bad-sd.safetensors"}, "ZI-MODEL-KIND", "4 channels"),
+    ({"load__vae": "bad-flat.safetensors"}, "ZI-MODEL-KEYS", "widths []"),
     ({"size__size": "custom", "size__width": 0, "size__height": 0}, "ZI-SIZE", "0×0"),
     ({"size__size": "custom", "size__width": 1000, "size__height": 512}, "ZI-SIZE", "1000×512"),
     ({"size__size": "custom", "size__width": 16, "size__height": 10**9}, "ZI-SIZE", "1000000000"),
@@ -32,6 +35,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"sample__cfg": 0.5}, "ZI-VALUE", "cfg = 0.5"),
     ({"sample__shift": 0.0}, "ZI-VALUE", "shift = 0"),
     ({"sample__denoise": 0.0}, "ZI-VALUE", "denoise = 0"),
+    ({"sample__denoise": 1e-9}, "ZI-VALUE", "denoise = 1e-09"),
     ({"save__quality": 0}, "ZI-VALUE", "quality = 0"),
     ({"save__filename_prefix": "../outside"}, "ZI-VALUE", "../outside"),
     ({"save__filename_prefix": "blocked/picture"}, "ZI-OUTPUT", "blocked"),
@@ -77,6 +81,36 @@ def test_unreadable_prompt_is_refused_before_anything_is_loaded(
     done = studio.client.run(graph)
     assert done.error is not None
     assert done.error["exception_message"].startswith("[ZI-TEXT-")
+
+
+@pytest.mark.parametrize(
+    "prompt", ["a embedding: embedding:x", "红 embedding:foo 球", "(a:1.2) (("]
+)
+def test_syntax_of_other_encoders_is_plain_text(studio: Server, prompt: str) -> None:
+    """No file is looked for, nothing fails, nothing vanishes."""
+    done = studio.client.run(graphs.render(text__prompt=prompt))
+    assert done.succeeded, done.error
+
+
+def test_a_prompt_of_many_tokens_is_refused(studio: Server) -> None:
+    """Its attention would fill the memory; the message has both numbers."""
+    done = studio.client.run(graphs.render(text__prompt="龘𠮷" * 3000))
+    assert done.error is not None
+    assert "[ZI-TEXT-TOKENS]" in done.error["exception_message"]
+    assert "4096" in done.error["exception_message"]
+
+
+def test_latents_of_other_nodes(studio: Server) -> None:
+    """A latent that is no Z-Image latent is refused with its shape."""
+    graph = graphs.render(sample__denoise=0.5)
+    graph["big"] = {
+        "class_type": "EmptySD3LatentImage",
+        "inputs": {"width": 8192, "height": 64, "batch_size": 1},
+    }
+    graph["sample"]["inputs"]["latent_image"] = ["big", 0]
+    done = studio.client.run(graph)
+    assert done.error is not None
+    assert "[ZI-VALUE] latent_image = [1, 16, 8, 1024]" in done.error["exception_message"]
 
 
 def test_base_without_negative(studio: Server) -> None:

@@ -33,13 +33,13 @@ def test_weights_are_small_and_describe_themselves(models: Path):
         assert about["config"]
 
 
-@pytest.mark.parametrize(("variant", "count", "steps"), [("turbo", 24, -1), ("base", 12, 14)])
+@pytest.mark.parametrize(("variant", "count", "steps"), [("turbo", 40, -1), ("base", 20, 14)])
 def test_pictures_show_what_unseen_prompts_say(
     comfy_modules: Path, models: Path, variant: str, count: int, steps: int
 ):
-    """Held-out combinations in both languages; the benchmark ``adherence`` counts more of them.
+    """Held-out combinations in both languages, nine of ten right in every field.
 
-    Colours, place and style are learned; outlines still are rough, and the bound says so.
+    The benchmark ``adherence`` measures the share itself, over 200 prompts of each language.
     """
     import torch
     from PIL import Image
@@ -52,7 +52,7 @@ def test_pictures_show_what_unseen_prompts_say(
     vae = checkpoints.load_vae(models / "vae/zimage-small-ae.safetensors")
     rng = random.Random(5)
     held_out = [scene for scene in world.all_scenes() if world.is_held_out(scene)]
-    wrong: Counter[str] = Counter()
+    right, wrong = 0, Counter()
     for index, scene in enumerate(rng.sample(held_out, count)):
         prompt = captions.full_caption(scene, ("zh", "en")[index % 2], rng)
         settings = presets.resolve(model_variant=variant, seed=index, steps=steps)
@@ -65,7 +65,6 @@ def test_pictures_show_what_unseen_prompts_say(
         )
         pixels = decoding.decode_bytes(vae, latent["samples"])[0]
         matches = checker.read(Image.fromarray(pixels.numpy())).matches(scene)
+        right += all(matches.values())
         wrong.update(field for field, same in matches.items() if not same)
-    for field in ("colour", "background", "place", "style"):
-        assert wrong[field] <= count // 8, wrong
-    assert wrong["subject"] <= count * 2 // 3, wrong  # chance is five sixths
+    assert right >= count * 0.9, wrong

@@ -111,13 +111,25 @@ def test_relatives_are_not_taken_for_z_image() -> None:
         (architecture.diffusion_config, DIFFUSION, "layers.0.attention.q_norm.weight", None),
         (architecture.diffusion_config, DIFFUSION, "layers.0.attention.q_norm.weight", (0,)),
         (architecture.diffusion_config, DIFFUSION, "layers.0.attention.qkv.weight", (11521, 3840)),
+        (architecture.diffusion_config, DIFFUSION, "layers.0.attention.qkv.weight", (3840, 3840)),
+        (architecture.diffusion_config, DIFFUSION, "layers.0.attention.qkv.weight", (256, 3840)),
+        (architecture.diffusion_config, DIFFUSION, "layers.0.attention.qkv.weight", (5632, 3840)),
         (architecture.diffusion_config, DIFFUSION, "cap_embedder.1.weight", (3840,)),
         (architecture.diffusion_config, DIFFUSION, "x_embedder.weight", (3840, 63)),
+        (architecture.diffusion_config, DIFFUSION, "x_embedder.weight", (3840, 128)),
         (architecture.text_encoder_config, TEXT, "model.embed_tokens.weight", None),
         (architecture.text_encoder_config, TEXT, "model.layers.0.self_attn.q_norm.weight", (64,)),
         (architecture.text_encoder_config, TEXT, "model.layers.2.x", None),
+        (architecture.text_encoder_config, TEXT, "model.layers.0.self_attn.k_proj.weight", (0, 1)),
+        (
+            architecture.text_encoder_config,
+            TEXT,
+            "model.layers.0.self_attn.k_proj.weight",
+            (384, 1),
+        ),
         (architecture.vae_config, VAE, "decoder.norm_out.weight", None),
         (architecture.vae_config, VAE, "encoder.conv_in.weight", (0, 3, 3, 3)),
+        (architecture.vae_config, VAE, "encoder.conv_in.weight", (16, 3, 3, 3)),
         (architecture.vae_config, VAE, "decoder.up.1.block.0.conv2.weight", (200, 200, 3, 3)),
     ],
 )
@@ -136,3 +148,63 @@ def test_declared_configuration() -> None:
     for text in ("", "[1]", "{", "[" * 100_000):
         with pytest.raises(ZImageError, match="ZI-FILE-CORRUPT"):
             architecture.declared({"zimage": text}, "f")
+
+
+def test_no_width_at_all() -> None:
+    """Sizes of 0, and an autoencoder without levels."""
+    empty = {**DIFFUSION, "cap_embedder.1.weight": (0, 2560)}
+    empty["layers.0.adaLN_modulation.0.weight"] = (0, 0)
+    assert code_of(architecture.diffusion_config, empty) == "ZI-MODEL-KEYS"
+    flat = {name: shape for name, shape in VAE.items() if not name.startswith("decoder.up.")}
+    assert code_of(architecture.vae_config, flat) == "ZI-MODEL-KEYS"
+
+
+@pytest.mark.parametrize(
+    ("kind", "key", "value"),
+    [
+        (architecture.DIFFUSION, "n_refiner_layers", 3),
+        (architecture.DIFFUSION, "n_kv_heads", 10),
+        (architecture.DIFFUSION, "rope_theta", 10000.0),
+        (architecture.DIFFUSION, "multiple_of", 1),
+        (architecture.TEXT_ENCODER, "vocab_size", 152064),
+        (architecture.TEXT_ENCODER, "intermediate_size", 9216),
+        (architecture.TEXT_ENCODER, "num_key_value_heads", 4),
+    ],
+)
+def test_full_size_is_judged_by_every_field(kind: str, key: str, value: object) -> None:
+    """The host's loader takes all of them for granted, so one that differs is described to it."""
+    own = {
+        architecture.DIFFUSION: architecture.diffusion_config(DIFFUSION, "f"),
+        architecture.TEXT_ENCODER: architecture.text_encoder_config(TEXT, "f"),
+    }[kind]
+    assert architecture.is_full(kind, own)
+    assert not architecture.is_full(kind, {**own, key: value})
+
+
+def test_vocabulary_covers_the_template() -> None:
+    """Without a row for <|im_end|> every prompt would end in an index error."""
+    architecture.check_vocabulary(151646, "f")
+    with pytest.raises(ZImageError, match=r"ZI-MODEL-KEYS.*151645 token.*>= 151646"):
+        architecture.check_vocabulary(151645, "f")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [ValueError(""), TypeError("x"), RuntimeError("a\nb"), IndexError(), OverflowError("x" * 999),
+     KeyError("k")],
+    ids=repr,
+)  # fmt: skip
+def test_anything_else_becomes_coded(error: Exception) -> None:
+    """What no single check foresaw keeps its name and fits on one line; coded errors pass."""
+    words = f"ZI-MODEL-KEYS.*{type(error).__name__}"
+    with pytest.raises(ZImageError, match=words) as caught, architecture.coded("f"):
+        raise error
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+    with pytest.raises(ZImageError, match="ZI-FILE-CORRUPT"), architecture.coded("f"):
+        raise ZImageError("ZI-FILE-CORRUPT", path="f", found="x", expected="y")
+
+
+def test_long_names_are_cut() -> None:
+    """A name fills no screen."""
+    assert len(architecture.describe(["x" * 10_000])) < 120

@@ -164,3 +164,32 @@ def test_text_encoder_gets_its_prefix_and_loses_its_head():
 def test_detect(names, expected):
     """Kind and layout follow from the names alone."""
     assert layouts.detect(names) == expected
+
+
+@pytest.mark.parametrize(
+    "part",
+    [torch.zeros(4, 5), torch.zeros(4), torch.tensor(1.0), torch.zeros(4, 4).to(torch.float8_e5m2)],
+    ids=["columns", "rank", "scalar", "type"],
+)
+def test_parts_that_do_not_fit_are_refused(part: torch.Tensor):
+    """Query, key and value that cannot be joined are named with their shapes or types."""
+    source = {**transformer(), "layers.0.attention.to_k.weight": part}
+    with pytest.raises(ZImageError, match=r"ZI-MODEL-KEYS.*layers\.0\.attention\.qkv\.weight"):
+        layouts.to_comfy(source)
+
+
+def test_integers_are_not_multiplied_out():
+    """What a packed format means is not known here; the type stays, to be refused later."""
+    source = transformer()
+    source["layers.0.attention.to_out.0.weight"] = torch.zeros(4, 2, dtype=torch.uint8)
+    source["layers.0.attention.to_out.0.weight_scale"] = torch.tensor(2.0)
+    assert layouts.to_comfy(source)["layers.0.attention.out.weight"].dtype == torch.uint8
+
+
+@pytest.mark.parametrize(
+    "name", ["decoder.up_blocks.x", f"decoder.up_blocks.{'9' * 5000}.resnets.0"]
+)
+def test_vae_without_numbered_up_blocks(name: str):
+    """Nothing to count is no crash; what is missing is said by the check of the shapes."""
+    out = layouts.vae_to_comfy({"decoder.conv_in.weight": torch.zeros(1), name: torch.zeros(1)})
+    assert name in out

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zimage_comfyui.engine.safetensors_file import read_header
+from zimage_comfyui.engine.safetensors_file import read_header, short
 from zimage_comfyui.errors import ZImageError
 
 GOOD = {
@@ -116,3 +116,21 @@ def test_message_tells_found_and_expected(tmp_path: Path) -> None:
     path = write(tmp_path / "m.safetensors", changed("b", shape=[2, 4]))
     with pytest.raises(ZImageError, match=r"m\.safetensors.*12 bytes.*16 bytes"):
         read_header(path)
+
+
+@pytest.mark.parametrize("shape", [[0, 10**30], [0, 2**63], [10**4000, 10**4000]], ids=len)
+def test_numbers_without_bounds(tmp_path: Path, shape: list[int]) -> None:
+    """Sizes that no tensor can have, also those that multiply to 0 or are too long to print."""
+    header = {"b": {"dtype": "BF16", "shape": shape, "data_offsets": [0, 0]}}
+    assert code_of(write(tmp_path / "m.safetensors", header, b"")) == "ZI-FILE-CORRUPT"
+
+
+def test_names_are_made_fit_for_messages(tmp_path: Path) -> None:
+    """Long names are cut, and what cannot be printed (or encoded) is replaced."""
+    assert short("layers.0.x") == "layers.0.x"
+    assert short("a\n\ud800b") == "a??b"
+    assert len(short("x" * 10_000)) == 80
+    path = write(tmp_path / "m.safetensors", {"\ud800" * 10_000: {"dtype": "F12"}}, b"")
+    with pytest.raises(ZImageError) as caught:
+        read_header(path)
+    assert len(str(caught.value).encode()) < 900
