@@ -23,7 +23,7 @@ def compact(document: dict[str, Any]) -> dict[str, Any]:
     for name, entry in sorted(document.items()):
         kept = {key: entry[key] for key in _KEPT if key in entry}
         kept["input"] = {
-            group: {key: _spec(spec) for key, spec in inputs.items()}
+            group: {key: _spec(key, spec) for key, spec in inputs.items()}
             for group, inputs in entry["input"].items()
             if group != "hidden"
         }
@@ -31,11 +31,12 @@ def compact(document: dict[str, Any]) -> dict[str, Any]:
     return nodes
 
 
-def _spec(spec: list[Any]) -> list[Any]:
+def _spec(name: str, spec: list[Any]) -> list[Any]:
     kind, options = spec[0], dict(spec[1]) if len(spec) > 1 else {}
     options.pop("tooltip", None)
     choices = kind if isinstance(kind, list) else options.get("options")
-    if isinstance(choices, list) and (_are_files(choices) or any(map(options.get, UPLOADS))):
+    listed = name == "folder" or any(map(options.get, UPLOADS))
+    if isinstance(choices, list) and (listed or _are_files(choices)):
         options.pop("options", None)
         options.pop("default", None)
         kind, options = "COMBO", {**options, "remote": True}
