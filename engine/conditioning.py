@@ -27,7 +27,7 @@ def encode(clip: Any, prompt: str) -> Conditioning:
         ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read (see :mod:`..text.rules`),
             ``ZI-MODEL-KIND`` when the CLIP object holds no Qwen3.
     """
-    prompt = spans.tag(rules.prepare(prompt)).body
+    _, prompt = spans.take_off(rules.prepare(prompt))
     if host.width_of(clip) is None:
         raise ZImageError(
             "ZI-MODEL-KIND",

@@ -56,13 +56,19 @@ def has_chinese(text: str) -> bool:
 
 def tag(text: str) -> Tagged:
     """Take a user's tag off, or choose one; tagging the result again changes nothing."""
-    chosen, body = "", text
-    while found := _TAG.match(body):
-        chosen = chosen or f"[{found.group(1).upper()}]"
-        body = body[found.end() :]
+    chosen, body = take_off(text)
     if not chosen and has_chinese(body):
         chosen = ZH
     return Tagged(chosen, body.strip() if chosen else text)
+
+
+def take_off(text: str) -> tuple[str, str]:
+    """The first of the tags that a user wrote in front, if any, and the text without them."""
+    chosen = ""
+    while found := _TAG.match(text):
+        chosen = chosen or f"[{found.group(1).upper()}]"
+        text = text[found.end() :]
+    return chosen, text
 
 
 def split(text: str) -> list[Span]:

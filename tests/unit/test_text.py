@@ -149,6 +149,12 @@ def test_tagging_twice_is_tagging_once(text: str) -> None:
     assert str(spans.tag(once)) == once
 
 
+def test_taking_a_tag_off_leaves_the_rest_as_it_is() -> None:
+    """Qwen3 gets the prompt to the last blank; only a tag in front goes."""
+    assert spans.take_off(" 红 ball \n\n") == ("", " 红 ball \n\n")
+    assert spans.take_off("[zh] 红 \n") == ("[ZH]", "红 \n")
+
+
 def test_a_tag_forces_the_encoder() -> None:
     """[EN] sends Chinese to CLIP, [ZH] sends plain English to the Chinese encoder."""
     assert [s.chinese for s in spans.route(spans.tag("[EN] 红 ball"))] == [False]
