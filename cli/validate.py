@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 from dataclasses import asdict
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,7 @@ def _knowledge(source: str | None):
                 Client(source.rstrip("/").removesuffix("/object_info")).get("/object_info")
             )
         return load_knowledge(Path(source))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, HTTPException) as error:
         raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=error) from error
 
 

@@ -29,8 +29,10 @@ DEPTH = 64
 """Subgraphs within subgraphs, and links followed through reroutes and bypasses."""
 NODES = 50_000
 """Nodes after expansion; subgraphs that use each other can multiply."""
-_COMMENT = re.compile(r"/\*[\s\S]*?\*/|//.*")
-_CHOICE = re.compile(r"(?<!\\)\{((?:[^{}\\]|\\.)*)\}")
+
+_COMMENT = re.compile(r"/\*|//")
+_LINE_COMMENT = re.compile("//")
+_LINE_END = re.compile("[\n\r\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -139,9 +141,9 @@ class Converter:
         """A primitive node writes its value into the fields it is linked to."""
         if not isinstance(node.values, list) or not node.values:
             return
-        for link in place.graph.links.values():
+        for link in place.graph.leaving.get(node.id, ()):
             target = place.graph.nodes.get(link.target)
-            if link.origin == node.id and target and 0 <= link.target_slot < len(target.inputs):
+            if target and 0 <= link.target_slot < len(target.inputs):
                 fields = self.fields.get(place.prefix + target.id, {})
                 name = target.inputs[link.target_slot].name
                 if name in fields:
@@ -149,26 +151,10 @@ class Converter:
 
     def _promoted(self, node: Node, graph: Graph, name: str) -> Value | None:
         """The value that the node of a subgraph holds for one of its inputs."""
-        names = [p[1] for p in node.proxies if isinstance(p, list) and len(p) == 2]
-        if not names:
-            fields = self._fields_of(graph)
-            names = [name for number, name in enumerate(graph.inputs) if number in fields]
-        if isinstance(node.values, list) and name in names:
-            number = names.index(name)
-            if number < len(node.values):
-                return Value(node.values[number])
-        return None
-
-    def _fields_of(self, graph: Graph) -> set[int]:
-        """Numbers of a subgraph's inputs that lead to a field inside."""
-        numbers = set()
-        for link in graph.links.values():
-            target = graph.nodes.get(link.target)
-            if link.origin == SUBGRAPH_INPUT and target:
-                slots = target.inputs[link.target_slot : link.target_slot + 1]
-                if slots and slots[0].widget:
-                    numbers.add(link.origin_slot)
-        return numbers
+        number = (node.proxied or graph.fields).get(name)
+        if number is None or not isinstance(node.values, list) or number >= len(node.values):
+            return None
+        return Value(node.values[number])
 
     # --- links ----------------------------------------------------------------------------
 
@@ -204,17 +190,15 @@ class Converter:
         if place.parent is None or place.user is None or number >= len(place.graph.inputs):
             return None
         name = place.graph.inputs[number]
-        for index, slot in enumerate(place.user.inputs):
-            if slot.name == name and slot.link is not None:
-                return self._input(place.parent, place.user, index, depth + 1)
+        linked = place.user.linked.get(name)
+        if linked is not None:
+            return self._input(place.parent, place.user, linked, depth + 1)
         return self._promoted(place.user, place.graph, name)
 
     def _from_inside(self, inner: Place, number: int, depth: int) -> Value | Output | None:
         """An output of a subgraph: what is linked to it inside."""
-        for link in inner.graph.links.values():
-            if link.target == SUBGRAPH_OUTPUT and link.target_slot == number:
-                return self._follow(inner, link, depth + 1)
-        return None
+        link = inner.graph.arriving.get((SUBGRAPH_OUTPUT, number))
+        return self._follow(inner, link, depth + 1) if link else None
 
 
 def _without_forced(kind: Kind, saved: list[Any]) -> list[Any]:
@@ -240,12 +224,9 @@ def _bypass(node: Node, link: Link) -> int | None:
     else the first of that type."""
     slot = link.origin_slot
     kind = node.output_types[slot] if 0 <= slot < len(node.output_types) else link.type
-    if slot < len(node.inputs) and node.inputs[slot].type == kind:
+    if 0 <= slot < len(node.inputs) and node.inputs[slot].type == kind:
         return slot
-    for number, entry in enumerate(node.inputs):
-        if entry.type == kind:
-            return number
-    return None
+    return node.first_of_type.get(kind)
 
 
 def _wrap(value: Any) -> Any:
@@ -258,10 +239,48 @@ def first_choice(text: str) -> str:
 
     The page decides by chance; the first is one of its possible answers.
     """
-    text = _COMMENT.sub("", text)
-    while (shorter := _CHOICE.sub(lambda m: m.group(1).split("|")[0], text)) != text:
-        text = shorter
-    return text.replace("\\{", "{").replace("\\}", "}")
+    kept: list[str] = []
+    chosen: list[bool] = []  # for every open brace: is this still its first word?
+    text = _without_comments(text)
+    position = 0
+    while position < len(text):
+        character = text[position]
+        position += 1
+        if character == "\\" and position < len(text):
+            escaped = text[position]
+            position += 1
+            character = escaped if escaped in "{}|" else character + escaped
+        elif character == "{":
+            chosen.append(not chosen or chosen[-1])
+            continue
+        elif character == "}" and chosen:
+            chosen.pop()
+            continue
+        elif character == "|" and chosen:
+            chosen[-1] = False
+            continue
+        if not chosen or chosen[-1]:
+            kept.append(character)
+    return "".join(kept)
+
+
+def _without_comments(text: str) -> str:
+    """Without ``/* … */`` and ``// …`` up to the end of the line."""
+    kept: list[str] = []
+    position = start = 0
+    opening = _COMMENT
+    while mark := opening.search(text, start):
+        if mark[0] == "//":
+            end = _LINE_END.search(text, mark.end())
+            after = end.start() if end else len(text)
+        else:
+            after = text.find("*/", mark.end()) + 2
+            if after < 2:  # never closed, and no later one can be: text like any other
+                opening, start = _LINE_COMMENT, mark.start() + 1
+                continue
+        kept.append(text[position : mark.start()])
+        position = start = after
+    return "".join(kept) + text[position:]
 
 
 def convert(workflow: Workflow, knowledge: Knowledge, found: Findings) -> Prompt:

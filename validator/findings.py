@@ -44,7 +44,8 @@ class Findings(list[Finding]):
         if len(self) >= LIMIT:
             return
         short = {name: _short(value) for name, value in values.items()}
-        place = {"title": _short(title or node), "input": _short(input)}
+        node, title, input = _short(node), _short(title), _short(input)
+        place = {"title": title or node, "input": input}
         chinese, english = (text.format(**place, **short) for text in CATALOGUE[code])
         self.append(Finding(code, severity, node, title, input, chinese, english))
 

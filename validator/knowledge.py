@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +37,14 @@ class Input:
         return bool(self.types & WIDGETS) and not self.options.get("forceInput")
 
     @property
+    def limits(self) -> tuple[float, float]:
+        """Smallest and largest number; infinite where the host states none."""
+        return (
+            _number(self.options.get("min"), -math.inf),
+            _number(self.options.get("max"), math.inf),
+        )
+
+    @property
     def has_control(self) -> bool:
         """True when "control after generate" follows it in ``widgets_values``."""
         chosen = self.options.get("control_after_generate")
@@ -62,7 +71,6 @@ class Kind:
     outputs: tuple[str, ...]
     is_output: bool = False
     title: str = ""
-    hidden: frozenset[str] = frozenset()
 
     def widgets(self) -> list[Input | None]:
         """Fields in the order of ``widgets_values``; None stands for one that is never sent."""
@@ -99,16 +107,24 @@ class Knowledge:
 def _kind(name: str, entry: dict[str, Any]) -> Kind:
     inputs: dict[str, Input] = {}
     for group in ("required", "optional"):
-        for key, spec in (entry["input"].get(group) or {}).items():
+        for key, spec in _table(entry["input"].get(group)).items():
             found = _input(key, spec, required=group == "required")
             if found is not None:
                 inputs[key] = found
-    hidden = entry["input"].get("hidden") or {}
-    outputs = tuple(_type_name(kind) for kind in entry.get("output") or ())
+    output = entry.get("output")
     return Kind(
-        name, inputs, outputs, bool(entry.get("output_node")),
-        str(entry.get("display_name") or name), frozenset(hidden),
+        name, inputs, tuple(map(_type_name, output if isinstance(output, list) else ())),
+        bool(entry.get("output_node")), str(entry.get("display_name") or name),
     )  # fmt: skip
+
+
+def _number(value: Any, otherwise: float) -> float:
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if number else otherwise
+
+
+def _table(value: object) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _type_name(kind: object) -> str:

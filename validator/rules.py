@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -159,7 +158,7 @@ class Checker:
         except (TypeError, ValueError, OverflowError):
             self._tell("ZI-WF-VALUE", number, entry.name, severity, value=value, expected=kind)
             return
-        low, high = entry.options.get("min", -math.inf), entry.options.get("max", math.inf)
+        low, high = entry.limits
         if not low <= amount <= high:  # also for NaN
             self._tell("ZI-WF-RANGE", number, entry.name, severity,
                        value=value, expected=f"{low} … {high}")  # fmt: skip

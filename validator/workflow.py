@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
+from typing import Any, TypeVar
 
 from .findings import Findings
 
+Key = TypeVar("Key")
+Kept = TypeVar("Kept")
 ALWAYS, NEVER, BYPASS = 0, 2, 4
 SUBGRAPH_INPUT, SUBGRAPH_OUTPUT = "-10", "-20"
 NOTES = frozenset({"Note", "MarkdownNote"})
@@ -49,6 +54,22 @@ class Node:
     proxies: list = field(default_factory=list)
     output_types: list[str] = field(default_factory=list)
 
+    @cached_property
+    def linked(self) -> dict[str, int]:
+        """Number of the first linked input of each name."""
+        return _first((slot.name, n) for n, slot in enumerate(self.inputs) if slot.link is not None)
+
+    @cached_property
+    def first_of_type(self) -> dict[str, int]:
+        """Number of the first input of each type."""
+        return _first((slot.type, number) for number, slot in enumerate(self.inputs))
+
+    @cached_property
+    def proxied(self) -> dict[str, int]:
+        """Names of the fields that a subgraph's node shows, with their place in ``values``."""
+        pairs = [pair for pair in self.proxies if isinstance(pair, list) and len(pair) == 2]
+        return _first((str(name), number) for number, (_, name) in enumerate(pairs))
+
 
 @dataclass
 class Graph:
@@ -58,6 +79,31 @@ class Graph:
     links: dict[str, Link]
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+
+    @cached_property
+    def leaving(self) -> dict[str, list[Link]]:
+        """Links by the node they come from."""
+        found: dict[str, list[Link]] = defaultdict(list)
+        for link in self.links.values():
+            found[link.origin].append(link)
+        return found
+
+    @cached_property
+    def arriving(self) -> dict[tuple[str, int], Link]:
+        """The first link to each input."""
+        return _first(((link.target, link.target_slot), link) for link in self.links.values())
+
+    @cached_property
+    def fields(self) -> dict[str, int]:
+        """A subgraph's inputs that lead to a field inside, numbered among themselves."""
+        leading = set()
+        for link in self.leaving.get(SUBGRAPH_INPUT, ()):
+            target = self.nodes.get(link.target)
+            slots = target.inputs if target else []
+            if 0 <= link.target_slot < len(slots) and slots[link.target_slot].widget:
+                leading.add(link.origin_slot)
+        names = [name for number, name in enumerate(self.inputs) if number in leading]
+        return _first((name, number) for number, name in enumerate(names))
 
 
 @dataclass
@@ -162,6 +208,7 @@ def _link(entry: object) -> Link | None:
 def _check_links(graph: Graph, found: Findings) -> None:
     """Every link that an input names exists and leads back to that input."""
     origins = {*graph.nodes, SUBGRAPH_INPUT}
+    named = {(node.id, slot.link) for node in graph.nodes.values() for slot in node.inputs}
     for node in graph.nodes.values():
         for slot in node.inputs:
             if slot.link is None:
@@ -171,8 +218,16 @@ def _check_links(graph: Graph, found: Findings) -> None:
                 found.add("ZI-WF-LINK", node.id, node.title, slot.name, value=slot.link)
     for link in graph.links.values():
         node = graph.nodes.get(link.target)
-        if node is not None and all(slot.link != link.id for slot in node.inputs):
+        if node is not None and (node.id, link.id) not in named:
             found.add("ZI-WF-LINK", node.id, node.title, value=link.id)
+
+
+def _first(pairs: Iterable[tuple[Key, Kept]]) -> dict[Key, Kept]:
+    """A dictionary in which the first of equal keys stays."""
+    found: dict[Key, Kept] = {}
+    for key, kept in pairs:
+        found.setdefault(key, kept)
+    return found
 
 
 def _is_number(value: object) -> bool:

@@ -248,7 +248,19 @@ def test_nested_subgraphs(knowledge: Knowledge) -> None:
 def test_dynamic_prompts() -> None:
     """Comments go, the first of the choices stays, escaped braces are braces."""
     assert first_choice("a {red|{big|small} blue} ball // really\n/* no */b") == "a red ball \nb"
-    assert first_choice(r"keep \{this\}") == "keep {this}"
+    assert first_choice(r"keep \{this\} and \| that") == "keep {this} and | that"
+    assert first_choice("a {b|c") == "a b"
+    assert first_choice("a } b | c") == "a } b | c"
+    assert first_choice("/* a */// b\nc /* d // e") == "\nc /* d "
+    assert first_choice(r"{a\|b|c} \n") == r"a|b \n"
+
+
+def test_dynamic_prompts_that_never_close() -> None:
+    """Every character is looked at once; these would take hours otherwise."""
+    many = 300_000
+    assert first_choice("{" * many + "a" + "|b}" * many) == "a"
+    assert first_choice("{" * many) == ""
+    assert first_choice("/* " * many) == "/* " * many
 
 
 # --- hostile files -----------------------------------------------------------------------------
@@ -313,3 +325,49 @@ def test_long_chains_and_wide_nodes(knowledge: Knowledge) -> None:
     assert check(prompt, knowledge).ok
     prompt["0"] = {"class_type": "ImageInvert", "inputs": {"image": ["9999", 0]}}
     assert codes(prompt, knowledge) == {"ZI-WF-CYCLE"}
+
+
+def test_wide_subgraphs(knowledge: Knowledge) -> None:
+    """Forty thousand nodes inside one subgraph, each fed from outside and seen from outside."""
+    many = range(1, 40_001)
+    inside = [_node(n, "EmptyImage", (), ("IMAGE",), widgets_values=[8, 8, 1, 0]) for n in many]
+    for number, node in zip(many, inside, strict=True):
+        node["inputs"] = [
+            {"name": "width", "type": "INT", "link": number, "widget": {"name": "width"}}
+        ]
+    inner = {
+        "id": "wide", "inputs": [{"name": f"w{n}"} for n in many],
+        "outputs": [{"name": f"o{n}"} for n in many], "nodes": inside,
+        "links": [[n, -10, n - 1, n, 0, "INT"] for n in many]
+        + [[100_000 + n, n, 0, -20, n - 1, "IMAGE"] for n in many],
+    }  # fmt: skip
+    user = _node(1, "wide", outputs=("IMAGE",) * len(many), widgets_values=[16] * len(many),
+                 properties={"proxyWidgets": [["-1", f"w{n}"] for n in many]})  # fmt: skip
+    saves = [_save(200_000 + n, n) for n in many[:5000]]
+    links = [[n, 1, n - 1, 200_000 + n, 0, "IMAGE"] for n in many[:5000]]
+    workflow = {"nodes": [user, *saves], "links": links, "definitions": {"subgraphs": [inner]}}
+    checked = check(workflow, knowledge)
+    assert not checked.findings.errors
+    assert checked.prompt["1:40000"]["inputs"]["width"] == 16
+    assert checked.prompt["204999"]["inputs"]["images"] == ["1:4999", 0]
+
+
+ODD_NODES: list[Any] = [
+    {"input": {"required": [], "optional": 3, "hidden": 7}, "output": "IMAGE"},
+    {"input": {"required": {"a": 3, "b": [], "c": [None], "d": [["x"], 7], "e": [{}, {}]}}},
+    {"input": {"required": {"a": ["INT", {"min": "0", "max": None}], "b": ["FLOAT", {"max": []}]}}},
+    {"input": {"required": {"a": ["COMBO", {"options": 3}], "b": ["COMBO", {"options": [[]]}]}}},
+    {"input": None}, [], None, 3,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("entry", ODD_NODES, ids=range(len(ODD_NODES)))
+def test_nodes_of_other_packs_may_say_anything(entry: object) -> None:
+    """What ``/object_info`` says of a pack is no more trusted than a file."""
+    knowledge = Knowledge({"Odd": entry})
+    values: list[object] = ["text", 3, None, [], {}, ["1", 0], True, 1e300]
+    for value in values:
+        inputs = dict.fromkeys("abcde", value)
+        check({"1": {"class_type": "Odd", "inputs": inputs}}, knowledge)
+        node = {**_node(1, "Odd"), "widgets_values": [value] * 5}
+        check({"nodes": [node], "links": []}, knowledge)
