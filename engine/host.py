@@ -7,7 +7,7 @@ function looks at it instead of at a version number. Importing this module impor
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import comfy.latent_formats
@@ -58,6 +58,16 @@ def vae_shapes(config: dict[str, Any]) -> Shapes:
         if "ddconfig" not in config:
             return _shapes(comfy.taesd.taesd.TAESD(**config))
         return _shapes(comfy.ldm.models.autoencoder.AutoencoderKL(**config))
+
+
+def quantisation_formats() -> Mapping[str, Any]:
+    """Quantised weight formats that the host computes with, by name; none in older ones."""
+    return getattr(comfy.ops, "QUANT_ALGOS", {})
+
+
+def reads_quantisation_notes() -> bool:
+    """Whether the host also takes formats from notes beside the weights (``.comfy_quant``)."""
+    return hasattr(comfy.utils, "convert_old_quants")
 
 
 def _shapes(module: torch.nn.Module) -> Shapes:

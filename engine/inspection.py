@@ -138,7 +138,7 @@ def _adopt(config: dict[str, Any], declared: Any, path: str) -> None:
 
 def _outline(weights: Weights) -> StateDict:
     """Shapes and types; the notes on quantisation with their data where this host reads notes."""
-    reads_notes = hasattr(host.comfy.utils, "convert_old_quants")
+    reads_notes = host.reads_quantisation_notes()
     return weights.outline(read=quantisation.NOTE if reads_notes else None)
 
 
@@ -156,7 +156,7 @@ def _check(
         count = f"{len(expected) - len(missing)} of {len(expected)} tensors"
         names = ", ".join(map(short, missing[:3]))
         raise _keys(path, f"{count}, without {names}", f"{len(expected)} tensors")
-    formats = getattr(host.comfy.ops, "QUANT_ALGOS", {}) if full else {}
+    formats = host.quantisation_formats() if full else {}
     layers = quantisation.declared(outline, weights.metadata)
     for name, shape in expected.items():
         if name not in outline:

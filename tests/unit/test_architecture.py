@@ -6,6 +6,7 @@ import pytest
 
 from zimage_comfyui.engine import architecture
 from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.tests.fakes.shapes import TEXT
 
 DIFFUSION = {
     "cap_embedder.1.weight": (3840, 2560),
@@ -17,14 +18,6 @@ DIFFUSION = {
     "layers.0.attention.q_norm.weight": (128,),
     "layers.0.attention.qkv.weight": (11520, 3840),
     "layers.0.feed_forward.w1.weight": (10240, 3840),
-}
-TEXT = {
-    "model.embed_tokens.weight": (151936, 2560),
-    **{f"model.layers.{i}.x": (1,) for i in range(36)},
-    "model.layers.0.self_attn.q_norm.weight": (128,),
-    "model.layers.0.self_attn.q_proj.weight": (4096, 2560),
-    "model.layers.0.self_attn.k_proj.weight": (1024, 2560),
-    "model.layers.0.mlp.gate_proj.weight": (9728, 2560),
 }
 VAE = {
     "encoder.conv_in.weight": (128, 3, 3, 3),

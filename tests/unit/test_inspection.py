@@ -7,13 +7,14 @@ import json
 import sys
 from math import prod
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
 import pytest
 import torch
 
 import zimage_comfyui.engine
 from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.tests.fakes.shapes import TEXT
 
 PACK = "zimage_comfyui.engine"
 ITEM = {"BF16": 2, "I16": 2, "U16": 2, "F8_E4M3": 1, "U8": 1, "F32": 4, "I64": 8}
@@ -33,14 +34,6 @@ def model(dim: int) -> dict[str, tuple[int, ...]]:
     }
 
 
-TEXT = {
-    "model.embed_tokens.weight": (151936, 2560),
-    **{f"model.layers.{i}.x": (1,) for i in range(36)},
-    "model.layers.0.self_attn.q_norm.weight": (128,),
-    "model.layers.0.self_attn.q_proj.weight": (4096, 2560),
-    "model.layers.0.self_attn.k_proj.weight": (1024, 2560),
-    "model.layers.0.mlp.gate_proj.weight": (9728, 2560),
-}
 OUT = "layers.0.attention.out"
 
 
@@ -63,10 +56,10 @@ def inspection(monkeypatch) -> ModuleType:
     """The module on a stand-in for the host of 0.3.75."""
     host = ModuleType(f"{PACK}.host")
     host.Shapes, host.VOCABULARY = dict, 151936
-    algorithms = {"float8_e4m3fn": {"storage_t": torch.float8_e4m3fn}}
-    host.comfy = SimpleNamespace(
-        ops=SimpleNamespace(QUANT_ALGOS=algorithms), utils=SimpleNamespace()
-    )
+    host.formats = {"float8_e4m3fn": {"storage_t": torch.float8_e4m3fn}}
+    host.reads_notes = False
+    host.quantisation_formats = lambda: host.formats
+    host.reads_quantisation_notes = lambda: host.reads_notes
     host.diffusion_shapes = lambda config: model(config["dim"])
     host.text_encoder_shapes = lambda config: {
         **TEXT, "model.embed_tokens.weight": (config.get("vocab_size", 151936), 2560),
@@ -118,17 +111,17 @@ def test_nvfp4(inspection, tmp_path: Path, noted: bool) -> None:
     """Refused by a host without it, taken by a newer one at full size only."""
     metadata = {"_quantization_metadata": json.dumps({"layers": {OUT: {"format": "nvfp4"}}})}
     types = {f"{OUT}.weight": "U8", f"{OUT}.weight_scale": "F8_E4M3"}
-    comfy = inspection.host.comfy
+    host = inspection.host
     for dim in (3840, 384):
         packed = {f"{OUT}.weight": (dim, dim // 2), f"{OUT}.weight_scale": (dim, dim // 16)}
         path = sparse(tmp_path / f"{dim}", {**model(dim), **packed}, types, metadata)
         if noted:
             path = with_note(path, packed, types, dim)
-        comfy.ops.QUANT_ALGOS.pop("nvfp4", None)
+        host.formats.pop("nvfp4", None)
         with pytest.raises(ZImageError, match=r"ZI-MODEL-KEYS.*out\.weight: uint8"):
             inspection.diffusion(path)
-        comfy.ops.QUANT_ALGOS["nvfp4"] = {"storage_t": torch.uint8}
-        comfy.utils.convert_old_quants = None
+        host.formats["nvfp4"] = {"storage_t": torch.uint8}
+        host.reads_notes = True
         if dim == 3840:
             assert inspection.diffusion(path).full
         else:
