@@ -34,10 +34,47 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "The weights in {path} do not fit the Z-Image architecture: found {found}; expected "
         "{expected}. The file may be incomplete or of another model.",
     ),
+    "ZI-EDIT-MODEL": (
+        "这个模型（{found}）没有学过参考图，会直接忽略它们。请加载 Z-Image Edit 或 Omni 模型；"
+        "若要用 Turbo 或 Base 修改图像，请用 VAE 编码图像后作为采样器的 latent，"
+        "并把 denoise 调到 1 以下。",
+        "This model ({found}) has not learned reference pictures and would leave them out. Load a "
+        "Z-Image Edit or Omni model; to change a picture with Turbo or Base, encode it with the "
+        "VAE, give it to the sampler as latent, and set denoise below 1.",
+    ),
+    "ZI-PICTURE": (
+        "这张图像无法使用：{found}。应为 {expected}。",
+        "This picture cannot be used: {found}. Expected: {expected}.",
+    ),
+    "ZI-PICTURE-SIZE": (
+        "图像为 {found} 像素，每边应在 {minimum} 到 {maximum} 之间。请先放大或缩小。",
+        "The picture has {found} pixels; each side must have {minimum} to {maximum}. Scale it "
+        "first.",
+    ),
     "ZI-TEXT-WIDTH": (
         "文本编码器输出宽度为 {found}，而扩散模型需要 {expected}。请选择与模型配套的文本编码器。",
         "The text encoder is {found} wide, but the diffusion model needs {expected}. "
         "Choose the text encoder that belongs to the model.",
+    ),
+    # --- the dual encoder ----------------------------------------------------------------------
+    "ZI-DUAL-UNTRAINED": (
+        "适配器 {path} 没有经过训练，用它只会得到与提示词无关的图像。请使用训练过的适配器"
+        "（demo/train_adapter.py 可以训练）。",
+        "The adapter {path} is not trained; pictures would have nothing to do with the prompt. Use "
+        "a trained one (demo/train_adapter.py makes one).",
+    ),
+    "ZI-DUAL-OTHER": (
+        "适配器 {path} 是为另一个 {kind} 训练的：与 {file} 的吻合度为 {found}，至少需要 0.90。"
+        "请选择与之配套的文件，或为它训练适配器（demo/train_adapter.py）。",
+        "The adapter {path} was trained for another {kind}: it agrees with {file} by {found}, and "
+        "0.90 is needed. Choose the files that belong together, or train an adapter for these "
+        "(demo/train_adapter.py).",
+    ),
+    "ZI-DUAL-VOCABULARY": (
+        "没有与 {path} 配套的词表：它有 {expected} 个词，找到的词表有 {found} 个。"
+        "请把模型的 vocab.txt 放在它旁边。",
+        "No vocabulary fits {path}: it has {expected} words, the one that was found {found}. Put "
+        "the model's vocab.txt beside it.",
     ),
     # --- prompts -------------------------------------------------------------------------------
     "ZI-TEXT-LONG": (
@@ -164,6 +201,52 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "请重新输入这一处。",
         'Character {position} of {input} in "{title}", {value}, cannot be used (broken text, '
         "private use or direction override). Type that part again.",
+    ),
+    "ZI-WF-TEXT-LONG": (
+        "“{title}”的 {input} 有 {value} 个字符，最多 {expected} 个。请缩短。",
+        '"{title}" has {value} characters in {input}; at most {expected} are read. Shorten it.',
+    ),
+    "ZI-WF-CHINESE": (
+        "“{title}”的 {input} 含有中文，但它的文本编码器（{value}）读不懂中文。"
+        "请换用能读中文的编码器（例如 Z-Image 的 Qwen3），或改写成英文。",
+        'There is Chinese in {input} of "{title}", and its text encoder ({value}) cannot read '
+        "Chinese. Use an encoder that can, such as Z-Image's Qwen3, or write English.",
+    ),
+    "ZI-WF-TAG": (
+        "“{title}”的 {input} 含有中文，开头却是 {value}，中文会被当作英文处理。请删去这个标签。",
+        '{input} of "{title}" begins with {value} although it holds Chinese, which would be read '
+        "as English. Delete the tag.",
+    ),
+    "ZI-WF-DOWNLOAD": (
+        "“{title}”需要模型文件 {value}，可从此处下载：{url}",
+        '"{title}" needs the model file {value}, which can be downloaded from {url}',
+    ),
+    "ZI-WF-FOREIGN": (
+        "“{title}”的节点类型 {value} 来自第三方节点包，这里不允许。请换用 ComfyUI 或本节点包的节点。",
+        'The node class {value} ("{title}") is of a third-party pack, which is not allowed here. '
+        "Use a node of ComfyUI or of this pack.",
+    ),
+    # --- the page: {found} is what the request or the template holds ------------------------------
+    "ZI-REQUEST": (
+        "请求的内容无法使用：{found}。应为：{expected}",
+        "The request cannot be used: {found}. Expected: {expected}",
+    ),
+    "ZI-REQUEST-LARGE": (
+        "请求太大：超过 {maximum}。请缩短后再试。",
+        "The request is too large: more than {maximum}. Shorten it.",
+    ),
+    "ZI-TOKENIZER": (
+        "此 ComfyUI 没有可用的 {name} 分词器（{found}），无法统计词元。生成图像不受影响。",
+        "This ComfyUI has no {name} tokenizer that can be used ({found}), so tokens are not "
+        "counted. Making pictures is not affected.",
+    ),
+    "ZI-TEMPLATE-BROKEN": (
+        "模板“{found}”无法运行，已从模板列表中隐去：{reason_zh}",
+        'Template "{found}" cannot run and is left out of the list: {reason_en}',
+    ),
+    "ZI-PAGE-FAILED": (
+        "这项检查出错了（{found}），详情见 ComfyUI 的日志。生成图像不受影响。",
+        "This check failed ({found}); ComfyUI's log has more. Making pictures is not affected.",
     ),
     # --- sizes and sampling ------------------------------------------------------------------
     "ZI-SIZE": (

@@ -1,4 +1,4 @@
-"""What the pack adds to ComfyUI: the list of nodes, and the folders of the bundled models.
+"""What the pack adds to ComfyUI: nodes, the folders of the bundled models, help for the page.
 
 A part that fails is logged once and left out; the other parts still come up.
 """
@@ -15,7 +15,9 @@ log = logging.getLogger(__name__)
 
 NODES = (
     ("loader", "ZImageLoader"),
+    ("dual_loader", "ZImageDualLoader"),
     ("text_encode", "ZImageTextEncode"),
+    ("edit", "ZImageEdit"),
     ("latent", "ZImageLatent"),
     ("sampler", "ZImageSampler"),
     ("vae_decode", "ZImageDecode"),
@@ -23,19 +25,27 @@ NODES = (
 )
 """Module under ``nodes`` and the class in it."""
 
+ADAPTERS = "zimage_adapters"
+"""Kind of model that ComfyUI does not know: adapters of the dual encoder."""
 MODELS = Path(__file__).resolve().parent / "demo" / "models"
-MODEL_FOLDERS = ("diffusion_models", "text_encoders", "vae")
+MODEL_FOLDERS = ("diffusion_models", "text_encoders", "vae", ADAPTERS)
 
 
 class ZImageExtension(ComfyExtension):
     """The entry point that ComfyUI asks for nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """The nodes, in the order of :data:`NODES`; registers the bundled models first."""
+        """The nodes, in the order of :data:`NODES`; models and page come first."""
         try:
             register_models()
         except Exception:
             log.exception("Z-Image: bundled models are not available")
+        try:
+            from .page import routes
+
+            routes.install()
+        except Exception:
+            log.exception("Z-Image: templates are not checked, tokens not counted")
         return [node for module, name in NODES if (node := _load(module, name)) is not None]
 
 
@@ -43,6 +53,7 @@ def register_models() -> None:
     """Let ``folder_paths`` find the small models that come with the pack."""
     import folder_paths
 
+    folder_paths.add_model_folder_path(ADAPTERS, str(Path(folder_paths.models_dir) / ADAPTERS))
     for kind in MODEL_FOLDERS:
         folder = MODELS / kind
         if folder.is_dir():

@@ -27,6 +27,19 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=1, help="which prompts and noise")
     parser.add_argument("--sheet", type=Path, help="write the first 48 pictures of each here")
     options = parser.parse_args(argv)
+    open_host()
+    variants = (options.variant,) if options.variant else ("turbo", "base")
+    figures: dict[str, Any] = {"prompts": options.count, "checker": check_truth(options.count)}
+    figures["adherence"] = {}
+    for variant in variants:
+        for language in LANGUAGES:
+            _common.say(f"{variant} {language} …")
+            figures["adherence"][f"{variant}/{language}"] = measure(options, variant, language)
+    return _common.finish("adherence", options, figures, _table(figures))
+
+
+def open_host() -> None:
+    """Make pack and host importable; without a bar for each of hundreds of pictures."""
     _common.load_pack()
     sys.path.insert(0, str(_common.the_host().path))
     import comfy.cli_args
@@ -36,15 +49,7 @@ def main(argv: list[str]) -> int:
     comfy.cli_args.args.use_pytorch_cross_attention = True
     import comfy.utils
 
-    comfy.utils.set_progress_bar_enabled(False)  # 400 bars would drown the table
-    variants = (options.variant,) if options.variant else ("turbo", "base")
-    figures: dict[str, Any] = {"prompts": options.count, "checker": check_truth(options.count)}
-    figures["adherence"] = {}
-    for variant in variants:
-        for language in LANGUAGES:
-            _common.say(f"{variant} {language} …")
-            figures["adherence"][f"{variant}/{language}"] = measure(options, variant, language)
-    return _common.finish("adherence", options, figures, _table(figures))
+    comfy.utils.set_progress_bar_enabled(False)
 
 
 def check_truth(count: int) -> dict[str, Any]:
@@ -62,43 +67,74 @@ def check_truth(count: int) -> dict[str, Any]:
 
 def measure(options: Any, variant: str, language: str) -> dict[str, Any]:
     """Right pictures and wrong fields over the held-out prompts of one language."""
-    from zimage_comfyui.demo import captions, checker, world
+    from zimage_comfyui.engine import checkpoints, conditioning
 
-    rng = random.Random(f"{options.seed} {language}")
+    scenes, prompts = unseen(options.count, language, options.seed)
+    model, vae = load(variant)
+    clip = checkpoints.load_text_encoder(models() / "text_encoders/zimage-small-qwen3.safetensors")
+    negative = conditioning.encode(clip, "")
+    positives = (conditioning.encode(clip, prompt) for prompt in prompts)
+    made = pictures(options, model, vae, positives, negative)
+    return judge(options, scenes, made, f"{variant}-{language}")
+
+
+def models() -> Path:
+    """The bundled models."""
+    return _common.pack_dir() / "demo" / "models"
+
+
+def unseen(count: int, language: str, seed: int) -> tuple[list[Any], list[str]]:
+    """Scenes that never occur in training, and a prompt for each, in zh, en or mixed."""
+    from zimage_comfyui.demo import captions, world
+
+    rng = random.Random(f"{seed} {language}")
     held_out = [scene for scene in world.all_scenes() if world.is_held_out(scene)]
-    scenes = [rng.choice(held_out) for _ in range(options.count)]
-    prompts = [captions.full_caption(scene, language, rng) for scene in scenes]
+    scenes = [rng.choice(held_out) for _ in range(count)]
+    if language == "mixed":
+        return scenes, [captions.mixed_caption(scene, rng) for scene in scenes]
+    return scenes, [captions.full_caption(scene, language, rng) for scene in scenes]
+
+
+def load(variant: str) -> tuple[Any, Any]:
+    """A small diffusion model and the VAE."""
+    from zimage_comfyui.engine import checkpoints
+
+    name = f"diffusion_models/zimage-small-{variant}.safetensors"
+    vae = checkpoints.load_vae(models() / "vae/zimage-small-ae.safetensors")
+    return checkpoints.load_model(models() / name), vae
+
+
+def judge(options: Any, scenes: list[Any], made: Any, name: str) -> dict[str, Any]:
+    """Right pictures and wrong fields; the first pictures on a sheet if one is wanted."""
+    from zimage_comfyui.demo import checker
+
     wrong: Counter[str] = Counter()
     right, shown = 0, []
-    for scene, picture in zip(scenes, _pictures(options, variant, prompts), strict=True):
+    for scene, picture in zip(scenes, made, strict=True):
         fields = checker.read(picture).matches(scene)
         right += all(fields.values())
         wrong.update(name for name, matches in fields.items() if not matches)
         shown.append(picture)
     if options.sheet:
         options.sheet.mkdir(parents=True, exist_ok=True)
-        _sheet(shown[:48]).save(options.sheet / f"{variant}-{language}.png")
-    return {"right": right, "of": options.count, "wrong": dict(wrong)}
+        _sheet(shown[:48]).save(options.sheet / f"{name}.png")
+    return {"right": right, "of": len(scenes), "wrong": dict(wrong)}
 
 
-def _pictures(options: Any, variant: str, prompts: list[str]) -> Any:
+def pictures(options: Any, model: Any, vae: Any, positives: Any, negative: Any) -> Any:
     """PIL pictures of 128 x 128, one at a time, seeds counting up."""
     import torch
     from PIL import Image
 
-    from zimage_comfyui.engine import checkpoints, conditioning, decoding, presets, sampling
+    from zimage_comfyui.engine import checkpoints, decoding, presets, sampling
 
-    folder = _common.pack_dir() / "demo" / "models"
-    model = checkpoints.load_model(folder / f"diffusion_models/zimage-small-{variant}.safetensors")
-    clip = checkpoints.load_text_encoder(folder / "text_encoders/zimage-small-qwen3.safetensors")
-    vae = checkpoints.load_vae(folder / "vae/zimage-small-ae.safetensors")
-    negative = conditioning.encode(clip, "")
-    for index, prompt in enumerate(prompts):
+    for index, positive in enumerate(positives):
         settings = presets.resolve(
-            model_variant=variant, seed=options.seed * 100_000 + index, cfg=options.cfg
+            model_variant=checkpoints.variant_of(model),
+            seed=options.seed * 100_000 + index,
+            cfg=options.cfg,
         )
         latent = {"samples": torch.zeros(1, 16, 16, 16)}
-        positive = conditioning.encode(clip, prompt)
         latent = sampling.sample(model, positive, negative, latent, settings)
         pixels = decoding.decode_bytes(vae, latent["samples"])[0]
         yield Image.fromarray(pixels.numpy())
@@ -116,12 +152,17 @@ def _sheet(pictures: list[Any]) -> Any:
 def _table(figures: dict[str, Any]) -> str:
     truth = figures["checker"]
     lines = [f"checker on rendered truth: {truth['right']}/{truth['of']}", ""]
-    lines.append(f"{'variant/language':18} {'right':>9} {'share':>7}  wrong fields")
-    for name, row in figures["adherence"].items():
+    return "\n".join([*lines, *rows("variant/language", figures["adherence"])])
+
+
+def rows(title: str, found: dict[str, Any]) -> list[str]:
+    """Lines of a table: how many were right, and what was wrong in the others."""
+    lines = [f"{title:20} {'right':>9} {'share':>7}  wrong fields"]
+    for name, row in found.items():
         share = row["right"] / row["of"]
         wrong = ", ".join(f"{k} {v}" for k, v in sorted(row["wrong"].items())) or "-"
-        lines.append(f"{name:18} {row['right']:>5}/{row['of']:<3} {share:>7.1%}  {wrong}")
-    return "\n".join(lines)
+        lines.append(f"{name:20} {row['right']:>5}/{row['of']:<3} {share:>7.1%}  {wrong}")
+    return lines
 
 
 if __name__ == "__main__":

@@ -83,6 +83,8 @@ def _save(client: Client, done: Run, out: Path, template: str) -> list[Path]:
     """Fetches every picture over ``/view`` and writes it under a name that is still free."""
     paths = []
     for image in done.images:
+        if image.get("type") != "output":  # previews on the way
+            continue
         suffix = Path(image["filename"]).suffix
         number, path = 1, out / f"{template}{suffix}"
         while path.exists():

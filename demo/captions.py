@@ -138,8 +138,28 @@ def short_caption(scene: Scene, language: str, rng: random.Random) -> str | None
     return ("，" if chinese else ", ").join(parts)
 
 
+def plain_caption(scene: Scene) -> str:
+    """The one wording of a scene in which nothing is left out and nothing varies."""
+    return ZH_FORMS[0].format(
+        o=ZH[scene.subject][0],
+        c=ZH_COLOURS[scene.colour][0],
+        b=ZH_BACKGROUNDS[scene.background][0],
+        p=ZH_PLACES[scene.place][0],
+        s=ZH_STYLES[scene.style][0],
+    )
+
+
+def mixed_caption(scene: Scene, rng: random.Random) -> str:
+    """A full caption with words of both languages."""
+    chinese = rng.random() < 0.5
+    own, foreign = _words(scene, chinese, rng), _words(scene, not chinese, rng)
+    strange = rng.sample(sorted(own), rng.randint(1, len(own) - 1))
+    form = rng.choice(ZH_FORMS if chinese else EN_FORMS)
+    return form.format(**(own | {key: foreign[key] for key in strange}))
+
+
 def caption(scene: Scene, rng: random.Random) -> str:
-    """A training caption: either language, sometimes short, rarely with words of both."""
+    """A training caption in either language, sometimes short."""
     language = rng.choice(("zh", "en"))
     if rng.random() < 0.35 and (text := short_caption(scene, language, rng)) is not None:
         return text

@@ -13,9 +13,11 @@ from demo.captions import caption
 from demo.world import PLACES, SIZES, Scene, all_scenes, is_held_out, render
 
 
-def picture(scene: Scene, size: tuple[int, int], seed: int) -> torch.Tensor:
+def picture(
+    scene: Scene, size: tuple[int, int], seed: int, like: Scene | None = None
+) -> torch.Tensor:
     """A rendered scene, (3, H, W) in 0..1."""
-    pixels = np.asarray(render(scene, size, seed), dtype=np.float32)
+    pixels = np.asarray(render(scene, size, seed, like), dtype=np.float32)
     return torch.from_numpy(pixels).permute(2, 0, 1) / 255
 
 
@@ -38,12 +40,14 @@ class Vocabulary:
         self.ids = sorted(seen)
         self.numbers = {token: i + 1 for i, token in enumerate(self.ids)}
 
-    def _tokens(self, text: str) -> list[int]:
-        return self.tokenizer(family.PROMPT.format(text))["input_ids"]
+    def _tokens(self, text: str, template: str = family.PROMPT) -> list[int]:
+        return self.tokenizer(template.format(text))["input_ids"]
 
-    def encode(self, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    def encode(
+        self, texts: list[str], template: str = family.PROMPT
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """Compact ids and mask, both (B, L), L the longest text's length up to a multiple of 32."""
-        rows = [[self.numbers.get(token, 0) for token in self._tokens(text)] for text in texts]
+        rows = [[self.numbers.get(t, 0) for t in self._tokens(text, template)] for text in texts]
         length = -(-max(map(len, rows)) // 32) * 32
         ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
         return ids, torch.tensor([[i < len(row) for i in range(length)] for row in rows])

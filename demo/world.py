@@ -143,15 +143,18 @@ CREAM = (255, 246, 222)
 DARK = (84, 58, 44)
 
 
-def render(scene: Scene, size: tuple[int, int] = (128, 128), seed: int = 0) -> Image.Image:
+def render(
+    scene: Scene, size: tuple[int, int] = (128, 128), seed: int = 0, like: Scene | None = None
+) -> Image.Image:
     """Draw a scene.
 
     Args:
         scene: what to draw.
         size: width and height in pixels, each at least 64.
         seed: varies position, size, mountains and light a little; the same seed draws the same.
+        like: take these variations from another scene, so that only what differs changes.
     """
-    rng = random.Random(f"{astuple(scene)}{size}{seed}")
+    rng = random.Random(f"{astuple(like or scene)}{size}{seed}")
     width, height = (side * OVERSAMPLING for side in size)
     radius = 0.245 * min(width, height) * rng.uniform(0.94, 1.06)
     x = (PLACES[scene.place] + rng.uniform(-0.015, 0.015)) * width

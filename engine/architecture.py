@@ -19,11 +19,15 @@ from .safetensors_file import short
 Shapes = Mapping[str, tuple[int, ...]]
 
 DIFFUSION, TEXT_ENCODER, VAE = "diffusion", "text_encoder", "vae"
+CLIP, BERT, ADAPTER = "clip", "bert", "adapter"
 
 EXPECTED = {
     DIFFUSION: ("Z-Image 扩散模型", "a Z-Image diffusion model"),
     TEXT_ENCODER: ("Qwen3 文本编码器", "a Qwen3 text encoder"),
     VAE: ("16 通道（Flux）VAE", "a 16-channel (Flux) VAE"),
+    CLIP: ("CLIP-L 文本编码器", "a CLIP-L text encoder"),
+    BERT: ("中文 BERT", "a Chinese BERT"),
+    ADAPTER: ("双编码器适配器", "an adapter of the dual encoder"),
 }
 
 # What the host's own loaders take for granted; a model that differs is described to the host.
@@ -57,6 +61,7 @@ _SIGNATURES = (
     ("Qwen3 text encoder", re.compile(r"layers\.0\.self_attn\.q_norm\.weight")),
     ("Llama / Mistral text encoder", re.compile(r"layers\.0\.self_attn\.q_proj\.weight")),
     ("CLIP text encoder", re.compile(r"text_model\.encoder\.|resblocks\.0\.")),
+    ("BERT text encoder", re.compile(r"encoder\.layer\.0\.attention\.self\.query")),
     ("T5 text encoder", re.compile(r"encoder\.block\.0\.layer\.0")),
 )  # fmt: skip
 
@@ -122,6 +127,7 @@ def diffusion_config(shapes: Shapes, path: str) -> dict[str, Any]:
         found = f"dim {dim}, head {head}, qkv {qkv}"
         expected = "qkv == dim + 2 * head * n, dim % (head * n) == 0"
         raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)
+    siglip = _shape(shapes, "siglip_embedder.1.weight", 2, path, optional=True)
     return {
         "image_model": "lumina2",
         "patch_size": 2,
@@ -142,6 +148,8 @@ def diffusion_config(shapes: Shapes, path: str) -> dict[str, Any]:
         "z_image_modulation": True,
         "time_scale": 1000.0,
         "pad_tokens_multiple": 32 if "cap_pad_token" in shapes else None,
+        # Older hosts do not know the argument, so it is there only where the weights are (Omni).
+        **({"siglip_feat_dim": siglip[1]} if siglip else {}),
     }
 
 
@@ -170,6 +178,44 @@ def text_encoder_config(shapes: Shapes, path: str) -> dict[str, int]:
         "num_attention_heads": query // 128,
         "num_key_value_heads": key // 128,
     }
+
+
+def encoder_config(kind: str, shapes: Shapes, path: str, names: Iterable[str]) -> dict[str, Any]:
+    """Configuration of the host's CLIP text model or BERT for these shapes.
+
+    Args:
+        kind: :data:`CLIP` or :data:`BERT`.
+        names: of everything in the file, to name what else it may be.
+
+    Raises:
+        ZImageError: ``ZI-MODEL-KIND`` or ``ZI-MODEL-KEYS``, as for :func:`diffusion_config`.
+    """
+    words, places, layers, middle = {
+        CLIP: ("token_embedding", "position_embedding", "encoder.layers.", "mlp.fc1"),
+        BERT: ("word_embeddings", "position_embeddings", "encoder.layer.", "intermediate.dense"),
+    }[kind]
+    table, middle = f"embeddings.{words}.weight", f"{layers}0.{middle}.weight"
+    if table not in shapes or middle not in shapes:
+        raise wrong_kind(path, kind, describe(names))
+    rows, width = _shape(shapes, table, 2, path)
+    positions = _shape(shapes, f"embeddings.{places}.weight", 2, path)[0]
+    if width == 0 or width % 64 or positions < 77 or (kind == CLIP and positions != 77):
+        found = f"{width} wide, {positions} positions"
+        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected="64 * n wide, 77")
+    config = {
+        "hidden_size": width,
+        "num_attention_heads": width // 64,
+        "num_hidden_layers": _count(shapes, layers),
+        "intermediate_size": _shape(shapes, middle, 2, path)[0],
+        "max_position_embeddings": positions,
+    }
+    if kind == CLIP:
+        return {**config, "hidden_act": "quick_gelu", "eos_token_id": 49407}
+    types = _shape(shapes, "embeddings.token_type_embeddings.weight", 2, path)[0]
+    return {
+        **config, "vocab_size": rows, "type_vocab_size": types, "pad_token_id": 0,
+        "layer_norm_eps": 1e-12,
+    }  # fmt: skip
 
 
 def check_vocabulary(rows: int, path: str) -> None:

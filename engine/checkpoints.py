@@ -18,7 +18,7 @@ import torch
 
 from ..errors import ZImageError
 from . import embedding, host, inspection, layouts
-from .presets import AUTO, BASE, TURBO
+from .presets import AUTO, BASE, EDIT, PRESETS, TURBO, VARIANTS
 from .weights import StateDict
 
 log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def load_model(path: str | os.PathLike[str], variant: str = AUTO, dtype: str = "
 
     Args:
         path: a safetensors file in ComfyUI's or the official layout, or a folder of shards.
-        variant: ``turbo``, ``base``, or ``auto`` (metadata, scheduler file, then file name).
+        variant: ``turbo``, ``base``, ``edit``, or ``auto`` (metadata, scheduler file, then file name).
         dtype: a key of :data:`DTYPES`; ``auto`` is the host's choice for the device.
 
     Raises:
@@ -53,7 +53,7 @@ def load_model(path: str | os.PathLike[str], variant: str = AUTO, dtype: str = "
     if plan.full:
         model = host.load_diffusion(state, target, plan.weights.metadata)
     if model is None:
-        model = host.build_diffusion(plan.config, state, target)
+        model = host.build_diffusion(plan.config, state, target, plan.references)
     model.model_options[_OPTION] = chosen
     return model
 
@@ -99,7 +99,7 @@ def load_vae(path: str | os.PathLike[str], dtype: str = "auto") -> Any:
 
 
 def variant_of(model: Any) -> str:
-    """``turbo`` or ``base``: what the loader wrote on a MODEL; a stock-loaded one counts as turbo.
+    """A key of the presets: what the loader wrote on a MODEL; a stock-loaded one counts as turbo.
 
     The host's default shift for Z-Image is Turbo's as well.
     """
@@ -114,12 +114,13 @@ def _dtype(name: str) -> torch.dtype | None:
 
 def _variant(requested: str, declared: Mapping[str, Any], path: Path) -> str:
     """Asked for, else declared in the file, else the official scheduler's shift, else the name."""
-    if requested in (TURBO, BASE):
+    if requested in PRESETS:
         return requested
     if requested != AUTO:
-        raise ZImageError("ZI-VALUE", name="variant", found=requested, expected="auto|turbo|base")
-    if declared.get("variant") in (TURBO, BASE):
-        return declared["variant"]
+        expected = " | ".join(VARIANTS)
+        raise ZImageError("ZI-VALUE", name="variant", found=requested, expected=expected)
+    if declared.get("variant") in PRESETS:
+        return str(declared["variant"])
     scheduler = path.parent / "scheduler" / "scheduler_config.json"
     if path.is_dir() and scheduler.is_file():
         try:
@@ -128,6 +129,8 @@ def _variant(requested: str, declared: Mapping[str, Any], path: Path) -> str:
         except (OSError, ValueError, AttributeError):
             log.warning("%s is not readable; the name decides the variant", scheduler)
     name = path.parent.name if path.is_dir() else path.name
+    if "edit" in name.lower() or "omni" in name.lower():
+        return EDIT
     return TURBO if "turbo" in name.lower() else BASE
 
 

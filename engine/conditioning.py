@@ -9,6 +9,7 @@ import torch
 from ..errors import ZImageError
 from ..text import rules, spans
 from . import host
+from .dual_text import LIMIT
 
 Conditioning = list[list[Any]]
 MAX_TOKENS = 4096
@@ -22,12 +23,16 @@ def encode(clip: Any, prompt: str) -> Conditioning:
     The tokenizer of the host wraps the prompt in the chat template of Qwen3; the features are its
     second to last hidden states. Prompt weights such as ``(x:1.2)`` are plain text here. The
     prompt is cleaned first; a ``[ZH]`` or ``[EN]`` in front means nothing to Qwen3 and is left out.
+    A dual encoder (:mod:`.dual`) reads the tag and gives a fixed number of tokens.
 
     Raises:
         ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read (see :mod:`..text.rules`),
             ``ZI-MODEL-KIND`` when the CLIP object holds no Qwen3.
     """
-    _, prompt = spans.take_off(rules.prepare(prompt))
+    prompt = rules.prepare(prompt)
+    if host.is_dual(clip):
+        return clip.encode_from_tokens_scheduled(clip.tokenize(prompt))
+    _, prompt = spans.take_off(prompt)
     if host.width_of(clip) is None:
         raise ZImageError(
             "ZI-MODEL-KIND",
@@ -41,6 +46,23 @@ def encode(clip: Any, prompt: str) -> Conditioning:
     if count > MAX_TOKENS:
         raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=MAX_TOKENS)
     return clip.encode_from_tokens_scheduled(tokens)
+
+
+def describe(clip: Any, prompt: str) -> str:
+    """How a prompt was read, one line in Chinese and one in English.
+
+    For a dual encoder: its tag, the tokens of each encoder, and what was cut.
+    """
+    if not host.is_dual(clip):
+        return "Qwen3"
+    reading = clip.tokenizer.read(prompt)
+    parts = (("CLIP", reading.clip), ("BERT", reading.bert))
+    counts = " · ".join(f"{name} {part.whole}/{LIMIT}" for name, part in parts)
+    rests = [(name, part.rest) for name, part in parts if part.rest]
+    chinese = "".join(f" · {name} 截去“{rest}”" for name, rest in rests)
+    english = "".join(f' · {name} cut "{rest}"' for name, rest in rests)
+    tag = reading.tag or "-"
+    return f"{tag} {counts}{chinese}\n{tag} {counts}{english}"
 
 
 def check_width(conditioning: Conditioning, expected: int) -> None:

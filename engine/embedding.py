@@ -12,28 +12,33 @@ WEIGHT = "model.embed_tokens.weight"
 IDS = "model.embed_tokens.ids"
 
 
-def expand(state: StateDict, rows: int, path: str) -> StateDict:
+def expand(
+    state: StateDict, rows: int, path: str, weight: str = WEIGHT, numbers: str = IDS
+) -> StateDict:
     """Replace ``[K, H]`` rows and ``[K-1]`` token ids by a table ``[rows, H]``.
 
     Row ``i + 1`` of the compact weight belongs to token ``ids[i]``, row 0 to every other token. A
     state without ids is returned as it is. On the meta device only the shape is made.
 
+    Args:
+        weight, numbers: names of the compact table and of its ids.
+
     Raises:
         ZImageError: ``ZI-MODEL-KEYS`` when ids and rows do not belong together.
     """
-    ids, compact = state.get(IDS), state.get(WEIGHT)
+    ids, compact = state.get(numbers), state.get(weight)
     if ids is None or compact is None:
         return state
     if compact.ndim != 2 or ids.dtype != torch.int64 or ids.shape != (compact.shape[0] - 1,):
-        found = f"{IDS} {list(ids.shape)} {ids.dtype}, {WEIGHT} {list(compact.shape)}"
+        found = f"{numbers} {list(ids.shape)} {ids.dtype}, {weight} {list(compact.shape)}"
         raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected="[K-1] int64, [K, H]")
-    out = {name: tensor for name, tensor in state.items() if name != IDS}
+    out = {name: tensor for name, tensor in state.items() if name != numbers}
     if ids.is_meta:
-        out[WEIGHT] = compact.new_empty(rows, compact.shape[1])
+        out[weight] = compact.new_empty(rows, compact.shape[1])
         return out
     if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < rows:
         found = f"token ids {int(ids.min())} … {int(ids.max())}"
         raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=f"0 … {rows - 1}")
-    out[WEIGHT] = compact[0].repeat(rows, 1)
-    out[WEIGHT][ids] = compact[1:]
+    out[weight] = compact[0].repeat(rows, 1)
+    out[weight][ids] = compact[1:]
     return out

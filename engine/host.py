@@ -6,13 +6,19 @@ function looks at it instead of at a version number. Importing this module impor
 
 from __future__ import annotations
 
+import copy
 import inspect
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
+import comfy.clip_model
+import comfy.conds
 import comfy.latent_formats
+import comfy.ldm.common_dit
 import comfy.ldm.lumina.model
 import comfy.ldm.models.autoencoder
+import comfy.model_base
 import comfy.model_management as management
 import comfy.model_patcher
 import comfy.model_sampling
@@ -20,18 +26,23 @@ import comfy.ops
 import comfy.sample
 import comfy.samplers
 import comfy.sd
+import comfy.sd1_clip
 import comfy.supported_models
 import comfy.taesd.taesd
+import comfy.text_encoders.bert
 import comfy.text_encoders.hunyuan_video
 import comfy.text_encoders.llama
 import comfy.text_encoders.z_image
 import comfy.utils
 import torch
 
+from . import omni
+
 StateDict = dict[str, torch.Tensor]
 Shapes = dict[str, tuple[int, ...]]
 
 VOCABULARY = 151_936
+CLIP_VOCABULARY, BERT_VOCABULARY = 49_408, 47_020
 OUT_OF_MEMORY: type[BaseException] = management.OOM_EXCEPTION
 
 
@@ -40,7 +51,8 @@ def diffusion_shapes(config: dict[str, Any]) -> Shapes:
     """Names and shapes of the host's Z-Image transformer, built without memory."""
     arguments = {**config, "dtype": torch.bfloat16, "device": "meta"}
     operations = comfy.ops.disable_weight_init
-    return _shapes(comfy.ldm.lumina.model.NextDiT(**arguments, operations=operations))
+    kind = OmniTransformer if "siglip_feat_dim" in config else comfy.ldm.lumina.model.NextDiT
+    return _shapes(kind(**arguments, operations=operations))
 
 
 def text_encoder_shapes(config: dict[str, int]) -> Shapes:
@@ -74,6 +86,11 @@ def _shapes(module: torch.nn.Module) -> Shapes:
     return {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
 
 
+def encoder_shapes(kind: str, config: dict[str, Any]) -> Shapes:
+    """Names and shapes of the host's CLIP text model or BERT, built without memory."""
+    return _shapes(_encoder(kind, config, torch.float32, "meta"))
+
+
 # --- building the host's own objects --------------------------------------------------------------
 def load_diffusion(
     state: StateDict, dtype: torch.dtype | None, metadata: dict[str, str] | None
@@ -85,10 +102,14 @@ def load_diffusion(
 
 
 def build_diffusion(
-    config: dict[str, Any], state: StateDict, dtype: torch.dtype | None
+    config: dict[str, Any], state: StateDict, dtype: torch.dtype | None, references: bool = False
 ) -> comfy.model_patcher.ModelPatcher:
-    """A Z-Image of any size; the host would take anything but width 3840 for another model."""
-    model_config = comfy.supported_models.ZImage(dict(config))
+    """A Z-Image of any size; the host would take anything but width 3840 for another model.
+
+    With ``references`` it takes reference pictures, by our own forward pass on every host.
+    """
+    kind = _OmniConfig if references else comfy.supported_models.ZImage
+    model_config = kind(dict(config))
     supported = list(model_config.supported_inference_dtypes)
     if dtype is None:
         dtype = management.unet_dtype(
@@ -132,6 +153,59 @@ def build_text_encoder(config: dict[str, int], state: StateDict) -> comfy.sd.CLI
     return clip
 
 
+def build_encoder(
+    kind: str, config: dict[str, Any], state: StateDict, dtype: torch.dtype, device: Any
+) -> torch.nn.Module:
+    """The host's CLIP text model or BERT with these weights."""
+    model = _encoder(kind, config, dtype, device)
+    model.load_state_dict(state)
+    return model.eval().requires_grad_(False)
+
+
+def _encoder(kind: str, config: dict[str, Any], dtype: torch.dtype, device: Any) -> torch.nn.Module:
+    build = {"clip": comfy.clip_model.CLIPTextModel_, "bert": comfy.text_encoders.bert.BertModel_}
+    return build[kind](dict(config), dtype, device, comfy.ops.manual_cast)
+
+
+def build_adapter(
+    build: Callable[..., torch.nn.Module], config: Any, state: StateDict, dtype: torch.dtype,
+    device: Any,
+) -> torch.nn.Module:  # fmt: skip
+    """An adapter whose layers cast as the host's do."""
+    made = build(config, comfy.ops.manual_cast, dtype=dtype, device=device)
+    made.load_state_dict({name: state[name] for name in made.state_dict()})
+    return made.eval().requires_grad_(False)
+
+
+def build_clip(
+    model: Callable[[torch.dtype, Any], torch.nn.Module], tokenizer: Callable[[], Any]
+) -> comfy.sd.CLIP:
+    """A CLIP object around a text model of our own; ``tokenizer`` is called after ``model``."""
+
+    class Target:
+        params: dict[str, Any] = {}  # noqa: RUF012 - the host copies it
+
+        @staticmethod
+        def clip(dtype: torch.dtype, device: Any, **_: Any) -> torch.nn.Module:
+            return model(dtype, device)
+
+        @staticmethod
+        def tokenizer(**_: Any) -> Any:
+            return tokenizer()
+
+    return comfy.sd.CLIP(Target)
+
+
+def clip_vocabulary() -> Path:
+    """The folder of CLIP's tokenizer that comes with the host."""
+    return Path(comfy.sd1_clip.__file__).with_name("sd1_tokenizer")
+
+
+def bert_vocabulary() -> Path:
+    """The host's Chinese BERT vocabulary; its first 21,128 words are those of bert-base-chinese."""
+    return Path(comfy.text_encoders.bert.__file__).with_name("hydit_clip_tokenizer") / "vocab.txt"
+
+
 def build_vae(
     state: StateDict, config: dict[str, Any] | None, dtype: torch.dtype | None
 ) -> comfy.sd.VAE:
@@ -142,12 +216,120 @@ def build_vae(
     return vae
 
 
+def is_dual(clip: Any) -> bool:
+    """Whether a CLIP object holds the dual encoder of :mod:`.dual`."""
+    return hasattr(getattr(clip, "tokenizer", None), "read")
+
+
 def width_of(clip: comfy.sd.CLIP) -> int | None:
     """Width of the hidden states of a CLIP object that holds a Qwen3, else None."""
     found: Any = clip
     for name in ("cond_stage_model", "qwen3_4b", "transformer", "model", "config", "hidden_size"):
         found = getattr(found, name, None)
     return found
+
+
+# --- reference pictures ---------------------------------------------------------------------------
+def reads_siglip() -> bool:
+    """Whether the host's own classes take references (ComfyUI 0.11 and newer)."""
+    parameters = inspect.signature(comfy.ldm.lumina.model.NextDiT.__init__).parameters
+    return "siglip_feat_dim" in parameters
+
+
+def takes_references(model: comfy.model_patcher.ModelPatcher) -> bool:
+    """Whether a MODEL was made for reference pictures: ours, or the host's own Omni."""
+    module = getattr(model.model, "diffusion_model", None)
+    own = isinstance(module, OmniTransformer)
+    return own or getattr(module, "siglip_embedder", None) is not None
+
+
+class OmniTransformer(comfy.ldm.lumina.model.NextDiT):
+    """The host's transformer with room for references; without them it is the host's to the bit."""
+
+    def __init__(self, siglip_feat_dim: int | None = None, **arguments: Any) -> None:
+        native = {"siglip_feat_dim": siglip_feat_dim} if reads_siglip() else {}
+        super().__init__(**arguments, **native)
+        if siglip_feat_dim is None or native:
+            return
+        where = {"device": arguments.get("device"), "dtype": arguments.get("dtype")}
+        operations = arguments["operations"]
+        self.siglip_embedder = torch.nn.Sequential(
+            operations.RMSNorm(siglip_feat_dim, eps=1e-5, elementwise_affine=True, **where),
+            operations.Linear(siglip_feat_dim, self.dim, bias=True, **where),
+        )
+        # Blocks of the same kind and number as those that refine the caption.
+        self.siglip_refiner = copy.deepcopy(self.context_refiner)
+        self.siglip_pad_token = torch.nn.Parameter(torch.empty((1, self.dim), **where))
+
+    def _forward(
+        self,
+        x: torch.Tensor,
+        timesteps: torch.Tensor,
+        context: torch.Tensor,
+        num_tokens: int,
+        attention_mask: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        references = kwargs.pop("ref_latents", ())
+        around, siglip = kwargs.pop("ref_contexts", ()), kwargs.pop("siglip_feats", None)
+        if not references:
+            return super()._forward(x, timesteps, context, num_tokens, attention_mask, **kwargs)
+        whole = (self.patch_size, self.patch_size)
+        pad = comfy.ldm.common_dit.pad_to_patch_size
+        out = omni.velocity(
+            self,
+            pad(x, whole),
+            timesteps,
+            context,
+            None if attention_mask is None else attention_mask.bool(),
+            [pad(latent, whole) for latent in references],
+            around,
+            siglip,
+            kwargs.get("transformer_options"),
+        )
+        return out[..., : x.shape[-2], : x.shape[-1]]
+
+
+class OmniModel(comfy.model_base.Lumina2):
+    """Hands references from the conditioning, under the host's own names, to the transformer."""
+
+    def __init__(
+        self,
+        model_config: Any,
+        model_type: Any = comfy.model_base.ModelType.FLOW,
+        device: torch.device | None = None,
+    ) -> None:
+        comfy.model_base.BaseModel.__init__(
+            self, model_config, model_type, device=device, unet_model=OmniTransformer
+        )
+        self.memory_usage_factor_conds = ("ref_latents",)
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        out = super().extra_conds(**kwargs)
+        latents = [self.process_latent_in(one) for one in kwargs.get("reference_latents") or ()]
+        given = {
+            "ref_latents": latents,
+            "ref_contexts": kwargs.get("reference_latents_text_embeds"),
+            "siglip_feats": [_grid(one) for one in kwargs.get("clip_vision_outputs") or ()],
+        }
+        return out | {name: comfy.conds.CONDList(list(one)) for name, one in given.items() if one}
+
+    def extra_conds_shapes(self, **kwargs: Any) -> dict[str, Any]:
+        cells = sum(one.shape[-2] * one.shape[-1] for one in kwargs.get("reference_latents") or ())
+        return {"ref_latents": [1, 16, cells]} if cells else {}
+
+
+class _OmniConfig(comfy.supported_models.ZImage):
+    def get_model(
+        self, state_dict: StateDict, prefix: str = "", device: torch.device | None = None
+    ) -> OmniModel:
+        return OmniModel(self, device=device)
+
+
+def _grid(seen: Any) -> torch.Tensor:
+    """Features ``[1, rows, columns, width]`` that an image encoder gave, one per 16 x 16 pixels."""
+    _, height, width = seen.image_sizes[0]
+    return seen.last_hidden_state.unflatten(1, (height // 16, width // 16))
 
 
 # --- sampling -----------------------------------------------------------------------------------
@@ -170,11 +352,27 @@ def caption_width(model: comfy.model_patcher.ModelPatcher) -> int | None:
     return config.get("cap_feat_dim") if config.get("z_image_modulation") else None
 
 
+def caption_weight(model: comfy.model_patcher.ModelPatcher) -> torch.Tensor:
+    """The weight that takes text features into a Z-Image model, [dim, caption width]."""
+    return model.model.diffusion_model.cap_embedder[1].weight
+
+
 def preview_callback(model: comfy.model_patcher.ModelPatcher, steps: int) -> Callable[..., None]:
     """The host's own progress and preview callback."""
     import latent_preview  # the host's; only there when a server or its folder is on the path
 
     return latent_preview.prepare_callback(model, steps)
+
+
+def resize(picture: torch.Tensor, width: int, height: int) -> torch.Tensor:
+    """``[B, H, W, 3]`` scaled and cut at the edges to a width and height, as the host does it."""
+    moved = picture.movedim(-1, 1)
+    return comfy.utils.common_upscale(moved, width, height, "lanczos", "center").movedim(1, -1)
+
+
+def encode_picture(vae: comfy.sd.VAE, picture: torch.Tensor) -> torch.Tensor:
+    """Latent ``[1, 16, H/8, W/8]`` of a picture ``[1, H, W, 3]`` in 0..1."""
+    return vae.encode(picture)
 
 
 def load_for_decoding(vae: comfy.sd.VAE, shape: torch.Size) -> None:

@@ -25,6 +25,7 @@ _QUANTISATION = ("scaled_fp8", "_scale", "_scale_2", ".scale_weight", ".scale_in
 _VAE_OPTIONAL = re.compile(r"quant_conv\.|^vae_(scale|shift)$")  # the host has values for them
 _FREE = {"axes_dims", "axes_lens", "rope_theta", "time_scale"}  # shapes do not tell these
 _DERIVED = {"ffn_dim_multiplier", "multiple_of"}  # many pairs mean the same width
+_REFERENCES = ("edit", "omni")  # declared variants that take reference pictures
 _LARGEST = 1e9  # of what a file may declare; infinity would end as noise
 
 
@@ -47,6 +48,11 @@ class Plan:
     full: bool
 
     @property
+    def references(self) -> bool:
+        """Whether the model was trained with reference pictures (Edit or Omni)."""
+        return _references(self.config, self.declared)
+
+    @property
     def name(self) -> str:
         """What messages call the file."""
         return self.weights.name
@@ -65,6 +71,8 @@ def diffusion(path: str | os.PathLike[str]) -> Plan:
         declared = architecture.declared(weights.metadata, weights.name)
         _adopt(config, declared.get("config", {}), weights.name)
         full = is_full(DIFFUSION, config)
+        if _references(config, declared):  # the host's loader may build it without references
+            full = full and "siglip_feat_dim" in config and host.reads_siglip()
         expected = host.diffusion_shapes(config)
         _check(outline, expected, weights, full, layouts.MAY_BE_MISSING)
         return Plan(weights, config, declared, expected, full)
@@ -117,6 +125,10 @@ def shapes(state: StateDict) -> host.Shapes:
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
+def _references(config: dict[str, Any], declared: dict[str, Any]) -> bool:
+    return "siglip_feat_dim" in config or declared.get("variant") in _REFERENCES
+
+
 def _adopt(config: dict[str, Any], declared: Any, path: str) -> None:
     """Take from a declared configuration what shapes cannot tell; the rest has to agree."""
     if not isinstance(declared, dict):
@@ -140,6 +152,15 @@ def _outline(weights: Weights) -> StateDict:
     """Shapes and types; the notes on quantisation with their data where this host reads notes."""
     reads_notes = host.reads_quantisation_notes()
     return weights.outline(read=quantisation.NOTE if reads_notes else None)
+
+
+def check_shapes(outline: StateDict, expected: host.Shapes, weights: Weights) -> None:
+    """Refuse a file in which a tensor is missing, of another shape, or quantised.
+
+    Raises:
+        ZImageError: ``ZI-MODEL-KEYS``.
+    """
+    _check(outline, expected, weights, full=False)
 
 
 def _check(

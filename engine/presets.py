@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from ..errors import ZImageError
 
-TURBO, BASE, AUTO = "turbo", "base", "auto"
-VARIANTS = (AUTO, TURBO, BASE)
+TURBO, BASE, EDIT, AUTO = "turbo", "base", "edit", "auto"
+VARIANTS = (AUTO, TURBO, BASE, EDIT)
 MAX_STEPS = 200
 MAX_CFG = 100.0
 MAX_SHIFT = 100.0
@@ -33,6 +33,7 @@ class Preset:
 PRESETS = {
     TURBO: Preset(steps=8, cfg=1.0, shift=3.0),
     BASE: Preset(steps=28, cfg=5.0, shift=6.0),
+    EDIT: Preset(steps=28, cfg=5.0, shift=6.0),
 }
 
 
@@ -41,7 +42,7 @@ class SamplingSettings:
     """Everything a run is determined by, apart from model, conditioning and latent.
 
     Attributes:
-        variant: the preset the open values came from, ``turbo`` or ``base``.
+        variant: the preset the open values came from, a key of :data:`PRESETS`.
         steps: function evaluations per guidance branch, 1 to :data:`MAX_STEPS`.
         cfg: ComfyUI's cfg, guidance + 1; at exactly 1 the negative prompt is not evaluated.
         shift: flow shift of the time schedule, as ``ModelSamplingAuraFlow`` takes it.

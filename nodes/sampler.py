@@ -20,8 +20,8 @@ class ZImageSampler(io.ComfyNode):
             display_name="Z-Image Sampler · 采样",
             category=CATEGORY,
             description="Makes the latent picture. Leave a number at -1 to use the preset: "
-            "Turbo 8 steps, cfg 1 (guidance 0), shift 3; Base 28 steps, cfg 5 (guidance 4), "
-            "shift 6.",
+            "Turbo 8 steps, cfg 1 (guidance 0), shift 3; Base and Edit 28 steps, cfg 5 "
+            "(guidance 4), shift 6.",
             inputs=[*_sockets(), *_numbers(), *_choices()],
             outputs=[
                 io.Latent.Output(display_name="latent"),
@@ -85,20 +85,20 @@ def _numbers() -> list[io.Input]:
             default=-1,
             min=INT_MIN,
             max=INT_MAX,
-            tooltip="-1 = preset (Turbo 8, Base 28). Otherwise 1 to 200; official Base: 28 to 50.",
+            tooltip="-1 = preset (Turbo 8, others 28). Otherwise 1 to 200; official Base: 28 to 50.",
         ),
         io.Float.Input(
             "cfg",
             default=-1.0,
             **_number,
-            tooltip="-1 = preset (Turbo 1, Base 5). This is ComfyUI's cfg = official guidance + 1: "
+            tooltip="-1 = preset (Turbo 1, others 5). This is ComfyUI's cfg = official guidance + 1: "
             "guidance 0 is cfg 1, guidance 4 is cfg 5. At cfg 1 the negative prompt has no effect.",
         ),
         io.Float.Input(
             "shift",
             default=-1.0,
             **_number,
-            tooltip="-1 = preset (Turbo 3, Base 6). Flow shift, as in ModelSamplingAuraFlow; "
+            tooltip="-1 = preset (Turbo 3, others 6). Flow shift, as in ModelSamplingAuraFlow; "
             "replaces the shift of such a node in front.",
         ),
     ]

@@ -11,7 +11,7 @@ from .types import CATEGORY
 
 
 class ZImageTextEncode(io.ComfyNode):
-    """Both prompts through the model's own text encoder."""
+    """Both prompts through the model's own text encoder, or through the dual one."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -22,7 +22,10 @@ class ZImageTextEncode(io.ComfyNode):
             description="Encodes what the picture should show and what it should not, "
             "in Chinese or English. Weights such as (word:1.2) are read as plain text.",
             inputs=[
-                io.Clip.Input("clip", tooltip="The text encoder from the Z-Image loader."),
+                io.Clip.Input(
+                    "clip",
+                    tooltip="The text encoder from the Z-Image loader, or from the dual encoder.",
+                ),
                 io.String.Input(
                     "prompt", multiline=True, default="", tooltip="What the picture should show."
                 ),
@@ -37,6 +40,10 @@ class ZImageTextEncode(io.ComfyNode):
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
                 io.Conditioning.Output(display_name="negative"),
+                io.String.Output(
+                    display_name="info",
+                    tooltip="How the prompt was read: tag, tokens, and what was cut.",
+                ),
             ],
         )
 
@@ -58,5 +65,7 @@ class ZImageTextEncode(io.ComfyNode):
     @classmethod
     def execute(cls, clip, prompt: str, negative_prompt: str = "") -> io.NodeOutput:
         return io.NodeOutput(
-            conditioning.encode(clip, prompt), conditioning.encode(clip, negative_prompt)
+            conditioning.encode(clip, prompt),
+            conditioning.encode(clip, negative_prompt),
+            conditioning.describe(clip, prompt),
         )

@@ -22,7 +22,8 @@ _PARTS = {"diffusion_models": "transformer", "text_encoders": "text_encoder", "v
 def model_names(kind: str) -> list[str]:
     """Files of a model folder, then official folders as ``diffusers/NAME``."""
     files = list(folder_paths.get_filename_list(kind))
-    return files + [f"{DIFFUSERS}{name}" for name in _official(_PARTS[kind])]
+    part = _PARTS.get(kind)
+    return files + [f"{DIFFUSERS}{name}" for name in (_official(part) if part else ())]
 
 
 def model_path(kind: str, name: str) -> Path:
@@ -32,8 +33,9 @@ def model_path(kind: str, name: str) -> Path:
         ZImageError: ``ZI-FILE-MISSING``.
     """
     folders = folder_paths.get_folder_paths(kind)
-    if name.startswith(DIFFUSERS) and name.removeprefix(DIFFUSERS) in _official(_PARTS[kind]):
-        return _official(_PARTS[kind])[name.removeprefix(DIFFUSERS)]
+    official = _official(_PARTS[kind]) if name.startswith(DIFFUSERS) and kind in _PARTS else {}
+    if name.removeprefix(DIFFUSERS) in official:
+        return official[name.removeprefix(DIFFUSERS)]
     path = folder_paths.get_full_path(kind, name)
     if path is None:
         raise ZImageError("ZI-FILE-MISSING", path=name, folder=folders[0] if folders else kind)

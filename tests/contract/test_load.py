@@ -15,7 +15,9 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 NODES = [
     "ZImageLoader",
+    "ZImageDualLoader",
     "ZImageTextEncode",
+    "ZImageEdit",
     "ZImageLatent",
     "ZImageSampler",
     "ZImageDecode",

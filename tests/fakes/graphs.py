@@ -73,6 +73,24 @@ def render(**changes: Any) -> Graph:
     return graph
 
 
+def edit(variant: str, *pictures: str, **changes: Any) -> Graph:
+    """The same path from pictures in the input folder, through ZImageEdit."""
+    graph = render(load__model_name=f"tiny-{variant}.safetensors", sample__steps=2, sample__cfg=1.0)
+    del graph["text"], graph["size"]
+    inputs: dict[str, Any] = {"model": ["load", 0], "clip": ["load", 1], "vae": ["load", 2],
+                              "prompt": "把背景换成蓝色", "negative_prompt": ""}  # fmt: skip
+    for name, picture in zip(("image", "image_2", "image_3"), pictures, strict=False):
+        graph[picture] = {"class_type": "LoadImage", "inputs": {"image": picture}}
+        inputs[name] = [picture, 0]
+    graph["edit"] = {"class_type": "ZImageEdit", "inputs": inputs}
+    wiring = {"positive": ["edit", 0], "negative": ["edit", 1], "latent_image": ["edit", 2]}
+    graph["sample"]["inputs"] |= wiring
+    for place, value in changes.items():
+        node, _, name = place.partition("__")
+        graph[node]["inputs"][name] = value
+    return graph
+
+
 def latents(variant: str, steps: int, cfg: float, shift: float) -> Graph:
     """Latents of our sampler ("ours") and of stock nodes with the same settings ("stock")."""
     graph = render(load__model_name=f"tiny-{variant}.safetensors", sample__steps=steps,

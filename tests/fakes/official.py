@@ -29,7 +29,7 @@ class Sizes:
 
     ``dim`` below 1024 cannot be shared: diffusers fixes the width of the timestep embedder there.
     Heads are 128 wide throughout, as in the real models; ``text_heads`` counts those of queries
-    and those of keys and values.
+    and those of keys and values. ``siglip_width`` makes it an Omni transformer.
     """
 
     dim: int = 1024
@@ -41,6 +41,7 @@ class Sizes:
     text_ffn: int = 384
     vae_widths: tuple[int, ...] = (32, 64, 64, 64)
     vae_blocks: int = 1
+    siglip_width: int | None = None
 
 
 FULL = Sizes(
@@ -100,6 +101,7 @@ def transformer(sizes: Sizes) -> torch.nn.Module:
         n_heads=heads,
         n_kv_heads=heads,
         cap_feat_dim=sizes.text_width,
+        siglip_feat_dim=sizes.siglip_width,
         axes_lens=[1536, 512, 512],
     )
     _unsettle(model)

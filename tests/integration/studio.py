@@ -20,6 +20,7 @@ def studio(host, comfy_modules, pack_dir: Path, tmp_path_factory) -> Iterator[Se
     """One server for all tests that render with the tiny family."""
     folder = tmp_path_factory.mktemp("studio")
     models = family.family(folder / "models")
+    family.diffusion(models, "edit", 9)
     family.lora(models)
     family.lora(models, official_names=True)
     damage(models)

@@ -46,6 +46,15 @@ def test_official_transformer() -> None:
     assert int(config["ffn_dim_multiplier"] * 3840) == 10240
 
 
+def test_omni_transformer() -> None:
+    """SigLIP2's width is read where there are weights for it, and not mentioned elsewhere."""
+    omni = {**DIFFUSION, "siglip_embedder.1.weight": (3840, 1152)}
+    assert architecture.diffusion_config(omni, "f")["siglip_feat_dim"] == 1152
+    assert "siglip_feat_dim" not in architecture.diffusion_config(DIFFUSION, "f")
+    wrong = {**DIFFUSION, "siglip_embedder.1.weight": (1152,)}
+    assert code_of(architecture.diffusion_config, wrong) == "ZI-MODEL-KEYS"
+
+
 def test_official_text_encoder_and_vae() -> None:
     """Qwen3-4B and the Flux autoencoder likewise."""
     assert architecture.text_encoder_config(TEXT, "f") == {

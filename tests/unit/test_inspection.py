@@ -85,6 +85,19 @@ def test_good_files(inspection, tmp_path: Path) -> None:
     assert inspection.text_encoder(sparse(tmp_path / "d", TEXT)).full
 
 
+def test_models_with_references(inspection, tmp_path: Path) -> None:
+    """Known by SigLIP2 weights or by what the file declares; the host loads what it knows."""
+    inspection.host.reads_siglip = lambda: native
+    omni = {**model(3840), "siglip_embedder.1.weight": (3840, 1152)}
+    declared = {"zimage": json.dumps({"variant": "edit"})}
+    for native in (False, True):
+        plan = inspection.diffusion(sparse(tmp_path / "a", omni))
+        assert (plan.references, plan.full) == (True, native)
+        plan = inspection.diffusion(sparse(tmp_path / "b", model(3840), metadata=declared))
+        assert (plan.references, plan.full) == (True, False)
+    assert not inspection.diffusion(sparse(tmp_path / "c", model(3840))).references
+
+
 def test_vocabularies(inspection, tmp_path: Path) -> None:
     """A longer one is described to the host, one without the template's tokens refused."""
     longer = {**TEXT, "model.embed_tokens.weight": (152064, 2560)}

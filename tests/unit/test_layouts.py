@@ -44,6 +44,17 @@ def test_transformer_gets_fused_names():
     }
 
 
+def test_omni_weights_are_converted_alike():
+    """SigLIP2's blocks are fused like the others, what is around them keeps its name."""
+    names = ("siglip_embedder.1.weight", "siglip_pad_token")
+    block = {k.replace("layers.", "siglip_refiner."): v for k, v in transformer().items()}
+    converted = layouts.to_comfy({**transformer(), **block, **dict.fromkeys(names, torch.ones(1))})
+    extra = {name for name in converted if name.startswith("siglip_")}
+    parts = ("qkv", "out", "q_norm", "k_norm")
+    fused = {f"siglip_refiner.0.attention.{part}.weight" for part in parts}
+    assert extra == {*names, *fused, "siglip_refiner.0.attention_norm1.weight"}
+
+
 def test_fused_tensor_splits_into_its_parts():
     """Query, key and value lie one after the other and come back exactly."""
     source = transformer()

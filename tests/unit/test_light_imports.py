@@ -33,6 +33,10 @@ LIGHT = [
     "zimage_comfyui",
     "zimage_comfyui.config",
     "zimage_comfyui.errors",
+    "zimage_comfyui.page.live",
+    "zimage_comfyui.page.templates",
+    "zimage_comfyui.page.tokens",
+    "zimage_comfyui.text.limits",
     "zimage_comfyui.text.rules",
     "zimage_comfyui.text.spans",
     *(

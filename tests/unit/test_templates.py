@@ -13,8 +13,14 @@ WORKFLOWS = Path(__file__).resolve().parents[2] / "workflows"
 MODELS = WORKFLOWS.parent / "demo" / "models"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 OURS = {
-    "ZImageLoader", "ZImageTextEncode", "ZImageLatent", "ZImageSampler", "ZImageDecode",
-    "ZImageSave",
+    "ZImageLoader", "ZImageDualLoader", "ZImageTextEncode", "ZImageEdit", "ZImageLatent",
+    "ZImageSampler", "ZImageDecode", "ZImageSave",
+}  # fmt: skip
+CORE = {"PreviewImage", "SolidMask", "MaskComposite", "EmptyImage", "ImageCompositeMasked"}
+"""ComfyUI's own, there since its first versions."""
+FOLDERS = {
+    "model_name": "diffusion_models", "text_encoder": "text_encoders", "vae": "vae",
+    "clip_name": "text_encoders", "bert_name": "text_encoders", "adapter_name": "zimage_adapters",
 }  # fmt: skip
 NOTE = "MarkdownNote"  # drawn by the page, never sent to the server
 
@@ -52,11 +58,15 @@ def test_page_form_and_api_form_are_the_same_graph(name: str) -> None:
 def test_only_our_nodes_and_bundled_models_are_used(name: str) -> None:
     """So that it runs on a fresh install."""
     api = _load(f"api/{name}.json")
-    assert {node["class_type"] for node in api.values()} <= OURS
-    (loader,) = (node for node in api.values() if node["class_type"] == "ZImageLoader")
-    folders = {"model_name": "diffusion_models", "text_encoder": "text_encoders", "vae": "vae"}
-    for field, folder in folders.items():
-        assert (MODELS / folder / loader["inputs"][field]).is_file()
+    assert {node["class_type"] for node in api.values()} <= OURS | CORE
+    named = [(field, value) for node in api.values() for field, value in node["inputs"].items()]
+    files = [
+        MODELS / FOLDERS[field] / value
+        for field, value in named
+        if field in FOLDERS and isinstance(value, str)
+    ]
+    assert len(files) >= 3
+    assert all(file.is_file() for file in files)
 
 
 @pytest.mark.parametrize("name", NAMES)

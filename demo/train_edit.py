@@ -1,0 +1,172 @@
+"""Train the small Edit model: a reference picture and an instruction to the changed picture.
+
+    python demo/train_edit.py --comfyui ~/ComfyUI --work /tmp/zimage-edit
+
+It starts as Base and learns by flow matching in the Omni layout, where the clean latents of the
+reference stand in front of the noisy ones. The text encoder and the autoencoder stay as they are,
+because Turbo and Base share them. The state is saved every minute and training goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+from demo import family, pack
+from demo.data import Vocabulary, picture, training_scenes
+from demo.edits import VALUES, Edit, siblings
+from demo.train import FILES, Run, add_noise, compile_blocks, features
+from demo.world import SIZES, is_held_out
+
+MODELS = Path(__file__).resolve().parent / "models"
+FILE = "diffusion_models/zimage-small-edit.safetensors"
+
+
+def families(count: int, seed: int = 0) -> list[tuple]:
+    """Scenes with a size and a seed; their siblings are drawn alike and make the edits."""
+    rng = random.Random(seed)
+    return [
+        (rng.choice(training_scenes()), rng.choices(SIZES, (4, 1, 1))[0], rng.randrange(10**6))
+        for _ in range(count)
+    ]
+
+
+@torch.no_grad()
+def encode_families(args: argparse.Namespace, autoencoder: torch.nn.Module) -> dict:
+    """Latents (N, 16, H/8, W/8) of every family's scenes that may occur in training."""
+    path = args.work / "families.safetensors"
+    if path.exists():
+        return load_file(path)
+    encoder = family.quick_encoder(autoencoder)
+    tensors = {}
+    for number, (scene, size, seed) in enumerate(families(args.families)):
+        for field in VALUES:
+            drawn = torch.stack([picture(s, size, seed, scene) for s in siblings(scene, field)])
+            tensors[f"{number}/{field}"] = encoder(drawn.to(args.device)).half().cpu().contiguous()
+        if number % 50 == 0:
+            print(f"families {number}/{args.families}", flush=True)
+    save_file(tensors, path)
+    return tensors
+
+
+class Edits:
+    """Endless batches of edits, all of one size."""
+
+    def __init__(self, args: argparse.Namespace, latents: dict, seed: int) -> None:
+        self.latents, self.batch, self.device = latents, args.batch, args.device
+        self.rng, self.families = random.Random(seed), list(enumerate(families(args.families)))
+        self.by_size = {s: [f for f in self.families if f[1][1] == s] for s in SIZES}
+
+    def draw(self) -> tuple[list[str], torch.Tensor, torch.Tensor]:
+        """Instructions, latents before and after; one instruction in ten is empty."""
+        size = self.rng.choices(SIZES, (4, 1, 1))[0]
+        texts, before, after = [], [], []
+        while len(texts) < self.batch:
+            number, (scene, _, _) = self.rng.choice(self.by_size[size])
+            field = self.rng.choice(sorted(VALUES))
+            scenes = siblings(scene, field)
+            allowed = [i for i, sibling in enumerate(scenes) if not is_held_out(sibling)]
+            if len(allowed) < 2:
+                continue
+            a, b = self.rng.sample(allowed, 2)
+            edit = Edit(field, scenes[a], scenes[b])
+            text = edit.instruction(self.rng.choice(("zh", "en")), self.rng)
+            texts.append("" if self.rng.random() < 0.1 else text)
+            before.append(self.latents[f"{number}/{field}"][a])
+            after.append(self.latents[f"{number}/{field}"][b])
+        pair = (torch.stack(part).float().to(self.device) for part in (before, after))
+        return texts, *pair
+
+
+def focus(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
+    """Loss weights (B, 1, H, W): what changes is small and would drown in what stays."""
+    changed = (before - after).abs().amax(1, keepdim=True) > 0.2
+    return 1 + 3 * torch.nn.functional.max_pool2d(changed.float(), 3, 1, 1)
+
+
+def pieces(encoder, vocabulary: Vocabulary, texts: list[str]) -> tuple:
+    """Features of the instructions and of what the official wording puts around them."""
+    from zimage_comfyui.engine import omni
+
+    middle, around = omni.templates(1)
+    ids, mask = vocabulary.encode(texts, middle)
+    fixed = [vocabulary.encode([""], piece) for piece in around]
+    device = encoder.embed_tokens.weight.device
+    with torch.no_grad():
+        text = features(encoder, ids.to(device))
+        outer = [features(encoder, i.to(device))[:, : int(m.sum())] for i, m in fixed]
+    return text, mask.to(device), outer
+
+
+def train(args: argparse.Namespace, latents: dict, vocabulary, encoder, model) -> None:
+    """Flow matching with the reference in front."""
+    from zimage_comfyui.engine import omni
+
+    run = Run({"denoiser": model}, args.work / "edit.safetensors", args.steps, args.rate)
+    edits = Edits(args, latents, seed=run.step)
+    average = None
+    while run.step < run.steps:
+        texts, before, after = edits.draw()
+        text, mask, around = pieces(encoder, vocabulary, texts)
+        noisy, sigma, noise = add_noise(after)
+        output = omni.velocity(model, noisy, sigma, text, mask, [before], around)
+        weights = focus(before, after)
+        loss = ((output - (noise - after)).square() * weights).mean() / weights.mean()
+        average = loss.item() if average is None else 0.98 * average + 0.02 * loss.item()
+        run.update(loss, f"loss {average:.4f}")
+
+
+def main(argv: list[str] | None = None) -> int:
+    args = arguments().parse_args(argv)
+    args.work.mkdir(parents=True, exist_ok=True)
+    torch.manual_seed(0)
+    pack.load()
+    family.open_host(args.comfyui, args.device == "cpu")
+    from comfy.taesd.taesd import TAESD
+
+    autoencoder = TAESD(**family.AUTOENCODER)
+    autoencoder.load_state_dict(_weights(FILES["autoencoder"]))
+    latents = encode_families(args, autoencoder.to(args.device))
+    vocabulary = Vocabulary(args.comfyui)
+    encoder = family.build_text_encoder(len(vocabulary.ids) + 1).to(args.device)
+    state = {k.removeprefix("model."): v for k, v in _weights(FILES["text"]).items()}
+    state.pop("embed_tokens.ids")
+    encoder.load_state_dict(state)
+    model = family.build_denoiser().to(args.device)
+    model.load_state_dict(_weights(FILES["base"]))
+    compile_blocks(args, model)
+    train(args, latents, vocabulary, encoder.eval().requires_grad_(False), model)
+    family.export(
+        model.state_dict(), args.out / FILE, "diffusion", family.DIFFUSION, variant="edit"
+    )
+    return 0
+
+
+def _weights(name: str) -> dict[str, torch.Tensor]:
+    return {key: value.float() for key, value in load_file(MODELS / name).items()}
+
+
+def arguments() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--comfyui", type=Path, required=True, help="a ComfyUI folder")
+    parser.add_argument("--work", type=Path, required=True, help="states and latents go here")
+    parser.add_argument("--out", type=Path, default=MODELS)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--families", type=int, default=600)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--compile", action="store_true", help="faster; needs a C++ compiler")
+    parser.add_argument("--batch", type=int, default=24)
+    parser.add_argument("--rate", type=float, default=8e-4)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

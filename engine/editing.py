@@ -1,0 +1,158 @@
+"""Reference pictures and an instruction as conditioning, and which models take it.
+
+The conditioning has ComfyUI's own keys (those of ``TextEncodeZImageOmni``, 0.11 and newer), so it
+works with the host's Omni model where there is one and with ours on every host.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ZImageError
+from ..text import rules, spans
+from . import host, omni
+from .conditioning import MAX_TOKENS, Conditioning
+
+MAX_REFERENCES = 3
+LATENTS, PIECES, SEEN = "reference_latents", "reference_latents_text_embeds", "clip_vision_outputs"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """SigLIP2 features in the shape of the host's image encoder.
+
+    Attributes:
+        last_hidden_state: ``[1, rows * columns, width]``.
+        image_sizes: ``[(3, rows * 16, columns * 16)]``; a patch is 16 x 16 pixels.
+    """
+
+    last_hidden_state: Tensor
+    image_sizes: list[tuple[int, int, int]]
+
+
+@torch.inference_mode()
+def encode_instruction(
+    clip: Any,
+    instruction: str,
+    latents: Sequence[Tensor],
+    siglip: Sequence[Tensor] | None = None,
+) -> Conditioning:
+    """Conditioning of an instruction and up to three reference pictures.
+
+    For guidance the negative one is made the same way, from the same pictures. Without pictures
+    this is the conditioning of an ordinary prompt.
+
+    Args:
+        clip: the host's CLIP with a Qwen3.
+        latents: as the host's VAE encodes them, ``[1, 16, h, w]`` each; h and w even, any size.
+        siglip: SigLIP2 features ``[1, rows, columns, width]`` of each picture, or None.
+
+    Raises:
+        ZImageError: ``ZI-VALUE`` for wrong pictures, ``ZI-MODEL-KIND`` when the CLIP object holds
+            no Qwen3, ``ZI-TEXT-…`` as for :func:`.conditioning.encode`.
+    """
+    _check(latents, siglip)
+    if host.width_of(clip) is None or host.is_dual(clip):
+        raise ZImageError(
+            "ZI-MODEL-KIND",
+            path="clip",
+            found=type(getattr(clip, "cond_stage_model", None)).__name__,
+            expected_zh="Qwen3 文本编码器",
+            expected_en="a Qwen3 text encoder",
+        )
+    template, around = omni.templates(len(latents))
+    _, instruction = spans.take_off(rules.prepare(instruction))
+    own = _encode(clip, instruction, template)
+    if not latents:
+        return own
+    extras: dict[str, Any] = {
+        LATENTS: list(latents),
+        PIECES: [_encode(clip, piece, "{}")[0][0] for piece in around],
+    }
+    if siglip:
+        extras[SEEN] = [_seen(features) for features in siglip]
+    return [[features, {**given, **extras}] for features, given in own]
+
+
+def look(encoder: Any, picture: Tensor) -> Tensor:
+    """SigLIP2 features ``[1, rows, columns, width]`` of a picture ``[1, H, W, 3]``.
+
+    Args:
+        encoder: the host's CLIP_VISION.
+
+    Raises:
+        ZImageError: ``ZI-PICTURE`` for an encoder whose features are no grid.
+    """
+    output = encoder.encode_image(picture)
+    features = output.last_hidden_state
+    sizes = getattr(output, "image_sizes", None)
+    count = features.shape[1]
+    rows = math.isqrt(count)
+    if sizes and (sizes[0][1] // 16) * (sizes[0][2] // 16) == count:
+        rows = sizes[0][1] // 16
+    if count % rows or (not sizes and rows * rows != count):
+        raise ZImageError("ZI-PICTURE", found=f"clip_vision {list(features.shape)}",
+                          expected="SigLIP2, [1, rows * columns, width]")  # fmt: skip
+    return features.unflatten(1, (rows, count // rows))
+
+
+def supports_references(model: Any) -> bool:
+    """Whether a MODEL takes reference pictures: an Edit or Omni one, not Turbo or Base."""
+    return host.takes_references(model)
+
+
+def with_references(model: Any) -> Any:
+    """A clone of a MODEL that is about to get reference pictures.
+
+    Raises:
+        ZImageError: ``ZI-EDIT-MODEL`` for one that would leave them out without a word.
+    """
+    if not supports_references(model):
+        raise ZImageError("ZI-EDIT-MODEL", found=type(model.model).__name__)
+    return model.clone()
+
+
+def check_references(model: Any, *conditionings: Conditioning | None) -> None:
+    """Refuse conditioning with reference pictures for a model that would leave them out.
+
+    Raises:
+        ZImageError: ``ZI-EDIT-MODEL``.
+    """
+    entries = [extras for conditioning in conditionings for _, extras in conditioning or ()]
+    if any(extras.get(LATENTS) for extras in entries):
+        with_references(model)
+
+
+def _encode(clip: Any, text: str, template: str) -> Conditioning:
+    tokens = clip.tokenize(text, llama_template=template)
+    count = max(len(row) for rows in tokens.values() for row in rows)
+    if count > MAX_TOKENS:
+        raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=MAX_TOKENS)
+    return clip.encode_from_tokens_scheduled(tokens)
+
+
+def _seen(features: Tensor) -> Seen:
+    _, rows, columns, _ = features.shape
+    return Seen(features.flatten(1, 2), [(3, rows * 16, columns * 16)])
+
+
+def _check(latents: Sequence[Tensor], siglip: Sequence[Tensor] | None) -> None:
+    if len(latents) > MAX_REFERENCES:
+        raise _bad("references", len(latents), f"0 - {MAX_REFERENCES}")
+    for latent in latents:
+        shape = list(latent.shape)
+        if len(shape) != 4 or shape[:2] != [1, 16] or 0 in shape or shape[2] % 2 or shape[3] % 2:
+            raise _bad("reference", shape, "[1, 16, H/8, W/8], H % 16 == W % 16 == 0")
+    if siglip and (len(siglip) != len(latents) or any(one.ndim != 4 for one in siglip)):
+        shapes = [list(one.shape) for one in siglip]
+        raise _bad("siglip", shapes, f"{len(latents)} x [1, rows, columns, width]")
+
+
+def _bad(name: str, found: object, expected: str) -> ZImageError:
+    return ZImageError("ZI-VALUE", name=name, found=found, expected=expected)

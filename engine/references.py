@@ -1,0 +1,78 @@
+"""Pictures that people give: brought to a size that the model reads, then to latents."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..errors import ZImageError
+from . import host
+
+SMALLEST, LARGEST = 64, 16384
+"""Pixels on a side that are accepted."""
+AREA = 1024 * 1024
+"""Pixels that a reference is scaled down to, as the official pipeline does."""
+CELL = 16
+
+
+def size_for(width: int, height: int) -> tuple[int, int]:
+    """Width and height, multiples of 16, of at most :data:`AREA` pixels and nearly that shape.
+
+    Raises:
+        ZImageError: ``ZI-PICTURE-SIZE``.
+    """
+    if min(width, height) < SMALLEST or max(width, height) > LARGEST:
+        raise ZImageError(
+            "ZI-PICTURE-SIZE", found=f"{width}×{height}", minimum=SMALLEST, maximum=LARGEST
+        )
+    scale = min(1.0, (AREA / (width * height)) ** 0.5)
+    return _fit(width * scale), _fit(height * scale)
+
+
+def _fit(side: float) -> int:
+    return max(SMALLEST, round(side / CELL) * CELL)
+
+
+def prepare(image: Tensor) -> Tensor:
+    """One picture ``[1, H, W, 3]`` in 0..1, H and W multiples of 16.
+
+    Args:
+        image: the host's IMAGE, ``[B, H, W, C]`` with 1, 3 or 4 channels. Of several (an animated
+            file) the first counts; transparent parts become white.
+
+    Raises:
+        ZImageError: ``ZI-PICTURE`` for anything else, ``ZI-PICTURE-SIZE``.
+    """
+    shape = list(image.shape)
+    if len(shape) != 4 or shape[0] < 1 or shape[3] not in (1, 3, 4):
+        raise ZImageError("ZI-PICTURE", found=f"{shape}", expected="[1, H, W, 3]")
+    width, height = size_for(shape[2], shape[1])
+    picture = image[:1].float()
+    if not torch.isfinite(picture).all():
+        raise ZImageError("ZI-PICTURE", found="NaN", expected="0 … 1")
+    if shape[3] == 4:
+        picture = picture[..., :3] * picture[..., 3:] + (1 - picture[..., 3:])
+    picture = picture.expand(-1, -1, -1, 3) if shape[3] == 1 else picture
+    if (width, height) != (shape[2], shape[1]):
+        picture = host.resize(picture, width, height)
+    return picture.clamp(0, 1)
+
+
+def encode(vae: Any, pictures: Sequence[Tensor]) -> list[Tensor]:
+    """Latents ``[1, 16, H/8, W/8]`` of prepared pictures."""
+    return [host.encode_picture(vae, picture) for picture in pictures]
+
+
+def masked(latent: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
+    """A LATENT to start from; with a mask (1 = to be painted) only that part changes.
+
+    Args:
+        mask: the host's MASK, ``[B, H, W]`` or ``[H, W]`` in 0..1, of any size.
+    """
+    if mask is None:
+        return {"samples": latent}
+    plain = mask.reshape(-1, 1, mask.shape[-2], mask.shape[-1])[:1].float()
+    return {"samples": latent, "noise_mask": plain}

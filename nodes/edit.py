@@ -1,0 +1,89 @@
+"""Change pictures by an instruction."""
+
+from __future__ import annotations
+
+import torch
+from comfy_api.latest import io
+
+from ..engine import conditioning, editing, references
+from ..errors import ZImageError
+from .text_encode import ZImageTextEncode
+from .types import CATEGORY
+
+
+class ZImageEdit(io.ComfyNode):
+    """References and instruction for Edit models; a latent to start from for Turbo and Base."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="ZImageEdit",
+            display_name="Z-Image Edit · 改图",
+            category=CATEGORY,
+            description="Changes a picture as the instruction says. An Edit model looks at up to "
+            "three pictures; Turbo and Base repaint the first (sampler: denoise below 1), or with "
+            "a mask only the masked part.",
+            inputs=[
+                io.Model.Input("model", tooltip="An Edit model, or Turbo or Base."),
+                io.Clip.Input("clip", tooltip="The text encoder from the Z-Image loader."),
+                io.Vae.Input("vae", tooltip="The VAE from the Z-Image loader."),
+                io.Image.Input("image", tooltip="The picture to change; it sets the size."),
+                io.String.Input(
+                    "prompt",
+                    multiline=True,
+                    default="",
+                    tooltip="Edit: what to change, e.g. 'make the star blue'. Turbo and Base: what "
+                    "the whole picture should show.",
+                ),
+                io.String.Input(
+                    "negative_prompt",
+                    multiline=True,
+                    default="",
+                    tooltip="What to avoid. Used only when cfg is above 1 (guidance above 0).",
+                ),
+                io.Image.Input("image_2", optional=True, tooltip="Edit: a second reference."),
+                io.Image.Input("image_3", optional=True, tooltip="Edit: a third reference."),
+                io.Mask.Input(
+                    "mask", optional=True, tooltip="White is painted anew, black stays as it is."
+                ),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    optional=True,
+                    tooltip="SigLIP2, for Omni models that were trained with it.",
+                ),
+            ],
+            outputs=[
+                io.Conditioning.Output(display_name="positive"),
+                io.Conditioning.Output(display_name="negative"),
+                io.Latent.Output(display_name="latent"),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(
+        cls, prompt: str | None = None, negative_prompt: str | None = None
+    ) -> bool | str:
+        """As for the prompt node."""
+        return ZImageTextEncode.validate_inputs(prompt, negative_prompt)
+
+    @classmethod
+    def execute(
+        cls, model, clip, vae, image, prompt: str, negative_prompt: str = "", image_2=None,
+        image_3=None, mask=None, clip_vision=None,
+    ) -> io.NodeOutput:  # fmt: skip
+        given = [one for one in (image, image_2, image_3) if one is not None]
+        pictures = [references.prepare(one) for one in given]
+        latents = references.encode(vae, pictures)
+        if not editing.supports_references(model):
+            if len(given) > 1:
+                raise ZImageError("ZI-EDIT-MODEL", found=type(model.model).__name__)
+            texts = (prompt, negative_prompt)
+            pair = [conditioning.encode(clip, text) for text in texts]
+            return io.NodeOutput(*pair, references.masked(latents[0], mask))
+        seen = [editing.look(clip_vision, one) for one in pictures] if clip_vision else None
+        pair = [
+            editing.encode_instruction(clip, text, latents, seen)
+            for text in (prompt, negative_prompt)
+        ]
+        start = latents[0] if mask is not None else torch.zeros_like(latents[0])
+        return io.NodeOutput(*pair, references.masked(start, mask))

@@ -1,0 +1,182 @@
+"""CLIP and BERT in every layout, the adapter that joins them, and what does not belong together."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.tests.fakes import family
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+PROMPT = "product poster，画面中间一个 red 的礼盒，T恤 light blue 背景"
+
+
+@pytest.fixture(scope="module")
+def parts(comfy_modules, tmp_path_factory) -> Path:
+    """A tiny model and tiny encoders in files that belong together."""
+    from zimage_comfyui.engine import checkpoints
+    from zimage_comfyui.tests.fakes import encoders
+
+    folder = family.family(tmp_path_factory.mktemp("parts"))
+    clip, bert = encoders.state_of(encoders.clip()), encoders.state_of(encoders.bert())
+    for kind, layouts in (
+        ("clip", encoders.clip_layouts(clip)),
+        ("bert", encoders.bert_layouts(bert)),
+    ):
+        for name, state in layouts.items():
+            save_file(
+                {n: t.contiguous().clone() for n, t in state.items()}, folder / f"{kind} {name}"
+            )
+    model = checkpoints.load_model(folder / "diffusion_models" / "tiny-turbo.safetensors")
+    weight = model.model.diffusion_model.cap_embedder[1].weight
+    encoders.write_adapter(folder / "adapter", weight, clip, bert)
+    encoders.write_adapter(folder / "zero", weight, clip, bert, zero=True)
+    encoders.write_adapter(folder / "untrained", weight, clip, bert, trained={})
+    encoders.write_adapter(folder / "other", weight.roll(1, 0), clip, bert)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(parts: Path):
+    """The tiny Turbo."""
+    from zimage_comfyui.engine import checkpoints
+
+    return checkpoints.load_model(parts / "diffusion_models" / "tiny-turbo.safetensors")
+
+
+@pytest.fixture(scope="module")
+def clip(parts: Path, model):
+    """The dual encoder as the host's CLIP."""
+    from zimage_comfyui.engine import dual
+
+    return dual.load(parts / "clip hugging-face", parts / "bert bare", parts / "adapter", model)
+
+
+@pytest.mark.parametrize("layout", ["hugging-face", "whole", "checkpoint", "bare", "openai"])
+def test_clip_in_every_layout(parts: Path, layout: str) -> None:
+    """The host's class with these weights agrees with transformers' own."""
+    from zimage_comfyui.engine import dual_files
+    from zimage_comfyui.tests.fakes import encoders
+
+    ids = torch.tensor([[49406, 320, 736, 3155, 49407, 49407]])
+    mask = torch.tensor([[1, 1, 1, 1, 1, 0]])
+    ours = dual_files.load_clip(parts / f"clip {layout}", torch.float32, "cpu")
+    with torch.inference_mode():
+        expected = encoders.clip()(input_ids=ids, attention_mask=mask).last_hidden_state
+        # The host adds all 77 positions, so it has to be given 77 tokens.
+        rest = 77 - ids.shape[1]
+        whole = [torch.nn.functional.pad(x, (0, rest)) for x in (ids, mask)]
+        given = ours(whole[0], attention_mask=whole[1], dtype=torch.float32)[0]
+    assert (given[:, :5] - expected[:, :5]).abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("layout", ["bare", "with heads", "gamma and beta"])
+def test_bert_in_every_layout(parts: Path, layout: str) -> None:
+    """As for CLIP."""
+    from zimage_comfyui.engine import dual_files
+    from zimage_comfyui.tests.fakes import encoders
+
+    ids, mask = torch.tensor([[101, 5273, 5682, 4851, 102, 0]]), torch.tensor([[1, 1, 1, 1, 1, 0]])
+    ours = dual_files.load_bert(parts / f"bert {layout}", torch.float32, "cpu")
+    with torch.inference_mode():
+        expected = encoders.bert()(input_ids=ids, attention_mask=mask).last_hidden_state
+        given = ours(ids, attention_mask=mask, dtype=torch.float32)[0]
+    assert (given[:, :5] - expected[:, :5]).abs().max() < 1e-4
+
+
+def test_conditioning(clip) -> None:
+    """A fixed number of features of the model's width; every part of the prompt has a say."""
+    from zimage_comfyui.engine import conditioning
+
+    features = conditioning.encode(clip, PROMPT)[0][0]
+    assert features.shape == (1, 32, 128)
+    assert torch.equal(features, conditioning.encode(clip, f"[ZH] {PROMPT}")[0][0])
+    for other in (PROMPT.replace("red", "green"), PROMPT.replace("礼盒", "花瓶"), f"[EN]{PROMPT}"):
+        assert not torch.allclose(features, conditioning.encode(clip, other)[0][0])
+
+
+def test_words_of_both_languages_stay_together(clip) -> None:
+    """The same words in another order are another prompt, also across the encoders."""
+    from zimage_comfyui.engine import conditioning
+
+    first = conditioning.encode(clip, "一个 red 的礼盒，white 背景")[0][0]
+    second = conditioning.encode(clip, "一个 white 的礼盒，red 背景")[0][0]
+    third = conditioning.encode(clip, "一个的礼盒，red white 背景")[0][0]
+    assert not torch.allclose(first, second)
+    assert not torch.allclose(first, third)
+
+
+def test_the_stock_node_reads_it_too(clip) -> None:
+    """A CLIP of the host's own type."""
+    import nodes
+    from zimage_comfyui.engine import conditioning
+
+    ((features, _),) = nodes.CLIPTextEncode().encode(clip, PROMPT)[0]
+    assert torch.equal(features, conditioning.encode(clip, PROMPT)[0][0])
+
+
+@pytest.mark.parametrize(
+    "prompt", ["", "   ", "中" * 10_000, "word " * 10_000, "👍" * 500, "𠀀é‍中a", PROMPT * 50]
+)
+def test_any_length_of_prompt(clip, prompt: str) -> None:
+    """Nothing fails; what is cut is told."""
+    from zimage_comfyui.engine import conditioning
+
+    assert conditioning.encode(clip, prompt)[0][0].isfinite().all()
+    told = conditioning.describe(clip, prompt)
+    assert ("截去" in told) == ("cut" in told) == (len(prompt) > 200)
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        (("clip bare", "bert bare", "untrained"), "ZI-DUAL-UNTRAINED"),
+        (("clip bare", "bert bare", "zero"), "ZI-DUAL-UNTRAINED"),
+        (("clip bare", "bert bare", "other"), "ZI-DUAL-OTHER"),
+        (("bert bare", "bert bare", "adapter"), "ZI-MODEL-KIND"),
+        (("clip bare", "clip bare", "adapter"), "ZI-MODEL-KIND"),
+        (("clip bare", "bert bare", "clip bare"), "ZI-MODEL-KIND"),
+        (("clip bare", "bert bare", "nothing"), "ZI-FILE-MISSING"),
+    ],
+)
+def test_what_does_not_belong_together(parts: Path, model, names, code: str) -> None:
+    """Refused with a code before anything is painted."""
+    from zimage_comfyui.engine import dual
+
+    with pytest.raises(ZImageError) as caught:
+        dual.load(*(parts / name for name in names), model)
+    assert caught.value.code == code
+
+
+def test_another_bert(parts: Path, model, tmp_path: Path) -> None:
+    """Same sizes, other weights; and a vocabulary of another size without its vocab.txt."""
+    from zimage_comfyui.engine import dual
+    from zimage_comfyui.tests.fakes import encoders
+
+    state = encoders.state_of(encoders.bert())
+    save_file({name: tensor.flip(0).contiguous() for name, tensor in state.items()}, tmp_path / "b")
+    with pytest.raises(ZImageError, match=r"ZI-DUAL-OTHER.*bert"):
+        dual.load(parts / "clip bare", tmp_path / "b", parts / "adapter", model)
+    table = "embeddings.word_embeddings.weight"
+    save_file({**state, table: torch.cat([state[table]] * 3)}, tmp_path / "c")
+    with pytest.raises(ZImageError, match="ZI-DUAL-VOCABULARY"):
+        dual.load(parts / "clip bare", tmp_path / "c", parts / "adapter", model)
+
+
+def test_vocabulary_beside_the_file(parts: Path, model, tmp_path: Path) -> None:
+    """The words of ``vocab.txt`` count, not the host's."""
+    from zimage_comfyui.engine import dual, host
+
+    shutil.copy(parts / "bert bare", tmp_path / "bert")
+    words = host.bert_vocabulary().read_text(encoding="utf-8").split("\n")[:21128]
+    red, blue = words.index("红"), words.index("蓝")
+    words[red], words[blue] = "蓝", "红"
+    (tmp_path / "vocab.txt").write_text("\n".join(words), encoding="utf-8")
+    usual = dual.load(parts / "clip bare", parts / "bert bare", parts / "adapter", model)
+    swapped = dual.load(parts / "clip bare", tmp_path / "bert", parts / "adapter", model)
+    assert usual.tokenize("红")["bert"] == swapped.tokenize("蓝")["bert"]

@@ -1,0 +1,149 @@
+"""Pictures that people have, through ZImageEdit on a real server: used, or refused and why."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from zimage_comfyui.cli.server import Server
+from zimage_comfyui.tests.fakes import graphs
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+
+def picture(mode: str = "RGB", size: tuple[int, int] = (96, 80)) -> Image.Image:
+    """A smooth picture with a bright left half."""
+    ramp = np.linspace(0, 255, size[0] * size[1] * 3).reshape(size[1], size[0], 3).astype(np.uint8)
+    ramp[:, : size[0] // 2] //= 2
+    return Image.fromarray(ramp).convert(mode)
+
+
+def files() -> dict[str, bytes]:
+    """Every kind of picture by file name."""
+    rotated = Image.Exif()
+    rotated[0x0112] = 6
+    frames = [picture(), picture("L").convert("RGB")]
+    deep = Image.fromarray(np.full((80, 96), 40_000, np.uint16))
+    made = {
+        "plain.png": (picture(), {}),
+        "alpha.png": (picture("RGBA"), {}),
+        "grey.png": (picture("L"), {}),
+        "palette.png": (picture("P"), {}),
+        "deep.png": (deep, {}),
+        "cmyk.jpg": (picture("CMYK"), {}),
+        "rotated.jpg": (picture(), {"exif": rotated}),
+        "animated.webp": (frames[0], {"save_all": True, "append_images": frames[1:]}),
+        "odd.png": (picture(size=(101, 77)), {}),
+        "wide.png": (picture(size=(2400, 640)), {}),
+        "dot.png": (picture(size=(1, 1)), {}),
+        "strip.png": (picture(size=(4000, 20)), {}),
+    }
+    data = {}
+    for name, (image, options) in made.items():
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG" if name.endswith("jpg") else name.rsplit(".")[-1], **options)
+        data[name] = buffer.getvalue()
+    return data | {"corrupt.png": data["plain.png"][:8] + bytes(200), "text.png": b"no picture"}
+
+
+@pytest.fixture(scope="module")
+def pictures(studio: Server) -> Server:
+    """The server with the files in its input folder."""
+    folder = studio.folder / "input"
+    folder.mkdir(exist_ok=True)
+    for name, data in files().items():
+        (folder / name).write_bytes(data)
+    return studio
+
+
+def run(server: Server, graph: dict[str, Any]) -> tuple[str, tuple[int, int]]:
+    """The error's message, and the size of the picture when there is one."""
+    done = server.client.run(graph, timeout=600)
+    if done.error:
+        return done.error["exception_message"], (0, 0)
+    with Image.open(io.BytesIO(server.client.view(done.images[0]))) as made:
+        return "", made.size
+
+
+@pytest.mark.parametrize(
+    ("name", "size"),
+    [
+        ("plain.png", (96, 80)), ("alpha.png", (96, 80)), ("grey.png", (96, 80)),
+        ("palette.png", (96, 80)), ("deep.png", (96, 80)), ("cmyk.jpg", (96, 80)),
+        ("rotated.jpg", (80, 96)), ("animated.webp", (96, 80)), ("odd.png", (96, 80)),
+        ("wide.png", (1984, 528)),
+    ],
+)  # fmt: skip
+def test_pictures_that_can_be_used(pictures: Server, name: str, size: tuple[int, int]) -> None:
+    """Turned upright, flattened, first frame, multiples of 16, at most a megapixel."""
+    assert run(pictures, graphs.edit("edit", name)) == ("", size)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("dot.png", "[ZI-PICTURE-SIZE]"), ("strip.png", "[ZI-PICTURE-SIZE]"),
+        ("corrupt.png", "cannot identify"), ("text.png", "cannot identify"),
+    ],
+)  # fmt: skip
+def test_pictures_that_cannot(pictures: Server, name: str, reason: str) -> None:
+    """The code of ours, or the host's own reason; the server goes on."""
+    message, _ = run(pictures, graphs.edit("edit", name))
+    assert reason in message
+    assert pictures.client.answers()
+
+
+def test_three_references_matter(pictures: Server, tmp_path: Path) -> None:
+    """Each changes what an Edit model paints; Turbo refuses a second one."""
+    made = {}
+    for names in (("plain.png",), ("plain.png", "grey.png"), ("plain.png", "grey.png", "deep.png")):
+        done = pictures.client.run(graphs.edit("edit", *names), timeout=600)
+        made[names] = pictures.client.view(done.images[0])
+    assert len(set(made.values())) == 3
+    message, _ = run(pictures, graphs.edit("turbo", "plain.png", "grey.png"))
+    assert message.startswith("[ZI-EDIT-MODEL]")
+
+
+def test_turbo_repaints_the_picture(pictures: Server) -> None:
+    """Image to image: the less denoise, the nearer to the picture."""
+    distance = []
+    original = np.asarray(picture(), dtype=float)
+    for denoise in (0.2, 0.5, 1.0):
+        graph = graphs.edit("turbo", "plain.png", sample__denoise=denoise, sample__steps=8)
+        done = pictures.client.run(graph, timeout=600)
+        with Image.open(io.BytesIO(pictures.client.view(done.images[0]))) as made:
+            distance.append(np.abs(np.asarray(made, dtype=float) - original).mean())
+    assert distance[0] < distance[1] < distance[2], distance
+
+
+@pytest.mark.parametrize("variant", ["turbo", "edit"])
+def test_outside_the_mask_nothing_changes(pictures: Server, variant: str) -> None:
+    """Only the masked part differs from decoding the picture's own latent."""
+    graph = graphs.edit(variant, "plain.png", edit__mask=["mask", 0], sample__steps=4)
+    graph["black"] = {"class_type": "SolidMask", "inputs": {"value": 0, "width": 96, "height": 80}}
+    graph["white"] = {"class_type": "SolidMask", "inputs": {"value": 1, "width": 48, "height": 80}}
+    inputs = {"destination": ["black", 0], "source": ["white", 0], "x": 0, "y": 0,
+              "operation": "add"}  # fmt: skip
+    graph["mask"] = {"class_type": "MaskComposite", "inputs": inputs}
+    graphs.save_latent(graph, "painted", "sample")
+    graph["encoded"] = {"class_type": "VAEEncode",
+                        "inputs": {"pixels": ["plain.png", 0], "vae": ["load", 2]}}  # fmt: skip
+    graphs.save_latent(graph, "before", "encoded")
+    done = pictures.client.run(graph, timeout=600)
+    assert done.succeeded, done.error
+    painted, before = (_latent(pictures, name) for name in ("painted", "before"))
+    changed = np.abs(painted - before).max(axis=(0, 1, 2))
+    assert changed[:6].min() > 1e-3
+    assert changed[6:].max() < 1e-5
+
+
+def _latent(server: Server, name: str) -> np.ndarray:
+    from safetensors.numpy import load_file
+
+    newest = max((server.folder / "output" / "latents").glob(f"{name}_*"))
+    return load_file(newest)["latent_tensor"]
