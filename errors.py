@@ -222,7 +222,8 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         '"{title}" needs the model file {value}, which can be downloaded from {url}',
     ),
     "ZI-WF-FOREIGN": (
-        "“{title}”的节点类型 {value} 来自第三方节点包，这里不允许。请换用 ComfyUI 或本节点包的节点。",
+        "“{title}”的节点类型 {value} 来自第三方节点包，这里不允许。"
+        "请换用 ComfyUI 或本节点包的节点。",
         'The node class {value} ("{title}") is of a third-party pack, which is not allowed here. '
         "Use a node of ComfyUI or of this pack.",
     ),

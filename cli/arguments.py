@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 from typing import NoReturn
 
+from ..config import PACK_DIR
+from . import templates
 from .terminal import USAGE, say
 
 TEMPLATE = "电商海报生成"
@@ -12,7 +14,7 @@ EXAMPLES = """\
 例子 / examples:
   ./zimage demo                                   第一张图 / the first picture
   ./zimage demo --template 古风插画 --seed 7      指定模板和种子 / choose template and seed
-  ./zimage demo --prompt "蓝色背景上的红色圆" --out 图片
+  ./zimage demo --prompt "蓝色背景上的红色圆球" --out 图片
   ./zimage serve --port 8188                      打开 ComfyUI 页面 / the ComfyUI page
   ./zimage serve --comfyui ~/ComfyUI -- --lowvram
   ./zimage test -k config                         部分测试 / some of the tests
@@ -76,14 +78,21 @@ def _build() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     demo = commands.add_parser("demo", help="画一张示例图 / draw a picture, end to end")
-    demo.add_argument("--template", default=TEMPLATE, metavar="NAME", help="模板名 / template")
+    demo.add_argument("--template", default=TEMPLATE, metavar="NAME",
+                      help=f"模板名 / one of: {', '.join(templates.names(PACK_DIR))}")  # fmt: skip
     demo.add_argument("--prompt", metavar="TEXT", help="替换模板的提示词 / replace its prompt")
     demo.add_argument("--seed", type=_seed, metavar="N", help="随机种子 / random seed, 0 to 2^64-1")
-    demo.add_argument("--out", default=".", metavar="DIR", help="保存到 / save into (.)")
+    demo.add_argument(
+        "--out", default=".", metavar="DIR", help="保存到，默认当前文件夹 / save into (here)"
+    )
     demo.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
     _add_comfyui(demo)
 
-    serve = commands.add_parser("serve", help="启动服务器 / run the server (-- ComfyUI ARGS)")
+    serve = commands.add_parser(
+        "serve",
+        help="启动服务器 / run the server (-- ComfyUI ARGS)",
+        epilog="-- 之后的参数交给 ComfyUI / what follows -- goes to ComfyUI: serve -- --lowvram",
+    )
     serve.add_argument("--host", default="127.0.0.1", metavar="H", help="监听地址 / address")
     serve.add_argument("--port", type=_port, default=8188, metavar="P", help="端口 / port (8188)")
     _add_comfyui(serve)

@@ -29,7 +29,10 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         graph = templates.with_seed(graph, options.seed)
     out = _writable(Path(options.out).expanduser())
     host = discover(settings, PACK_DIR, options.comfyui)
-    say(f"启动 ComfyUI {host.version}（{host.path}）", f"starting ComfyUI {host.version}")
+    say(
+        f"启动 ComfyUI {host.version}（{host.path}），约需半分钟",
+        f"starting ComfyUI {host.version}, which takes about half a minute",
+    )
     log = settings.log_dir / "comfyui.log" if settings.log_dir else None
     with Server(host, PACK_DIR, log=log) as server:
         say(f"提交模板“{options.template}”", f"submitting the template to {server.url}")

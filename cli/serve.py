@@ -15,7 +15,10 @@ from .host import Host, discover
 from .server import host_environment, pack_arguments, require_free, write_paths
 from .terminal import LACKING, Stop, say
 
-MODEL_KINDS = ("diffusion_models", "text_encoders", "vae", "loras", "checkpoints", "clip_vision")
+MODEL_KINDS = (
+    "diffusion_models", "text_encoders", "vae", "diffusers", "zimage_adapters", "loras",
+    "checkpoints", "clip_vision", "controlnet", "embeddings", "upscale_models", "model_patches",
+)  # fmt: skip
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
@@ -25,8 +28,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         require_free(address, options.port)
     shown = f"[{options.host}]" if ":" in options.host else options.host
     say(
-        f"ComfyUI {host.version}：http://{shown}:{options.port} （按 Ctrl-C 停止）",
-        f"ComfyUI {host.version} at http://{shown}:{options.port}, Ctrl-C stops it",
+        f"启动 ComfyUI {host.version}，稍后可访问 http://{shown}:{options.port}（Ctrl-C 停止）",
+        f"starting ComfyUI {host.version}, soon at http://{shown}:{options.port}, Ctrl-C stops it",
     )
     command = [str(host.python), str(host.path / "main.py")]
     command += ["--listen", options.host, "--port", str(options.port), "--disable-auto-launch"]

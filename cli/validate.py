@@ -12,7 +12,7 @@ from typing import Any
 
 from ..config import PACK_DIR, Settings
 from .client import Client
-from .terminal import DONE, FAILED, USAGE, Stop, document, result
+from .terminal import DONE, FAILED, USAGE, Stop, document, result, say
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
@@ -31,11 +31,16 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     else:
         for report in reports:
             _show(report)
+        if options.object_info is None:
+            say(
+                "模型和图片是否存在没有检查；用 --object-info 服务器地址 可一并检查",
+                "whether models and pictures exist was not checked; --object-info URL does",
+            )
     return DONE if all(report["ok"] for report in reports) else FAILED
 
 
 def to_api(options: argparse.Namespace, settings: Settings) -> int:
-    """Prints API JSON; what the conversion could not read is told on standard error."""
+    """Prints API JSON; errors are told on standard error, and 1 is returned for them."""
     from ..validator.check import check_bytes
 
     checked = check_bytes(_read(Path(options.file)), _knowledge(options.object_info))
@@ -45,7 +50,7 @@ def to_api(options: argparse.Namespace, settings: Settings) -> int:
     if checked.prompt is None:
         return FAILED
     document(checked.prompt)
-    return DONE
+    return FAILED if shown["findings"] else DONE
 
 
 def bundled(pack: Path) -> list[Path]:

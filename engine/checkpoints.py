@@ -37,7 +37,7 @@ def load_model(path: str | os.PathLike[str], variant: str = AUTO, dtype: str = "
 
     Args:
         path: a safetensors file in ComfyUI's or the official layout, or a folder of shards.
-        variant: ``turbo``, ``base``, ``edit``, or ``auto`` (metadata, scheduler file, then file name).
+        variant: ``turbo``, ``base``, ``edit``, or ``auto`` (metadata, scheduler file, file name).
         dtype: a key of :data:`DTYPES`; ``auto`` is the host's choice for the device.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -11,13 +12,16 @@ import comfy.utils
 import torch
 
 from ..errors import ZImageError
-from . import host
+from . import editing, host
 from .conditioning import Conditioning, check_width
 from .presets import SamplingSettings
 from .schedule import official_sigmas
 from .sizes import MAX_BATCH, MAXIMUM
 
+log = logging.getLogger(__name__)
 Latent = dict[str, Any]
+SMALL_WIDTH, SMALL_AREA = 1024, 256 * 256
+"""Models below that width were trained on pictures of about 128 pixels a side."""
 SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
 OFFICIAL = "official"
 SCHEDULERS: list[str] = [OFFICIAL, *comfy.samplers.KSampler.SCHEDULERS]
@@ -74,6 +78,17 @@ def _official(settings: SamplingSettings) -> torch.Tensor:
     return official_sigmas(settings.steps, settings.shift, settings.denoise)
 
 
+def remark(model: Any, width: int, height: int) -> str:
+    """What to say about a small bundled model at a size it cannot paint; empty otherwise."""
+    if host.model_width(model) >= SMALL_WIDTH or width * height <= SMALL_AREA:
+        return ""
+    log.warning("Z-Image: a small model at %d×%d gives noise; use about 128×128", width, height)
+    return (
+        "\n小模型只会画 128×128 上下的图，这个尺寸只会得到噪点。"
+        "\nA small model paints about 128×128; at this size it gives noise."
+    )
+
+
 def check_inputs(
     model: Any,
     positive: Conditioning,
@@ -91,6 +106,7 @@ def check_inputs(
             expected_zh="Z-Image 扩散模型",
             expected_en="a Z-Image diffusion model",
         )
+    editing.check_references(model, positive, negative)
     check_width(positive, width)
     if negative is not None:
         check_width(negative, width)

@@ -24,6 +24,7 @@ class ZImageLoader(io.ComfyNode):
                 io.Combo.Input(
                     "model_name",
                     options=model_names("diffusion_models"),
+                    default=_first_choice(model_names("diffusion_models")),
                     tooltip="Diffusion model: a ComfyUI or official safetensors file, "
                     "or diffusers/NAME for an official folder.",
                 ),
@@ -73,3 +74,8 @@ class ZImageLoader(io.ComfyNode):
         model = checkpoints.load_model(paths[0], variant, dtype)
         clip = checkpoints.load_text_encoder(paths[1], host.caption_width(model))
         return io.NodeOutput(model, clip, checkpoints.load_vae(paths[2], dtype))
+
+
+def _first_choice(names: list[str]) -> str | None:
+    """A Turbo model where there is one: it is the quickest way to a first picture."""
+    return next((name for name in names if "turbo" in name.lower()), None)

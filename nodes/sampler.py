@@ -48,7 +48,8 @@ class ZImageSampler(io.ComfyNode):
         callback = host.preview_callback(model, settings.steps)
         out = sampling.sample(model, positive, negative, latent_image, settings, callback)
         batch, _, height, width = out["samples"].shape
-        return io.NodeOutput(out, settings.describe(width * 8, height * 8, batch))
+        info = settings.describe(width * 8, height * 8, batch)
+        return io.NodeOutput(out, info + sampling.remark(model, width * 8, height * 8))
 
 
 def _sockets() -> list[io.Input]:
@@ -85,14 +86,16 @@ def _numbers() -> list[io.Input]:
             default=-1,
             min=INT_MIN,
             max=INT_MAX,
-            tooltip="-1 = preset (Turbo 8, others 28). Otherwise 1 to 200; official Base: 28 to 50.",
+            tooltip="-1 = preset (Turbo 8, others 28). Otherwise 1 to 200; "
+            "official Base: 28 to 50.",
         ),
         io.Float.Input(
             "cfg",
             default=-1.0,
             **_number,
-            tooltip="-1 = preset (Turbo 1, others 5). This is ComfyUI's cfg = official guidance + 1: "
-            "guidance 0 is cfg 1, guidance 4 is cfg 5. At cfg 1 the negative prompt has no effect.",
+            tooltip="-1 = preset (Turbo 1, others 5). This is ComfyUI's cfg = official guidance "
+            "+ 1: guidance 0 is cfg 1, guidance 4 is cfg 5. At cfg 1 the negative prompt has no "
+            "effect.",
         ),
         io.Float.Input(
             "shift",

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import rules, workflow
-from .convert import Prompt, convert
+from . import advice, rules, workflow
+from .convert import Converter, Prompt
 from .findings import Findings
 from .knowledge import Knowledge
 
@@ -29,18 +29,24 @@ class Result:
         return not self.findings.errors
 
 
-def check_bytes(data: bytes, knowledge: Knowledge) -> Result:
-    """Check a workflow file: what the page saves, or API form. Never raises for its content."""
+def check_bytes(data: bytes, knowledge: Knowledge, *, core_only: bool = False) -> Result:
+    """Check a workflow file: what the page saves, or API form. Never raises for its content.
+
+    Args:
+        core_only: nodes that are neither ComfyUI's nor ours are errors.
+    """
     found = Findings()
     document = parse_json(data, found)
     if document is None:
         return Result(found, None)
     prompt: Any = document
     if workflow.is_workflow(document):
-        prompt = convert(workflow.parse(document, found), knowledge, found)
+        converter = Converter(workflow.parse(document, found), knowledge, found)
+        prompt = converter.run()
+        advice.downloads(converter, knowledge, found)
     elif isinstance(document, dict) and isinstance(document.get("prompt"), dict):
         prompt = document["prompt"]  # the body of POST /prompt
-    rules.check(prompt, knowledge, found)
+    rules.check(prompt, knowledge, found, core_only=core_only)
     return Result(found, prompt if isinstance(prompt, dict) else None)
 
 

@@ -6,12 +6,12 @@ feeds them, muted and page-only nodes are left out, ``widgets_values`` become na
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from .findings import Findings
-from .knowledge import Kind, Knowledge
+from .knowledge import Kind, Knowledge, connects
+from .texts import first_choice
 from .workflow import (
     BYPASS,
     NEVER,
@@ -29,10 +29,6 @@ DEPTH = 64
 """Subgraphs within subgraphs, and links followed through reroutes and bypasses."""
 NODES = 50_000
 """Nodes after expansion; subgraphs that use each other can multiply."""
-
-_COMMENT = re.compile(r"/\*|//")
-_LINE_COMMENT = re.compile("//")
-_LINE_END = re.compile("[\n\r\u2028\u2029]")
 
 
 @dataclass(frozen=True)
@@ -60,13 +56,19 @@ class Place:
 
 
 class Converter:
-    """Converts one workflow; findings are collected, nothing is raised."""
+    """Converts one workflow; findings are collected, nothing is raised.
+
+    Attributes:
+        prompt: what came of it.
+        sent: the nodes that are in it, with their ids there.
+    """
 
     def __init__(self, workflow: Workflow, knowledge: Knowledge, found: Findings) -> None:
         self.workflow, self.knowledge, self.found = workflow, knowledge, found
         self.prompt: Prompt = {}
         self.places: dict[str, Place] = {}
         self.fields: dict[str, dict[str, Any]] = {}
+        self.sent: list[tuple[str, Node]] = []
 
     def run(self) -> Prompt:
         """The prompt; its nodes stand in the order of the file, not of execution."""
@@ -79,12 +81,13 @@ class Converter:
                 continue
             if node.type not in self.workflow.subgraphs:
                 self.prompt[place.prefix + node.id] = self._entry(place, node)
+                self.sent.append((place.prefix + node.id, node))
         for entry in self.prompt.values():
             self._drop_removed(entry["inputs"])
         return self.prompt
 
     def _expand(self, place: Place):
-        """Every node with the place it stands in; muted and bypassed subgraphs stay closed."""
+        """Every node with the place it stands in; muted subgraphs too, as the page does."""
         self.places[place.prefix] = place
         for node in place.graph.nodes.values():
             if len(self.fields) >= NODES:
@@ -93,7 +96,7 @@ class Converter:
             self.fields[place.prefix + node.id] = self._values(node)
             yield place, node
             inner = self.workflow.subgraphs.get(node.type)
-            if inner is None or node.mode in (NEVER, BYPASS):
+            if inner is None:
                 continue
             if place.depth >= DEPTH:
                 self.found.add("ZI-WF-CYCLE", place.prefix + node.id, node.title)
@@ -104,7 +107,7 @@ class Converter:
         kind = self.knowledge.get(node.type)
         inputs = {k: _wrap(v) for k, v in self.fields[place.prefix + node.id].items()}
         for number, slot in enumerate(node.inputs):
-            found = self._input(place, node, number, 0)
+            found = self._input(place, node, number)
             if isinstance(found, Value):
                 inputs[slot.name] = _wrap(found.value)
             elif found is not None:
@@ -124,7 +127,7 @@ class Converter:
         kind = self.knowledge.get(node.type)
         if kind is None:
             return {}
-        widgets = kind.widgets()
+        widgets = kind.widgets
         if isinstance(node.values, dict):
             return {w.name: node.values.get(w.name, w.default()) for w in widgets if w}
         saved = _without_forced(kind, node.values)
@@ -158,29 +161,35 @@ class Converter:
 
     # --- links ----------------------------------------------------------------------------
 
-    def _input(self, place: Place, node: Node, number: int, depth: int) -> Value | Output | None:
-        """What feeds an input: an output, a value, or nothing."""
+    def _input(
+        self, place: Place, node: Node, number: int, depth: int = 0, kind: str = ""
+    ) -> Value | Output | None:
+        """What feeds an input: an output, a value, or nothing.
+
+        Args:
+            kind: the type that is asked for in the end; empty: that of this input.
+        """
         slot = node.inputs[number]
         link = place.graph.links.get(slot.link) if slot.link is not None else None
-        return self._follow(place, link, depth) if link else None
+        return self._follow(place, link, depth, kind or slot.type) if link else None
 
-    def _follow(self, place: Place, link: Link, depth: int) -> Value | Output | None:
+    def _follow(self, place: Place, link: Link, depth: int, kind: str) -> Value | Output | None:
         if depth > DEPTH:
             self.found.add("ZI-WF-CYCLE", place.prefix + link.target)
             return None
         if link.origin == SUBGRAPH_INPUT:
             return self._from_outside(place, link.origin_slot, depth)
         origin = place.graph.nodes.get(link.origin)
-        if origin is None or origin.mode == NEVER:
+        if origin is None:
             return None
         if origin.mode == BYPASS:
-            number = _bypass(origin, link)
+            number = _bypass(origin, link, kind)
             return None if number is None else self._input(place, origin, number, depth + 1)
         inner = self.places.get(f"{place.prefix}{origin.id}:")
         if inner is not None:
-            return self._from_inside(inner, link.origin_slot, depth)
+            return self._from_inside(inner, link.origin_slot, depth, kind)
         if origin.type == "Reroute":
-            return self._input(place, origin, 0, depth + 1) if origin.inputs else None
+            return self._input(place, origin, 0, depth + 1, kind) if origin.inputs else None
         if origin.type in VIRTUAL:
             return None
         return Output(place.prefix + origin.id, link.origin_slot)
@@ -195,10 +204,12 @@ class Converter:
             return self._input(place.parent, place.user, linked, depth + 1)
         return self._promoted(place.user, place.graph, name)
 
-    def _from_inside(self, inner: Place, number: int, depth: int) -> Value | Output | None:
+    def _from_inside(
+        self, inner: Place, number: int, depth: int, kind: str
+    ) -> Value | Output | None:
         """An output of a subgraph: what is linked to it inside."""
         link = inner.graph.arriving.get((SUBGRAPH_OUTPUT, number))
-        return self._follow(inner, link, depth + 1) if link else None
+        return self._follow(inner, link, depth + 1, kind) if link else None
 
 
 def _without_forced(kind: Kind, saved: list[Any]) -> list[Any]:
@@ -219,70 +230,28 @@ def _without_forced(kind: Kind, saved: list[Any]) -> list[Any]:
     return [value for value, drop in zip(saved, forced, strict=True) if not drop]
 
 
-def _bypass(node: Node, link: Link) -> int | None:
-    """Which input a bypassed node passes on: the one in the same slot if its type is the same,
-    else the first of that type."""
+def _bypass(node: Node, link: Link, wanted: str) -> int | None:
+    """Which input a bypassed node passes on.
+
+    The one in the same slot if its type fits, else the first of exactly the wanted type, else the
+    first that fits at all.
+    """
     slot = link.origin_slot
-    kind = node.output_types[slot] if 0 <= slot < len(node.output_types) else link.type
-    if 0 <= slot < len(node.inputs) and node.inputs[slot].type == kind:
+    if wanted in ("*", ""):
+        return (slot if slot < len(node.inputs) else 0) if node.inputs else None
+    given = node.output_types[slot] if 0 <= slot < len(node.output_types) else link.type
+
+    def suits(kind: str) -> bool:
+        return connects(kind, given) and connects(kind, wanted)
+
+    if 0 <= slot < len(node.inputs) and suits(node.inputs[slot].type):
         return slot
-    return node.first_of_type.get(kind)
+    exact = node.first_of_type.get(wanted)
+    if exact is not None:
+        return exact
+    return next((number for kind, number in node.first_of_type.items() if suits(kind)), None)
 
 
 def _wrap(value: Any) -> Any:
     """A list is a link in API form, so a value that is a list travels in a wrapper."""
     return {"__value__": value} if isinstance(value, list) else value
-
-
-def first_choice(text: str) -> str:
-    """A dynamic prompt without comments, every ``{a|b}`` decided for its first word.
-
-    The page decides by chance; the first is one of its possible answers.
-    """
-    kept: list[str] = []
-    chosen: list[bool] = []  # for every open brace: is this still its first word?
-    text = _without_comments(text)
-    position = 0
-    while position < len(text):
-        character = text[position]
-        position += 1
-        if character == "\\" and position < len(text):
-            escaped = text[position]
-            position += 1
-            character = escaped if escaped in "{}|" else character + escaped
-        elif character == "{":
-            chosen.append(not chosen or chosen[-1])
-            continue
-        elif character == "}" and chosen:
-            chosen.pop()
-            continue
-        elif character == "|" and chosen:
-            chosen[-1] = False
-            continue
-        if not chosen or chosen[-1]:
-            kept.append(character)
-    return "".join(kept)
-
-
-def _without_comments(text: str) -> str:
-    """Without ``/* … */`` and ``// …`` up to the end of the line."""
-    kept: list[str] = []
-    position = start = 0
-    opening = _COMMENT
-    while mark := opening.search(text, start):
-        if mark[0] == "//":
-            end = _LINE_END.search(text, mark.end())
-            after = end.start() if end else len(text)
-        else:
-            after = text.find("*/", mark.end()) + 2
-            if after < 2:  # never closed, and no later one can be: text like any other
-                opening, start = _LINE_COMMENT, mark.start() + 1
-                continue
-        kept.append(text[position : mark.start()])
-        position = start = after
-    return "".join(kept) + text[position:]
-
-
-def convert(workflow: Workflow, knowledge: Knowledge, found: Findings) -> Prompt:
-    """API form of a workflow, see :class:`Converter`."""
-    return Converter(workflow, knowledge, found).run()

@@ -9,6 +9,8 @@ from ..errors import CATALOGUE
 
 LIMIT = 1000
 """Findings kept of one file; a hostile one could have millions."""
+TEXT, ADDRESS = 120, 400
+"""Characters of a value that a finding repeats; an address is of no use when it is cut."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,8 @@ class Findings(list[Finding]):
         """Append one; ``values`` fill the catalogue's text and are shortened."""
         if len(self) >= LIMIT:
             return
-        short = {name: _short(value) for name, value in values.items()}
+        long = {"url": ADDRESS}
+        short = {name: _short(value, long.get(name, TEXT)) for name, value in values.items()}
         node, title, input = _short(node), _short(title), _short(input)
         place = {"title": title or node, "input": input}
         chinese, english = (text.format(**place, **short) for text in CATALOGUE[code])
@@ -55,8 +58,8 @@ class Findings(list[Finding]):
         return [finding for finding in self if finding.severity == "error"]
 
 
-def _short(value: object) -> str:
-    """At most 120 characters, without what a terminal or a log would act on."""
+def _short(value: object, most: int = TEXT) -> str:
+    """At most ``most`` characters, without what a terminal or a log would act on."""
     text = value if isinstance(value, str) else reprlib.repr(value)
-    text = "".join(c if c.isprintable() else "�" for c in text[:200])
-    return text if len(text) <= 120 else text[:119] + "…"
+    text = "".join(c if c.isprintable() else "�" for c in text[: most + 1])
+    return text if len(text) <= most else text[: most - 1] + "…"

@@ -2,76 +2,44 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-WIDGETS = frozenset(
-    {"INT", "FLOAT", "BOOLEAN", "STRING", "COMBO", "MARKDOWN", "COLOR", "TEXTAREA"}
-    | {"IMAGEUPLOAD", "AUDIOUPLOAD", "VIDEOUPLOAD"}
-)
-"""Input types that the page draws as a field of the node; every other type is a socket only."""
-UPLOADS = ("image_upload", "animated_image_upload", "video_upload", "audio_upload")
-ANY = "*"
+from . import dynamic
+from .inputs import ANY, UPLOADS, Input, is_dynamic, parse_inputs
 
-
-@dataclass(frozen=True)
-class Input:
-    """One input of a node.
-
-    Attributes:
-        types: accepted types; ``COMBO`` for a choice, ``*`` for anything.
-        choices: the values of a choice, None when they are not known (a list loaded later).
-        options: ``default``, ``min``, ``max`` … as the host gives them.
-    """
-
-    name: str
-    types: frozenset[str]
-    required: bool
-    choices: tuple[Any, ...] | None = None
-    options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def is_widget(self) -> bool:
-        """True when the page gives it a field and so a place in ``widgets_values``."""
-        return bool(self.types & WIDGETS) and not self.options.get("forceInput")
-
-    @property
-    def limits(self) -> tuple[float, float]:
-        """Smallest and largest number; infinite where the host states none."""
-        return (
-            _number(self.options.get("min"), -math.inf),
-            _number(self.options.get("max"), math.inf),
-        )
-
-    @property
-    def has_control(self) -> bool:
-        """True when "control after generate" follows it in ``widgets_values``."""
-        chosen = self.options.get("control_after_generate")
-        if chosen is not None:
-            return bool(chosen)
-        return self.name in ("seed", "noise_seed") and "INT" in self.types
-
-    def default(self) -> Any:
-        """What a new node of the page holds."""
-        if "default" in self.options:
-            return self.options["default"]
-        if self.choices is not None:
-            return self.choices[0] if self.choices else None
-        kind = next(iter(self.types & WIDGETS), "")
-        return {"INT": 0, "FLOAT": 0, "BOOLEAN": False, "STRING": ""}.get(kind)
+CORE = ("nodes", "comfy_extras", "comfy_api_nodes")
+"""Modules that come with ComfyUI; packs are in ``custom_nodes``."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A node class: its inputs in order, the types of its outputs, whether it is an output."""
+    """A node class: its inputs in order, the types of its outputs, whether it is an output.
+
+    ``module`` is where the host has it from, empty when that is not known.
+    """
 
     name: str
     inputs: dict[str, Input]
     outputs: tuple[str, ...]
     is_output: bool = False
     title: str = ""
+    module: str = ""
 
+    @property
+    def is_core(self) -> bool:
+        """True for what comes with ComfyUI itself."""
+        return self.module.partition(".")[0] in CORE
+
+    def inputs_for(self, given: Mapping[str, Any]) -> dict[str, Input]:
+        """The inputs of a node that holds ``given``; dynamic ones depend on what is there."""
+        if not any(entry.dynamic for entry in self.inputs.values()):
+            return self.inputs
+        return dynamic.expand(self.inputs, given)
+
+    @cached_property
     def widgets(self) -> list[Input | None]:
         """Fields in the order of ``widgets_values``; None stands for one that is never sent."""
         fields: list[Input | None] = []
@@ -105,47 +73,29 @@ class Knowledge:
 
 
 def _kind(name: str, entry: dict[str, Any]) -> Kind:
-    inputs: dict[str, Input] = {}
-    for group in ("required", "optional"):
-        for key, spec in _table(entry["input"].get(group)).items():
-            found = _input(key, spec, required=group == "required")
-            if found is not None:
-                inputs[key] = found
     output = entry.get("output")
     return Kind(
-        name, inputs, tuple(map(_type_name, output if isinstance(output, list) else ())),
+        name, parse_inputs(entry["input"]),
+        tuple(map(_type_name, output if isinstance(output, list) else ())),
         bool(entry.get("output_node")), str(entry.get("display_name") or name),
+        str(entry.get("python_module") or ""),
     )  # fmt: skip
 
 
-def _number(value: Any, otherwise: float) -> float:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if number else otherwise
-
-
-def _table(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
 def _type_name(kind: object) -> str:
-    return "COMBO" if isinstance(kind, list) else str(kind)
-
-
-def _input(name: str, spec: object, *, required: bool) -> Input | None:
-    if not isinstance(spec, list) or not spec:
-        return None
-    options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-    kind = spec[0]
-    if isinstance(kind, list):  # the older way to write a choice
-        return Input(name, frozenset({"COMBO"}), required, tuple(kind), options)
-    types = frozenset(part.strip() for part in str(kind).split(","))
-    choices = None
-    if "COMBO" in types and isinstance(options.get("options"), list) and not options.get("remote"):
-        choices = tuple(options["options"])
-    return Input(name, types, required, choices, options)
+    if isinstance(kind, list):
+        return "COMBO"
+    return ANY if is_dynamic(str(kind)) else str(kind)
 
 
 def fits(given: str, accepted: frozenset[str]) -> bool:
     """Whether an output type may be linked to an input: ``*`` on either side, or one in common."""
     offered = {part.strip() for part in given.split(",")}
     return ANY in accepted or ANY in offered or bool(offered & accepted)
+
+
+def connects(one: str, other: str) -> bool:
+    """Whether the page lets a user draw a link between two types; it ignores their case."""
+    if one in (ANY, "") or other in (ANY, "") or one == other:
+        return True
+    return bool(set(one.lower().split(",")) & set(other.lower().split(",")))

@@ -7,11 +7,12 @@ import json
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from .knowledge import UPLOADS, Knowledge
-from .rules import MODELS
+from .inputs import UPLOADS
+from .knowledge import Knowledge
+from .values import MODELS
 
 FILE = Path(__file__).with_name("object_info.json.gz")
-_KEPT = ("input", "output", "output_node", "display_name")
+_KEPT = ("input", "output", "output_node", "display_name", "python_module")
 
 
 def compact(document: dict[str, Any]) -> dict[str, Any]:
@@ -27,6 +28,8 @@ def compact(document: dict[str, Any]) -> dict[str, Any]:
             for group, inputs in entry["input"].items()
             if group != "hidden"
         }
+        # Which folder a pack lies in differs; that it is a pack does not.
+        kept["python_module"] = str(entry.get("python_module", "")).partition(".")[0]
         nodes[name] = kept
     return nodes
 

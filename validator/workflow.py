@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from .findings import Findings
+from .inputs import rows, table
 
 Key = TypeVar("Key")
 Kept = TypeVar("Kept")
@@ -43,7 +44,10 @@ class Link:
 
 @dataclass
 class Node:
-    """One node of a graph; ``values`` is ``widgets_values`` as it was saved."""
+    """One node of a graph; ``values`` is ``widgets_values`` as it was saved.
+
+    ``models`` are the files that it says where to get: ``{"name", "url", "directory"}``.
+    """
 
     id: str
     type: str
@@ -53,6 +57,7 @@ class Node:
     values: list | dict
     proxies: list = field(default_factory=list)
     output_types: list[str] = field(default_factory=list)
+    models: list[dict[str, Any]] = field(default_factory=list)
 
     @cached_property
     def linked(self) -> dict[str, int]:
@@ -121,9 +126,9 @@ def is_workflow(document: object) -> bool:
 
 def parse(document: dict[str, Any], found: Findings) -> Workflow:
     """Read a saved workflow; what is not as it should be becomes a finding and is left out."""
-    definitions = _table(document.get("definitions"))
+    definitions = table(document.get("definitions"))
     subgraphs = {}
-    for number, entry in enumerate(_rows(definitions.get("subgraphs"))):
+    for number, entry in enumerate(rows(definitions.get("subgraphs"))):
         name = entry.get("id")
         if not isinstance(name, str):
             found.add("ZI-WF-SHAPE", what=f"definitions.subgraphs[{number}].id", value=name)
@@ -151,8 +156,8 @@ def _graph(document: dict[str, Any], found: Findings) -> Graph:
         elif links.setdefault(link.id, link) is not link:
             found.add("ZI-WF-DUPLICATE", link.target, value=f"link {link.id}")
     graph = Graph(nodes, links)
-    graph.inputs = [str(row.get("name")) for row in _rows(document.get("inputs"))]
-    graph.outputs = [str(row.get("name")) for row in _rows(document.get("outputs"))]
+    graph.inputs = [str(row.get("name")) for row in rows(document.get("inputs"))]
+    graph.outputs = [str(row.get("name")) for row in rows(document.get("outputs"))]
     _check_links(graph, found)
     return graph
 
@@ -164,17 +169,18 @@ def _node(entry: object) -> Node | None:
     if not isinstance(kind, str):
         return None
     values = entry.get("widgets_values")
-    properties = _table(entry.get("properties"))
+    properties = table(entry.get("properties"))
     mode = entry.get("mode")
     return Node(
         id=str(entry["id"]),
         type=kind,
         title=str(entry.get("title") or properties.get("Node name for S&R") or kind),
         mode=mode if mode in (NEVER, BYPASS) else ALWAYS,
-        inputs=[_slot(row) for row in _rows(entry.get("inputs"))],
+        inputs=[_slot(row) for row in rows(entry.get("inputs"))],
         values=values if isinstance(values, (list, dict)) else [],
         proxies=_list(properties.get("proxyWidgets")),
-        output_types=[str(row.get("type")) for row in _rows(entry.get("outputs"))],
+        output_types=[str(row.get("type")) for row in rows(entry.get("outputs"))],
+        models=rows(properties.get("models")),
     )
 
 
@@ -240,11 +246,3 @@ def _is_id(value: object) -> bool:
 
 def _list(value: object) -> list:
     return value if isinstance(value, list) else []
-
-
-def _rows(value: object) -> list[dict[str, Any]]:
-    return [row for row in _list(value) if isinstance(row, dict)]
-
-
-def _table(value: object) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
+
 @pytest.mark.parametrize("name", ["电商海报生成", "古风插画"])
 def test_template_runs_with_one_click_and_its_file_restores_the_graph(
     comfy: ComfyPage, server: Server, pack_dir: Path, pack_name: str, tmp_path: Path, name: str

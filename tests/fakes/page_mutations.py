@@ -164,7 +164,7 @@ def _value(workflow: Document, known: Knowledge, rng: random.Random) -> Break | 
     for graph in _graphs(workflow):
         for node in graph["nodes"]:
             kind, values = known.get(node["type"]), node.get("widgets_values")
-            for place, entry in enumerate(kind.widgets() if kind else ()):
+            for place, entry in enumerate(kind.widgets if kind else ()):
                 if (entry and entry.types & {"INT", "FLOAT"} and "max" in entry.options
                         and isinstance(values, list) and place < len(values)):  # fmt: skip
                     found.append((graph, node, place, entry))

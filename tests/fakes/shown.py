@@ -40,7 +40,7 @@ SQUARE, TALL, WIDE = (128, 128), (112, 144), (144, 112)
 SHOWN = {
     "电商海报生成": Shown(Scene("gift", "red", "blue", "centre", "poster"), (TALL,)),
     "古风插画": Shown(Scene("vase", "cyan", "white", "right", "ink"), (WIDE,)),
-    "Base 高质量": Shown(Scene("umbrella", "purple", "yellow", "centre", "poster"), (SQUARE,)),
+    "Base 高质量": Shown(Scene("star", "blue", "pink", "left", "poster"), (SQUARE,)),
     "国潮节日贺卡": Shown(Scene("gift", "red", "yellow", "centre", "ink"), ((136, 168),), 12),
     "双编码器中英混合": Shown(Scene("gift", "red", "blue", "centre", "poster"), (SQUARE,)),
     "批量多尺寸出图": Shown(

@@ -1,0 +1,159 @@
+"""Rules beyond the host's own check: what would run and still not do what its author wants."""
+
+from __future__ import annotations
+
+import math
+import re
+import reprlib
+from collections.abc import Iterator
+from functools import cache
+from pathlib import PurePosixPath
+from typing import Any
+
+from ..text import spans
+from . import snapshot
+from .convert import Converter
+from .findings import Findings
+from .knowledge import Kind, Knowledge
+from .subject import Subject
+
+PIXELS = 2**31
+"""Pixels of all pictures that one node makes, 24 GiB of them; the host refuses no amount."""
+SIDE, SMALLEST, BIGGEST = 16, 64, 4096
+"""Our size node: sides in pixels are multiples of the first between the other two."""
+
+_ENCODERS = ("CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader")
+_CHECKPOINTS = ("CheckpointLoaderSimple", "CheckpointLoader", "unCLIPCheckpointLoader")
+_WESTERN = frozenset(
+    {"stable_diffusion", "stable_cascade", "sd3", "sdxl", "stable_audio", "flux", "mochi", "ltxv"}
+    | {"pixart", "cosmos", "chroma"}
+)
+"""Types of text encoders made of CLIP and T5, whose words are those of European languages."""
+_READS_CHINESE = re.compile(
+    r"qwen|umt5|mt5|gemma|llama|llava|mistral|glm|bert|hunyuan|lumina|neta|ace_step|z.?image",
+    re.IGNORECASE,
+)
+_TEXTS = ("PrimitiveString", "PrimitiveStringMultiline", "StringConcatenate", "StringTrim")
+_DEPTH = 64
+"""Nodes that are looked through for a text or a loader."""
+
+
+def node(subject: Subject, number: str, kind: Kind) -> None:
+    """Every rule about one node that the host does not have; warnings, but for what fails."""
+    _size(subject, number, kind)
+    for name, entry in subject.inputs(number).items():
+        if "STRING" in entry.types:
+            texts = _texts(subject, subject.given(number).get(name))
+            _chinese(subject, number, name, [text for text in texts if spans.has_chinese(text)])
+
+
+def _chinese(subject: Subject, number: str, name: str, texts: list[str]) -> None:
+    """Chinese that would be read by an encoder that knows none, or as if it were English."""
+    encoder = _encoder(subject, number) if texts else ""
+    if encoder:
+        subject.tell("ZI-WF-CHINESE", number, name, "warning", value=encoder)
+    elif any(spans.take_off(t)[0] == spans.EN for t in texts) and _is_ours(subject, number):
+        subject.tell("ZI-WF-TAG", number, name, "warning", value=spans.EN)
+
+
+def foreign(subject: Subject, number: str, kind: Kind) -> None:
+    """A node that is neither ComfyUI's nor ours."""
+    if not kind.is_core and not _is_ours(subject, number):
+        subject.tell("ZI-WF-FOREIGN", number, value=kind.name)
+
+
+def _is_ours(subject: Subject, number: str) -> bool:
+    return subject.kinds[number].name in ours()
+
+
+@cache
+def ours() -> frozenset[str]:
+    """The node classes of this pack: what the stored ones have beside ComfyUI's.
+
+    And the one that ComfyUI keeps among the packs, which is as good as its own.
+    """
+    return frozenset(name for name, kind in snapshot.load().kinds.items() if not kind.is_core)
+
+
+def downloads(converter: Converter, knowledge: Knowledge, found: Findings) -> None:
+    """Models that nodes are set to, say the address of, and the host is not known to have."""
+    told: set[tuple[str, str]] = set()
+    for number, page_node in converter.sent:
+        kind = knowledge.get(page_node.type)
+        values = converter.prompt[number]["inputs"].values()
+        held = {value for value in values if isinstance(value, str)}
+        for model in page_node.models:
+            name, url = model.get("name"), _address(model.get("url"))
+            if not isinstance(name, str) or not url or (name, url) in told:
+                continue
+            if name in held and not _has(kind, name):
+                told.add((name, url))
+                found.add("ZI-WF-DOWNLOAD", number, page_node.title, severity="warning",
+                          value=name, url=url)  # fmt: skip
+
+
+def _has(kind: Kind | None, name: str) -> bool:
+    return kind is not None and any(name in (e.choices or ()) for e in kind.inputs.values())
+
+
+def _address(url: object) -> str:
+    return url if isinstance(url, str) and url.startswith(("https://", "http://")) else ""
+
+
+def _size(subject: Subject, number: str, kind: Kind) -> None:
+    given = subject.given(number)
+    sides = [given.get(name) for name in ("width", "height")]
+    numbers = [side for side in (*sides, given.get("batch_size", 1)) if isinstance(side, int)]
+    if len(numbers) == 3 and min(numbers) > 0 and math.prod(numbers) > PIXELS:
+        shown = " × ".join(map(reprlib.repr, numbers))  # of thousands of digits, perhaps
+        subject.tell("ZI-WF-RANGE", number, "width × height × batch_size", "warning",
+                     value=shown, expected=f"≤ {PIXELS}")  # fmt: skip
+    if kind.name != "ZImageLatent" or given.get("size") != "custom":
+        return
+    for name, side in zip(("width", "height"), sides, strict=True):
+        if isinstance(side, int) and (side % SIDE or not SMALLEST <= side <= BIGGEST):
+            subject.tell("ZI-WF-RANGE", number, name, subject.severity(number), value=side,
+                         expected=f"{SIDE} × n, {SMALLEST} … {BIGGEST}")  # fmt: skip
+
+
+def _texts(subject: Subject, value: Any) -> Iterator[str]:
+    """A text, or those that nodes which only hand texts on would make it of."""
+    waiting, seen = [value], set()
+    while waiting and len(seen) < _DEPTH:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, list) and value and isinstance(value[0], str):
+            origin = subject.kinds.get(value[0])
+            if origin and origin.name in _TEXTS and value[0] not in seen:
+                seen.add(value[0])
+                waiting += subject.given(value[0]).values()
+
+
+def _encoder(subject: Subject, number: str) -> str:
+    """The loader behind a node's CLIP input if it cannot read Chinese, else nothing."""
+    for _ in range(_DEPTH):
+        feeder = _feeder(subject, number)
+        if feeder is None:
+            return ""
+        number = feeder
+        kind, given = subject.kinds.get(number), subject.given(number)
+        if kind is None or kind.name not in _ENCODERS + _CHECKPOINTS:
+            continue
+        files = [value for value in given.values() if isinstance(value, str)]
+        if any(_READS_CHINESE.search(PurePosixPath(file).name) for file in files):
+            return ""
+        typed = kind.name in ("CLIPLoader", "DualCLIPLoader")
+        return kind.name if not typed or str(given.get("type")) in _WESTERN else ""
+    return ""
+
+
+def _feeder(subject: Subject, number: str) -> str | None:
+    """The node that a node's first CLIP input is linked to."""
+    if number not in subject.kinds:
+        return None
+    for name, link in subject.links(number):
+        entry = subject.inputs(number).get(name)
+        if entry is not None and "CLIP" in entry.types and link[0] in subject.prompt:
+            return link[0]
+    return None
