@@ -156,7 +156,7 @@ def probe(weight: torch.Tensor) -> torch.Tensor:
     """
     columns = weight.shape[1]
     direction = torch.cos(torch.arange(columns, dtype=torch.float32) ** 2 * 0.7 + 1)
-    return weight.float().cpu() @ direction / columns**0.5
+    return weight.detach().float().cpu() @ direction / columns**0.5
 
 
 def agreement(a: torch.Tensor, b: torch.Tensor) -> float:
