@@ -26,6 +26,8 @@ BATCH = 48
 """Workflows that one page opens; it keeps every one as a tab and gets slower."""
 SEED = 5
 TIMEOUT_MS = 300_000
+SMALL: Any = {"width": 320, "height": 240}
+"""Pixels of the page: most of the time goes into drawing."""
 Prompt = dict[str, Any]
 
 # Dynamic prompts are decided by chance: with this dice by their first choice, as ours are.
@@ -60,7 +62,7 @@ def convert(browser, server: Server) -> Iterator:
         if used % BATCH == 0:
             while opened:
                 opened.pop().page.context.close()
-            context = browser.new_context(locale="en-US")
+            context = browser.new_context(locale="en-US", viewport=SMALL)
             context.set_default_timeout(TIMEOUT_MS)
             context.route(
                 lambda url: not url.startswith((server.url, "data:", "blob:")),

@@ -116,8 +116,8 @@ def test_every_node_and_input_is_explained(painter: Client) -> None:
     about, words = painter.get("/object_info"), painter.get("/i18n")
     names = [name for name, node in about.items() if node["category"] == "Z-Image"]
     assert sorted(names) == sorted(
-        ["ZImageLoader", "ZImageTextEncode", "ZImageLatent", "ZImageSampler", "ZImageDecode",
-         "ZImageSave"]
+        ["ZImageLoader", "ZImageDualLoader", "ZImageTextEncode", "ZImageEdit", "ZImageLatent",
+         "ZImageSampler", "ZImageDecode", "ZImageSave"]
     )  # fmt: skip
     for name in names:
         inputs = {**about[name]["input"]["required"], **about[name]["input"].get("optional", {})}

@@ -61,13 +61,15 @@ def host(monkeypatch: pytest.MonkeyPatch) -> Host:
     made = Host()
     module = SimpleNamespace(PromptServer=SimpleNamespace(instance=made))
     monkeypatch.setitem(sys.modules, "server", module)
+    # Nobody waits for the check at the start; a real one could end, and log, in a later test.
+    monkeypatch.setattr(Templates, "broken", lambda _self: frozenset())
     monkeypatch.setitem(sys.modules, "nodes", None)
     return made
 
 
 @pytest.fixture
-def broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One template of ours is broken."""
+def broken(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One template of ours is broken (``host`` comes first: it has none)."""
     monkeypatch.setattr(Templates, "broken", lambda _self: frozenset({"坏"}))
 
 

@@ -73,6 +73,13 @@ def test_chinese_for_an_encoder_that_reads_it(loader: Document, stored: Knowledg
     assert _find(_encoded(loader, RED), stored, "ZI-WF-CHINESE") == []
 
 
+@pytest.mark.parametrize("kind", [None, [], {"a": 1}, ["1", 0]])
+def test_chinese_for_an_encoder_of_no_type(kind: object, stored: Knowledge) -> None:
+    """A type that is no word is told as such, and nothing is said of Chinese."""
+    loader = _entry("CLIPLoader", clip_name="x.safetensors", type=kind)
+    assert _find(_encoded(loader, RED), stored, "ZI-WF-CHINESE") == []
+
+
 def test_chinese_that_comes_from_a_text_node(stored: Knowledge) -> None:
     """The text may be written elsewhere; a ring of text nodes ends."""
     text = _entry("PrimitiveStringMultiline", value=RED)
