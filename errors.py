@@ -121,6 +121,11 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "不是 JSON：{value}。请用页面的“导出”重新保存工作流。",
         "This is not JSON: {value}. Save the workflow again with the page's Export.",
     ),
+    "ZI-WF-PICTURE": (
+        "这是一张图片，不是工作流文件。请把它拖到 ComfyUI 页面上，再用“导出”保存其中的工作流。",
+        "This is a picture, not a workflow file. Drop it on ComfyUI's page and save the workflow "
+        "in it with the page's Export.",
+    ),
     "ZI-WF-LARGE": (
         "工作流太大：超过 {value}。请拆成几个工作流。",
         "The workflow is too large: more than {value}. Split it.",

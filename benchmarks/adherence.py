@@ -117,7 +117,7 @@ def judge(options: Any, scenes: list[Any], made: Any, name: str) -> dict[str, An
         shown.append(picture)
     if options.sheet:
         options.sheet.mkdir(parents=True, exist_ok=True)
-        _sheet(shown[:48]).save(options.sheet / f"{name}.png")
+        sheet(shown[:48]).save(options.sheet / f"{name}.png")
     return {"right": right, "of": len(scenes), "wrong": dict(wrong)}
 
 
@@ -140,7 +140,8 @@ def pictures(options: Any, model: Any, vae: Any, positives: Any, negative: Any) 
         yield Image.fromarray(pixels.numpy())
 
 
-def _sheet(pictures: list[Any]) -> Any:
+def sheet(pictures: list[Any]) -> Any:
+    """Pictures of 128 x 128 in rows of eight, as one PIL picture."""
     from PIL import Image
 
     sheet = Image.new("RGB", (8 * 132 + 4, -(-len(pictures) // 8) * 132 + 4), "white")

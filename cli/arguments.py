@@ -25,6 +25,7 @@ EXAMPLES = """\
 
 退出码 / exit codes:
   0 完成 done, 1 任务失败 job failed, 2 用法有误 wrong usage, 3 本机缺少条件 machine lacks something
+ComfyUI: --comfyui，否则 / else $COMFYUI_PATH，否则自带的 / else the embedded one
 状态目录 / state: $ZIMAGE_HOME (~/.cache/zimage-comfyui)；数据目录 / your data: $ZIMAGE_HOME/data
 日志 / log: $ZIMAGE_LOG_DIR/comfyui.log，不设则不保留 / not kept when unset
 """

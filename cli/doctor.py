@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, settings: Settings, failure: Stop | None = 
         host = discover(settings, PACK_DIR, options.comfyui)
     except Stop as stop:
         report["host"] = {"path": None, "version": None, "custom_nodes": None}
-        report["host"]["problems"] = [problem(stop)]
+        report["host"]["problems"] = [] if failure else [problem(stop)]  # one cause, told once
         probe: Part = {}
     else:
         report["host"] = _host(host)
@@ -115,7 +115,7 @@ def _python(probe: Part) -> Part:
 
 
 def _torch(probe: Part) -> Part:
-    torch = probe.get("torch", {"error": "-"})
+    torch = probe.get("torch", {})
     part: Part = {"version": None, **torch, "problems": []}
     part.pop("devices", None)
     if "error" in torch:

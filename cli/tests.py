@@ -9,6 +9,9 @@ from pathlib import Path
 
 from ..config import PACK_DIR, Settings
 
+MOST_WORKERS = 4
+"""Files tested side by side when the whole suite runs; each may start a ComfyUI of its own."""
+
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Replaces this process by pytest; its exit code 5 (nothing selected) stays as it is."""
@@ -16,8 +19,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     # hides the host's nodes.py.
     pytest = Path(sys.executable).parent / "pytest"
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    env.setdefault("OMP_NUM_THREADS", str(os.cpu_count() or 1))
+    cpus = len(os.sched_getaffinity(0))
+    workers = 1 if options.rest else min(cpus, MOST_WORKERS)
+    env.setdefault("OMP_NUM_THREADS", str(cpus // workers))
     arguments = [_from_here(word) for word in options.rest]
+    if workers > 1:
+        arguments += ["--numprocesses", str(workers), "--dist", "loadfile"]
     os.chdir(PACK_DIR)
     os.execve(str(pytest), [str(pytest), *arguments], env)  # noqa: S606
 

@@ -34,7 +34,7 @@ from demo import family
 from demo.data import Batches, Vocabulary, picture, training_scenes
 from demo.world import SIZES
 
-LATENT_NOISE = 0.08
+LATENT_NOISE = 0.05
 FILES = {
     "autoencoder": "vae/zimage-small-ae.safetensors",
     "text": "text_encoders/zimage-small-qwen3.safetensors",

@@ -21,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from demo import family, pack
 from demo.data import Vocabulary, picture, training_scenes
 from demo.edits import VALUES, Edit, siblings
-from demo.train import FILES, Run, add_noise, compile_blocks, features
+from demo.train import FILES, Run, add_noise, features
 from demo.world import SIZES, is_held_out
 
 MODELS = Path(__file__).resolve().parent / "models"
@@ -90,6 +90,15 @@ def focus(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     return 1 + 3 * torch.nn.functional.max_pool2d(changed.float(), 3, 1, 1)
 
 
+def compile_blocks(args: argparse.Namespace) -> None:
+    """One block in the Omni layout, for all of them; takes some minutes at first."""
+    from zimage_comfyui.engine import omni
+
+    if args.compile:
+        torch._dynamo.config.recompile_limit = 64
+        omni.modulated = torch.compile(omni.modulated, dynamic=False)
+
+
 def pieces(encoder, vocabulary: Vocabulary, texts: list[str]) -> tuple:
     """Features of the instructions and of what the official wording puts around them."""
     from zimage_comfyui.engine import omni
@@ -140,7 +149,7 @@ def main(argv: list[str] | None = None) -> int:
     encoder.load_state_dict(state)
     model = family.build_denoiser().to(args.device)
     model.load_state_dict(_weights(FILES["base"]))
-    compile_blocks(args, model)
+    compile_blocks(args)
     train(args, latents, vocabulary, encoder.eval().requires_grad_(False), model)
     family.export(
         model.state_dict(), args.out / FILE, "diffusion", family.DIFFUSION, variant="edit"

@@ -27,7 +27,7 @@ from .tokens import Tokenizers, count
 log = logging.getLogger(__name__)
 
 LISTS = frozenset({"/workflow_templates", "/api/workflow_templates"})
-NO_WORKFLOW = "ZI-WF-JSON"
+NO_WORKFLOW = ("ZI-WF-JSON", "ZI-WF-PICTURE")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -52,7 +52,7 @@ class Page:
              "title": entry.title, "input": entry.input, "zh": entry.chinese, "en": entry.english}
             for entry in result.findings
         ]  # fmt: skip
-        if found and found[0]["code"] == NO_WORKFLOW:
+        if found and found[0]["code"] in NO_WORKFLOW:
             return refusal(400, **{key: found[0][key] for key in ("code", "zh", "en")})
         return web.json_response({"ok": result.ok, "findings": found})
 

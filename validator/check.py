@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from .knowledge import Knowledge
 
 LARGEST_FILE = 64 * 2**20
 """Bytes of a workflow file that are read at all."""
+PICTURES = re.compile(rb"\x89PNG|RIFF....WEBP|\xff\xd8\xff|GIF8", re.DOTALL)
+"""How pictures begin; people hand over those that hold their workflow."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,9 @@ def parse_json(data: bytes, found: Findings) -> Any:
     """A JSON document, or None and a finding."""
     if len(data) > LARGEST_FILE:
         found.add("ZI-WF-LARGE", value=f"{LARGEST_FILE // 2**20} MiB")
+        return None
+    if PICTURES.match(data):
+        found.add("ZI-WF-PICTURE")
         return None
     try:
         document = json.loads(data.decode("utf-8-sig"))

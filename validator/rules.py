@@ -25,7 +25,7 @@ def check(
         advice.node(subject, number, kind)
         if number not in subject.reached:
             subject.tell("ZI-WF-UNREACHABLE", number, severity="warning")
-    if not any(kind.is_output for kind in subject.kinds.values()):
+    if subject.prompt and not any(kind.is_output for kind in subject.kinds.values()):
         found.add("ZI-WF-NO-OUTPUT")
     _cycles(subject)
 

@@ -271,7 +271,8 @@ def test_dynamic_prompts_that_never_close() -> None:
 
 HOSTILE: dict[str, bytes] = {
     "empty": b"",
-    "not JSON": b"\x89PNG",
+    "not JSON": b"nodes: 5",
+    "a picture": b"\x89PNG",
     "half a character": '{"1": "红'.encode()[:-1],
     "null": b"null",
     "number": b"3",
@@ -299,6 +300,19 @@ def test_hostile_file_is_a_finding(data: bytes, knowledge: Knowledge) -> None:
         assert finding.code.startswith("ZI-WF-")
         assert len(finding.chinese) < 1000
         finding.english.encode()
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"\x89PNG\r\n", "ZI-WF-PICTURE"), (b"RIFF\0\n\r\0WEBPVP8 ", "ZI-WF-PICTURE"),
+        (b"\xff\xd8\xff\xe0", "ZI-WF-PICTURE"), (b"[]", "ZI-WF-SHAPE"), (b"{}", "ZI-WF-SHAPE"),
+        (b"RIFF", "ZI-WF-JSON"),
+    ],
+)  # fmt: skip
+def test_one_mistake_is_one_finding(data: bytes, code: str, knowledge: Knowledge) -> None:
+    """Pictures get a hint of their own; nothing is said about nodes where there are none."""
+    assert [finding.code for finding in check_bytes(data, knowledge).findings] == [code]
 
 
 def test_subgraphs_that_hold_themselves_or_multiply(knowledge: Knowledge) -> None:

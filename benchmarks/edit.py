@@ -1,0 +1,130 @@
+"""Edit: of unseen changes to unseen pictures, how many come out as said, and what else changed.
+
+A picture is right when the checker (geometry and colour, nothing learned) reads back every field
+of the wanted scene. *Kept* is the area where a perfect edit changes no pixel, two pixels away from
+any change; its PSNR against the reference says what the model did to what it was not asked about.
+The autoencoder alone, without any edit, gives the upper bound of that figure.
+"""
+
+from __future__ import annotations
+
+import random
+import statistics
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import _common
+import adherence
+
+LANGUAGES = ("zh", "en")
+SIZE = (128, 128)
+WANTED_DB = 30.0
+
+
+def main(argv: list[str]) -> int:
+    """Edit and check; exit code 0 when every picture could be made."""
+    parser = _common.parser(__doc__ or "", repeats=1)
+    parser.add_argument("--count", type=int, default=200, help="edits per language")
+    parser.add_argument("--cfg", type=float, default=-1.0, help="instead of the preset's")
+    parser.add_argument("--seed", type=int, default=3, help="which edits and noise")
+    parser.add_argument("--sheet", type=Path, help="write pairs of before and after here")
+    options = parser.parse_args(argv)
+    adherence.open_host()
+    figures = {}
+    for language in LANGUAGES:
+        _common.say(f"{language} …")
+        figures[language] = measure(options, language)
+    return _common.finish("edit", options, {"edits": figures}, _table(figures))
+
+
+def measure(options: Any, language: str) -> dict[str, Any]:
+    """Right edits in all and by what they change, wrong fields, and PSNR on what is kept."""
+    from zimage_comfyui.demo import checker, edits
+    from zimage_comfyui.engine import checkpoints
+
+    model, vae = adherence.load("edit")
+    files = adherence.models() / "text_encoders/zimage-small-qwen3.safetensors"
+    clip = checkpoints.load_text_encoder(files)
+    rng = random.Random(f"{options.seed} {language}")
+    tally: dict[str, Counter[str]] = {field: Counter() for field in edits.VALUES}
+    wrong: Counter[str] = Counter()
+    kept, bound, shown = [], [], []
+    for index, edit in enumerate(edits.unseen(options.count, options.seed)):
+        seed = options.seed * 100_000 + index
+        before, _ = edit.pictures(SIZE, seed)
+        instruction = edit.instruction(language, rng)
+        after, plain = change(options, model, vae, clip, before, instruction, seed)
+        fields = checker.read(after).matches(edit.after)
+        tally[edit.field].update(all=1, right=int(all(fields.values())))
+        wrong.update(name for name, matches in fields.items() if not matches)
+        area = edits.kept(edit, SIZE, seed)
+        if area.mean() > 0.05:  # a new background leaves little but the subject
+            kept.append(edits.psnr(after, before, area))
+            bound.append(edits.psnr(plain, before, area))
+        shown += [before, after]
+    if options.sheet:
+        options.sheet.mkdir(parents=True, exist_ok=True)
+        adherence.sheet(shown[:96]).save(options.sheet / f"edit-{language}.png")
+    return {
+        "right": sum(count["right"] for count in tally.values()),
+        "of": options.count,
+        "fields": {field: [count["right"], count["all"]] for field, count in tally.items()},
+        "wrong": dict(wrong),
+        "kept": {
+            "of": len(kept),
+            "enough": sum(one >= WANTED_DB for one in kept),
+            "median": round(statistics.median(kept), 1),
+            "lowest": round(min(kept), 1),
+            "autoencoder": round(statistics.median(bound), 1),
+        },
+    }
+
+
+def change(
+    options: Any, model: Any, vae: Any, clip: Any, picture: Any, instruction: str, seed: int
+) -> tuple[Any, Any]:
+    """The edited picture, and the reference through the autoencoder alone, as PIL pictures."""
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from zimage_comfyui.engine import decoding, editing, presets, references, sampling
+
+    pixels = torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255)[None]
+    latents = references.encode(vae, [references.prepare(pixels)])
+    positive, negative = (
+        editing.encode_instruction(clip, text, latents) for text in (instruction, "")
+    )
+    settings = presets.resolve(model_variant="edit", seed=seed, cfg=options.cfg)
+    start = {"samples": torch.zeros_like(latents[0])}
+    latent = sampling.sample(model, positive, negative, start, settings)["samples"]
+    after, plain = (
+        Image.fromarray(decoding.decode_bytes(vae, one)[0].numpy()) for one in (latent, latents[0])
+    )
+    return after, plain
+
+
+def _table(figures: dict[str, Any]) -> str:
+    fields = list(next(iter(figures.values()))["fields"])
+    lines = [f"{'language':9} {'right':>9} {'share':>7}  " + "  ".join(f"{f:>10}" for f in fields)]
+    for language, one in figures.items():
+        each = "  ".join(f"{right:>6}/{of:<3}" for right, of in one["fields"].values())
+        share = one["right"] / one["of"]
+        lines.append(f"{language:9} {one['right']:>5}/{one['of']:<3} {share:>7.1%}  {each}")
+    lines += [
+        "",
+        f"{'kept area':9} {'>= 30 dB':>9} {'median':>8} {'lowest':>8} {'autoencoder':>12}",
+    ]
+    for language, one in figures.items():
+        kept = one["kept"]
+        lines.append(
+            f"{language:9} {kept['enough']:>5}/{kept['of']:<3} {kept['median']:>5} dB "
+            f"{kept['lowest']:>5} dB {kept['autoencoder']:>9} dB"
+        )
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
