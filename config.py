@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ class Settings:
         log_dir: where logs go (``$ZIMAGE_LOG_DIR``), or None.
         comfyui: the ComfyUI named by ``$COMFYUI_PATH``, or None.
         active_env: the virtual or conda environment the user has activated, or None.
+        off: hardening parts that are switched off (``$ZIMAGE_OFF``, names with commas between).
         ci: True when ``$CI`` says so; then missing test tools are failures, not skips.
     """
 
@@ -27,6 +29,7 @@ class Settings:
     log_dir: Path | None = None
     comfyui: Path | None = None
     active_env: Path | None = None
+    off: frozenset[str] = frozenset()
     ci: bool = False
 
     @property
@@ -44,6 +47,7 @@ class Settings:
             log_dir=_path(env["ZIMAGE_LOG_DIR"]) if env.get("ZIMAGE_LOG_DIR") else None,
             comfyui=_path(env["COMFYUI_PATH"]) if env.get("COMFYUI_PATH") else None,
             active_env=_path(active) if active else None,
+            off=frozenset(re.split(r"[,\s]+", env.get("ZIMAGE_OFF", "").strip())) - {""},
             ci=env.get("CI", "").lower() in {"1", "true", "yes"},
         )
 

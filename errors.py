@@ -241,6 +241,19 @@ CATALOGUE: dict[str, tuple[str, str]] = {
         "请求太大：超过 {maximum}。请缩短后再试。",
         "The request is too large: more than {maximum}. Shorten it.",
     ),
+    "ZI-REQUEST-TYPE": (
+        "请求的内容类型是 {found}。请用 Content-Type: application/json 提交。",
+        "The request's content type is {found}. Send it as Content-Type: application/json.",
+    ),
+    "ZI-REQUEST-TEXT": (
+        "节点 {node} 的 {name} 无法使用：{zh}（{found}）",
+        "{name} of node {node} cannot be used: {en} ({found})",
+    ),
+    "ZI-REQUEST-WORK": (
+        "节点 {node} 的 {name} = {found} 超过上限 {maximum}。请减小后重新提交。",
+        "{name} = {found} of node {node} is above the limit of {maximum}. Make it smaller and "
+        "submit it again.",
+    ),
     "ZI-TOKENIZER": (
         "此 ComfyUI 没有可用的 {name} 分词器（{found}），无法统计词元。生成图像不受影响。",
         "This ComfyUI has no {name} tokenizer that can be used ({found}), so tokens are not "
@@ -276,6 +289,59 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "ZI-OUTPUT": (
         "无法写入 {path}：{found}。请检查文件夹权限和磁盘空间。",
         "Could not write {path}: {found}. Check the folder's permissions and the disk space.",
+    ),
+    # --- patches: {name} is the function of the host ---------------------------------------------
+    "ZI-PATCH-SEAM": (
+        "此 ComfyUI 的 {name} 与预期不同（是 {found}，应为 {expected}），"
+        "对应的加固没有启用，其余照常。",
+        "{name} of this ComfyUI is not as expected (found {found}, expected {expected}), so what "
+        "hardens it stays off. Everything else works.",
+    ),
+    "ZI-PATCH-COVERED": (
+        "{name} 之后又被别的节点包修改过，无法撤销。请重启 ComfyUI。",
+        "Another pack has changed {name} since, so it cannot be undone. Restart ComfyUI.",
+    ),
+    "ZI-PATCH-FAILED": (
+        "加固 {name} 出错（{found}），没有启用，其余照常。详情见 ComfyUI 的日志。",
+        "Hardening {name} failed ({found}) and stays off. Everything else works; ComfyUI's log "
+        "has more.",
+    ),
+    "ZI-NODE-EXIT": (
+        "节点 {name} 试图结束整个服务器（{found}），已当作该节点出错处理。请更新或停用它的节点包。",
+        "Node {name} tried to end the whole server ({found}); it counts as failed instead. "
+        "Update its pack, or do without it.",
+    ),
+    "ZI-NODE-UI": (
+        "节点 {name} 返回的界面数据不是 JSON：{found}。请更新或停用它的节点包。",
+        "Node {name} returned data for the page that is not JSON: {found}. Update its pack, or "
+        "do without it.",
+    ),
+    "ZI-WORKER": (
+        "执行任务的线程出错（{found}），这个任务已结束；其余任务继续。详情见 ComfyUI 的日志。",
+        "The thread that runs prompts failed ({found}) and this prompt has ended; the others go "
+        "on. ComfyUI's log has more.",
+    ),
+    "ZI-QUEUE-TAKEN": (
+        "{path} 正被另一个 ComfyUI 使用。请停止它，或为本服务器另选状态目录。",
+        "Another ComfyUI is using {path}. Stop it, or give this server a state folder of its own.",
+    ),
+    "ZI-QUEUE-FILE": (
+        "无法读写任务队列 {path}：{found}。请检查磁盘空间和权限；没有接受新任务。",
+        "The queue in {path} cannot be read or written: {found}. Check disk space and "
+        "permissions; no new prompt was accepted.",
+    ),
+    "ZI-QUEUE-FULL": (
+        "已有 {found} 个任务在等待，最多 {maximum} 个。请稍后再提交。",
+        "{found} prompts are waiting; at most {maximum} are kept. Submit it again later.",
+    ),
+    "ZI-PROMPT-TWICE": (
+        "编号 {found} 的任务已在等待或运行。请换一个 prompt_id，或不写它。",
+        "A prompt with the id {found} is waiting or running. Use another prompt_id, or none.",
+    ),
+    "ZI-PROMPT-DEADLY": (
+        "运行这个任务时服务器已意外退出 {found} 次，因此不再运行它。请检查其中的节点和输入。",
+        "The server died {found} times while it ran this prompt, so it is not run again. Check "
+        "its nodes and inputs.",
     ),
     # --- command line --------------------------------------------------------------------------
     "ZI-ENV-HOME": (

@@ -1,4 +1,4 @@
-"""What the pack adds to ComfyUI: nodes, the folders of the bundled models, help for the page.
+"""What the pack adds to ComfyUI: nodes, the bundled models' folders, the page, the hardening.
 
 A part that fails is logged once and left out; the other parts still come up.
 """
@@ -46,6 +46,12 @@ class ZImageExtension(ComfyExtension):
             routes.install()
         except Exception:
             log.exception("Z-Image: templates are not checked, tokens not counted")
+        try:
+            from .patches import health
+
+            health.install()
+        except Exception:
+            log.exception("Z-Image: the server is not hardened")
         return [node for module, name in NODES if (node := _load(module, name)) is not None]
 
 

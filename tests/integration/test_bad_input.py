@@ -28,7 +28,7 @@ CASES: list[tuple[dict[str, Any], str, str]] = [
     ({"load__vae": "bad-flat.safetensors"}, "ZI-MODEL-KEYS", "widths []"),
     ({"size__size": "custom", "size__width": 0, "size__height": 0}, "ZI-SIZE", "0×0"),
     ({"size__size": "custom", "size__width": 1000, "size__height": 512}, "ZI-SIZE", "1000×512"),
-    ({"size__size": "custom", "size__width": 16, "size__height": 10**9}, "ZI-SIZE", "1000000000"),
+    ({"size__size": "custom", "size__width": 16, "size__height": 10**9}, "ZI-SIZE", "16×4096"),
     ({"size__batch_size": 0}, "ZI-BATCH", "0"),
     ({"sample__steps": 0}, "ZI-STEPS", "0"),
     ({"sample__steps": 10**6}, "ZI-STEPS", "1000000"),
@@ -70,7 +70,7 @@ def test_coded_error_in_both_languages(
 def test_unreadable_prompt_is_refused_before_anything_is_loaded(
     studio: Server, prompt: str
 ) -> None:
-    """By /prompt itself, with code and position; linked prompts when the node runs."""
+    """By /prompt itself, with code and position, also where another node holds the text."""
     status, answer = studio.client.submit(graphs.render(text__prompt=prompt))
     assert status == 400
     details = json.dumps(answer["node_errors"]["text"]["errors"], ensure_ascii=False)
@@ -78,9 +78,9 @@ def test_unreadable_prompt_is_refused_before_anything_is_loaded(
     graph = graphs.render()
     graph["words"] = {"class_type": "PrimitiveString", "inputs": {"value": prompt}}
     graph["text"]["inputs"]["prompt"] = ["words", 0]
-    done = studio.client.run(graph)
-    assert done.error is not None
-    assert done.error["exception_message"].startswith("[ZI-TEXT-")
+    status, answer = studio.client.submit(graph)
+    assert status == 400
+    assert "[ZI-TEXT-" in json.dumps(answer["node_errors"]["words"])
 
 
 @pytest.mark.parametrize(
@@ -103,10 +103,12 @@ def test_a_prompt_of_many_tokens_is_refused(studio: Server) -> None:
 def test_latents_of_other_nodes(studio: Server) -> None:
     """A latent that is no Z-Image latent is refused with its shape."""
     graph = graphs.render(sample__denoise=0.5)
-    graph["big"] = {
+    graph["small"] = {
         "class_type": "EmptySD3LatentImage",
-        "inputs": {"width": 8192, "height": 64, "batch_size": 1},
+        "inputs": {"width": 64, "height": 64, "batch_size": 1},
     }
+    upscale = {"upscale_method": "nearest-exact", "width": 8192, "height": 64, "crop": "disabled"}
+    graph["big"] = {"class_type": "LatentUpscale", "inputs": {"samples": ["small", 0], **upscale}}
     graph["sample"]["inputs"]["latent_image"] = ["big", 0]
     done = studio.client.run(graph)
     assert done.error is not None

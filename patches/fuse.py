@@ -1,0 +1,166 @@
+"""Requests are judged before the host's handlers see them, and every refusal has a code.
+
+The middleware reads the body once, within limits, and hands it on; errors that other parts raise
+under a request (a full queue, a full disk) are answered here too. Each event is one line of JSON in
+the log ``fuse.jsonl`` of the state folder.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+
+from ..errors import ZImageError
+from . import bodies, state
+
+log = logging.getLogger(__name__)
+
+LARGEST = 32 * 2**20
+"""Bytes of a JSON body."""
+JSON = frozenset({"/prompt", "/queue", "/history", "/interrupt", "/free"})
+"""Requests of the host whose body is JSON."""
+STATUS = {
+    "ZI-REQUEST-LARGE": 413,
+    "ZI-REQUEST-TYPE": 415,
+    "ZI-PROMPT-TWICE": 409,
+    "ZI-QUEUE-FULL": 429,
+    "ZI-QUEUE-FILE": 507,
+}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def part() -> Fuse:
+    """The middleware of the running server."""
+    return Fuse(state.server(), state.folder())
+
+
+class Fuse:
+    """The middleware and its log."""
+
+    def __init__(self, server: Any, folder: Path, bounds: bodies.Bounds | None = None) -> None:
+        self.server, self.log = server, folder / "fuse.jsonl"
+        self.bounds = bounds or bodies.Bounds()
+        self.active = False
+
+    def apply(self) -> None:
+        """Add the middleware; the innermost, so that the host's own refusals come first."""
+        if self.handle in self.server.app.middlewares:
+            self.active = True
+            return
+        if self.server.app.frozen or not hasattr(web.BaseRequest, "_read_bytes"):
+            raise ZImageError("ZI-PATCH-SEAM", name="PromptServer.app", found="frozen",
+                              expected="middlewares.append")  # fmt: skip
+        self.server.app.middlewares.append(self.handle)
+        self.active = True
+
+    def revert(self) -> None:
+        """Let everything through."""
+        self.active = False
+
+    @web.middleware
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Judge, hand on, answer."""
+        if not self.active:
+            return await handler(request)
+        changed: list[dict[str, Any]] = []
+        try:
+            if request.method == "POST" and request.path.removeprefix("/api") in JSON:
+                changed = await self._judge(request)
+            response = await handler(request)
+        except ZImageError as error:
+            return self._refuse(request, error)
+        if changed and isinstance(response, web.Response) and response.status == 200:
+            answer = json.loads(response.text or "{}")
+            response.text = json.dumps({**answer, "zimage": {"clamped": changed}})
+            self._note(request, answer.get("prompt_id"), "ZI-CLAMPED", "clamped")
+        return response
+
+    async def _judge(self, request: web.Request) -> list[dict[str, Any]]:
+        kind = request.content_type
+        if "Origin" in request.headers and "json" not in kind:  # a form on somebody's page
+            raise ZImageError("ZI-REQUEST-TYPE", found=kind)
+        data = await _read(request)
+        if not data and request.path.endswith("/interrupt"):
+            return []
+        body = bodies.parse(data)
+        changed: list[dict[str, Any]] = []
+        if request.path.endswith("/prompt"):
+            bodies.check_prompt(body)
+            changed = bodies.clamp(body.get("prompt", {}), self.bounds)
+            if changed:
+                body.setdefault("extra_data", {})["zimage_clamped"] = changed
+                data = json.dumps(body).encode()
+        request._read_bytes = data  # what the handler's request.json() reads
+        return changed
+
+    def _refuse(self, request: web.Request, error: ZImageError) -> web.Response:
+        self._note(request, None, error.code, "refused")
+        chinese = prefers_chinese(request.headers.get("Accept-Language", ""))
+        texts = (error.chinese, error.english)
+        first, second = texts if chinese else texts[::-1]
+        about = {"type": error.code, "message": first, "details": second, "extra_info": {}}
+        status = STATUS.get(error.code, 400)
+        answer = {"error": about, "node_errors": _node_errors(error)}
+        return web.json_response(answer, status=status)
+
+    def _note(self, request: web.Request, id: str | None, trigger: str, action: str) -> None:
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "request_id": id or request.headers.get("X-Request-Id", "-"),
+            "path": request.path,
+            "trigger": trigger,
+            "action": action,
+        }
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        except OSError as error:
+            log.warning("Z-Image: %s: %s", self.log, error)
+
+
+def prefers_chinese(header: str) -> bool:
+    """Whether an ``Accept-Language`` header (RFC 9110) ranks Chinese before English."""
+    ranks = {"zh": 0.0, "en": 0.0}
+    for entry in header.split(","):
+        name, _, weight = entry.strip().partition(";q=")
+        language = name.lower().partition("-")[0]
+        try:
+            rank = float(weight or 1)
+        except ValueError:
+            continue
+        if language in ranks:
+            ranks[language] = max(ranks[language], rank)
+    return ranks["zh"] > ranks["en"]
+
+
+def _node_errors(error: ZImageError) -> dict[str, Any]:
+    """As the host tells of wrong values, so that the page marks the node."""
+    found = error.found
+    if error.code != "ZI-REQUEST-TEXT":
+        return {}
+    told = {
+        "type": found["found"],
+        "message": f"[{found['found']}] {found['zh']} / {found['en']}",
+        "details": found["name"],
+        "extra_info": {"input_name": found["name"]},
+    }
+    return {str(found["node"]): {"errors": [told], "dependent_outputs": [], "class_type": ""}}
+
+
+async def _read(request: web.Request) -> bytes:
+    data = bytearray()
+    try:
+        async for chunk in request.content.iter_chunked(2**16):
+            data += chunk
+            if len(data) > LARGEST:
+                raise ZImageError("ZI-REQUEST-LARGE", maximum=f"{LARGEST // 2**20} MiB")
+    except web.RequestPayloadError as error:
+        raise ZImageError("ZI-REQUEST", found=type(error).__name__, expected="JSON") from None
+    return bytes(data)

@@ -1,0 +1,104 @@
+"""``GET /health``, ``/health/live``, ``/health/ready``: does this server do its work; if not, why.
+
+``live``: the process answers. ``ready``: it would run a prompt now. Both are 503 with reasons
+otherwise; ``/health`` is ready's verdict with all details.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from ..config import Settings
+from . import state
+from .registry import Registry
+
+WORKER = "prompt_worker"
+"""The host starts its worker thread with the target's name in the thread's."""
+
+
+class Health:
+    """What a running server says of itself."""
+
+    def __init__(
+        self, server: Any, registry: Registry, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.server, self.registry, self.clock = server, registry, clock
+        self.began = clock()
+
+    def reasons(self) -> list[str]:
+        """Why the server would not run a prompt now; empty when it would."""
+        alive = any(WORKER in thread.name for thread in threading.enumerate())
+        return [] if alive else ["worker"]
+
+    def describe(self) -> dict[str, Any]:
+        """The published keys, and details."""
+        reasons = self.reasons()
+        queue = self.server.prompt_queue
+        return {
+            "status": "ok" if not reasons else "unavailable",
+            "reasons": reasons,
+            "uptime_seconds": round(self.clock() - self.began, 1),
+            "gpu_memory_used_mb": _gpu_memory(),
+            "pending_tasks": queue.get_tasks_remaining(),
+            "models_loaded": _models(),
+            "queue": {
+                "running": len(queue.currently_running),
+                "waiting": len(queue.queue),
+                "history": len(queue.history),
+            },
+            "patches": self.registry.describe(),
+        }
+
+    async def health(self, _request: web.Request) -> web.Response:
+        """``GET /health``."""
+        found = self.describe()
+        return web.json_response(found, status=503 if found["reasons"] else 200)
+
+    async def live(self, _request: web.Request) -> web.Response:
+        """``GET /health/live``: an answer is the answer."""
+        return web.json_response({"status": "ok"})
+
+    async def ready(self, _request: web.Request) -> web.Response:
+        """``GET /health/ready``."""
+        reasons = self.reasons()
+        status = "ok" if not reasons else "unavailable"
+        answer = {"status": status, "reasons": reasons}
+        return web.json_response(answer, status=503 if reasons else 200)
+
+
+def install() -> None:
+    """Harden the running server and let it tell how it is."""
+    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    if not isinstance(getattr(server, "app", None), web.Application):
+        return  # a test, or a host that serves in another way
+    registry = Registry()
+    registry.apply(Settings.from_environment().off)
+    health = Health(state.server(), registry)
+    taken = {getattr(route, "path", None) for route in server.routes}
+    for path, handler in (
+        ("/health", health.health), ("/health/live", health.live), ("/health/ready", health.ready),
+    ):  # fmt: skip
+        if path not in taken:
+            server.routes.get(path)(handler)
+
+
+def _gpu_memory() -> float:
+    """MiB that this process holds on its GPU, 0 without one."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return 0.0
+    return round(torch.cuda.memory_reserved() / 2**20, 1)
+
+
+def _models() -> list[str]:
+    """Classes of the models that the host holds on its device."""
+    management = sys.modules.get("comfy.model_management")
+    loaded = getattr(management, "current_loaded_models", None) or []
+    models = (getattr(entry, "model", None) for entry in loaded)
+    return [type(model.model).__name__ for model in models if hasattr(model, "model")]

@@ -1,0 +1,245 @@
+"""The host's prompt queue, kept on disk: what was accepted survives the process.
+
+Prompts run in the order of ``number`` and then of acceptance. One that ran when the process died
+runs again, and after :data:`DEATHS` deaths ends as failed instead. Values that the host calls
+sensitive (API keys) stay in memory alone, so after a restart such a prompt runs without them.
+"""
+
+from __future__ import annotations
+
+import atexit
+import heapq
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from ..errors import ZImageError
+from . import state
+from .seam import Seam
+from .store import Row, Store
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+DEATHS = 2
+"""A prompt that was running when the process died this often is not run again."""
+MOST_WAITING = 1000
+
+
+SEAMS = (
+    Seam("execution", "PromptQueue.__init__", ("self", "server")),
+    Seam("execution", "PromptQueue.put", ("self", "item")),
+    Seam("execution", "PromptQueue.get", ("self", "timeout")),
+    Seam("execution", "PromptQueue.task_done", ("self", "item_id", "history_result", "status")),
+    Seam("execution", "PromptQueue.wipe_queue", ("self",)),
+    Seam("execution", "PromptQueue.delete_queue_item", ("self", "function")),
+    Seam("execution", "PromptQueue.wipe_history", ("self",)),
+    Seam("execution", "PromptQueue.delete_history_item", ("self", "id_to_delete")),
+)
+
+
+def part() -> Swap:
+    """The queue of the running server."""
+    return Swap(state.server(), state.folder())
+
+
+class Swap:
+    """Puts the durable queue in the place of the server's own, before its worker starts."""
+
+    def __init__(self, server: Any, folder: Path) -> None:
+        self.server, self.folder = server, folder
+        self.original: Any = None
+        self.ours: Any = None
+
+    @property
+    def active(self) -> bool:
+        """True while the server's queue is ours."""
+        return self.ours is not None and self.server.prompt_queue is self.ours
+
+    def apply(self) -> None:
+        """Swap; raises ``ZI-PATCH-SEAM``, ``ZI-QUEUE-TAKEN`` or ``ZI-QUEUE-FILE``."""
+        if self.active:
+            return
+        original = self.server.prompt_queue
+        for seam in SEAMS:
+            seam.verify(vars(seam.owner())[seam.name])
+        if type(original) is not SEAMS[0].owner():  # another pack was here first
+            found = type(original).__qualname__
+            raise ZImageError("ZI-PATCH-SEAM", name="prompt_queue", found=found,
+                              expected="PromptQueue")  # fmt: skip
+        store = Store(self.folder)
+        try:
+            self.ours = durable(type(original), store)(self.server)
+        except BaseException:
+            store.close()
+            raise
+        self.original, self.server.prompt_queue = original, self.ours
+        _give_back_at_the_end(self.ours)
+
+    def revert(self) -> None:
+        """Put the host's own queue back; what waits stays on disk for the next start."""
+        if self.ours is None:
+            return
+        if not self.active:
+            raise ZImageError("ZI-PATCH-COVERED", name="PromptServer.prompt_queue")
+        self.server.prompt_queue = self.original
+        self.ours.store.close()
+        self.ours = None
+
+
+class Item(tuple):
+    """What the host queues, in an order that is always defined."""
+
+    place: tuple[float, int]
+
+    @classmethod
+    def of(cls, fields: tuple[Any, ...], place: int) -> Item:
+        """An item of the host, accepted as the ``place``-th."""
+        item = cls(fields)
+        item.place = (fields[0], place)
+        return item
+
+    def __lt__(self, other: Any) -> bool:
+        return self.place < other.place
+
+
+def durable(base: type, store: Store, most_waiting: int = MOST_WAITING) -> type:
+    """A subclass of the host's ``PromptQueue`` over a store."""
+
+    class DurableQueue(base):
+        """The host's queue, with each step on disk before it counts."""
+
+        def __init__(self, server: Any) -> None:
+            super().__init__(server)
+            self.store = store
+            self._restore(store.recover())
+
+        def _restore(self, rows: list[Row]) -> None:
+            for row in rows:
+                fields = (row.number, row.id, *row.item, {})
+                if row.state == "ended":
+                    self.history[row.id] = {"prompt": fields[:5], **(row.result or {})}
+                elif row.deaths >= DEATHS:
+                    self._quarantine(row, fields)
+                else:
+                    heapq.heappush(self.queue, Item.of(fields, row.seq))
+            waiting = [row.number for row in rows if row.state == "waiting"]
+            self.server.number = int(max([*waiting, -1])) + 1
+
+        def _quarantine(self, row: Row, fields: tuple[Any, ...]) -> None:
+            error = ZImageError("ZI-PROMPT-DEADLY", found=row.deaths)
+            log.error("Z-Image: %s: %s", row.id, error)
+            status = failure(row.id, error)._asdict()
+            result = {"outputs": {}, "meta": {}, "status": status}
+            self.history[row.id] = {"prompt": fields[:5], **result}
+            self._end(row.id, result)
+
+        def put(self, item: tuple[Any, ...]) -> None:
+            number, id, *rest = item
+            with self.mutex:
+                if len(self.queue) >= most_waiting:
+                    raise ZImageError("ZI-QUEUE-FULL", found=len(self.queue), maximum=most_waiting)
+                place = store.accept(id, number, rest[:3])
+                self.history.pop(id, None)
+                super().put(Item.of(item, place))
+
+        def get(self, timeout: float | None = None) -> Any:
+            taken = super().get(timeout=timeout)
+            if taken is not None:
+                _try(store.begin, taken[0][1])
+            return taken
+
+        def task_done(self, item_id: int, *rest: Any, **named: Any) -> None:
+            with self.mutex:
+                id = self.currently_running[item_id][1]
+                super().task_done(item_id, *rest, **named)
+                entry = {k: v for k, v in self.history[id].items() if k != "prompt"}
+                self._end(id, entry)
+
+        def _end(self, id: str, result: dict[str, Any]) -> None:
+            for gone in _try(store.end, id, result) or ():
+                self.history.pop(gone, None)
+
+        def give_back(self) -> None:
+            """What runs waits for the next process; for one that ends in order."""
+            for item in list(self.currently_running.values()):
+                _try(store.give_back, item[1])
+
+        def wipe_queue(self) -> None:
+            with self.mutex:
+                _try(store.remove, [item[1] for item in self.queue], "waiting")
+                super().wipe_queue()
+
+        def delete_queue_item(self, function: Any) -> bool:
+            with self.mutex:
+                before = {item[1] for item in self.queue}
+                found = super().delete_queue_item(function)
+                _try(store.remove, before - {item[1] for item in self.queue}, "waiting")
+                return found
+
+        def wipe_history(self) -> None:
+            with self.mutex:
+                _try(store.remove, list(self.history), "ended")
+                super().wipe_history()
+
+        def delete_history_item(self, id_to_delete: str) -> None:
+            with self.mutex:
+                _try(store.remove, [id_to_delete], "ended")
+                super().delete_history_item(id_to_delete)
+
+    return DurableQueue
+
+
+class Status(NamedTuple):
+    """As the host's ``PromptQueue.ExecutionStatus``."""
+
+    status_str: str
+    completed: bool
+    messages: list[tuple[str, dict[str, Any]]]
+
+
+def failure(id: str, error: ZImageError) -> Status:
+    """The status of a prompt that ended without its executor."""
+    when = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
+    about = {
+        "node_id": None,
+        "node_type": None,
+        "executed": [],
+        "exception_message": str(error),
+        "exception_type": error.code,
+        "traceback": [],
+        "current_inputs": {},
+        "current_outputs": [],
+    }
+    return Status(
+        "error", False, [("execution_start", when), ("execution_error", {**when, **about})]
+    )
+
+
+def _give_back_at_the_end(queue: Any) -> None:
+    """An orderly end is no death of what runs. SIGTERM then does what it did before."""
+    atexit.register(queue.give_back)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+
+    def end(number: int, _frame: object) -> None:
+        queue.give_back()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
+
+
+def _try(write: Callable[..., T], *values: Any) -> T | None:
+    """A step that is also in memory: a disk that fails costs its durability, not the prompt."""
+    try:
+        return write(*values)
+    except ZImageError as error:
+        log.error("Z-Image: %s", error)
+        return None

@@ -1,0 +1,103 @@
+"""Which hardening there is, in the order in which it is applied, and how each fared.
+
+A part that does not fit this host, or fails, is told once in the log and in ``/health`` and leaves
+the host and the other parts as they are.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..errors import ZImageError
+
+log = logging.getLogger(__name__)
+
+NAMES = ("worker", "results", "sockets", "queue", "fuse")
+"""Modules of this folder; each has ``part()``. The fuse comes last: it answers for the others."""
+
+
+class Part(Protocol):
+    """One hardening. Applying twice is applying once."""
+
+    @property
+    def active(self) -> bool:
+        """True while it does its work."""
+        ...
+
+    def apply(self) -> None:
+        """Begin; raises :class:`ZImageError` and changes nothing where the host does not fit."""
+        ...
+
+    def revert(self) -> None:
+        """Undo; raises :class:`ZImageError` where that is not possible any more."""
+        ...
+
+
+@dataclass
+class State:
+    """How a part fared: ``active``, ``off``, ``refused`` (the host does not fit) or ``failed``."""
+
+    name: str
+    status: str
+    code: str = ""
+    chinese: str = ""
+    english: str = ""
+    part: Part | None = None
+
+    def describe(self) -> dict[str, str]:
+        """For ``/health`` and ``doctor``."""
+        status = self.status
+        if status == "active" and self.part is not None and not self.part.active:
+            status = "covered"  # by somebody who patched the same place later
+        about = {"code": self.code, "zh": self.chinese, "en": self.english} if self.code else {}
+        return {"status": status, **about}
+
+
+class Registry:
+    """The parts of one server."""
+
+    def __init__(self, names: Sequence[str] = NAMES) -> None:
+        self.states = {name: State(name, "off") for name in names}
+
+    def apply(
+        self, off: Collection[str] = (), make: Callable[[str], Part] | None = None
+    ) -> dict[str, State]:
+        """Apply every part that is not switched off, in order."""
+        for name, state in self.states.items():
+            if name in off:
+                log.info("Z-Image: hardening %s is switched off", name)
+                continue
+            try:
+                part = state.part or (make or _part)(name)
+                part.apply()
+            except ZImageError as error:
+                log.warning("Z-Image: hardening %s: %s", name, error)
+                told = (error.code, error.chinese, error.english)
+                self.states[name] = State(name, "refused", *told)
+            except Exception as error:
+                log.exception("Z-Image: hardening %s failed", name)
+                failed = ZImageError("ZI-PATCH-FAILED", name=name, found=type(error).__name__)
+                told = (failed.code, failed.chinese, failed.english)
+                self.states[name] = State(name, "failed", *told)
+            else:
+                self.states[name] = State(name, "active", part=part)
+        return self.states
+
+    def revert(self) -> None:
+        """Undo every part, the last first."""
+        for name, state in reversed(list(self.states.items())):
+            if state.part is not None:
+                state.part.revert()
+                self.states[name] = State(name, "off", part=state.part)
+
+    def describe(self) -> dict[str, dict[str, str]]:
+        """Every part's state by name."""
+        return {name: state.describe() for name, state in self.states.items()}
+
+
+def _part(name: str) -> Part:
+    return importlib.import_module(f".{name}", __package__).part()

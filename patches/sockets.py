@@ -1,0 +1,95 @@
+"""A WebSocket that stops reading costs nobody else an event.
+
+The host sends to one client after the other and waits for each, so a client that does not read
+(a laptop asleep, a debugger) holds up everybody. Here every socket has an outbox and a task of its
+own; one whose outbox overflows is closed, and its client comes back when it can.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Any
+from weakref import WeakKeyDictionary
+
+from .seam import Patch, Seam
+
+log = logging.getLogger(__name__)
+
+SEND = Seam("server", "send_socket_catch_exception", ("function", "message"))
+MESSAGES, BYTES = 1000, 32 * 2**20
+"""What an outbox holds at most; only binary messages (previews) are weighed."""
+TRY_AGAIN_LATER = 1013
+"""Close code, RFC 6455 and the IANA registry."""
+
+Send = Callable[[Any], Awaitable[None]]
+
+
+def part() -> Patch:
+    """The patch."""
+    return Patch(SEND, _wrap)
+
+
+def _wrap(original: Callable[[Send, Any], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    boxes: WeakKeyDictionary[Any, Outbox] = WeakKeyDictionary()
+
+    async def send(function: Send, message: Any) -> None:
+        socket = getattr(function, "__self__", None)
+        if not hasattr(socket, "close"):
+            return await original(function, message)
+        box = boxes.get(socket)
+        if box is None:
+            box = boxes[socket] = Outbox(original)
+        if not box.put(function, message):
+            log.warning("Z-Image: a WebSocket client does not read; its connection is closed")
+            box.stop(socket.close(code=TRY_AGAIN_LATER))
+        return None
+
+    return send
+
+
+class Outbox:
+    """What waits to be sent to one client, in order; a task exists while something waits."""
+
+    def __init__(self, send: Callable[[Send, Any], Awaitable[None]]) -> None:
+        self.send = send
+        self.waiting: deque[tuple[Send, Any]] = deque()
+        self.bytes = 0
+        self.stopped = False
+        self.task: asyncio.Task[Any] | None = None
+
+    def put(self, function: Send, message: Any) -> bool:
+        """Take a message; False when there is no room. A stopped one takes and drops all."""
+        if self.stopped:
+            return True
+        if len(self.waiting) >= MESSAGES or self.bytes > BYTES:
+            return False
+        self.bytes += _size(message)
+        self.waiting.append((function, message))
+        if self.task is None:
+            self.task = asyncio.create_task(self._run())
+        return True
+
+    def stop(self, farewell: Any) -> None:
+        """Send nothing more but a last coroutine, beside everything else."""
+        if self.task is not None:
+            self.task.cancel()
+        self.stopped = True
+        self.waiting.clear()
+        self.task = asyncio.create_task(farewell)
+
+    async def _run(self) -> None:
+        while self.waiting:
+            function, message = self.waiting.popleft()
+            try:
+                await self.send(function, message)
+            except Exception:
+                log.exception("Z-Image: an event could not be sent")
+            self.bytes -= _size(message)
+        self.task = None
+
+
+def _size(message: Any) -> int:
+    return len(message) if isinstance(message, (bytes, bytearray)) else 0

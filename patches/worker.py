@@ -1,0 +1,71 @@
+"""The worker thread outlives whatever a node or the clean-up after it does.
+
+- ``SystemExit`` is no ``Exception``: the host's executor lets ``sys.exit()`` of a node through, its
+  worker thread ends without a word, and every later prompt waits for ever. It becomes an ordinary
+  failure of that node.
+- What else gets out of the executor, or out of the freeing of memory after it (a CUDA error does),
+  ends the thread too. The running prompt ends as failed and the worker begins anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from ..errors import ZImageError
+from .queue import failure
+from .seam import Patch, Patches, Seam
+
+log = logging.getLogger(__name__)
+
+NODES = Seam(
+    "execution",
+    "_async_map_node_over_list",
+    ("prompt_id", "unique_id", "obj", "input_data_all", "func"),
+)
+WORKER = Seam("__main__", "prompt_worker", ("q", "server_instance"))
+
+
+def part() -> Patches:
+    """Both patches."""
+    return Patches(Patch(NODES, _nodes), Patch(WORKER, _worker))
+
+
+def _nodes(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+    async def nodes(prompt_id: str, unique_id: str, obj: Any, *rest: Any, **named: Any) -> Any:
+        try:
+            return await original(prompt_id, unique_id, obj, *rest, **named)
+        except (Exception, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            name = getattr(obj, "__name__", type(obj).__name__)
+            raise ZImageError("ZI-NODE-EXIT", found=repr(error), name=name) from error
+
+    return nodes
+
+
+def _worker(original: Callable[..., None]) -> Callable[..., None]:
+    def worker(q: Any, server_instance: Any) -> None:
+        while True:
+            try:
+                return original(q, server_instance)
+            except BaseException as error:
+                log.exception("Z-Image: the worker failed and begins anew")
+                abandon(q, ZImageError("ZI-WORKER", found=f"{type(error).__name__}: {error}"))
+
+    return worker
+
+
+def abandon(queue: Any, error: ZImageError) -> None:
+    """End every running prompt of a queue as failed."""
+    with queue.mutex:
+        running = {number: item[1] for number, item in queue.currently_running.items()}
+    for number, id in running.items():
+        status = failure(id, error)
+        result = {"outputs": {}, "meta": {}}
+        queue.task_done(number, result, status, lambda prompt: prompt[:5])
+        last = ("executing", {"node": None, "prompt_id": id})
+        for event, data in (*status.messages, last):
+            queue.server.send_sync(event, data, queue.server.client_id)

@@ -1,0 +1,231 @@
+"""The store keeps every accepted prompt until its history goes, whatever order things happen in."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.patches.store import Limits, Store
+
+ITEM = [{"1": {"class_type": "A", "inputs": {}}}, {"client_id": "c"}, ["1"]]
+RESULT = {"outputs": {"1": {"images": []}}, "meta": {}, "status": {"status_str": "success"}}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """A state folder; its stores are closed at the end."""
+    yield tmp_path / "状态 state"
+    while OPENED:
+        OPENED.pop().close()
+
+
+OPENED: list[Store] = []
+
+
+def make(folder: Path, *more: Any) -> Store:
+    """A store that the fixture closes."""
+    OPENED.append(Store(folder, *more))
+    return OPENED[-1]
+
+
+def reopen(store: Store) -> Store:
+    """The store as the next process finds it."""
+    store.close()
+    return make(store.path.parent, store.limits, store.clock)
+
+
+def test_waiting_prompts_survive_in_order(folder: Path) -> None:
+    """By number, then by acceptance; the item comes back as it was."""
+    store = make(folder)
+    for id, number in (("b", 1.0), ("a", 1.0), ("front", -2.0)):
+        store.accept(id, number, ITEM)
+    rows = reopen(store).recover()
+    assert sorted((row.number, row.seq, row.id) for row in rows) == [
+        (-2.0, 3, "front"), (1.0, 1, "b"), (1.0, 2, "a"),
+    ]  # fmt: skip
+    assert all(row.item == ITEM and row.state == "waiting" and row.deaths == 0 for row in rows)
+
+
+def test_a_running_prompt_waits_again_with_one_death_more(folder: Path) -> None:
+    """Each recovery counts; giving it back beforehand does not."""
+    store = make(folder)
+    store.accept("a", 0, ITEM)
+    for deaths in (1, 2):
+        store.begin("a")
+        store = reopen(store)
+        (row,) = store.recover()
+        assert (row.state, row.deaths) == ("waiting", deaths)
+    store.begin("a")
+    store.give_back("a")
+    (row,) = reopen(store).recover()
+    assert row.deaths == 2
+
+
+def test_results_survive(folder: Path) -> None:
+    """An ended prompt has its result and never waits again."""
+    store = make(folder)
+    store.accept("a", 0, ITEM)
+    store.begin("a")
+    store.end("a", RESULT)
+    (row,) = reopen(store).recover()
+    assert (row.state, row.result, row.item) == ("ended", RESULT, ITEM)
+
+
+def test_an_id_is_taken_until_its_prompt_has_ended(folder: Path) -> None:
+    """Then a new prompt may have it, and the old history goes."""
+    store = make(folder)
+    store.accept("a", 0, ITEM)
+    for state in (store.begin, lambda id: None):
+        with pytest.raises(ZImageError, match="ZI-PROMPT-TWICE"):
+            store.accept("a", 5, ITEM)
+        state("a")
+    store.end("a", RESULT)
+    store.accept("a", 7, ITEM)
+    (row,) = reopen(store).recover()
+    assert (row.state, row.number, row.result) == ("waiting", 7.0, None)
+
+
+@pytest.mark.parametrize(
+    ("limits", "kept"),
+    [
+        (Limits(count=2), ["d", "e"]),
+        (Limits(bytes=3 * len(json.dumps(ITEM) + json.dumps(RESULT))), ["c", "d", "e"]),
+        (Limits(seconds=1.5), ["d", "e"]),
+    ],
+    ids=["count", "bytes", "age"],
+)
+def test_history_has_bounds(folder: Path, limits: Limits, kept: list[str]) -> None:
+    """The oldest entries go first; waiting prompts never do."""
+    now = [1000.0]
+    store = make(folder, limits, lambda: now[0])
+    store.accept("waiting", 0, ITEM)
+    gone = []
+    for id in "abcde":
+        store.accept(id, 1, ITEM)
+        gone += store.end(id, RESULT)
+        now[0] += 1
+    now[0] -= 1
+    rows = reopen(store).recover()
+    assert [row.id for row in rows if row.state == "ended"] == kept
+    assert gone == [id for id in "abcde" if id not in kept]
+    assert [row.id for row in rows if row.state == "waiting"] == ["waiting"]
+
+
+def test_a_clock_that_jumps_back_keeps_the_order(folder: Path) -> None:
+    """What ended last is what goes last."""
+    now = [1000.0]
+    store = make(folder, Limits(count=2), lambda: now[0])
+    for id in "abc":
+        store.accept(id, 0, ITEM)
+        store.end(id, RESULT)
+        now[0] -= 400
+    assert [row.id for row in store.recover()] == ["b", "c"]
+
+
+def test_one_process_has_the_folder(folder: Path) -> None:
+    """A second store is refused until the first closes; a copy of nothing is harmed."""
+    store = make(folder)
+    store.accept("a", 0, ITEM)
+    with pytest.raises(ZImageError, match="ZI-QUEUE-TAKEN"):
+        Store(folder)
+    assert [row.id for row in reopen(store).recover()] == ["a"]
+
+
+def test_files_of_another_kind_are_refused(folder: Path) -> None:
+    """Neither garbage nor the file of a later version is touched."""
+    folder.mkdir()
+    file = folder / "queue.sqlite"
+    file.write_bytes(b"no database" * 1000)
+    with pytest.raises(ZImageError, match="ZI-QUEUE-FILE"):
+        Store(folder)
+    assert file.read_bytes() == b"no database" * 1000
+    file.unlink()
+    other = sqlite3.connect(file)
+    other.execute("PRAGMA user_version=99")
+    other.close()
+    with pytest.raises(ZImageError, match="user_version 99"):
+        Store(folder)
+
+
+class Machine(RuleBasedStateMachine):
+    """Any order of steps and deaths, against a plain dictionary."""
+
+    ids = Bundle("ids")
+
+    @initialize(folder=st.just(None))
+    def begin_anew(self, folder: None) -> None:
+        import tempfile
+
+        self.folder = tempfile.TemporaryDirectory()
+        self.store = Store(Path(self.folder.name), Limits(count=3))
+        self.model: dict[str, list] = {}  # id → [state, deaths]
+        self.ended: list[str] = []
+
+    @rule(target=ids, name=st.sampled_from("abcdef"), number=st.integers(-5, 5))
+    def accept(self, name: str, number: int) -> str:
+        if self.model.get(name, ["ended"])[0] == "ended":
+            self.store.accept(name, number, ITEM)
+            self.model[name] = ["waiting", 0]
+            if name in self.ended:
+                self.ended.remove(name)
+        else:
+            with pytest.raises(ZImageError):
+                self.store.accept(name, number, ITEM)
+        return name
+
+    @rule(id=ids)
+    def run(self, id: str) -> None:
+        if self.model.get(id, [""])[0] == "waiting":
+            self.store.begin(id)
+            self.model[id][0] = "running"
+
+    @rule(id=ids)
+    def end(self, id: str) -> None:
+        if self.model.get(id, [""])[0] == "running":
+            self.store.end(id, RESULT)
+            self.model[id][0] = "ended"
+            self.ended.append(id)
+            for gone in self.ended[:-3]:
+                del self.model[gone]
+            self.ended = self.ended[-3:]
+
+    @rule(id=ids, state=st.sampled_from(["waiting", "ended"]))
+    def remove(self, id: str, state: str) -> None:
+        self.store.remove([id], state)
+        if self.model.get(id, [""])[0] == state:
+            del self.model[id]
+            if id in self.ended:
+                self.ended.remove(id)
+
+    @rule()
+    def die(self) -> None:
+        self.store = reopen(self.store)
+        self.rows = self.store.recover()
+        for entry in self.model.values():
+            if entry[0] == "running":
+                entry[:] = ["waiting", entry[1] + 1]
+        assert {row.id: [row.state, row.deaths] for row in self.rows} == self.model
+
+    @invariant()
+    def counts(self) -> None:
+        base = sqlite3.connect(self.store.path)
+        states = dict(base.execute("SELECT id, state FROM prompts").fetchall())
+        base.close()
+        assert states == {id: entry[0] for id, entry in self.model.items()}
+
+    def teardown(self) -> None:
+        self.store.close()
+        self.folder.cleanup()
+
+
+TestMachine = Machine.TestCase
+TestMachine.settings = settings(max_examples=25, stateful_step_count=25)
