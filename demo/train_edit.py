@@ -87,7 +87,7 @@ class Edits:
 def focus(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
     """Loss weights (B, 1, H, W): what changes is small and would drown in what stays."""
     changed = (before - after).abs().amax(1, keepdim=True) > 0.2
-    return 1 + 3 * torch.nn.functional.max_pool2d(changed.float(), 3, 1, 1)
+    return 1 + torch.nn.functional.max_pool2d(changed.float(), 3, 1, 1)
 
 
 def compile_blocks(args: argparse.Namespace) -> None:
