@@ -154,7 +154,7 @@ class Store:
 
     def end(self, id: str, result: dict[str, Any]) -> list[str]:
         """Keep a prompt's result; returns ids of history entries that had to go for it."""
-        text = json.dumps(result)
+        text = json.dumps(result, default=repr)  # a node may have put anything there
         with self._transaction():
             cursor = self._base.execute(
                 "UPDATE prompts SET state = 'ended', result = ?, "

@@ -47,5 +47,7 @@ SHOWN = {
         Scene("ball", "orange", "blue", "centre", "poster"), (SQUARE, SQUARE, TALL, WIDE)
     ),
     "图生图风格化": Shown(Scene("vase", "pink", "white", "right", "ink"), (SQUARE,)),
+    "商品换背景": Shown(Scene("vase", "green", "blue", "centre", "poster"), (SQUARE,)),
+    "颜色改款": Shown(Scene("umbrella", "blue", "yellow", "centre", "poster"), (SQUARE,)),
     "局部重绘": Shown(Scene("star", "blue", "green", "left", "ink"), (SQUARE,)),
 }

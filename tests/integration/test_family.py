@@ -19,6 +19,7 @@ DUAL = {
     "text_encoders/zimage-small-bert.safetensors": ("bert", None),
     "zimage_adapters/zimage-small-adapter.safetensors": ("adapter", None),
 }
+EDIT = {"diffusion_models/zimage-small-edit.safetensors": ("diffusion", "edit")}
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +30,10 @@ def models(pack_dir: Path) -> Path:
 def test_weights_are_small_and_describe_themselves(models: Path):
     """24 MB or less, 32 with the dual encoder; kind, variant and configuration in the metadata."""
     files = sorted(path.relative_to(models).as_posix() for path in models.rglob("*.safetensors"))
-    assert files == sorted(FILES | DUAL)
+    assert files == sorted(FILES | DUAL | EDIT)
     assert sum((models / name).stat().st_size for name in FILES) <= 24_000_000
     assert sum((models / name).stat().st_size for name in FILES | DUAL) <= 32_000_000
-    for name, (kind, variant) in (FILES | DUAL).items():
+    for name, (kind, variant) in (FILES | DUAL | EDIT).items():
         with safe_open(models / name, "np") as file:
             about = json.loads(file.metadata()["zimage"])
         assert (about["format"], about["kind"], about.get("variant")) == (1, kind, variant)
@@ -80,3 +81,45 @@ def test_pictures_show_what_unseen_prompts_say(
         right += all(matches.values())
         wrong.update(field for field, same in matches.items() if not same)
     assert right >= count * share, wrong
+
+
+def test_unseen_edits_come_out_as_said(comfy_modules: Path, models: Path):
+    """Held-out pictures and instructions in both languages; what is not meant stays as it was.
+
+    The benchmark ``edit`` measures the share itself, over 200 edits in each language.
+    """
+    import numpy as np
+    import torch
+    from PIL import Image
+
+    from zimage_comfyui.demo import checker, edits
+    from zimage_comfyui.engine import (
+        checkpoints,
+        decoding,
+        editing,
+        presets,
+        references,
+        sampling,
+    )
+
+    model = checkpoints.load_model(models / next(iter(EDIT)))
+    clip = checkpoints.load_text_encoder(models / "text_encoders/zimage-small-qwen3.safetensors")
+    vae = checkpoints.load_vae(models / "vae/zimage-small-ae.safetensors")
+    rng = random.Random(5)
+    right, kept = [], []
+    for index, edit in enumerate(edits.unseen(15, seed=11)):
+        before, _ = edit.pictures((128, 128), index)
+        pixels = torch.from_numpy(np.asarray(before, dtype=np.float32) / 255)[None]
+        latents = references.encode(vae, [references.prepare(pixels)])
+        instruction = edit.instruction(("zh", "en")[index % 2], rng)
+        positive, negative = (
+            editing.encode_instruction(clip, text, latents) for text in (instruction, "")
+        )
+        settings = presets.resolve(model_variant="edit", seed=index, steps=14)
+        start = {"samples": torch.zeros_like(latents[0])}
+        latent = sampling.sample(model, positive, negative, start, settings)
+        after = Image.fromarray(decoding.decode_bytes(vae, latent["samples"])[0].numpy())
+        right.append(all(checker.read(after).matches(edit.after).values()))
+        kept.append(edits.psnr(after, before, edits.kept(edit, (128, 128), index)))
+    assert sum(right) >= 13
+    assert np.median(kept) >= 26

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -154,6 +156,33 @@ def test_files_of_another_kind_are_refused(folder: Path) -> None:
     other.close()
     with pytest.raises(ZImageError, match="user_version 99"):
         Store(folder)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root / 挂载需要 root")
+def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
+    """What was accepted is there afterwards, what was refused is not, and it works again."""
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)], check=True, timeout=60
+    )
+    try:
+        store = make(tmp_path / "state")
+        ballast = tmp_path / "ballast"
+        ballast.write_bytes(bytes(2**19))
+        accepted = []
+        with pytest.raises(ZImageError, match="ZI-QUEUE-FILE"):
+            for number in range(10_000):
+                store.accept(str(number), number, [{"1": {"text": "x" * 5000}}, {}, []])
+                accepted.append(str(number))
+        assert accepted
+        with pytest.raises(ZImageError, match="ZI-QUEUE-FILE"):
+            store.accept("refused", 0, [{"1": {"text": "x" * 5000}}, {}, []])
+        ballast.unlink()
+        store.accept("after", 0, ITEM)
+        store = reopen(store)
+        assert [row.id for row in store.recover()] == [*accepted, "after"]
+        store.close()
+    finally:
+        subprocess.run(["umount", str(tmp_path)], check=True, timeout=60)
 
 
 class Machine(RuleBasedStateMachine):
