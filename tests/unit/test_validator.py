@@ -77,10 +77,10 @@ def _wrong_slot(prompt: Document, rng: random.Random) -> None:
 
 
 def _wrong_type(prompt: Document, rng: random.Random) -> None:
-    loader = next(n for n, node in prompt.items() if node["class_type"] == "ZImageLoader")
+    loaders = [n for n, node in prompt.items() if node["class_type"] == "ZImageLoader"]
     inputs, name = _linked(prompt, rng)
     origin, slot = inputs[name]
-    inputs[name] = [loader, (slot + 1) % 3 if origin == loader else 0]
+    inputs[name] = [loaders[0], (slot + 1) % 3 if origin in loaders else 0]
 
 
 def _rename(prompt: Document, rng: random.Random) -> None:
