@@ -155,6 +155,8 @@ def _node_errors(error: ZImageError) -> dict[str, Any]:
 
 
 async def _read(request: web.Request) -> bytes:
+    if request._read_bytes is not None:  # somebody has read it before
+        return request._read_bytes
     data = bytearray()
     try:
         async for chunk in request.content.iter_chunked(2**16):

@@ -77,15 +77,15 @@ def install() -> None:
     server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
     if not isinstance(getattr(server, "app", None), web.Application):
         return  # a test, or a host that serves in another way
+    if "/health" in {getattr(route, "path", None) for route in server.routes}:
+        return  # another copy of this pack has done it
     registry = Registry()
     registry.apply(Settings.from_environment().off)
     health = Health(state.server(), registry)
-    taken = {getattr(route, "path", None) for route in server.routes}
     for path, handler in (
         ("/health", health.health), ("/health/live", health.live), ("/health/ready", health.ready),
     ):  # fmt: skip
-        if path not in taken:
-            server.routes.get(path)(handler)
+        server.routes.get(path)(handler)
 
 
 def _gpu_memory() -> float:
