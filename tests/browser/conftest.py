@@ -19,7 +19,6 @@ FLAGS = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
     "--no-proxy-server",
 ]  # fmt: skip
-TIMEOUT_MS = 300_000  # a page takes seconds; a machine that does other work as well, minutes
 FIRST_VISIT_IS_OVER = {"Comfy.TutorialCompleted": True, "Comfy.InstalledVersion": "1.32.9"}
 
 
@@ -54,13 +53,17 @@ def browser(chromium: str) -> Iterator:
 
 @pytest.fixture
 def comfy(browser, server: Server) -> Iterator[ComfyPage]:
-    """A fresh page in a fresh profile, in Chinese, with no way out of this machine."""
-    from zimage_comfyui.tests.browser.page import ComfyPage
+    """A page of its own, in Chinese."""
+    from zimage_comfyui.tests.browser.page import tab
 
-    context = browser.new_context(locale="zh-CN", viewport={"width": 1600, "height": 950})
-    context.set_default_timeout(TIMEOUT_MS)
-    context.route(
-        lambda url: not url.startswith((server.url, "data:", "blob:")), lambda route: route.abort()
-    )
-    yield ComfyPage(context.new_page(), server.url).open()
-    context.close()
+    with tab(browser, server.url) as page:
+        yield page
+
+
+@pytest.fixture(scope="module")
+def shared(browser, server: Server) -> Iterator[ComfyPage]:
+    """One page in Chinese for the tests of a file that only open templates and look."""
+    from zimage_comfyui.tests.browser.page import tab
+
+    with tab(browser, server.url) as page:
+        yield page

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from playwright.sync_api import Page
+from playwright.sync_api import Browser, Page
 
 READY = "() => !!window.app?.extensionManager && !!window.LiteGraph?.registered_node_types?.{node}"
 DROP = """([name, mime, data]) => {
@@ -19,6 +21,7 @@ DROP = """([name, mime, data]) => {
 PICTURES = """(type) => app.graph.nodes.filter((node) => node.type === type)
   .flatMap((node) => (node.imgs ?? []).filter((image) => image.naturalWidth > 0)
     .map((image) => image.src))"""
+TIMEOUT_MS = 300_000  # a page takes seconds; a machine that does other work as well, minutes
 MIME = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg"}
 
 
@@ -46,10 +49,12 @@ class ComfyPage:
         Returns:
             Width and height in pixels of the picture on the card.
         """
+        self.page.evaluate("() => app.graph.clear()")  # so that the wait is for this template
         self.page.locator(".templates-tab-button").click()
         dialog = self.page.locator(".workflow-template-selector-dialog")
         dialog.get_by_text(pack, exact=True).first.click()
         card = self.page.get_by_test_id(f"template-workflow-{name}")
+        card.scroll_into_view_if_needed()  # a card out of sight has no picture yet
         picture = card.locator("img").first
         picture.wait_for()
         size = picture.evaluate(
@@ -108,3 +113,24 @@ class ComfyPage:
         saved = {key: value for key, value in saved.items() if key not in {"extra", "config"}}
         saved["nodes"] = sorted(saved["nodes"], key=lambda node: node["id"])
         return saved
+
+
+@contextmanager
+def tab(
+    browser: Browser, url: str, locale: str = "zh-CN", width: int = 1600, height: int = 950
+) -> Iterator[ComfyPage]:
+    """A fresh page in a fresh profile, with no way out of this machine.
+
+    Args:
+        browser: a Playwright browser.
+        url: the server's address without a slash at the end.
+        locale: the person's language, such as ``en-US``.
+        width, height: pixels of the page.
+    """
+    context = browser.new_context(locale=locale, viewport={"width": width, "height": height})
+    context.set_default_timeout(TIMEOUT_MS)
+    context.route(
+        lambda wanted: not wanted.startswith((url, "data:", "blob:")), lambda route: route.abort()
+    )
+    yield ComfyPage(context.new_page(), url).open()
+    context.close()

@@ -11,7 +11,7 @@ import pytest
 
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.server import Server
-from zimage_comfyui.tests.browser.conftest import FIRST_VISIT_IS_OVER, TIMEOUT_MS
+from zimage_comfyui.tests.browser.conftest import FIRST_VISIT_IS_OVER
 from zimage_comfyui.tests.fakes.second_pack import NAME, SecondPack, told
 
 if TYPE_CHECKING:
@@ -57,15 +57,10 @@ RING_IS_ON = """(type) => {
 @pytest.fixture
 def english(browser, server: Server) -> Iterator[ComfyPage]:
     """A page whose language is English."""
-    from zimage_comfyui.tests.browser.page import ComfyPage
+    from zimage_comfyui.tests.browser.page import tab
 
-    context = browser.new_context(locale="en-US", viewport={"width": 1600, "height": 950})
-    context.set_default_timeout(TIMEOUT_MS)
-    context.route(
-        lambda url: not url.startswith((server.url, "data:", "blob:")), lambda route: route.abort()
-    )
-    yield ComfyPage(context.new_page(), server.url).open()
-    context.close()
+    with tab(browser, server.url, "en-US") as page:
+        yield page
 
 
 @pytest.fixture
@@ -200,15 +195,14 @@ def test_a_good_workflow_is_said_to_be_good(comfy: ComfyPage, pack_name: str) ->
 
 def test_a_broken_template_is_not_in_the_dialog(browser, second: Server) -> None:
     """The rest of its group is, and so is the other copy's template of the same name."""
-    page = browser.new_page(locale="zh-CN", viewport={"width": 1600, "height": 950})
-    page.set_default_timeout(TIMEOUT_MS)
-    page.goto(second.url + "/", wait_until="commit")
-    page.locator(".templates-tab-button").click()
-    dialog = page.locator(".workflow-template-selector-dialog")
-    dialog.get_by_text(NAME, exact=True).first.click()
-    dialog.get_by_test_id("template-workflow-古风插画").wait_for()
-    assert dialog.get_by_test_id(f"template-workflow-{TEMPLATE}").count() == 0
-    page.close()
+    from zimage_comfyui.tests.browser.page import tab
+
+    with tab(browser, second.url) as comfy:
+        comfy.page.locator(".templates-tab-button").click()
+        dialog = comfy.page.locator(".workflow-template-selector-dialog")
+        dialog.get_by_text(NAME, exact=True).first.click()
+        dialog.get_by_test_id("template-workflow-古风插画").wait_for()
+        assert dialog.get_by_test_id(f"template-workflow-{TEMPLATE}").count() == 0
     listed = second.client.get("/workflow_templates")
     assert [key for key, names in listed.items() if TEMPLATE in names]
     assert len(told(second)) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -25,9 +26,8 @@ pytestmark = [pytest.mark.browser, pytest.mark.slow]
 BATCH = 48
 """Workflows that one page opens; it keeps every one as a tab and gets slower."""
 SEED = 5
-TIMEOUT_MS = 300_000
-SMALL: Any = {"width": 320, "height": 240}
-"""Pixels of the page: most of the time goes into drawing."""
+SMALL = 320, 240
+"""Width and height of the page in pixels: most of the time goes into drawing."""
 Prompt = dict[str, Any]
 
 # Dynamic prompts are decided by chance: with this dice by their first choice, as ours are.
@@ -52,29 +52,21 @@ ONE_OF_EACH = """async (without) => {
 @pytest.fixture
 def convert(browser, server: Server) -> Iterator:
     """Gives ``(graph) -> prompt`` as an English page makes it; node titles are in its language."""
-    from zimage_comfyui.tests.browser.page import ComfyPage
+    from zimage_comfyui.tests.browser.page import tab
 
-    opened: list[ComfyPage] = []
     used = 0
+    with ExitStack() as opened:
+        page: ComfyPage
 
-    def ask(graph: dict[str, Any], script: str = CONVERT) -> Any:
-        nonlocal used
-        if used % BATCH == 0:
-            while opened:
-                opened.pop().page.context.close()
-            context = browser.new_context(locale="en-US", viewport=SMALL)
-            context.set_default_timeout(TIMEOUT_MS)
-            context.route(
-                lambda url: not url.startswith((server.url, "data:", "blob:")),
-                lambda route: route.abort(),
-            )
-            opened.append(ComfyPage(context.new_page(), server.url).open())
-        used += 1
-        return opened[0].page.evaluate(script, graph)
+        def ask(graph: dict[str, Any], script: str = CONVERT) -> Any:
+            nonlocal page, used
+            if used % BATCH == 0:
+                opened.close()
+                page = opened.enter_context(tab(browser, server.url, "en-US", *SMALL))
+            used += 1
+            return page.page.evaluate(script, graph)
 
-    yield ask
-    for page in opened:
-        page.page.context.close()
+        yield ask
 
 
 @pytest.fixture(scope="module")

@@ -53,12 +53,12 @@ def test_template_runs_with_one_click_and_its_file_restores_the_graph(
 
 @pytest.mark.parametrize("name", sorted(SHOWN))
 def test_page_sends_the_api_form(
-    comfy: ComfyPage, pack_dir: Path, pack_name: str, name: str
+    shared: ComfyPage, pack_dir: Path, pack_name: str, name: str
 ) -> None:
     """Opened from the dialog, nothing is missing, and Run would send what lies in ``api/``."""
-    comfy.open_template(pack_name, name)
-    assert comfy.api_form() == _json(pack_dir / "workflows" / "api" / f"{name}.json")
-    assert comfy.page.locator(".p-dialog").count() == 0
+    shared.open_template(pack_name, name)
+    assert shared.api_form() == _json(pack_dir / "workflows" / "api" / f"{name}.json")
+    assert shared.page.locator(".p-dialog").count() == 0
 
 
 def test_a_dropped_png_restores_the_graph_too(
@@ -93,11 +93,11 @@ def test_wrong_size_is_told_in_both_languages_with_its_code(
     assert server.client.answers()
 
 
-def test_widgets_are_named_in_the_language_of_the_page(comfy: ComfyPage, pack_dir: Path) -> None:
+def test_widgets_are_named_in_the_language_of_the_page(shared: ComfyPage, pack_dir: Path) -> None:
     """Chinese in a Chinese page, although the page loads its own texts over those of packs."""
     nodes = _json(pack_dir / "locales" / "zh" / "nodeDefs.json")
     for node in ("ZImageLoader", "ZImageSampler"):
-        shown = comfy.labels(node)
+        shown = shared.labels(node)
         named = {key: text["name"] for key, text in nodes[node]["inputs"].items()}
         assert {key: label for key, label in shown.items() if key in named} == {
             key: named[key] for key in shown if key in named
