@@ -72,10 +72,10 @@ function watchRefusals() {
     const explain = () => {
       if (setting(SWITCH, true) && data?.output) void check(data.output, true);
     };
+    clear(); // before, since a node may stop the run sooner than the answer comes
     try {
       const answer = await send.call(this, number, data, ...rest);
       if (Object.keys(answer?.node_errors ?? {}).length) explain();
-      else clear();
       return answer;
     } catch (error) {
       explain();
