@@ -241,7 +241,8 @@ def host_environment(env: dict[str, str] | None = None) -> dict[str, str]:
     env = dict(os.environ if env is None else env)
     env["PYTHONUNBUFFERED"] = "1"
     env.setdefault("HF_HUB_OFFLINE", "1")
-    for name in ("PYTHONPATH", "PYTHONHOME"):
+    # Without compiled files every start compiles torch, transformers and the rest anew: half of it.
+    for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"):
         env.pop(name, None)
     return env
 

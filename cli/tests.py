@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from ..config import PACK_DIR, Settings
+from .server import host_environment
 
 MOST_WORKERS = 4
 """Files tested side by side when the whole suite runs; each may start a ComfyUI of its own."""
@@ -18,7 +19,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     # The script, not `python -m pytest`: that would put this folder on sys.path, where nodes/
     # hides the host's nodes.py.
     pytest = Path(sys.executable).parent / "pytest"
-    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    env = host_environment()
     cpus = len(os.sched_getaffinity(0))
     workers = 1 if options.rest else min(cpus, MOST_WORKERS)
     env.setdefault("OMP_NUM_THREADS", str(cpus // workers))

@@ -16,11 +16,12 @@ from typing import Any
 
 from aiohttp import web
 
+from ..bodies import read
 from ..config import PACK_DIR
 from ..errors import ZImageError
 from ..validator.check import check_bytes
 from . import live
-from .bodies import LARGEST_PROMPT, LARGEST_WORKFLOW, question, read, refusal
+from .questions import LARGEST_PROMPT, LARGEST_WORKFLOW, question, refusal
 from .templates import Templates, without
 from .tokens import Tokenizers, count
 

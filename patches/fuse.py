@@ -16,8 +16,9 @@ from typing import Any
 
 from aiohttp import web
 
+from .. import bodies
 from ..errors import ZImageError
-from . import bodies, state
+from . import prompts, state
 
 log = logging.getLogger(__name__)
 
@@ -25,12 +26,16 @@ LARGEST = 32 * 2**20
 """Bytes of a JSON body."""
 JSON = frozenset({"/prompt", "/queue", "/history", "/interrupt", "/free"})
 """Requests of the host whose body is JSON."""
+LOG = "fuse.jsonl"
 STATUS = {
+    "ZI-ORIGIN": 403,
+    "ZI-HOST-NAME": 403,
     "ZI-REQUEST-LARGE": 413,
     "ZI-REQUEST-TYPE": 415,
     "ZI-PROMPT-TWICE": 409,
     "ZI-QUEUE-FULL": 429,
     "ZI-QUEUE-FILE": 507,
+    "ZI-DISK-FULL": 507,
 }
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -44,9 +49,9 @@ def part() -> Fuse:
 class Fuse:
     """The middleware and its log."""
 
-    def __init__(self, server: Any, folder: Path, bounds: bodies.Bounds | None = None) -> None:
-        self.server, self.log = server, folder / "fuse.jsonl"
-        self.bounds = bounds or bodies.Bounds()
+    def __init__(self, server: Any, folder: Path, bounds: prompts.Bounds | None = None) -> None:
+        self.server, self.log = server, folder / LOG
+        self.bounds = bounds or prompts.Bounds()
         self.active = False
 
     def apply(self) -> None:
@@ -75,54 +80,60 @@ class Fuse:
                 changed = await self._judge(request)
             response = await handler(request)
         except ZImageError as error:
-            return self._refuse(request, error)
+            note(self.log, request, error.code, "refused")
+            return refusal(request, error)
         if changed and isinstance(response, web.Response) and response.status == 200:
             answer = json.loads(response.text or "{}")
             response.text = json.dumps({**answer, "zimage": {"clamped": changed}})
-            self._note(request, answer.get("prompt_id"), "ZI-CLAMPED", "clamped")
+            note(self.log, request, "ZI-CLAMPED", "clamped", answer.get("prompt_id"))
         return response
 
     async def _judge(self, request: web.Request) -> list[dict[str, Any]]:
         kind = request.content_type
         if "Origin" in request.headers and "json" not in kind:  # a form on somebody's page
             raise ZImageError("ZI-REQUEST-TYPE", found=kind)
-        data = await _read(request)
+        data = await bodies.read(request, LARGEST)
         if not data and request.path.endswith("/interrupt"):
             return []
         body = bodies.parse(data)
         changed: list[dict[str, Any]] = []
         if request.path.endswith("/prompt"):
-            bodies.check_prompt(body)
-            changed = bodies.clamp(body.get("prompt", {}), self.bounds)
+            prompts.check_prompt(body)
+            changed = prompts.clamp(body.get("prompt", {}), self.bounds)
             if changed:
                 body.setdefault("extra_data", {})["zimage_clamped"] = changed
                 data = json.dumps(body).encode()
         request._read_bytes = data  # what the handler's request.json() reads
         return changed
 
-    def _refuse(self, request: web.Request, error: ZImageError) -> web.Response:
-        self._note(request, None, error.code, "refused")
-        chinese = prefers_chinese(request.headers.get("Accept-Language", ""))
-        texts = (error.chinese, error.english)
-        first, second = texts if chinese else texts[::-1]
-        about = {"type": error.code, "message": first, "details": second, "extra_info": {}}
-        status = STATUS.get(error.code, 400)
-        answer = {"error": about, "node_errors": _node_errors(error)}
-        return web.json_response(answer, status=status)
 
-    def _note(self, request: web.Request, id: str | None, trigger: str, action: str) -> None:
-        line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "request_id": id or request.headers.get("X-Request-Id", "-"),
-            "path": request.path,
-            "trigger": trigger,
-            "action": action,
-        }
-        try:
-            with self.log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
-        except OSError as error:
-            log.warning("Z-Image: %s: %s", self.log, error)
+def refusal(request: web.Request, error: ZImageError) -> web.Response:
+    """The answer for an error, first in the language that the request prefers."""
+    chinese = prefers_chinese(request.headers.get("Accept-Language", ""))
+    texts = (error.chinese, error.english)
+    first, second = texts if chinese else texts[::-1]
+    about = {"type": error.code, "message": first, "details": second, "extra_info": {}}
+    status = STATUS.get(error.code, 400)
+    answer = {"error": about, "node_errors": _node_errors(error)}
+    return web.json_response(answer, status=status)
+
+
+def note(
+    path: Path, request: web.Request, trigger: str, action: str, id: str | None = None
+) -> None:
+    """One line in the log; a disk that fails costs the line alone."""
+    line = {
+        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        "request_id": id or request.headers.get("X-Request-Id", "-"),
+        "path": request.path,
+        "trigger": trigger,
+        "action": action,
+    }
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, ensure_ascii=False) + "\n")
+    except OSError as error:
+        log.warning("Z-Image: %s: %s", path, error)
 
 
 def prefers_chinese(header: str) -> bool:
@@ -152,17 +163,3 @@ def _node_errors(error: ZImageError) -> dict[str, Any]:
         "extra_info": {"input_name": found["name"]},
     }
     return {str(found["node"]): {"errors": [told], "dependent_outputs": [], "class_type": ""}}
-
-
-async def _read(request: web.Request) -> bytes:
-    if request._read_bytes is not None:  # somebody has read it before
-        return request._read_bytes
-    data = bytearray()
-    try:
-        async for chunk in request.content.iter_chunked(2**16):
-            data += chunk
-            if len(data) > LARGEST:
-                raise ZImageError("ZI-REQUEST-LARGE", maximum=f"{LARGEST // 2**20} MiB")
-    except web.RequestPayloadError as error:
-        raise ZImageError("ZI-REQUEST", found=type(error).__name__, expected="JSON") from None
-    return bytes(data)

@@ -1,21 +1,18 @@
-"""The body of a request, judged before the host reads it: bytes to a prompt that can be queued.
+"""A prompt as somebody sent it, judged before the host takes it apart.
 
 Pure functions over JSON; :mod:`.fuse` answers for them.
 """
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..bodies import unfit
 from ..errors import ZImageError
 from ..text import rules
 
-DEEPEST = 100
-"""Nesting of a body; workflows of the page stay below 20."""
 LONGEST_ID = 256
 OWN, CUSTOM = "ZImage", "custom"
 """How our node classes begin, and the size of theirs that heeds width and height."""
@@ -38,23 +35,6 @@ class Bounds:
     pixels: int = 64 * 2048 * 2048
 
 
-def parse(data: bytes) -> dict[str, Any]:
-    """A JSON object that the host's code can take apart without falling over.
-
-    Raises:
-        ZImageError: ``ZI-REQUEST``.
-    """
-    try:
-        body = json.loads(data.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise _unfit(f"{type(error).__name__}: {error}"[:200], "JSON, UTF-8") from None
-    if not isinstance(body, dict):
-        raise _unfit(type(body).__name__, "{…}")
-    if _depth(body) > DEEPEST:
-        raise _unfit(f"> {DEEPEST} [[[…", f"<= {DEEPEST} [[[…")
-    return body
-
-
 def check_prompt(body: dict[str, Any]) -> None:
     """The fields of ``POST /prompt`` that the host uses unchecked.
 
@@ -63,30 +43,30 @@ def check_prompt(body: dict[str, Any]) -> None:
     """
     number = body.get("number", 0)
     if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise _unfit(f"number: {_kind(number)}", "number: 0.0")
+        raise unfit(f"number: {_kind(number)}", "number: 0.0")
     if not math.isfinite(number) or abs(number) > 2**53:
-        raise _unfit(f"number: {number}", "|number| <= 2^53")
+        raise unfit(f"number: {number}", "|number| <= 2^53")
     for name in ("prompt_id", "client_id"):
         value = body.get(name, "-")
         if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID or not _plain(value):
-            raise _unfit(f"{name}: {_kind(value)}", f'{name}: "…", 1 - {LONGEST_ID}')
+            raise unfit(f"{name}: {_kind(value)}", f'{name}: "…", 1 - {LONGEST_ID}')
     if not isinstance(body.get("extra_data", {}), dict):
-        raise _unfit(f"extra_data: {_kind(body['extra_data'])}", "extra_data: {…}")
+        raise unfit(f"extra_data: {_kind(body['extra_data'])}", "extra_data: {…}")
     targets = body.get("partial_execution_targets")
     if targets is not None and not _strings(targets):
-        raise _unfit(f"partial_execution_targets: {_kind(targets)}", '["…"]')
+        raise unfit(f"partial_execution_targets: {_kind(targets)}", '["…"]')
     if "prompt" in body:
         _check_nodes(body["prompt"])
 
 
 def _check_nodes(prompt: Any) -> None:
     if not isinstance(prompt, dict):
-        raise _unfit(f"prompt: {_kind(prompt)}", 'prompt: {"1": {"class_type", "inputs"}}')
+        raise unfit(f"prompt: {_kind(prompt)}", 'prompt: {"1": {"class_type", "inputs"}}')
     for number, node in prompt.items():
         if not isinstance(node, dict) or not isinstance(node.get("inputs", {}), dict):
-            raise _unfit(f"prompt[{number!r:.40}]: {_kind(node)}", '{"class_type", "inputs"}')
+            raise unfit(f"prompt[{number!r:.40}]: {_kind(node)}", '{"class_type", "inputs"}')
         if not isinstance(node.get("class_type", ""), str):
-            raise _unfit(f"prompt[{number!r:.40}].class_type: {_kind(node['class_type'])}", '"…"')
+            raise unfit(f"prompt[{number!r:.40}].class_type: {_kind(node['class_type'])}", '"…"')
         for name, value in node.get("inputs", {}).items():
             if isinstance(value, str):
                 _check_text(number, name, value)
@@ -118,9 +98,8 @@ def clamp(prompt: dict[str, Any], bounds: Bounds) -> list[dict[str, Any]]:
     changed = []
     for number, node in prompt.items():
         inputs = node.get("inputs", {})
-        own = node.get("class_type", "").startswith(
-            OWN
-        )  # these judge the rest with codes of theirs
+        # Ours judge the rest with codes of theirs.
+        own = node.get("class_type", "").startswith(OWN)
         steps = inputs.get("steps")
         if not own and _is_number(steps) and steps > bounds.steps:
             raise _work(number, "steps", steps, bounds.steps)
@@ -154,20 +133,6 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def _depth(body: Any) -> int:
-    """Nesting of a document, counted without recursion and no further than it matters."""
-    level, depth = [body], 0
-    while level and depth <= DEEPEST:
-        depth += 1
-        level = [inner for outer in level for inner in _inner(outer)]
-    return depth
-
-
-def _inner(value: Any) -> Iterator[Any]:
-    values = value.values() if isinstance(value, dict) else value
-    return (one for one in values if isinstance(one, (dict, list)))
-
-
 def _strings(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(one, str) for one in value)
 
@@ -178,10 +143,6 @@ def _plain(text: str) -> bool:
 
 def _kind(value: Any) -> str:
     return f"{type(value).__name__} {value!r:.60}"
-
-
-def _unfit(found: str, expected: str) -> ZImageError:
-    return ZImageError("ZI-REQUEST", found=found, expected=expected)
 
 
 def _work(node: str, name: str, found: object, maximum: object) -> ZImageError:

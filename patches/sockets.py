@@ -36,7 +36,7 @@ def _wrap(original: Callable[[Send, Any], Awaitable[None]]) -> Callable[..., Awa
     boxes: WeakKeyDictionary[Any, Outbox] = WeakKeyDictionary()
 
     async def send(function: Send, message: Any) -> None:
-        socket = getattr(function, "__self__", None)
+        socket: Any = getattr(function, "__self__", None)
         if not hasattr(socket, "close"):
             return await original(function, message)
         box = boxes.get(socket)

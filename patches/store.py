@@ -189,8 +189,8 @@ class Store:
                 "ORDER BY coalesce(ended, 0), seq"
             ).fetchall()
         return [
-            Row(*row[:5], json.loads(row[5]), json.loads(row[6]) if row[6] else None)
-            for row in rows
+            Row(seq, id, number, state, deaths, json.loads(item), json.loads(result or "null"))
+            for seq, id, number, state, deaths, item, result in rows
         ]
 
     def _forget(self) -> list[str]:

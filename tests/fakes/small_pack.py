@@ -13,7 +13,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-CARRIED = ("zimage", "__init__.py", "config.py", "errors.py", "cli")
+CARRIED = ("zimage", "__init__.py", "config.py", "errors", "cli")
 
 
 def make(root: Path, folder: Path) -> tuple[Path, dict[str, str]]:

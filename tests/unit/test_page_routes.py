@@ -18,7 +18,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from zimage_comfyui.config import PACK_DIR
-from zimage_comfyui.page import bodies, routes
+from zimage_comfyui.page import questions, routes
 from zimage_comfyui.page.templates import Templates
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -192,7 +192,7 @@ def test_findings_come_with_place_code_and_both_languages(host: Host) -> None:
         ("/zimage/validate", b"{", 400, "ZI-WF-JSON"),
         ("/zimage/validate", b"\xff", 400, "ZI-WF-JSON"),
         ("/zimage/validate", b"[" * 200_000, 400, "ZI-WF-JSON"),
-        ("/zimage/validate", b" " * (bodies.LARGEST_WORKFLOW + 1), 413, "ZI-REQUEST-LARGE"),
+        ("/zimage/validate", b" " * (questions.LARGEST_WORKFLOW + 1), 413, "ZI-REQUEST-LARGE"),
         ("/zimage/tokens", b"{", 400, "ZI-REQUEST"),
         ("/zimage/tokens", b"\xff", 400, "ZI-REQUEST"),
         ("/zimage/tokens", b"[" * 200_000, 400, "ZI-REQUEST"),
@@ -201,7 +201,7 @@ def test_findings_come_with_place_code_and_both_languages(host: Host) -> None:
         ("/zimage/tokens", b'{"text": "a", "encoder": []}', 400, "ZI-REQUEST"),
         ("/zimage/tokens", b'{"text": "\\ud800"}', 400, "ZI-TEXT-SURROGATE"),
         ("/zimage/tokens", b'{"text": "%s"}' % (b"a" * 100_001), 400, "ZI-TEXT-LONG"),
-        ("/zimage/tokens", b" " * (bodies.LARGEST_PROMPT + 1), 413, "ZI-REQUEST-LARGE"),
+        ("/zimage/tokens", b" " * (questions.LARGEST_PROMPT + 1), 413, "ZI-REQUEST-LARGE"),
     ],
 )
 def test_what_cannot_be_used_is_answered_with_a_code(

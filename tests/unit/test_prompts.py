@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zimage_comfyui.bodies import DEEPEST, parse
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.bodies import DEEPEST, Bounds, check_prompt, clamp, parse
 from zimage_comfyui.patches.fuse import prefers_chinese
+from zimage_comfyui.patches.prompts import Bounds, check_prompt, clamp
 
 GRAPH = {
     "1": {"class_type": "KSampler", "inputs": {"steps": 8, "text": "猫 a cat 😀", "x": ["2", 0]}}

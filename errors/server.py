@@ -1,0 +1,141 @@
+"""The running server: its page, requests, patches and queue."""
+
+TEXTS: dict[str, tuple[str, str]] = {
+    # the page: {found} is what the request or the template holds
+    "ZI-REQUEST": (
+        "请求的内容无法使用：{found}。应为：{expected}",
+        "The request cannot be used: {found}. Expected: {expected}",
+    ),
+    "ZI-REQUEST-LARGE": (
+        "请求太大：超过 {maximum}。请缩短后再试。",
+        "The request is too large: more than {maximum}. Shorten it.",
+    ),
+    "ZI-REQUEST-TYPE": (
+        "请求的内容类型是 {found}。请用 Content-Type: application/json 提交。",
+        "The request's content type is {found}. Send it as Content-Type: application/json.",
+    ),
+    "ZI-REQUEST-TEXT": (
+        "节点 {node} 的 {name} 无法使用：{zh}（{found}）",
+        "{name} of node {node} cannot be used: {en} ({found})",
+    ),
+    "ZI-REQUEST-WORK": (
+        "节点 {node} 的 {name} = {found} 超过上限 {maximum}。请减小后重新提交。",
+        "{name} = {found} of node {node} is above the limit of {maximum}. Make it smaller and "
+        "submit it again.",
+    ),
+    "ZI-TOKENIZER": (
+        "此 ComfyUI 没有可用的 {name} 分词器（{found}），无法统计词元。生成图像不受影响。",
+        "This ComfyUI has no {name} tokenizer that can be used ({found}), so tokens are not "
+        "counted. Making pictures is not affected.",
+    ),
+    "ZI-TEMPLATE-BROKEN": (
+        "模板“{found}”无法运行，已从模板列表中隐去：{reason_zh}",
+        'Template "{found}" cannot run and is left out of the list: {reason_en}',
+    ),
+    "ZI-PAGE-FAILED": (
+        "这项检查出错了（{found}），详情见 ComfyUI 的日志。生成图像不受影响。",
+        "This check failed ({found}); ComfyUI's log has more. Making pictures is not affected.",
+    ),
+    # patches: {name} is the function of the host
+    "ZI-PATCH-SEAM": (
+        "此 ComfyUI 的 {name} 与预期不同（是 {found}，应为 {expected}），"
+        "对应的加固没有启用，其余照常。",
+        "{name} of this ComfyUI is not as expected (found {found}, expected {expected}), so what "
+        "hardens it stays off. Everything else works.",
+    ),
+    "ZI-PATCH-COVERED": (
+        "{name} 之后又被别的节点包修改过，无法撤销。请重启 ComfyUI。",
+        "Another pack has changed {name} since, so it cannot be undone. Restart ComfyUI.",
+    ),
+    "ZI-PATCH-FAILED": (
+        "加固 {name} 出错（{found}），没有启用，其余照常。详情见 ComfyUI 的日志。",
+        "Hardening {name} failed ({found}) and stays off. Everything else works; ComfyUI's log "
+        "has more.",
+    ),
+    "ZI-ORIGIN": (
+        "这个请求来自其他网站的页面（Origin：{found}），已拒绝。请使用 ComfyUI 自己的页面；"
+        "若要允许其他网站，请用 --enable-cors-header 启动 ComfyUI。",
+        "A page of another site made this request (Origin: {found}), so it is refused. Use "
+        "ComfyUI's own page, or start ComfyUI with --enable-cors-header to let other sites in.",
+    ),
+    "ZI-HOST-NAME": (
+        "{found} 不是本服务器已知的名称，请求已拒绝（防范 DNS 重绑定）。请用 localhost 或 IP 地址"
+        "访问；如果它确实是本服务器的名称，请把它写入环境变量 ZIMAGE_HOSTS 后重启。",
+        "{found} is not a known name of this server, so the request is refused (it may be DNS "
+        "rebinding). Use localhost or an IP address; if the name is this server's, put it into "
+        "the environment variable ZIMAGE_HOSTS and start again.",
+    ),
+    "ZI-PATH": (
+        "文件名 {found} 指向 {expected} 文件夹之外，已拒绝。"
+        "请把文件放进该文件夹，并使用其中的相对路径。",
+        "The file name {found} leads out of the folder {expected}, so it is refused. Put the file "
+        "into that folder and use its path in there.",
+    ),
+    "ZI-PICTURE-LARGE": (
+        "图像有 {found} 像素，超过上限 {maximum}，没有打开。请先缩小；"
+        "也可用环境变量 ZIMAGE_MAX_MEGAPIXELS 提高上限。",
+        "The picture has {found} pixels, the limit is {maximum}; it was not opened. Make it "
+        "smaller, or raise the limit with the environment variable ZIMAGE_MAX_MEGAPIXELS.",
+    ),
+    "ZI-NODE-EXIT": (
+        "节点 {name} 试图结束整个服务器（{found}），已当作该节点出错处理。请更新或停用它的节点包。",
+        "Node {name} tried to end the whole server ({found}); it counts as failed instead. "
+        "Update its pack, or do without it.",
+    ),
+    "ZI-NODE-UI": (
+        "节点 {name} 返回的界面数据不是 JSON：{found}。请更新或停用它的节点包。",
+        "Node {name} returned data for the page that is not JSON: {found}. Update its pack, or "
+        "do without it.",
+    ),
+    "ZI-WORKER": (
+        "执行任务的线程出错（{found}），这个任务已结束；其余任务继续。详情见 ComfyUI 的日志。",
+        "The thread that runs prompts failed ({found}) and this prompt has ended; the others go "
+        "on. ComfyUI's log has more.",
+    ),
+    "ZI-MEMORY": (
+        "节点 {node}：这个任务至少需要 {found} GB {zh}，而本机总共只有 {expected} GB，"
+        "因此没有开始。请减小图像尺寸或批量，或换用更小的模型文件。",
+        "Node {node}: this prompt needs at least {found} GB of {en}, and there are {expected} GB in "
+        "all, so it was not begun. Make pictures smaller or fewer at once, or use smaller model "
+        "files.",
+    ),
+    "ZI-QUEUE-TAKEN": (
+        "{path} 正被另一个 ComfyUI 使用。请停止它，或为本服务器另选状态目录。",
+        "Another ComfyUI is using {path}. Stop it, or give this server a state folder of its own.",
+    ),
+    "ZI-QUEUE-FILE": (
+        "无法读写任务队列 {path}：{found}。请检查磁盘空间和权限；没有接受新任务。",
+        "The queue in {path} cannot be read or written: {found}. Check disk space and "
+        "permissions; no new prompt was accepted.",
+    ),
+    "ZI-QUEUE-FULL": (
+        "已有 {found} 个任务在等待，最多 {maximum} 个。请稍后再提交。",
+        "{found} prompts are waiting; at most {maximum} are kept. Submit it again later.",
+    ),
+    "ZI-PROMPT-TWICE": (
+        "编号 {found} 的任务已在等待或运行。请换一个 prompt_id，或不写它。",
+        "A prompt with the id {found} is waiting or running. Use another prompt_id, or none.",
+    ),
+    "ZI-PROMPT-DEADLY": (
+        "运行这个任务时服务器已意外退出 {found} 次，因此不再运行它。请检查其中的节点和输入。",
+        "The server died {found} times while it ran this prompt, so it is not run again. Check "
+        "its nodes and inputs.",
+    ),
+    # the disk guard: {path} is a folder on the disk that is meant
+    "ZI-DISK-FULL": (
+        "{path} 所在磁盘的{what_zh}已用 {found}%，上限是 {maximum}%，暂不接受新任务。"
+        "请清理该磁盘；降到 {back}% 后自动恢复。",
+        "The disk of {path} has {found} % of its {what} in use; the limit is {maximum} %. New "
+        "prompts are refused. Make room there; at {back} % they are accepted again by themselves.",
+    ),
+    "ZI-DISK-ROOM": (
+        "{path} 所在磁盘的{what_zh}已降到 {found}%（上限 {maximum}%），重新接受新任务。",
+        "The disk of {path} is down to {found} % of its {what} (the limit is {maximum} %). New "
+        "prompts are accepted again.",
+    ),
+    "ZI-SETTING": (
+        "环境变量 {name} 的值 {found} 无法使用，应为 {expected}；现按默认值处理。",
+        "The environment variable {name} is {found}, which cannot be used (expected: {expected}). "
+        "Its default counts instead.",
+    ),
+}

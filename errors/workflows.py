@@ -1,0 +1,119 @@
+"""Checking workflows: ``{title}`` is the node, ``{input}`` the input."""
+
+TEXTS: dict[str, tuple[str, str]] = {
+    "ZI-WF-JSON": (
+        "不是 JSON：{value}。请用页面的“导出”重新保存工作流。",
+        "This is not JSON: {value}. Save the workflow again with the page's Export.",
+    ),
+    "ZI-WF-PICTURE": (
+        "这是一张图片，不是工作流文件。请把它拖到 ComfyUI 页面上，再用“导出”保存其中的工作流。",
+        "This is a picture, not a workflow file. Drop it on ComfyUI's page and save the workflow "
+        "in it with the page's Export.",
+    ),
+    "ZI-WF-LARGE": (
+        "工作流太大：超过 {value}。请拆成几个工作流。",
+        "The workflow is too large: more than {value}. Split it.",
+    ),
+    "ZI-WF-SHAPE": (
+        "{what} 的内容不是工作流应有的形状：{value}。请用页面重新保存。",
+        "{what} is not what a workflow holds there: {value}. Save it again in the page.",
+    ),
+    "ZI-WF-DUPLICATE": (
+        "编号 {value} 出现了两次，只读取第一个。请用页面重新保存。",
+        "The id {value} occurs twice; only the first is read. Save it again in the page.",
+    ),
+    "ZI-WF-LINK": (
+        "“{title}”的 {input} 连线无效：{value}。请重新连接。",
+        'The link {value} of "{title}" ({input}) leads nowhere. Connect it again.',
+    ),
+    "ZI-WF-SLOT": (
+        "“{title}”的 {input} 连到了第 {value} 个输出，而那个节点只有 {expected} 个。请重新连接。",
+        '"{title}" ({input}) is linked to output {value} of a node that has {expected}. '
+        "Connect it again.",
+    ),
+    "ZI-WF-TYPE": (
+        "“{title}”的 {input} 接到了 {value}，应为 {expected}。请换一个输出来连接。",
+        '"{title}" ({input}) gets {value}; expected {expected}. Connect another output.',
+    ),
+    "ZI-WF-CYCLE": (
+        "“{title}”间接地依赖自己。请断开环路中的一条连线。",
+        '"{title}" depends on itself. Remove one link of the ring.',
+    ),
+    "ZI-WF-NO-OUTPUT": (
+        "没有输出节点，运行后什么也得不到。请加上“保存图像”之类的节点。",
+        "There is no output node, so nothing would come out. Add one that saves, such as "
+        "Save Image.",
+    ),
+    "ZI-WF-UNREACHABLE": (
+        "“{title}”没有连到任何输出节点，不会运行。请连接或删除它。",
+        '"{title}" leads to no output node and will not run. Connect or delete it.',
+    ),
+    "ZI-WF-NODE-UNKNOWN": (
+        "“{title}”的节点类型 {value} 不存在于此 ComfyUI。请安装提供它的节点包，或换用别的节点。",
+        'This ComfyUI has no node class {value} ("{title}"). Install the pack that brings it, or '
+        "use another node.",
+    ),
+    "ZI-WF-INPUT-MISSING": (
+        "“{title}”缺少必需的输入 {input}（{expected}）。请连接或填写它。",
+        '"{title}" lacks its required input {input} ({expected}). Connect it or fill it in.',
+    ),
+    "ZI-WF-VALUE": (
+        "“{title}”的 {input} = {value}，不是 {expected}。请填写一个数。",
+        '"{title}" has {input} = {value}, which is no {expected}. Give a number.',
+    ),
+    "ZI-WF-RANGE": (
+        "“{title}”的 {input} = {value} 超出范围，应为 {expected}。",
+        '"{title}" has {input} = {value}; it must be {expected}.',
+    ),
+    "ZI-WF-CHOICE": (
+        "“{title}”的 {input} = {value} 不在选项中：{expected}。请选择其中之一。",
+        '"{title}" has {input} = {value}, which is not among: {expected}. Choose one of them.',
+    ),
+    "ZI-WF-MODEL": (
+        "“{title}”的 {input} 需要模型文件 {value}，此 ComfyUI 没有。"
+        "请放入对应的模型文件夹，或另选一个。",
+        '"{title}" ({input}) needs the model file {value}, which this ComfyUI does not have. Put '
+        "it into the model folder, or choose another.",
+    ),
+    "ZI-WF-UNSAFE": (
+        "“{title}”的 {input} = {value} 不是 safetensors，里面可以夹带代码。请换成 .safetensors。",
+        '"{title}" has {input} = {value}, which is not safetensors and can carry code. Use a '
+        ".safetensors file.",
+    ),
+    "ZI-WF-FILE": (
+        "“{title}”的 {input} 需要文件 {value}，它不在输入文件夹中。请上传它或另选一个。",
+        '"{title}" ({input}) needs the file {value}, which is not in the input folder. Upload it, '
+        "or choose another.",
+    ),
+    "ZI-WF-TEXT": (
+        "“{title}”的 {input} 第 {position} 个字符 {value} 无法使用（乱码、私用区或改变文字方向）。"
+        "请重新输入这一处。",
+        'Character {position} of {input} in "{title}", {value}, cannot be used (broken text, '
+        "private use or direction override). Type that part again.",
+    ),
+    "ZI-WF-TEXT-LONG": (
+        "“{title}”的 {input} 有 {value} 个字符，最多 {expected} 个。请缩短。",
+        '"{title}" has {value} characters in {input}; at most {expected} are read. Shorten it.',
+    ),
+    "ZI-WF-CHINESE": (
+        "“{title}”的 {input} 含有中文，但它的文本编码器（{value}）读不懂中文。"
+        "请换用能读中文的编码器（例如 Z-Image 的 Qwen3），或改写成英文。",
+        'There is Chinese in {input} of "{title}", and its text encoder ({value}) cannot read '
+        "Chinese. Use an encoder that can, such as Z-Image's Qwen3, or write English.",
+    ),
+    "ZI-WF-TAG": (
+        "“{title}”的 {input} 含有中文，开头却是 {value}，中文会被当作英文处理。请删去这个标签。",
+        '{input} of "{title}" begins with {value} although it holds Chinese, which would be read '
+        "as English. Delete the tag.",
+    ),
+    "ZI-WF-DOWNLOAD": (
+        "“{title}”需要模型文件 {value}，可从此处下载：{url}",
+        '"{title}" needs the model file {value}, which can be downloaded from {url}',
+    ),
+    "ZI-WF-FOREIGN": (
+        "“{title}”的节点类型 {value} 来自第三方节点包，这里不允许。"
+        "请换用 ComfyUI 或本节点包的节点。",
+        'The node class {value} ("{title}") is of a third-party pack, which is not allowed here. '
+        "Use a node of ComfyUI or of this pack.",
+    ),
+}
