@@ -2,14 +2,69 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 PACK_DIR = Path(os.path.abspath(__file__)).parent
 """This folder. Not resolved: it may be a link inside somebody's ``custom_nodes``."""
+IDLE_MINUTES = 10.0
+MEGAPIXELS, MOST_MEGAPIXELS = 100.0, 178.0
+"""Default and largest limit of a picture that is opened; beyond the latter Pillow refuses."""
+
+
+@dataclass(frozen=True)
+class Disk:
+    """What the disk guard goes by. A value that cannot be used leaves the default in place.
+
+    Attributes:
+        keep_days: files in ComfyUI's output and temp folders older than this are deleted, with 0
+            none are (``$ZIMAGE_KEEP_DAYS``, 0 to 36500). None by default: in somebody's own
+            ComfyUI they are somebody's pictures.
+        percent: of a disk's space or inodes in use, above which new prompts are refused
+            (``$ZIMAGE_DISK_PERCENT``, 10 to 100).
+        alert_urls: whom to tell (``$ZIMAGE_ALERT_URL``, spaces between): http and https addresses
+            get JSON, all others are Apprise's.
+        alert_mail: ``smtp[s]://user:password@host:port/?from=…&to=…`` (``$ZIMAGE_ALERT_MAIL``).
+        unfit: name, value and what was expected of variables that cannot be used.
+    """
+
+    keep_days: float = 0.0
+    percent: float = 90.0
+    alert_urls: tuple[str, ...] = field(default=(), repr=False)
+    alert_mail: str = field(default="", repr=False)
+    unfit: tuple[tuple[str, str, str], ...] = ()
+
+    @classmethod
+    def from_environment(cls, env: Mapping[str, str]) -> Disk:
+        """Reads the settings; never fails."""
+        unfit: list[tuple[str, str, str]] = []
+
+        def number(name: str, default: float, least: float, most: float) -> float:
+            text = env.get(name) or str(default)
+            if least <= (value := _float(text)) <= most:
+                return value
+            unfit.append((name, text, f"{least:g} … {most:g}"))
+            return default
+
+        def addresses(name: str, expected: str) -> tuple[str, ...]:
+            found = tuple(env.get(name, "").split())
+            good = tuple(url for url in found if _is_address(url, name == "ZIMAGE_ALERT_MAIL"))
+            if good != found:  # what it holds may be secret
+                unfit.append((name, "…", expected))
+            return good
+
+        return cls(
+            keep_days=number("ZIMAGE_KEEP_DAYS", 0.0, 0, 36500),
+            percent=number("ZIMAGE_DISK_PERCENT", 90.0, 10, 100),
+            alert_urls=addresses("ZIMAGE_ALERT_URL", "https://…"),
+            alert_mail=(*addresses("ZIMAGE_ALERT_MAIL", "smtp[s]://host/?to=…"), "")[0],
+            unfit=tuple(unfit),
+        )
 
 
 @dataclass(frozen=True)
@@ -22,6 +77,19 @@ class Settings:
         comfyui: the ComfyUI named by ``$COMFYUI_PATH``, or None.
         active_env: the virtual or conda environment the user has activated, or None.
         off: hardening parts that are switched off (``$ZIMAGE_OFF``, names with commas between).
+        guardian: control socket of the guardian that started this server
+            (``$ZIMAGE_GUARDIAN``), or None.
+        listen_fds: listening sockets that systemd has handed to this process (``$LISTEN_FDS``).
+        notify_socket: where systemd wants to be told how a service is (``$NOTIFY_SOCKET``).
+        disk: see :class:`Disk`.
+        idle_minutes: without a prompt, after which models are unloaded, 0 for never
+            (``$ZIMAGE_IDLE_MINUTES``; None when that is no such number).
+        hosts: names of this server in small letters, besides the ones that cannot be anybody's
+            (``$ZIMAGE_HOSTS``, commas between).
+        megapixels: width x height / 10^6 of the largest picture that is opened
+            (``$ZIMAGE_MAX_MEGAPIXELS``, 1 to 178; None when that is no such number).
+        deadlines: seconds for which samplers may work on one megapixel, by variant and device, as
+            ``{"turbo.cuda": 8.0}`` (``$ZIMAGE_DEADLINES``, ``turbo.cuda=8,base.cpu=900``).
         ci: True when ``$CI`` says so; then missing test tools are failures, not skips.
     """
 
@@ -30,6 +98,14 @@ class Settings:
     comfyui: Path | None = None
     active_env: Path | None = None
     off: frozenset[str] = frozenset()
+    guardian: Path | None = None
+    listen_fds: int = 0
+    notify_socket: str = ""
+    disk: Disk = field(default_factory=Disk)
+    idle_minutes: float | None = IDLE_MINUTES
+    hosts: frozenset[str] = frozenset()
+    megapixels: float | None = MEGAPIXELS
+    deadlines: Mapping[str, float] = field(default_factory=dict)
     ci: bool = False
 
     @property
@@ -47,10 +123,67 @@ class Settings:
             log_dir=_path(env["ZIMAGE_LOG_DIR"]) if env.get("ZIMAGE_LOG_DIR") else None,
             comfyui=_path(env["COMFYUI_PATH"]) if env.get("COMFYUI_PATH") else None,
             active_env=_path(active) if active else None,
-            off=frozenset(re.split(r"[,\s]+", env.get("ZIMAGE_OFF", "").strip())) - {""},
+            off=_names(env.get("ZIMAGE_OFF", "")),
+            guardian=_path(env["ZIMAGE_GUARDIAN"]) if env.get("ZIMAGE_GUARDIAN") else None,
+            listen_fds=_handed_down(env),
+            notify_socket=env.get("NOTIFY_SOCKET", ""),
+            disk=Disk.from_environment(env),
+            idle_minutes=_minutes(env.get("ZIMAGE_IDLE_MINUTES") or str(IDLE_MINUTES)),
+            hosts=_names(env.get("ZIMAGE_HOSTS", "").lower()),
+            megapixels=_megapixels(env.get("ZIMAGE_MAX_MEGAPIXELS") or str(MEGAPIXELS)),
+            deadlines=_deadlines(env.get("ZIMAGE_DEADLINES", "")),
             ci=env.get("CI", "").lower() in {"1", "true", "yes"},
         )
 
 
 def _path(text: str) -> Path:
     return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+def _deadlines(text: str) -> dict[str, float]:
+    """Only what is a number; a word that is none is no deadline."""
+    found = re.findall(r"(turbo|base)\.(cuda|cpu)\s*=\s*([0-9]+(?:\.[0-9]+)?)", text)
+    return {f"{variant}.{device}": float(seconds) for variant, device, seconds in found}
+
+
+def _names(text: str) -> frozenset[str]:
+    """Words with commas or spaces between."""
+    return frozenset(re.split(r"[,\s]+", text.strip())) - {""}
+
+
+def _float(text: str) -> float:
+    """The number in a text, NaN for any other."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
+
+
+def _minutes(text: str) -> float | None:
+    found = _float(text)
+    return found if 0 <= found < math.inf else None
+
+
+def _megapixels(text: str) -> float | None:
+    found = _float(text)
+    return found if 1 <= found <= MOST_MEGAPIXELS else None
+
+
+def _is_address(url: str, mail: bool) -> bool:
+    """Whether an alert can be sent there, as far as one can see."""
+    try:
+        parts = urlsplit(url)
+        if mail:
+            fit = parts.scheme in {"smtp", "smtps"} and "to" in parse_qs(parts.query)
+            return bool(fit and parts.hostname and parts.port != 0)
+        if parts.scheme in {"http", "https"}:
+            return bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
+    return bool(parts.scheme) and "://" in url
+
+
+def _handed_down(env: Mapping[str, str]) -> int:
+    """Sockets meant for this process and no child of it, as ``sd_listen_fds(3)`` says."""
+    count = env.get("LISTEN_FDS", "")
+    return int(count) if count.isdecimal() and env.get("LISTEN_PID") == str(os.getpid()) else 0

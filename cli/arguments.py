@@ -96,6 +96,14 @@ def _build() -> argparse.ArgumentParser:
     )
     serve.add_argument("--host", default="127.0.0.1", metavar="H", help="监听地址 / address")
     serve.add_argument("--port", type=_port, default=8188, metavar="P", help="端口 / port (8188)")
+    serve.add_argument(
+        "--guardian", choices=("on", "off"), default="on",
+        help="看护进程：崩溃、卡死时换新 / replaces a server that dies or hangs (on)",
+    )  # fmt: skip
+    serve.add_argument(
+        "--standby", choices=("auto", "on", "off"), default="auto",
+        help="备用进程，约占 0.6 GB 内存 / a second process waits, 0.6 GB (auto)",
+    )  # fmt: skip
     _add_comfyui(serve)
 
     commands.add_parser("test", help="运行测试 / run the tests; further arguments go to pytest")

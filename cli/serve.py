@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from ..config import PACK_DIR, Settings
+from . import guard
 from .bootstrap import digest
 from .host import Host, discover
 from .server import host_environment, pack_arguments, require_free, write_paths
@@ -22,29 +23,45 @@ MODEL_KINDS = (
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Replaces this process by ComfyUI, so that signals and exit code are its own."""
+    """A guardian with ComfyUI under it, or ComfyUI in the place of this process."""
     host = discover(settings, PACK_DIR, options.comfyui)
-    for address in options.host.split(","):  # ComfyUI listens on several, too
-        require_free(address, options.port)
+    guarded = options.guardian == "on" and not guard.own_address(options.rest)
+    if not guarded:
+        for address in options.host.split(","):  # ComfyUI listens on several, too
+            require_free(address, options.port)
     shown = f"[{options.host}]" if ":" in options.host else options.host
     say(
         f"启动 ComfyUI {host.version}，稍后可访问 http://{shown}:{options.port}（Ctrl-C 停止）",
         f"starting ComfyUI {host.version}, soon at http://{shown}:{options.port}, Ctrl-C stops it",
     )
+    folder = settings.home / f"serve-{digest(str(PACK_DIR).encode())}"
     command = [str(host.python), str(host.path / "main.py")]
     command += ["--listen", options.host, "--port", str(options.port), "--disable-auto-launch"]
-    command += _folder_arguments(host, settings, options.rest)
+    command += _folder_arguments(host, settings, folder, options.rest)
     command += _device(host.device_arguments(), options.rest) + options.rest
-    os.chdir(host.path)
     # Somebody's own ComfyUI keeps its surroundings: other packs may need them.
-    env = host_environment() if host.source == "embedded" else dict(os.environ)
+    env = _operated(host_environment()) if host.source == "embedded" else dict(os.environ)
     if settings.log_dir:
         _copy_output(settings.log_dir / "comfyui.log")
+    if guarded:
+        code = guard.run(command, env, host, options, settings, folder)
+        if code is not None:
+            return code
+    os.chdir(host.path)
     os.execve(command[0], command, env)  # noqa: S606
 
 
-def _folder_arguments(host: Host, settings: Settings, given: list[str]) -> list[str]:
-    folder = settings.home / f"serve-{digest(str(PACK_DIR).encode())}"
+def _operated(env: dict[str, str]) -> dict[str, str]:
+    """What is expected of a server, unless somebody has said otherwise."""
+    if "ZIMAGE_KEEP_DAYS" not in env:
+        say(
+            "超过 7 天的图片会自动删除（环境变量 ZIMAGE_KEEP_DAYS 可改天数，0 为全部保留）",
+            "pictures older than 7 days are deleted; ZIMAGE_KEEP_DAYS changes that, 0 keeps all",
+        )
+    return {"ZIMAGE_KEEP_DAYS": "7", "ZIMAGE_DEADLINES": "turbo.cuda=8"} | env
+
+
+def _folder_arguments(host: Host, settings: Settings, folder: Path, given: list[str]) -> list[str]:
     try:
         arguments = pack_arguments(host, PACK_DIR, folder)
         if host.source == "embedded":

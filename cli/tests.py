@@ -8,14 +8,19 @@ import sys
 from pathlib import Path
 
 from ..config import PACK_DIR, Settings
+from . import hostsuite
 from .server import host_environment
 
+HOST_SUITE = "--host-suite"
+"""As the first argument: ComfyUI's own tests instead of ours."""
 MOST_WORKERS = 4
 """Files tested side by side when the whole suite runs; each may start a ComfyUI of its own."""
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Replaces this process by pytest; its exit code 5 (nothing selected) stays as it is."""
+    if options.rest[:1] == [HOST_SUITE]:
+        return hostsuite.run(options.rest[1:], settings)
     # The script, not `python -m pytest`: that would put this folder on sys.path, where nodes/
     # hides the host's nodes.py.
     pytest = Path(sys.executable).parent / "pytest"

@@ -16,7 +16,10 @@ from aiohttp import web
 
 from ..config import Settings
 from . import state
-from .registry import Registry
+from .guarded import Guarded
+from .metrics import Metrics, gpu_reserved
+from .registry import EARLY, SHARED, Part, Registry, part_of
+from .status import Status
 
 WORKER = "prompt_worker"
 """The host starts its worker thread with the target's name in the thread's."""
@@ -34,7 +37,7 @@ class Health:
     def reasons(self) -> list[str]:
         """Why the server would not run a prompt now; empty when it would."""
         alive = any(WORKER in thread.name for thread in threading.enumerate())
-        return [] if alive else ["worker"]
+        return [*([] if alive else ["worker"]), *self.registry.reasons()]
 
     def describe(self) -> dict[str, Any]:
         """The published keys, and details."""
@@ -44,9 +47,9 @@ class Health:
             "status": "ok" if not reasons else "unavailable",
             "reasons": reasons,
             "uptime_seconds": round(self.clock() - self.began, 1),
-            "gpu_memory_used_mb": _gpu_memory(),
+            "gpu_memory_used_mb": round(gpu_reserved() / 2**20, 1),
             "pending_tasks": queue.get_tasks_remaining(),
-            "models_loaded": _models(),
+            "models_loaded": state.models(),
             "queue": {
                 "running": len(queue.currently_running),
                 "waiting": len(queue.queue),
@@ -74,31 +77,38 @@ class Health:
 
 def install() -> None:
     """Harden the running server and let it tell how it is."""
-    server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+    server: Any = getattr(
+        getattr(sys.modules.get("server"), "PromptServer", None), "instance", None
+    )
     if not isinstance(getattr(server, "app", None), web.Application):
         return  # a test, or a host that serves in another way
     if "/health" in {getattr(route, "path", None) for route in server.routes}:
         return  # another copy of this pack has done it
     registry = Registry()
-    registry.apply(Settings.from_environment().off)
-    health = Health(state.server(), registry)
+    settings = Settings.from_environment()
+    harden(server, registry, settings)
+    health = Health(server, registry)
+    journal = settings.log_dir / "guardian.log" if settings.guardian and settings.log_dir else None
     for path, handler in (
         ("/health", health.health), ("/health/live", health.live), ("/health/ready", health.ready),
+        ("/metrics", Metrics(health).answer), ("/zimage/status", Status(health, journal).answer),
     ):  # fmt: skip
         server.routes.get(path)(handler)
 
 
-def _gpu_memory() -> float:
-    """MiB that this process holds on its GPU, 0 without one."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return 0.0
-    return round(torch.cuda.memory_reserved() / 2**20, 1)
+def harden(server: Any, registry: Registry, settings: Settings) -> None:
+    """Apply every part; under a guardian, those that touch shared things when it says go."""
+    off = settings.off
+    if not (settings.guardian or settings.listen_fds):
+        registry.apply(off, names={*registry.states} - {"guarded"})
+        return
 
+    def make(name: str) -> Part:
+        if name != "guarded":
+            return part_of(name)
+        return Guarded(server, settings, lambda: registry.apply(off, names=SHARED))
 
-def _models() -> list[str]:
-    """Classes of the models that the host holds on its device."""
-    management = sys.modules.get("comfy.model_management")
-    loaded = getattr(management, "current_loaded_models", None) or []
-    models = (getattr(entry, "model", None) for entry in loaded)
-    return [type(model.model).__name__ for model in models if hasattr(model, "model")]
+    registry.apply(off, make, names=EARLY)
+    if registry.states["guarded"].part is None:  # nobody will say go
+        registry.apply(off, names=SHARED)
+

@@ -18,10 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from ..config import Settings
 from ..errors import ZImageError
 from . import state
 from .seam import Seam
-from .store import Row, Store
+from .store import Limits, Row, Store
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -45,14 +46,16 @@ SEAMS = (
 
 def part() -> Swap:
     """The queue of the running server."""
-    return Swap(state.server(), state.folder())
+    days = Settings.from_environment().disk.keep_days
+    limits = Limits(seconds=days * 86400) if days else Limits()  # what it names is kept, too
+    return Swap(state.server(), state.folder(), limits)
 
 
 class Swap:
     """Puts the durable queue in the place of the server's own, before its worker starts."""
 
-    def __init__(self, server: Any, folder: Path) -> None:
-        self.server, self.folder = server, folder
+    def __init__(self, server: Any, folder: Path, limits: Limits | None = None) -> None:
+        self.server, self.folder, self.limits = server, folder, limits
         self.original: Any = None
         self.ours: Any = None
 
@@ -72,7 +75,7 @@ class Swap:
             found = type(original).__qualname__
             raise ZImageError("ZI-PATCH-SEAM", name="prompt_queue", found=found,
                               expected="PromptQueue")  # fmt: skip
-        store = Store(self.folder)
+        store = Store(self.folder, self.limits)
         try:
             self.ours = durable(type(original), store)(self.server)
         except BaseException:
@@ -117,6 +120,9 @@ def durable(base: type, store: Store, most_waiting: int = MOST_WAITING) -> type:
         def __init__(self, server: Any) -> None:
             super().__init__(server)
             self.store = store
+            self._unwritten: dict[str, dict[str, Any]] = {}
+            self._may_run = threading.Event()
+            self._may_run.set()
             self._restore(store.recover())
 
         def _restore(self, rows: list[Row]) -> None:
@@ -144,11 +150,17 @@ def durable(base: type, store: Store, most_waiting: int = MOST_WAITING) -> type:
             with self.mutex:
                 if len(self.queue) >= most_waiting:
                     raise ZImageError("ZI-QUEUE-FULL", found=len(self.queue), maximum=most_waiting)
+                self._settle()
                 place = store.accept(id, number, rest[:3])
                 self.history.pop(id, None)
                 super().put(Item.of(item, place))
 
+        def hold(self) -> None:
+            """Give nothing more out; what waits is for the next process."""
+            self._may_run.clear()
+
         def get(self, timeout: float | None = None) -> Any:
+            self._may_run.wait()
             taken = super().get(timeout=timeout)
             if taken is not None:
                 _try(store.begin, taken[0][1])
@@ -162,11 +174,21 @@ def durable(base: type, store: Store, most_waiting: int = MOST_WAITING) -> type:
                 self._end(id, entry)
 
         def _end(self, id: str, result: dict[str, Any]) -> None:
-            for gone in _try(store.end, id, result) or ():
-                self.history.pop(gone, None)
+            self._unwritten[id] = result
+            self._settle()
+
+        def _settle(self) -> None:
+            """Write how prompts ended, also what a full disk did not take before."""
+            for id, result in list(self._unwritten.items()):
+                if (gone := _try(store.end, id, result)) is None:
+                    return
+                del self._unwritten[id]
+                for one in gone:
+                    self.history.pop(one, None)
 
         def give_back(self) -> None:
             """What runs waits for the next process; for one that ends in order."""
+            self._settle()
             for item in list(self.currently_running.values()):
                 _try(store.give_back, item[1])
 

@@ -10,18 +10,28 @@ import importlib
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from ..errors import ZImageError
 
 log = logging.getLogger(__name__)
 
-NAMES = ("worker", "results", "sockets", "queue", "fuse")
-"""Modules of this folder; each has ``part()``. The fuse comes last: it answers for the others."""
+EARLY = (
+    "worker", "results", "memory", "swap", "residency", "leftovers", "sockets", "reconnect",
+    "origins", "paths", "pictures", "history", "guarded",
+)  # fmt: skip
+"""Modules of this folder that are applied while packs load; each has ``part()``."""
+SHARED = ("queue", "disk", "deadline", "logs", "fuse")
+"""Those that touch what processes share (queue, output, logs): under a guardian they are applied
+when this server is told to go. The fuse comes last: it answers for the others."""
+NAMES = EARLY + SHARED
 
 
 class Part(Protocol):
-    """One hardening. Applying twice is applying once."""
+    """One hardening. Applying twice is applying once.
+
+    It may have ``reasons()``, why a prompt would not run now, and ``details()`` for ``/health``.
+    """
 
     @property
     def active(self) -> bool:
@@ -48,13 +58,13 @@ class State:
     english: str = ""
     part: Part | None = None
 
-    def describe(self) -> dict[str, str]:
+    def describe(self) -> dict[str, Any]:
         """For ``/health`` and ``doctor``."""
         status = self.status
         if status == "active" and self.part is not None and not self.part.active:
             status = "covered"  # by somebody who patched the same place later
         about = {"code": self.code, "zh": self.chinese, "en": self.english} if self.code else {}
-        return {"status": status, **about}
+        return {"status": status, **about, **getattr(self.part, "details", dict)()}
 
 
 class Registry:
@@ -64,15 +74,20 @@ class Registry:
         self.states = {name: State(name, "off") for name in names}
 
     def apply(
-        self, off: Collection[str] = (), make: Callable[[str], Part] | None = None
+        self,
+        off: Collection[str] = (),
+        make: Callable[[str], Part] | None = None,
+        names: Collection[str] | None = None,
     ) -> dict[str, State]:
-        """Apply every part that is not switched off, in order."""
+        """Apply every part (of ``names``) that is not switched off, in order."""
         for name, state in self.states.items():
+            if names is not None and name not in names:
+                continue
             if name in off:
                 log.info("Z-Image: hardening %s is switched off", name)
                 continue
             try:
-                part = state.part or (make or _part)(name)
+                part = state.part or (make or part_of)(name)
                 part.apply()
             except ZImageError as error:
                 log.warning("Z-Image: hardening %s: %s", name, error)
@@ -94,10 +109,16 @@ class Registry:
                 state.part.revert()
                 self.states[name] = State(name, "off", part=state.part)
 
-    def describe(self) -> dict[str, dict[str, str]]:
+    def reasons(self) -> list[str]:
+        """Why a prompt would not run now, as far as the parts know."""
+        parts = [state.part for state in self.states.values()]
+        return [reason for part in parts for reason in getattr(part, "reasons", list)()]
+
+    def describe(self) -> dict[str, dict[str, Any]]:
         """Every part's state by name."""
         return {name: state.describe() for name, state in self.states.items()}
 
 
-def _part(name: str) -> Part:
+def part_of(name: str) -> Part:
+    """What a module of this folder offers."""
     return importlib.import_module(f".{name}", __package__).part()

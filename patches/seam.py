@@ -13,7 +13,7 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import ZImageError
 
@@ -116,13 +116,17 @@ class Patch:
 
     @property
     def active(self) -> bool:
-        """True while the host calls the replacement first."""
-        if self._ours is None:
-            return False
+        """True while the host calls the replacement, first or through others that wrap it."""
+        function = self._found() if self._ours is not None else None
+        while function is not None and function is not self._ours:
+            function = getattr(function, "__wrapped__", None)  # as functools.wraps leaves it
+        return function is not None
+
+    def _found(self) -> Any:
         try:
-            return vars(self.seam.owner())[self.seam.name] is self._ours
+            return vars(self.seam.owner())[self.seam.name]
         except ZImageError:
-            return False
+            return None
 
     def apply(self) -> None:
         """Put the replacement in place.
@@ -147,16 +151,29 @@ class Patch:
         """
         if self._ours is None:
             return
-        if not self.active:
+        if self._found() is not self._ours:
             raise ZImageError("ZI-PATCH-COVERED", name=str(self.seam))
         setattr(self.seam.owner(), self.seam.name, self._original)
         self._original = self._ours = None
 
 
+class Change(Protocol):
+    """What :class:`Patches` needs of a patch; others than of functions have it, too."""
+
+    @property
+    def active(self) -> bool: ...
+
+    def check(self) -> None: ...
+
+    def apply(self) -> None: ...
+
+    def revert(self) -> None: ...
+
+
 class Patches:
     """Several patches that only make sense together: all are applied, or none."""
 
-    def __init__(self, *patches: Patch) -> None:
+    def __init__(self, *patches: Change) -> None:
         self.patches = patches
 
     @property

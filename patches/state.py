@@ -36,3 +36,11 @@ def folder() -> Path:
     found = Path(folder_paths.get_user_directory()) / FOLDER
     found.mkdir(parents=True, exist_ok=True)
     return found
+
+
+def models() -> list[str]:
+    """Classes of the models that the host holds on its device."""
+    management = sys.modules.get("comfy.model_management")
+    loaded = getattr(management, "current_loaded_models", None) or []
+    models: list[Any] = [getattr(entry, "model", None) for entry in loaded]
+    return [type(model.model).__name__ for model in models if hasattr(model, "model")]

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import signal
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -22,7 +21,9 @@ import pytest
 
 from zimage_comfyui.cli.server import Server, write_paths
 from zimage_comfyui.cli.terminal import Stop
+from zimage_comfyui.patches.registry import NAMES
 from zimage_comfyui.tests.fakes import trouble_nodes
+from zimage_comfyui.tests.fakes.waiting import wait
 
 pytestmark = pytest.mark.slow
 
@@ -60,22 +61,13 @@ def bare(start, tmp_path_factory) -> Iterator[Callable[[], Server]]:
     opened: list[Server] = []
 
     def fresh() -> Server:
-        opened.append(start(tmp_path_factory.mktemp("bare"), "worker,results,sockets,queue,fuse"))
+        opened.append(start(tmp_path_factory.mktemp("bare"), ",".join(NAMES)))
         opened[-1].start()
         return opened[-1]
 
     yield fresh
     for one in opened:
         one.stop()
-
-
-def wait(condition: Callable[[], Any], seconds: float = 120) -> Any:
-    """What a condition gives once it is true."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.05)
-    return found
 
 
 def ended(server: Server, id: str) -> dict[str, Any]:
@@ -98,9 +90,8 @@ def test_every_part_is_active(server) -> None:
     """``/health`` has the published keys and says so."""
     found = server.client.get("/health")
     assert found["status"] == "ok"
-    assert {name: part["status"] for name, part in found["patches"].items()} == dict.fromkeys(
-        ("worker", "results", "sockets", "queue", "fuse"), "active"
-    )
+    expected = dict.fromkeys(NAMES, "active") | {"guarded": "off"}  # there is no guardian
+    assert {name: part["status"] for name, part in found["patches"].items()} == expected
     assert found["uptime_seconds"] > 0
     assert found["gpu_memory_used_mb"] >= 0
     assert found["pending_tasks"] == 0
@@ -297,6 +288,43 @@ def test_refusals_are_logged(server) -> None:
     assert line == {
         "request_id": "request-7", "path": "/prompt", "trigger": "ZI-REQUEST", "action": "refused",
     }  # fmt: skip
+
+
+def test_prompts_that_ended_are_logged(server, start, tmp_path: Path) -> None:
+    """One JSON line each, with the durable queue and with the host's own; no GPU, no CSV."""
+    with start(tmp_path, off="queue") as second:
+        for one in (server, second):
+            failed = one.client.submit(graph("exit"))[1]["prompt_id"]
+            ended(one, failed)
+            done = one.client.run(graph("none")).prompt_id
+            logs = one.folder / "user" / "__zimage" / "logs"
+            text = (logs / "core.jsonl").read_text(encoding="utf-8")
+            lines = {line["request_id"]: line for line in map(json.loads, text.splitlines())}
+            assert len(lines) == len(text.splitlines())
+            assert (lines[failed]["status"], lines[failed]["code"]) == ("error", "ZI-NODE-EXIT")
+            assert (lines[done]["status"], lines[done]["model_name"]) == ("success", None)
+            assert lines[done]["duration_ms"] >= 0
+            assert health(one)["gpu_memory_used_mb"] or not (logs / "gpu.csv").exists()
+
+
+def test_metrics_are_told(server) -> None:
+    """As Prometheus reads them: a prompt and a refusal more are one more."""
+
+    def read() -> dict[str, float]:
+        with urllib.request.urlopen(server.url + "/metrics", timeout=60) as answer:
+            assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
+            lines = answer.read().decode().splitlines()
+        samples = (line.rsplit(" ", 1) for line in lines if not line.startswith("#"))
+        return {name: float(value) for name, value in samples}
+
+    names = ('zimage_prompts_total{status="success"}', "zimage_prompt_seconds_count",
+             'zimage_refusals_total{code="ZI-REQUEST"}')  # fmt: skip
+    before = read()
+    assert server.client.run(graph("none")).succeeded
+    post(server, "/prompt", b"[1]", {})
+    after = read()
+    assert [after[name] - before.get(name, 0) for name in names] == [1, 1, 1]
+    assert (after["zimage_up"], after['zimage_patch_active{part="queue"}']) == (1, 1)
 
 
 def test_nothing_is_lost_when_the_process_is_killed(start, tmp_path: Path) -> None:

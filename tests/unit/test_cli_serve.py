@@ -66,7 +66,8 @@ def test_only_the_embedded_host_s_folders_are_moved(
     monkeypatch.setattr(serve.os, "execve", lambda _path, command, _env: started.append(command))
     port = str(free_port())
     own = ["--output-directory", "/own"]
-    serve.run(parse(["serve", "--port", port, "--", *own]), Settings(home=tmp_path / "home"))
+    words = ["serve", "--guardian", "off", "--port", port, "--", *own]
+    serve.run(parse(words), Settings(home=tmp_path / "home"))
     (command,) = started
     assert command[-2:] == own
     assert (f"{tmp_path}/home/data/output" in command) == (source == "embedded")
@@ -78,7 +79,8 @@ def _serve(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     (host / "nodes.py").touch()
     (host / "main.py").write_text(FAKE, encoding="utf-8")
     command = [sys.executable, "-I", str(PACK_DIR / "cli" / "main.py"), "serve"]
-    command += ["--comfyui", str(host), "--port", str(free_port()), "--", "--own"]
+    command += ["--guardian", "off", "--comfyui", str(host), "--port", str(free_port())]
+    command += ["--", "--own"]
     surroundings = os.environ | {"ZIMAGE_HOME": str(folder / "home")} | env
     surroundings["PYTHONUTF8"] = "1"
     return subprocess.run(

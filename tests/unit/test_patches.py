@@ -67,6 +67,21 @@ def test_a_patch_that_was_patched_over_stays(queue) -> None:
     assert queue.put is theirs
 
 
+def test_two_patches_of_one_seam(queue) -> None:
+    """Both are active, and they come off in the opposite order."""
+    patches = [Patch(SEAM, twice), Patch(SEAM, twice)]
+    original = queue.put
+    for patch in patches:
+        patch.apply()
+    assert queue().put(1) == ("ours", ("ours", ("host", 1)))
+    assert [patch.active for patch in patches] == [True, True]
+    with pytest.raises(ZImageError, match="ZI-PATCH-COVERED"):
+        patches[0].revert()
+    for patch in reversed(patches):
+        patch.revert()
+    assert queue.put is original
+
+
 @pytest.mark.parametrize(
     ("seam", "found"),
     [

@@ -1,0 +1,118 @@
+"""``serve`` with a guardian: which commands it starts, where it keeps its things."""
+
+from __future__ import annotations
+
+import argparse
+import fcntl
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from ..config import PACK_DIR, Settings
+from ..errors import ZImageError
+from ..guardian.journal import open_log
+from ..guardian.limits import Limits
+from ..guardian.loop import DONE, TAKEN, Guardian, Plan
+from ..guardian.policy import Mode
+from ..guardian.sockets import inherited, open_all
+from .bootstrap import LINK_NAME
+from .host import Host
+from .terminal import LACKING, Stop
+
+ROOM = 6 * 2**30
+"""Bytes of memory that have to be free for a standby that nobody has asked for."""
+SYSTEMD = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID",
+           "WATCHDOG_USEC")  # fmt: skip
+
+
+def run(
+    command: list[str], env: dict[str, str], host: Host, options: argparse.Namespace,
+    settings: Settings, folder: Path,
+) -> int | None:  # fmt: skip
+    """Guard servers until told to end.
+
+    Returns:
+        The exit code; None when ComfyUI is to be started without a guardian instead.
+
+    Raises:
+        Stop: ``ZI-PORT-USED``, ``ZI-ADDRESS``, ``ZI-GUARDIAN-TAKEN`` or ``ZI-ENV-HOME``.
+    """
+    name = f"port-{options.port}"
+    env = {key: value for key, value in env.items() if key not in SYSTEMD}
+    env["ZIMAGE_GUARDIAN"] = str(folder / f"{name}.sock")
+    gpu = "--cpu" not in command
+
+    def start(mode: Mode, temporary: Path) -> list[str]:
+        own = any(word.startswith("--te") for word in options.rest)  # --temp-directory
+        words = [] if own else ["--temp-directory", str(temporary)]
+        if mode is not Mode.NORMAL:
+            words += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", *_names(host)]
+        if mode is Mode.CPU:
+            words += ["--cpu"]
+        return [*command, *words]
+
+    open_log(settings.log_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder / f"{name}.lock"):
+            sockets = _sockets(options, settings, adopt=(folder / f"{name}.sock").exists())
+            plan = Plan(
+                start, host.path, env, folder, name, _standby(options.standby, gpu), gpu,
+                settings.notify_socket,
+            )  # fmt: skip
+            code = Guardian(plan, sockets, Limits()).run()
+            for one in sockets:
+                one.close()
+    except ZImageError as error:
+        raise Stop(LACKING, error.code, **error.found) from error
+    except OSError as error:
+        raise Stop(LACKING, "ZI-ENV-HOME", path=folder, found=error.strerror or error) from error
+    if code == TAKEN:
+        raise Stop(LACKING, "ZI-PORT-USED", found=options.port)
+    return 0 if code == DONE else None
+
+
+def own_address(given: list[str]) -> bool:
+    """Whether an address is given to ComfyUI itself, behind our back."""
+    return any(word.split("=")[0] in {"--listen", "--port"} for word in given)
+
+
+def _sockets(options: argparse.Namespace, settings: Settings, adopt: bool) -> list[socket.socket]:
+    """Listening ones; none when a server that lost its guardian may have them."""
+    if settings.listen_fds:
+        return inherited(settings.listen_fds)
+    try:
+        return open_all(options.host, options.port)
+    except ZImageError as error:
+        if adopt and error.code == "ZI-PORT-USED":
+            return []
+        raise
+
+
+def _standby(wish: str, gpu: bool) -> bool:
+    """``auto``: without a GPU, whose memory a second process would take, and with room to spare."""
+    if wish == "auto":
+        return not gpu and psutil.virtual_memory().available > ROOM
+    return wish == "on"
+
+
+def _names(host: Host) -> list[str]:
+    """What this pack is called where the host loads it from."""
+    found = {LINK_NAME, PACK_DIR.name}
+    if host.custom_nodes.is_dir():
+        pack = PACK_DIR.resolve()
+        found |= {one.name for one in host.custom_nodes.iterdir() if one.resolve() == pack}
+    return sorted(found)
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ZImageError("ZI-GUARDIAN-TAKEN", path=path) from None
+        yield

@@ -1,0 +1,108 @@
+"""A server process, started by this guardian or found running."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from .channel import Peer
+from .limits import Limits
+from .policy import Growth
+
+
+class Child:
+    """One server.
+
+    Attributes:
+        state: ``starting``, ``ready`` (waits to be told to go), ``active`` or ``ending``.
+        since: monotonic time of the last change of state.
+        beat: its last message, empty before the first.
+        heard: when that came.
+        deadline: when it has to be gone, in the state ``ending`` or once doomed.
+        why: the reason for its end, known before it comes.
+        number: counts servers; its temporary folder has it.
+    """
+
+    def __init__(self, pid: int, number: int, limits: Limits, clock: Callable[[], float]) -> None:
+        self.pid, self.number, self.clock = pid, number, clock
+        self.pidfd = os.pidfd_open(pid)
+        self.process: subprocess.Popen[bytes] | None = None
+        self.about = psutil.Process(pid)
+        self.peer: Peer | None = None
+        self.heard_of = False
+        self.state, self.since, self.heard = "starting", clock(), clock()
+        self.beat: dict[str, Any] = {}
+        self.growth = Growth(limits)
+        self.deadline = self.born = clock()
+        self.why, self.doomed = "", False
+
+    @classmethod
+    def start(
+        cls, command: Sequence[str], folder: Path, env: dict[str, str], number: int, limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> Child:  # fmt: skip
+        """Start one; its own session, so that what ends this guardian does not end it."""
+        process = subprocess.Popen(
+            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        child = cls(process.pid, number, limits, clock)
+        child.process = process
+        return child
+
+    def fileno(self) -> int:
+        """For selectors: readable when the process has ended."""
+        return self.pidfd
+
+    def become(self, state: str) -> None:
+        """Change the state."""
+        self.state, self.since, self.heard = state, self.clock(), self.clock()
+
+    def hang(self, limits: Limits) -> str | None:
+        """Why it counts as hanging, if it does."""
+        now = self.clock()
+        if self.state == "starting" and now - self.since > limits.start:
+            return f"not ready after {limits.start:.0f} s"
+        if self.state in {"starting", "ending"}:
+            return None
+        silent = now - self.heard
+        if silent > limits.silence:
+            return f"silent for {silent:.0f} s"
+        if self.state == "active" and self.beat.get("loop", 0) > limits.silence:
+            return f"event loop blocked for {self.beat['loop']:.0f} s"
+        return None
+
+    def resident(self) -> float:
+        """MiB of resident memory, 0 for a process that has gone."""
+        try:
+            return self.about.memory_info().rss / 2**20
+        except psutil.Error:
+            return 0.0
+
+    def end(self, number: int) -> None:
+        """A signal to it; SIGKILL goes to everything it has started, too."""
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+            if number == signal.SIGKILL:
+                os.killpg(self.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass
+
+    def verdict(self) -> str:
+        """How it ended: ``exit 1``, ``SIGKILL``, or ``gone`` for one that was found running."""
+        code = self.process.wait() if self.process else None
+        if code is None:
+            return "gone"
+        return f"exit {code}" if code >= 0 else signal.Signals(-code).name
+
+    def close(self) -> None:
+        """Let go of its descriptors."""
+        os.close(self.pidfd)
+        if self.peer:
+            self.peer.close()

@@ -1,0 +1,38 @@
+"""When the guardian acts. Every time is in seconds, every size in MiB."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a server may do before it is replaced.
+
+    Attributes:
+        start: from its start until it is ready; the first import of torch can take minutes.
+        silence: without a sign of its event loop, or of the thread that gives these signs.
+        probes: how often ``/health/live`` is asked, and how long it may take.
+        grace: for the running prompt when the server is to end in order.
+        growth, growth_time: resident memory that may be gained in that time between moments in
+            which nothing runs and the same models are loaded.
+        ceiling: resident memory; 0 for none.
+        age: of a server; 0 for any.
+        quick: a server that dies sooner than this after its start has failed to start.
+        failures: quick deaths in a row after which less is started (:class:`Mode`).
+        longest_pause: between two starts.
+        quiet: without a death before more is started again.
+    """
+
+    start: float = 900
+    silence: float = 60
+    probes: float = 30
+    grace: float = 60
+    growth: float = 200
+    growth_time: float = 300
+    ceiling: float = 0
+    age: float = 0
+    quick: float = 60
+    failures: int = 3
+    longest_pause: float = 30
+    quiet: float = 600

@@ -1,0 +1,374 @@
+"""The guardian: one loop that owns the port, starts servers, judges them and replaces them.
+
+At most one server is *active*: it has the listening sockets and the queue. Another may have
+imported everything and wait (*ready*, the hot standby). When the active one ends, however it
+ends, the next is told to go, and whoever connects meanwhile waits in the sockets' backlog.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import logging
+import selectors
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .channel import STACKS, Peer, listen
+from .child import Child
+from .journal import notify
+from .limits import Limits
+from .policy import Crashes, Mode
+from .probe import Probe
+
+log = logging.getLogger(__name__)
+
+TICK = 0.25
+"""Seconds between two looks at everything that does not announce itself."""
+DONE, TAKEN, USELESS = range(3)
+UNHEARD = 2
+"""Servers that may end without a word before the guardian stands aside."""
+LAST_WORDS = 0.5
+"""Seconds for a server that is to be killed to write its stacks."""
+ADOPTION = 5.0
+"""Seconds to wait for a server of a guardian that is gone."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to guard.
+
+    Attributes:
+        command: arguments for a server of a mode with a temporary folder of its own.
+        folder: its working directory.
+        env: its environment.
+        state: folder for the control socket and temporary folders.
+        name: tells several guardians in one folder apart.
+        standby: whether a second server waits.
+        gpu: whether servers use one.
+        notify: ``$NOTIFY_SOCKET``.
+    """
+
+    command: Callable[[Mode, Path], Sequence[str]]
+    folder: Path
+    env: dict[str, str]
+    state: Path
+    name: str
+    standby: bool
+    gpu: bool = False
+    notify: str = ""
+
+
+class Guardian:
+    """Runs until it is told to end.
+
+    Args:
+        plan: what to guard.
+        sockets: listening; empty when the port is taken, perhaps by a server to adopt.
+        limits: when to act.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        sockets: list[socket.socket],
+        limits: Limits,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.plan, self.sockets, self.limits, self.clock = plan, sockets, limits, clock
+        self.children: list[Child] = []
+        self.crashes = Crashes(limits, plan.gpu)
+        self.selector = selectors.DefaultSelector()
+        self.number = 0
+        self.next_start = 0.0
+        self.ending = self.served = self.useless = False
+        self.unheard = 0
+        self.signals: list[int] = []
+        self.control = listen(plan.state / f"{plan.name}.sock")
+        self.probe = Probe(limits)
+        self._watch(self.control, self._accept)
+
+    # --- what the command line calls ------------------------------------------------------
+
+    def run(self) -> int:
+        """Guard until SIGTERM or SIGINT, then give :data:`DONE`.
+
+        SIGHUP replaces the server. A second SIGTERM or SIGINT does not wait for the running prompt.
+
+        Returns:
+            :data:`TAKEN` when there was nothing to adopt behind a port that is in use,
+            :data:`USELESS` when servers end without a word to the guardian: then ComfyUI does
+            not start at all, or not with this pack's part, and is better started without.
+        """
+        with self._signals():
+            if not self.sockets and not self._adopt():
+                return TAKEN
+            self._say("start", "guards port %s", self.sockets[0].getsockname()[1])
+            while self.children or not (self.ending or self.useless):
+                self._wait(TICK)
+                self._tick()
+        self._tidy()
+        return USELESS if self.useless else DONE
+
+    def _adopt(self) -> bool:
+        """Wait for a server whose guardian is gone; it brings the sockets."""
+        until = self.clock() + ADOPTION
+        while not self.sockets and self.clock() < until:
+            self._wait(TICK)
+        return bool(self.sockets)
+
+    # --- events -----------------------------------------------------------------------------
+
+    def _watch(self, source: Any, handle: Callable[[], object]) -> None:
+        self.selector.register(source, selectors.EVENT_READ, handle)
+
+    def _wait(self, seconds: float) -> None:
+        for key, _ in self.selector.select(seconds):
+            key.data()
+        while self.signals:
+            self._on_signal(self.signals.pop(0))
+
+    @contextlib.contextmanager
+    def _signals(self) -> Any:
+        reader, writer = socket.socketpair()
+        writer.setblocking(False)
+        reader.setblocking(False)
+        before = signal.set_wakeup_fd(writer.fileno())
+        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        old = {n: signal.signal(n, lambda number, _: self.signals.append(number)) for n in numbers}
+        self._watch(reader, lambda: reader.recv(4096))
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(before)
+            for number, handler in old.items():
+                signal.signal(number, handler)
+            self.selector.close()
+            for one in (reader, writer, self.control):
+                one.close()
+
+    def _on_signal(self, number: int) -> None:
+        name = signal.Signals(number).name
+        if number == signal.SIGHUP:
+            self._replace(name)
+        elif not self.ending:
+            self.ending = True
+            notify(self.plan.notify, "STOPPING=1")
+            self._say("stop", "%s: ending in order; once more ends at once", name)
+            for child in list(self.children):
+                self._drain(child, name)
+        else:
+            for child in self.children:
+                child.end(signal.SIGKILL)
+
+    def _accept(self) -> None:
+        connection, _ = self.control.accept()
+        connection.setblocking(False)
+        peer = Peer(connection)
+        self._watch(peer, functools.partial(self._hear, peer))
+
+    def _hear(self, peer: Peer) -> None:
+        heard = peer.receive()
+        child = next((one for one in self.children if one.pid == peer.pid), None)
+        if heard is None:
+            self.selector.unregister(peer)
+            peer.close()
+            if child is not None and child.peer is peer:
+                child.peer = None
+            return
+        message, sockets = heard
+        if "hello" in message:
+            self._greet(peer, child, message["hello"], sockets)
+        elif child is not None:
+            child.heard = self.clock()
+            if isinstance(message.get("beat"), dict):
+                child.beat = message["beat"]
+            elif "replace" in message and child.state == "active":
+                self._replace(str(message["replace"])[:200])
+            elif "kill" in message and not child.doomed:
+                self._kill(child, str(message["kill"])[:200])
+
+    def _greet(
+        self, peer: Peer, child: Child | None, state: str, sockets: list[socket.socket]
+    ) -> None:
+        if child is None and state == "active" and sockets and not self._active():
+            self.number += 1
+            child = Child(peer.pid, self.number, self.limits, self.clock)
+            self.children.append(child)
+            self._watch(child, functools.partial(self._ended, child))
+            child.become("active")
+            self.sockets = self.sockets or sockets
+            self._say("adopt", "found a running server", child=child)
+        elif child is None or state not in {"starting", "ready", "active"}:
+            self.selector.unregister(peer)
+            peer.close()
+            return
+        child.peer, child.heard_of = peer, True
+        if state == "ready" and child.state == "starting":
+            child.become("ready")
+            self._say("ready", "ready after %.1f s", self.clock() - child.born, child=child)
+            self._promote()
+
+    # --- servers ------------------------------------------------------------------------------
+
+    def _active(self) -> Child | None:
+        return next((one for one in self.children if one.state in {"active", "ending"}), None)
+
+    def _in(self, *states: str) -> list[Child]:
+        return [one for one in self.children if one.state in states]
+
+    def _start(self) -> None:
+        self.number += 1
+        mode = self.crashes.mode
+        command = self.plan.command(mode, self._temporary(self.number))
+        child = Child.start(
+            command, self.plan.folder, self.plan.env, self.number, self.limits, self.clock
+        )
+        self.children.append(child)
+        self._watch(child, functools.partial(self._ended, child))
+        self._say("spawn", "starting a server (%s)", mode, child=child)
+
+    def _promote(self) -> None:
+        """Let a waiting server have the port and the queue, when nobody has."""
+        ready = self._in("ready")
+        if self.ending or self._active() or not ready:
+            return
+        child = ready[0]
+        self._hand_over_temporary(child)
+        if child.peer and child.peer.send({"go": True}, self.sockets):
+            child.become("active")
+            self.probe.reset(self.clock())
+            self._say("go", "serves now", child=child)
+            if not self.served:
+                notify(self.plan.notify, "READY=1")
+            self.served = True
+        else:
+            self._kill(child, "it does not listen to the guardian")
+
+    def _ended(self, child: Child) -> None:
+        verdict = child.verdict()
+        self.selector.unregister(child)
+        if child.peer:
+            with contextlib.suppress(KeyError, ValueError):
+                self.selector.unregister(child.peer)
+        self.children.remove(child)
+        child.close()
+        now = self.clock()
+        planned = child.state == "ending" and not child.doomed
+        why = child.why or "by itself"
+        self._say("end", "ended: %s (%s)", verdict, why, child=child,
+                  level=logging.INFO if planned else logging.WARNING)  # fmt: skip
+        if child.state == "starting" and not child.heard_of and not self.served:
+            self.unheard += 1
+            self.useless = self.unheard >= UNHEARD
+        if not planned:
+            served = child.state in {"active", "ending"}
+            pause = self.crashes.died(now - child.since if served else 0.0, now)
+            self.next_start = now + pause
+            if pause:
+                self._say("pause", "next start in %.1f s, mode %s", pause, self.crashes.mode)
+        self._promote()
+
+    def _drain(self, child: Child, why: str) -> None:
+        """End one in order: its running prompt may finish."""
+        waited = child.state == "active" and child.peer is not None
+        child.why = why
+        child.become("ending")
+        child.deadline = self.clock() + (self.limits.grace + 5 if waited else 5)
+        if not (waited and child.peer and child.peer.send({"drain": self.limits.grace})):
+            child.end(signal.SIGTERM)
+
+    def _kill(self, child: Child, why: str) -> None:
+        """End one that does not end: first it may write down where its threads are."""
+        self._say("kill", "%s", why, child=child, level=logging.WARNING)
+        child.why, child.doomed = why, True
+        child.deadline = self.clock() + LAST_WORDS
+        if child.peer:  # then its handler for this signal is in place
+            child.end(STACKS)
+        child.end(signal.SIGCONT)
+
+    def _replace(self, why: str) -> None:
+        """Prepare another server, then end the active one in order."""
+        active = self._active()
+        if active is None or active.state != "active" or active.why or self.ending:
+            return
+        active.why = why
+        self._say("replace", "to be replaced: %s", why, child=active)
+
+    # --- time ---------------------------------------------------------------------------------
+
+    def _tick(self) -> None:
+        now = self.clock()
+        for child in list(self.children):
+            if child.doomed:
+                if now > child.deadline:
+                    child.end(signal.SIGKILL)
+            elif child.state == "ending" and now > child.deadline:
+                self._kill(child, f"{child.why}, but it did not end")
+            elif why := child.hang(self.limits):
+                self._kill(child, why)
+        active = self._active()
+        if active is not None and active.state == "active" and not active.doomed:
+            self._look_after(active, now)
+        stopped = self.ending or self.useless
+        if not stopped and now >= self.next_start and self._wanted(active):
+            self._start()
+        if self.crashes.recovered(now):
+            self._replace("quiet again, back to normal")
+        notify(self.plan.notify, "WATCHDOG=1")
+
+    def _wanted(self, active: Child | None) -> bool:
+        """Whether another server is to be started now."""
+        coming = self._in("starting", "ready")
+        if active is None:
+            return not coming
+        needed = self.plan.standby or bool(active.why)
+        serves = active.state == "active" and bool(active.beat)
+        return needed and serves and not coming
+
+    def _look_after(self, active: Child, now: float) -> None:
+        if active.why:
+            if self._in("ready"):
+                self._drain(active, active.why)
+            return
+        beat = active.beat
+        idle = not beat.get("running") and not beat.get("waiting")
+        reason = active.growth.reason(now, active.resident(), idle, beat.get("models"))
+        if self.limits.age and now - active.since > self.limits.age:
+            reason = f"age {now - active.since:.0f} s"
+        if reason:
+            self._replace(reason)
+        if beat and (why := self.probe.failure(self.sockets, now)):
+            self._kill(active, why)
+
+    # --- temporary folders ----------------------------------------------------------------------
+
+    def _temporary(self, number: int) -> Path:
+        return self.plan.state / f"{self.plan.name}-temp" / str(number)
+
+    def _hand_over_temporary(self, child: Child) -> None:
+        """The host empties its temporary folder when it starts; pictures in it are still wanted."""
+        mine = self._temporary(child.number) / "temp"
+        others = [p for p in mine.parent.parent.glob("*/temp") if p != mine]
+        newest = max(others, key=lambda p: p.stat().st_mtime, default=None)
+        with contextlib.suppress(OSError):
+            if newest and not any(one.number == int(newest.parent.name) for one in self.children):
+                mine.parent.mkdir(parents=True, exist_ok=True)
+                newest.rename(mine)
+
+    def _tidy(self) -> None:
+        shutil.rmtree(self.plan.state / f"{self.plan.name}-temp", ignore_errors=True)
+        (self.plan.state / f"{self.plan.name}.sock").unlink(missing_ok=True)
+
+    def _say(
+        self, event: str, text: str, *values: object, child: Child | None = None,
+        level: int = logging.INFO,
+    ) -> None:  # fmt: skip
+        where = f"[{child.pid}] " if child else ""
+        log.log(level, where + text, *values, extra={"event": event, "server": child and child.pid})

@@ -1,0 +1,134 @@
+"""A server under a guardian: waits to be told to go, and serves on the sockets it is handed.
+
+Until then it has imported everything and touched neither the queue nor the database. Without a
+guardian, sockets that systemd hands down (``$LISTEN_FDS``) are served, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import logging
+import os
+import signal
+import ssl
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from ..config import Settings
+from ..guardian.sockets import BACKLOG, inherited
+from . import state
+from .link import Link
+from .seam import Patch, Patches, Seam
+
+log = logging.getLogger(__name__)
+
+DATABASE = Seam("__main__", "setup_database", ())
+"""Comes after all node packs are loaded and before the host touches what it shares."""
+LISTEN = Seam(
+    "server", "PromptServer.start_multi_address", ("self", "addresses", "call_on_start", "verbose")
+)
+
+
+class Guarded(Patches):
+    """Both patches and the link.
+
+    Args:
+        server: the host's ``PromptServer``.
+        settings: where the guardian is, and how many sockets systemd has handed down.
+        before_serving: called in the main thread when this server may touch shared things.
+    """
+
+    def __init__(
+        self, server: Any, settings: Settings, before_serving: Callable[[], object]
+    ) -> None:
+        super().__init__(Patch(DATABASE, self._wrap_database), Patch(LISTEN, self._wrap_listen))
+        self.server, self.before_serving = server, before_serving
+        self.sockets = inherited(settings.listen_fds) if not settings.guardian else []
+        self.link: Link | None = None
+        if settings.guardian:
+            self.link = Link(settings.guardian, self._describe, self._drain)
+
+    def apply(self) -> None:
+        """Patch, then look for the guardian."""
+        begun = self.active
+        super().apply()
+        if self.link and not begun:
+            self.link.start()
+
+    def _wrap_database(self, original: Callable[[], Any]) -> Callable[[], Any]:
+        def setup() -> Any:
+            if self.link:
+                _import_early()
+                self.sockets = self.link.wait()
+            self.before_serving()
+            return original()
+
+        return setup
+
+    def _wrap_listen(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        async def start(
+            server: Any, addresses: list[tuple[str, int]], call_on_start: Any = None,
+            verbose: bool = True,
+        ) -> None:  # fmt: skip
+            if not self.sockets:
+                return await original(server, addresses, call_on_start, verbose)
+            if self.link:
+                self.link.loop = asyncio.get_running_loop()
+            runner = web.AppRunner(server.app, access_log=None)
+            await runner.setup()
+            tls = _tls()
+            for one in self.sockets:
+                await web.SockSite(runner, one, ssl_context=tls, backlog=BACKLOG).start()
+            server.address, server.port = addresses[0]
+            shown = f"[{server.address}]" if ":" in server.address else server.address
+            scheme = "https" if tls else "http"
+            if verbose:
+                log.info("To see the GUI go to: %s://%s:%s", scheme, shown, server.port)
+            if call_on_start is not None:
+                call_on_start(scheme, server.address, server.port)
+            return None
+
+        return start
+
+    def _describe(self) -> dict[str, Any]:
+        queue = self.server.prompt_queue
+        return {
+            "worker": any("prompt_worker" in one.name for one in threading.enumerate()),
+            "running": len(queue.currently_running),
+            "waiting": len(queue.queue),
+            "models": state.models(),
+        }
+
+    def _drain(self, seconds: float) -> None:
+        """Take nothing more from the queue, let what runs end, then end the process."""
+        queue = self.server.prompt_queue
+        with contextlib.suppress(AttributeError):  # the host's own queue cannot
+            queue.hold()
+        until = time.monotonic() + seconds
+        while queue.currently_running and time.monotonic() < until:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _import_early() -> None:
+    """What the host imports only after the wait, seconds of it, and harmless before."""
+    for name in ("app.database.db", "sqlalchemy.dialects.sqlite"):
+        with contextlib.suppress(Exception):  # the host will say what is wrong with it
+            importlib.import_module(name)
+
+
+def _tls() -> ssl.SSLContext | None:
+    """As the host is asked to, by ``--tls-keyfile`` and ``--tls-certfile``."""
+    args = sys.modules["comfy.cli_args"].args
+    if not (args.tls_keyfile and args.tls_certfile):
+        return None
+    context = ssl.SSLContext(protocol=ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certfile=args.tls_certfile, keyfile=args.tls_keyfile)
+    return context

@@ -1,0 +1,120 @@
+"""The server's side of the guardian: signs of life out, orders in, from a thread of its own.
+
+A guardian that goes away is looked for until there is another; the server goes on meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..guardian.channel import STACKS, Peer, connect
+
+log = logging.getLogger(__name__)
+
+BEAT = 1.0
+"""Seconds between two signs of life."""
+
+
+_current: list[Link] = []
+
+
+def ask_to_be_killed(reason: str) -> bool:
+    """Ask the guardian to replace this process at once; False when there is none to hear it."""
+    return any(one.ask_for("kill", reason) for one in _current)
+
+
+class Link:
+    """Talks to the guardian.
+
+    Args:
+        path: the guardian's control socket.
+        describe: ``worker``, ``running``, ``waiting`` and ``models`` for each sign of life.
+        drain: ends the process in order within some seconds.
+    """
+
+    def __init__(
+        self, path: Path, describe: Callable[[], dict[str, Any]], drain: Callable[[float], None]
+    ) -> None:
+        self.path, self.describe, self.drain = path, describe, drain
+        self.state = "starting"
+        self.sockets: list[socket.socket] = []
+        self.loop: asyncio.AbstractEventLoop | None = None
+        self._go = threading.Event()
+        self._peer: Peer | None = None
+        self._asked: float | None = None
+
+    def start(self) -> None:
+        """Connect, and stay connected, in a thread."""
+        faulthandler.register(STACKS, all_threads=True)
+        _current[:] = [self]
+        threading.Thread(target=self._run, name="zimage-link", daemon=True).start()
+
+    def wait(self) -> list[socket.socket]:
+        """Say that this server could serve, and wait until it may; gives the listening sockets."""
+        self.state = "ready"
+        if self._peer:
+            self._peer.send({"hello": self.state})
+        self._go.wait()
+        return self.sockets
+
+    def ask_for(self, what: str, reason: str) -> bool:
+        """Ask to be replaced, in order (``replace``) or at once (``kill``)."""
+        return bool(self._peer and self._peer.send({what: reason}))
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._peer = connect(self.path, BEAT)
+            except OSError:
+                if self.state != "active":  # nobody will ever tell it to go
+                    os._exit(1)
+                time.sleep(BEAT)
+                continue
+            try:
+                self._talk(self._peer)
+            except Exception:
+                log.exception("Z-Image: the guardian is not heard")
+                time.sleep(BEAT)
+            self._peer.close()
+            self._peer = None
+
+    def _talk(self, peer: Peer) -> None:
+        peer.send({"hello": self.state}, self.sockets if self.state == "active" else ())
+        while True:
+            try:
+                heard = peer.receive()
+            except TimeoutError:
+                if not peer.send({"beat": {"loop": self._blocked(), **self.describe()}}):
+                    return
+                continue
+            if heard is None:
+                return
+            message, sockets = heard
+            if "go" in message:
+                self.sockets, self.state = sockets, "active"
+                self._go.set()
+            elif "drain" in message:
+                threading.Thread(target=self.drain, args=(message["drain"],), daemon=True).start()
+
+    def _blocked(self) -> float:
+        """Seconds for which the event loop has owed an answer; asks it again once it has come."""
+        if self.loop is None:
+            return 0.0
+        asked, now = self._asked, time.monotonic()
+        if asked is None:
+            self._asked = now
+            self.loop.call_soon_threadsafe(self._answer)
+            return 0.0
+        return round(now - asked, 1)
+
+    def _answer(self) -> None:
+        self._asked = None

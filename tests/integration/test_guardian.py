@@ -1,0 +1,261 @@
+"""The guardian against real processes: whatever becomes of a server, the port answers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from zimage_comfyui.guardian.limits import Limits
+from zimage_comfyui.guardian.loop import DONE, TAKEN, USELESS, Guardian, Plan
+from zimage_comfyui.guardian.policy import Mode
+from zimage_comfyui.guardian.sockets import open_all
+from zimage_comfyui.tests.fakes import small_server
+from zimage_comfyui.tests.fakes.waiting import wait
+
+QUICK = Limits(
+    start=60, silence=1, probes=1, grace=10, quick=0.3, failures=2, longest_pause=0.2, quiet=1
+)
+RUNNER = """
+import sys
+sys.path.insert(0, {tests!r})
+import conftest
+from pathlib import Path
+from zimage_comfyui.tests.integration.test_guardian import plan, QUICK
+from zimage_comfyui.guardian.journal import open_log
+from zimage_comfyui.guardian.loop import Guardian
+from zimage_comfyui.guardian.sockets import open_all
+from zimage_comfyui.errors import ZImageError
+
+folder, port, how, standby = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] == "on"
+open_log(folder)
+try:
+    sockets = open_all("127.0.0.1", port)
+except ZImageError:
+    sockets = []
+sys.exit(Guardian(plan(folder, how, standby), sockets, QUICK).run())
+"""
+
+
+def kill(pid: int) -> None:
+    """SIGKILL, and wait until it works: until then it may take a connection with it."""
+    process = psutil.Process(pid)
+    process.kill()
+
+    def dead() -> bool:
+        try:
+            return process.status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    wait(dead)
+
+
+PACK = Path(__file__).resolve().parents[2]
+
+
+def plan(folder: Path, how: str = "good", standby: bool = False) -> Plan:
+    """Small servers."""
+
+    def command(mode: Mode, temporary: Path) -> list[str]:
+        kind = "good" if how == "weak" and mode is not Mode.NORMAL else how
+        words = [str(folder / "g.sock"), str(PACK), kind, mode.value, str(temporary)]
+        return [sys.executable, "-I", small_server.__file__, *words]
+
+    return Plan(command, folder, dict(os.environ), folder, "g", standby)
+
+
+class Guarded:
+    """A guardian in a process of its own, and a client of what it guards."""
+
+    def __init__(self, folder: Path, how: str = "good", standby: bool = False) -> None:
+        with open_all("127.0.0.1", 0)[0] as probe:
+            self.port = probe.getsockname()[1]
+        self.folder, self.how, self.standby = folder, how, standby
+        self.start()
+
+    def start(self) -> None:
+        """Start, or start anew."""
+        script = RUNNER.format(tests=str(PACK / "tests"))
+        words = [str(self.folder), str(self.port), self.how, "on" if self.standby else "off"]
+        with (self.folder / "errors.txt").open("ab") as errors:
+            self.process = subprocess.Popen([sys.executable, "-c", script, *words], stderr=errors)
+
+    def ask(self, path: str = "/who", timeout: float = 30) -> int:
+        """The process that answered."""
+        url = f"http://127.0.0.1:{self.port}{path}"
+        with urllib.request.urlopen(url, timeout=timeout) as answer:
+            return int(answer.read().split()[0])
+
+    def whoever(self) -> int:
+        """The process that answers, once one does."""
+
+        def attempt() -> int:
+            try:
+                return self.ask()
+            except OSError:
+                return 0
+
+        return wait(attempt)
+
+    def log(self) -> str:
+        """What the guardian has told."""
+        return (self.folder / "guardian.log").read_text(encoding="utf-8")
+
+    def children(self) -> list[int]:
+        """Its processes."""
+        return [one.pid for one in psutil.Process(self.process.pid).children()]
+
+    def stop(self) -> int:
+        """End it in order."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(60)
+
+
+@pytest.fixture
+def guard(tmp_path: Path) -> Iterator[Callable[..., Guarded]]:
+    """Makes guardians and ends them."""
+    made: list[Guarded] = []
+
+    def make(*how: object, **more: object) -> Guarded:
+        made.append(Guarded(tmp_path, *how, **more))
+        return made[-1]
+
+    yield make
+    for one in made:
+        if one.process.poll() is None:
+            one.stop()
+
+
+def test_the_next_server_answers_on_the_same_port(guard) -> None:
+    """A server that dies is replaced; whoever connects meanwhile waits and is answered."""
+    guarded = guard()
+    first = guarded.whoever()
+    kill(first)
+    second = guarded.ask()  # no retry: a refused connection fails here
+    assert second != first
+    assert "SIGKILL (by itself)" in guarded.log()
+    assert guarded.stop() == DONE
+    assert not psutil.pid_exists(second)
+    assert {path.name for path in guarded.folder.iterdir()} == {"errors.txt", "guardian.log"}
+
+
+def test_a_standby_takes_over(guard) -> None:
+    """It has started before it is needed, and another takes its place."""
+    guarded = guard(standby=True)
+    first = guarded.whoever()
+    waiting = wait(lambda: [pid for pid in guarded.children() if pid != first])[0]
+    wait(lambda: f"[{waiting}] ready" in guarded.log())
+    kill(first)
+    assert guarded.ask() == waiting
+    assert wait(lambda: [pid for pid in guarded.children() if pid != waiting])
+
+
+@pytest.mark.parametrize(
+    ("path", "why"), [("/stop", "silent for"), ("/block", "event loop blocked")]
+)
+def test_one_that_hangs_is_replaced(guard, path: str, why: str) -> None:
+    """Stopped, or with an event loop that does nothing; its stacks are written down first."""
+    guarded = guard()
+    first = guarded.whoever()
+    with contextlib.suppress(OSError):  # a stopped one does not answer
+        guarded.ask(path)
+    wait(lambda: guarded.whoever() != first)
+    assert why in guarded.log()
+    assert not psutil.pid_exists(first)
+    assert f'File "{small_server.__file__}"' in (guarded.folder / "errors.txt").read_text()
+
+
+def test_a_planned_replacement_lets_the_prompt_end(guard) -> None:
+    """On request, and by SIGHUP; the old one works to the end, nothing is refused."""
+    guarded = guard()
+    first = guarded.whoever()
+    guarded.ask("/work")
+    guarded.ask("/replace")
+    wait(lambda: guarded.ask() != first)
+    assert f"[{first}] ended: exit 0 (asked)" in guarded.log()
+    second = guarded.ask()
+    guarded.process.send_signal(signal.SIGHUP)
+    wait(lambda: guarded.ask() != second)
+    assert f"[{second}] ended: exit 0 (SIGHUP)" in guarded.log()
+    assert "pause" not in guarded.log()
+
+
+def test_a_guardian_that_is_killed_costs_nothing(guard) -> None:
+    """The server goes on, and the next guardian finds it."""
+    guarded = guard(standby=True)
+    first = guarded.whoever()
+    waiting = wait(lambda: [pid for pid in guarded.children() if pid != first])[0]
+    wait(lambda: f"[{waiting}] ready" in guarded.log())
+    guarded.process.kill()
+    guarded.process.wait()
+    assert guarded.ask() == first
+    wait(lambda: not psutil.pid_exists(waiting))
+    guarded.start()
+    wait(lambda: f"[{first}] found a running server" in guarded.log())
+    assert guarded.ask() == first
+    kill(first)
+    assert guarded.ask() != first
+
+
+def test_a_port_that_somebody_else_has(tmp_path: Path) -> None:
+    """Nobody says hello, so there is nothing to guard."""
+    assert Guardian(plan(tmp_path), [], QUICK).run() == TAKEN
+
+
+def test_servers_that_do_not_know_the_guardian(tmp_path: Path) -> None:
+    """After two of them it stands aside, so that ComfyUI can be started without it."""
+    sockets = open_all("127.0.0.1", 0)
+    assert Guardian(plan(tmp_path, "dumb"), sockets, QUICK).run() == USELESS
+    sockets[0].close()
+
+
+def test_less_is_started_after_deaths_in_a_row(guard) -> None:
+    """Safe mode works here; when it has been quiet, the normal mode is tried again."""
+    guarded = guard("weak")
+    guarded.whoever()
+    log = guarded.log()
+    assert log.count("exit 5") == QUICK.failures
+    assert "starting a server (safe)" in log
+    wait(lambda: "to be replaced: quiet again" in guarded.log())
+    wait(lambda: guarded.log().count("starting a server (normal)") > QUICK.failures)
+
+
+def test_nothing_is_refused_while_servers_die(guard) -> None:
+    """A client that asks all the time sees resets at most, never a refused connection."""
+    guarded = guard(standby=True)
+    guarded.whoever()
+    stop, refused, answered = threading.Event(), [], []
+
+    def ask() -> None:
+        while not stop.is_set():
+            try:
+                answered.append(guarded.ask())
+            except urllib.error.URLError as error:
+                if isinstance(error.reason, ConnectionRefusedError):
+                    refused.append(error)
+            except OSError:
+                pass
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    try:
+        for _ in range(5):
+            pid = guarded.whoever()
+            kill(pid)
+            wait(lambda pid=pid: guarded.whoever() != pid)
+    finally:
+        stop.set()
+        thread.join()
+    assert refused == []
+    assert len(set(answered)) >= 6
