@@ -95,9 +95,16 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ZI-MEMORY": (
         "节点 {node}：这个任务至少需要 {found} GB {zh}，而本机总共只有 {expected} GB，"
         "因此没有开始。请减小图像尺寸或批量，或换用更小的模型文件。",
-        "Node {node}: this prompt needs at least {found} GB of {en}, and there are {expected} GB in "
-        "all, so it was not begun. Make pictures smaller or fewer at once, or use smaller model "
+        "Node {node}: this prompt needs at least {found} GB of {en}, and there are {expected} GB "
+        "in all, so it was not begun. Make pictures smaller or fewer at once, or use smaller model "
         "files.",
+    ),
+    "ZI-DEADLINE": (
+        "采样超过了时限：{variant} 在 {device} 上每百万像素限 {limit:g} 秒，"
+        "这次共允许 {allowed:.1f} 秒。请减小尺寸、批量或步数，或用 ZIMAGE_DEADLINES 放宽时限。",
+        "Sampling took longer than allowed: {variant} on {device} has {limit:g} s for each "
+        "megapixel, here {allowed:.1f} s in all. Ask for a smaller size, fewer pictures or steps, "
+        "or allow more with ZIMAGE_DEADLINES.",
     ),
     "ZI-QUEUE-TAKEN": (
         "{path} 正被另一个 ComfyUI 使用。请停止它，或为本服务器另选状态目录。",
