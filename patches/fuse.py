@@ -7,8 +7,9 @@ the log ``fuse.jsonl`` of the state folder.
 
 from __future__ import annotations
 
+import functools
 import json
-import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,8 +20,7 @@ from aiohttp import web
 from .. import bodies
 from ..errors import ZImageError
 from . import prompts, state
-
-log = logging.getLogger(__name__)
+from .lines import Lines
 
 LARGEST = 32 * 2**20
 """Bytes of a JSON body."""
@@ -37,6 +37,9 @@ STATUS = {
     "ZI-QUEUE-FILE": 507,
     "ZI-DISK-FULL": 507,
 }
+
+refused: Counter[str] = Counter()
+"""Requests that this process has refused, by code; for ``/metrics``."""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -121,19 +124,27 @@ def refusal(request: web.Request, error: ZImageError) -> web.Response:
 def note(
     path: Path, request: web.Request, trigger: str, action: str, id: str | None = None
 ) -> None:
+    """One line about a request in the log."""
+    if action == "refused":
+        refused[trigger] += 1
+    jot(path, id or request.headers.get("X-Request-Id", "-"), request.path, trigger, action)
+
+
+def jot(path: Path, id: str, where: str, trigger: str, action: str) -> None:
     """One line in the log; a disk that fails costs the line alone."""
     line = {
         "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-        "request_id": id or request.headers.get("X-Request-Id", "-"),
-        "path": request.path,
+        "request_id": id,
+        "path": where,
         "trigger": trigger,
         "action": action,
     }
-    try:
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    except OSError as error:
-        log.warning("Z-Image: %s: %s", path, error)
+    _lines(path).add(json.dumps(line, ensure_ascii=False))
+
+
+@functools.cache
+def _lines(path: Path) -> Lines:
+    return Lines(path)
 
 
 def prefers_chinese(header: str) -> bool:

@@ -1,0 +1,47 @@
+"""A log of one line after the other, 100 MB and seven files of it, that never stops a prompt."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from io import TextIOWrapper
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+LARGEST = 100 * 2**20
+"""Bytes of one file."""
+FILES = 7
+
+
+class Lines(RotatingFileHandler):
+    """A log that is open only while a line is written, so a second process may write there, too.
+
+    Args:
+        path: the newest file; older ones are ``path.1`` … ``path.6``. Its folder is made.
+        header: first line of every file, none when empty.
+        largest: bytes of one file.
+    """
+
+    def __init__(self, path: Path, header: str = "", largest: int = LARGEST) -> None:
+        super().__init__(path, maxBytes=largest, backupCount=FILES - 1, encoding="utf-8", delay=True)
+        self.header = header
+
+    def add(self, line: str) -> None:
+        """One line more; a disk that fails costs the line alone."""
+        with self.lock or contextlib.nullcontext():
+            self.handle(logging.makeLogRecord({"msg": line}))
+            with contextlib.suppress(OSError):  # told by handleError already
+                self.close()
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """What the host's log hears of a line that is lost."""
+        log.warning("Z-Image: a line of %s is lost", self.baseFilename, exc_info=True)
+
+    def _open(self) -> TextIOWrapper:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        stream = super()._open()
+        if self.header and not stream.tell():
+            stream.write(self.header + self.terminator)
+        return stream

@@ -1,0 +1,155 @@
+"""Two logs: how each prompt ended (``core.jsonl``), and what the GPU holds (``gpu.csv``).
+
+They lie in ``$ZIMAGE_LOG_DIR``, or in ``logs`` of the state folder.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..config import Settings
+from . import gauge, state
+from .jobs import LOADER, Graph
+from .lines import Lines
+from .outcomes import ENDS
+from .seam import Function, Patch, Patches, Seam
+
+log = logging.getLogger(__name__)
+
+CORE, GPU = "core.jsonl", "gpu.csv"
+PERIOD = 10.0
+"""Seconds between two lines of :data:`GPU`."""
+BEGIN = Seam("execution", "PromptQueue.get", ("self", "timeout"))
+END = Seam("execution", "PromptQueue.task_done", ("self", "item_id", "history_result", "status"))
+CODED = re.compile(r"\[(ZI-[A-Z0-9-]+)\]")
+
+
+def part() -> Logs:
+    """The logs of the running server."""
+    return Logs(Settings.from_environment().log_dir or state.folder() / "logs")
+
+
+class Logs(Patches):
+    """Listens where the host's queue gives a prompt out and takes it back, durable or not.
+
+    Args:
+        folder: where the logs lie.
+        clock: monotonic time.
+
+    Attributes:
+        ended: prompts by status (``success``, ``error``, ``interrupted``).
+        seconds: for which these ran, all together.
+    """
+
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(Patch(BEGIN, self._wrap_begin), Patch(END, self._wrap_end))
+        self.core = Lines(folder / CORE)
+        self.gpu = Lines(folder / GPU, "timestamp,used_mb,free_mb")
+        self.clock = clock
+        self.ended = Counter({"success": 0, "error": 0, "interrupted": 0})
+        self.seconds = 0.0
+        self._began: dict[str, float] = {}
+        self._stop = threading.Event()
+
+    def apply(self) -> None:
+        """As :meth:`.seam.Patches.apply`; with CUDA, the GPU is looked at from now on."""
+        begun = self.active
+        super().apply()
+        if not begun and _on_cuda():
+            self._stop = threading.Event()
+            about = {"args": (self._stop,), "name": "zimage-gpu-log", "daemon": True}
+            threading.Thread(target=self._watch, **about).start()
+
+    def revert(self) -> None:
+        """As :meth:`.seam.Patches.revert`."""
+        super().revert()
+        self._stop.set()
+
+    def _wrap_begin(self, original: Function) -> Function:
+        def get(queue: Any, *rest: Any, **named: Any) -> Any:
+            taken = original(queue, *rest, **named)
+            if taken is not None:
+                self._began[taken[0][1]] = self.clock()
+            return taken
+
+        return get
+
+    def _wrap_end(self, original: Function) -> Function:
+        def task_done(queue: Any, item_id: int, *rest: Any, **named: Any) -> None:
+            item = queue.currently_running.get(item_id)
+            original(queue, item_id, *rest, **named)
+            try:
+                self._note(item[1], item[2], queue.history[item[1]].get("status"))
+            except Exception:
+                log.exception("Z-Image: a prompt that ended is not in %s", CORE)
+
+        return task_done
+
+    def _note(self, id: str, prompt: Graph, status: dict[str, Any] | None) -> None:
+        how, code = verdict(status or {})
+        seconds = self.clock() - self._began.pop(id, self.clock())
+        self.ended[how] += 1
+        self.seconds += seconds
+        line = {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "request_id": id,
+            "duration_ms": round(seconds * 1000),
+            "model_name": model(prompt),
+            "status": how,
+            "code": code,
+        }
+        self.core.add(json.dumps(line, ensure_ascii=False))
+
+    def _watch(self, stop: threading.Event) -> None:
+        told = False
+        while not stop.is_set():
+            try:
+                free, total = sys.modules["torch"].cuda.mem_get_info(gauge.device())
+                now = datetime.now(UTC).isoformat(timespec="milliseconds")
+                self.gpu.add(f"{now},{(total - free) / 2**20:.0f},{free / 2**20:.0f}")
+            except Exception:  # a GPU in an error, say; it may come back
+                if not told:
+                    log.exception("Z-Image: the GPU's memory cannot be read")
+                told = True
+            stop.wait(PERIOD)
+
+
+def _on_cuda() -> bool:
+    try:
+        return gauge.device().type == "cuda"
+    except Exception:  # another host; the prompts are told of
+        log.exception("Z-Image: where this host computes is not known")
+        return False
+
+
+def verdict(status: dict[str, Any]) -> tuple[str, str]:
+    """How a prompt ended by the status in its history, and the code, or kind, of its error."""
+    ends = [(event, data) for event, data in status.get("messages", ()) if event in ENDS]
+    if not ends:
+        return ("success" if status.get("completed") else "error"), ""
+    event, data = ends[-1]
+    how = event.removeprefix("execution_")
+    if how != "error":
+        return how, ""
+    coded = CODED.match(data.get("exception_message", ""))
+    return how, coded[1] if coded else data.get("exception_type", "")
+
+
+def model(prompt: Graph) -> str | None:
+    """Files of the diffusion models that a prompt loads; None where its nodes do not say."""
+    found: dict[str, None] = {}
+    for node in prompt.values():
+        names = ("model_name",) if node.get("class_type") == LOADER else ("unet_name", "ckpt_name")
+        values = (node.get("inputs", {}).get(name) for name in names)
+        found |= dict.fromkeys(value for value in values if isinstance(value, str))
+    return ", ".join(found) or None

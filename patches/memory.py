@@ -1,0 +1,143 @@
+"""Memory around every prompt: room is made before, settings are frozen during, all is given back.
+
+Before: see :mod:`.reserve`. During: no kernels are chosen by trying, no gradients are kept. After:
+when memory has moved, what nobody uses is collected and given back, and what is then in use more
+than before, and by no model, is told.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ..errors import ZImageError
+from . import gauge
+from .jobs import Graph
+from .reserve import Reserve, refuse
+from .seam import Function, Patch, Seam
+
+log = logging.getLogger(__name__)
+
+EXECUTE = Seam(
+    "execution",
+    "PromptExecutor.execute",
+    ("self", "prompt", "prompt_id", "extra_data", "execute_outputs"),
+)
+MOVED = 8 * 2**20
+"""Bytes by which memory has to differ before collecting is worth its time."""
+MOST_LEFT = 0.03
+
+
+def part() -> Memory:
+    """The protocol of the running server."""
+    return Memory()
+
+
+class Memory(Patch):
+    """Wraps the host's executor."""
+
+    def __init__(self) -> None:
+        super().__init__(EXECUTE, self._wrap)
+        self.counts = {"prompts": 0, "refused": 0, "released": 0, "deviations": 0}
+        self.last = 0.0
+        self.reserve = Reserve()
+        self.level: gauge.Reading | None = None  # when memory was last given back
+        self.levels: dict[Any, gauge.Reading] = {}  # the same by what was loaded then
+
+    def details(self) -> dict[str, float]:
+        """For ``/health``: prompts that ran, were refused, moved memory, and left some in use."""
+        swaps = {"swaps": self.reserve.swaps, "incomplete": self.reserve.incomplete}
+        return {**self.counts, **swaps, "last_deviation": round(self.last, 4)}
+
+    def revert(self) -> None:
+        """As :meth:`.seam.Patch.revert`."""
+        super().revert()
+        gauge.thaw()
+
+    def _wrap(self, original: Function) -> Function:
+        def execute(
+            executor: Any, prompt: Graph, prompt_id: str, extra_data: Any = None,
+            *rest: Any, **named: Any,
+        ) -> Any:  # fmt: skip
+            extra_data = extra_data or {}
+            try:
+                self.reserve.make_room(executor, prompt)
+            except ZImageError as error:
+                self.counts["refused"] += 1
+                return refuse(executor, prompt, prompt_id, extra_data, error)
+            except Exception:
+                log.exception("Z-Image: what a prompt needs is not known")
+            before = self._begin()
+            try:
+                with frozen():
+                    return original(executor, prompt, prompt_id, extra_data, *rest, **named)
+            finally:
+                self._end(prompt_id, before)
+
+        return execute
+
+    def _begin(self) -> gauge.Reading | None:
+        try:
+            before = gauge.Reading.take()
+        except Exception:  # a GPU in an error, say; the prompt will tell
+            log.exception("Z-Image: memory cannot be measured")
+            return None
+        if self.level is None:
+            gauge.freeze()
+            self.level = before
+        return before
+
+    def _end(self, prompt_id: str, before: gauge.Reading | None) -> None:
+        self.counts["prompts"] += 1
+        try:
+            after = gauge.Reading.take()
+            if before is None or self.level is None:
+                return
+            if max(after.moved(before), after.moved(self.level)) < MOVED:
+                return
+            gauge.collect()
+            self.counts["released"] += 1
+            self.level = after = gauge.Reading.take()
+        except Exception:
+            log.exception("Z-Image: memory could not be given back")
+            return
+        if after.loaded != before.loaded:
+            before = self.levels.get(after.loaded, after)
+        self.levels[after.loaded] = after
+        self._compare(prompt_id, before, after)
+
+    def _compare(self, prompt_id: str, before: gauge.Reading, after: gauge.Reading) -> None:
+        """With the start; where models came or went, with the last time that these were loaded.
+
+        A model takes more than its weights (a tokenizer, say), and how much is not known.
+        """
+        self.last = after.left_since(before)
+        if abs(self.last) > MOST_LEFT:
+            self.counts["deviations"] += 1
+            mib = (after.others - before.others) / 2**20
+            log.warning("Z-Image: prompt %s left %+.0f MiB in use (%+.1f %%)", prompt_id, mib,
+                        100 * self.last)  # fmt: skip
+
+
+@contextmanager
+def frozen() -> Iterator[None]:
+    """The same kernels for the same shapes, and no gradients; as before afterwards.
+
+    Who started the host with ``--fast autotune`` keeps the kernels that are chosen by trying.
+    """
+    torch = sys.modules["torch"]
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before and _autotune()
+    try:
+        with torch.no_grad():
+            yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+def _autotune() -> bool:
+    arguments = getattr(sys.modules.get("comfy.cli_args"), "args", None)
+    return any(getattr(one, "value", one) == "autotune" for one in getattr(arguments, "fast", ()))

@@ -1,0 +1,122 @@
+"""A small file that unpacks to a huge picture is refused by its header, before it is unpacked.
+
+21 KB of PNG can be 13300² pixels: the host's ``/view`` unpacks it in the thread that answers
+everybody (3 s), and LoadImage takes 8 GB for it. The limit is 100 megapixels (10,000²): more than
+any camera of its time and the largest upscales that are loaded again, and about 4.5 GB in
+LoadImage. ``$ZIMAGE_MAX_MEGAPIXELS`` sets another one. Pictures that are only saved have no limit.
+
+The frames of an animation count together where the host keeps them all (:data:`FRAMES`).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from aiohttp import web
+
+from ..config import MEGAPIXELS, MOST_MEGAPIXELS, Settings
+from ..errors import ZImageError
+from . import state
+from .gate import Gate
+from .paths import UPLOADS
+from .seam import Patch, Patches, Seam
+
+log = logging.getLogger(__name__)
+
+OPEN = Seam("PIL.Image", "open", ("fp", "mode", "formats"))
+PILLOW = Seam("node_helpers", "pillow", ("fn", "arg"))
+"""Through this the host's nodes open files and then touch every frame."""
+FRAMES = 4
+"""All frames of one file may have this many times the pixels of one picture: 430 of 1280×720."""
+
+
+def part() -> Patches:
+    """Both patches, and a judge of uploads."""
+    megapixels = Settings.from_environment().megapixels
+    if megapixels is None:
+        log.warning(
+            "Z-Image: %s",
+            ZImageError(
+                "ZI-SETTING",
+                name="ZIMAGE_MAX_MEGAPIXELS",
+                found="…",
+                expected=f"1 … {MOST_MEGAPIXELS:g}",
+            ),
+        )
+    limit = Limit(int((megapixels or MEGAPIXELS) * 10**6))
+    return Patches(
+        Patch(OPEN, limit.open),
+        Patch(PILLOW, limit.pillow),
+        Gate(state.server(), judge_upload),
+    )
+
+
+class Limit:
+    """Wraps what opens pictures; ``pixels`` is width x height of the largest."""
+
+    def __init__(self, pixels: int) -> None:
+        self.pixels = pixels
+
+    def open(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Around ``PIL.Image.open``, which reads headers alone."""
+
+        def open(fp: Any, mode: str = "r", formats: Any = None) -> Any:
+            try:
+                picture = original(fp, mode, formats)
+            except Exception as error:
+                if type(error).__name__ != "DecompressionBombError":
+                    raise
+                found = re.search(r"\d+", str(error))  # Pillow names the pixels first
+                raise self.error(found[0] if found else "?") from None
+            try:
+                self.check(*picture.size)
+            except ZImageError:
+                if not hasattr(fp, "read"):  # a file of the caller's is the caller's to close
+                    picture.close()
+                raise
+            return picture
+
+        return open
+
+    def pillow(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Around the host's helper; a later frame can be larger than the first."""
+
+        def pillow(fn: Any, arg: Any) -> Any:
+            if hasattr(arg, "getbands"):  # a picture, standing at one of its frames
+                self.check(*arg.size, frames=arg.tell() + 1)
+            return original(fn, arg)
+
+        return pillow
+
+    def check(self, width: int, height: int, frames: int = 1) -> None:
+        """Judge a picture of so many frames up to now; raises ``ZI-PICTURE-LARGE``."""
+        if width * height > self.pixels:
+            raise self.error(f"{width}×{height}")
+        if width * height * frames > self.pixels * FRAMES:
+            raise self.error(f"{width}×{height}×{frames}")
+
+    def error(self, found: str) -> ZImageError:
+        """What to raise for a picture that is too large."""
+        return ZImageError("ZI-PICTURE-LARGE", found=found, maximum=f"{self.pixels:,}")
+
+
+async def judge_upload(request: web.Request) -> None:
+    """Judge a picture before the host keeps it; raises ``ZI-PICTURE-LARGE``."""
+    if request.method != "POST" or request.path.removeprefix("/api") not in UPLOADS:
+        return
+    field = (await request.post()).get("image")  # kept, so that the host reads it again
+    file = getattr(field, "file", None)
+    if file is None:
+        return
+    try:
+        sys.modules["PIL.Image"].open(file)
+    except ZImageError:
+        raise
+    except Exception:  # noqa: BLE001 - no picture, or a broken one: the host keeps such too
+        return
+    finally:
+        file.seek(0)

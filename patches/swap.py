@@ -1,0 +1,124 @@
+"""Another model of the family is loaded only once the one before has gone, where both do not fit.
+
+With room for both nothing is done: which models stay is the host's own policy. Without, the host
+takes from a loaded model only what it needs at that moment; here the outgoing one goes altogether,
+and that is measured. On the GPU this happens when the host loads a model, in RAM before a prompt
+with another loader (:mod:`.memory`), because by then the loader has not read its files.
+"""
+
+from __future__ import annotations
+
+import logging
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from . import gauge
+from .seam import Function, Patch, Seam
+
+log = logging.getLogger(__name__)
+
+LOAD = Seam("comfy.model_management", "load_models_gpu", ("models", "memory_required"))
+MOST_RESIDENT = 0.01
+ATTEMPTS = 3
+EVERYTHING = 1e32
+"""More bytes than there are: what the host unloads for it is all that it may."""
+
+
+def part() -> Swap:
+    """The guard of the running server."""
+    return Swap()
+
+
+class Swap(Patch):
+    """Watches the host load models."""
+
+    def __init__(self) -> None:
+        super().__init__(LOAD, self._wrap)
+        self.swaps = self.incomplete = 0
+
+    def details(self) -> dict[str, int]:
+        """For ``/health``: how often a model had to go, and how often it did not go altogether."""
+        return {"swaps": self.swaps, "incomplete": self.incomplete}
+
+    def _wrap(self, original: Function) -> Function:
+        def load(models: Iterable[Any], memory_required: float = 0, *rest: Any, **more: Any) -> Any:
+            models = list(models)
+            try:
+                self._make_way(models, memory_required)
+            except Exception:
+                log.exception("Z-Image: whether a model has to go first is not known")
+            return original(models, memory_required, *rest, **more)
+
+        return load
+
+    def _make_way(self, models: list[Any], memory_required: float) -> None:
+        host = gauge.management()
+        held = [entry for entry in list(host.current_loaded_models) if entry.model is not None]
+        fresh = [m for m in models if not any(entry.model.is_clone(m) for entry in held)]
+        for place in {m.load_device for m in fresh if is_ours(m) and m.load_device.type != "cpu"}:
+            outgoing = [e for e in held if e.device == place and is_ours(e.model)
+                        and not any(e.model.is_clone(m) for m in models)]  # fmt: skip
+            weights = sum(m.model_size() for m in fresh if m.load_device == place)
+            extra = memory_required + host.extra_reserved_memory()
+            needed = 1.1 * weights + max(host.minimum_inference_memory(), extra)  # as the host does
+            if outgoing and gauge.available(place) < needed:
+                self._evict(outgoing, [e for e in held if e not in outgoing], place)
+
+    def _evict(self, outgoing: list[Any], kept: list[Any], place: Any) -> None:
+        modules = [weakref.ref(entry.model.model) for entry in outgoing]
+
+        def unload() -> None:
+            gauge.management().free_memory(EVERYTHING, place, kept)
+
+        self.swaps += 1
+        if not until_gone(modules, unload, place):
+            self.incomplete += 1
+
+
+def is_ours(model: Any) -> bool:
+    """Whether a patcher holds a diffusion model of the Z-Image family."""
+    config = getattr(getattr(getattr(model, "model", None), "model_config", None), "unet_config", 0)
+    return bool(isinstance(config, dict) and config.get("z_image_modulation"))
+
+
+def make_way_in_ram(executor: Any) -> bool:
+    """Drop the host's caches and models; False when a model of ours is still in RAM afterwards."""
+    host = gauge.management()
+    held = [entry.model for entry in list(host.current_loaded_models)]
+    modules = [weakref.ref(model.model) for model in held if is_ours(model)]
+
+    def unload() -> None:
+        host.unload_all_models()
+        executor.reset()
+
+    held.clear()
+    return until_gone(modules, unload, None)
+
+
+def until_gone(modules: list[weakref.ref[Any]], unload: Callable[[], None], place: Any) -> bool:
+    """Unload, collect and measure, up to :data:`ATTEMPTS` times; a warning when that is not enough.
+
+    Args:
+        place: the device that has to be free of their weights; None for anywhere at all.
+    """
+    before = sum(size(module, None) for module in modules)
+    left = before
+    for _ in range(ATTEMPTS):
+        unload()
+        gauge.collect_all()
+        left = sum(size(module, place) for module in modules)
+        if left <= MOST_RESIDENT * before:
+            return True
+    mib = 2**20
+    log.warning("Z-Image: %d of %d MiB of the model before stay in use", left / mib, before / mib)
+    return False
+
+
+def size(module: weakref.ref[Any], place: Any) -> int:
+    """Bytes of a model's weights that lie on a device, or anywhere; 0 when the model has gone."""
+    found = module()
+    if found is None:
+        return 0
+    weights = (*found.parameters(), *found.buffers())
+    return sum(one.nbytes for one in weights if place is None or one.device == place)

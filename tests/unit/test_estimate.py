@@ -1,0 +1,174 @@
+"""What a prompt needs is told by its graph and the headers of its files, or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zimage_comfyui.patches.estimate import Needs, needs
+from zimage_comfyui.patches.jobs import Job, jobs
+from zimage_comfyui.tests.fakes import graphs
+
+WIDTH = 256
+TENSORS = {
+    "cap_embedder.1.weight": ("BF16", [WIDTH, 128]),
+    "layers.0.attention.qkv.weight": ("BF16", [3 * WIDTH, WIDTH]),
+}
+COUNT = WIDTH * 128 + 3 * WIDTH * WIDTH
+
+
+def write(path: Path, tensors: dict[str, tuple[str, list[int]]]) -> str:
+    """A safetensors file whose data is a hole."""
+    at, header = 0, {}
+    for name, (dtype, shape) in tensors.items():
+        size = {"BF16": 2, "F8_E4M3": 1}[dtype]
+        for side in shape:
+            size *= side
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
+        at += size
+    text = json.dumps(header).encode()
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        file.truncate(8 + len(text) + at)
+    return str(path)
+
+
+@pytest.fixture
+def paths(tmp_path) -> dict[str, str]:
+    """Three files by name."""
+    other = {"a": ("BF16", [1000])}
+    return {
+        "tiny-turbo.safetensors": write(tmp_path / "model", TENSORS),
+        "tiny-qwen3.safetensors": write(tmp_path / "text", other),
+        "tiny-ae.safetensors": write(tmp_path / "vae", other),
+    }
+
+
+def judge(graph: Any, paths: dict[str, str], on_cpu: bool = True) -> Needs | None:
+    """What the one job of a graph needs."""
+    (job,) = jobs(graph)
+    return needs(job, on_cpu, lambda _kind, name: paths.get(name))
+
+
+def test_the_parts_of_a_graph() -> None:
+    """Files, size, batch, prompt and guidance of one sampler."""
+    graph = graphs.render(size__batch_size=3, sample__cfg=5.0, text__prompt="猫" * 7)
+    files = ("tiny-turbo.safetensors", "tiny-qwen3.safetensors", "tiny-ae.safetensors")
+    assert list(jobs(graph)) == [Job("size", files, "auto", 144, 112, 3, 7, 2)]
+
+
+def test_stock_nodes_in_between() -> None:
+    """A stock sampler and latent, and a LoRA before the loader."""
+    graph = graphs.latents("turbo", 2, 1.0, 3.0)
+    graph["flow"]["inputs"]["model"] = ["lora", 0]
+    graph["lora"] = {"class_type": "LoraLoaderModelOnly", "inputs": {"model": ["load", 0]}}
+    found = {job.node: (job.width, job.height, job.batch, job.branches) for job in jobs(graph)}
+    assert found == {"size": (144, 112, 2, 1), "empty": (144, 112, 2, 1)}
+
+
+UNKNOWN = {
+    "a latent of a picture": {"size__class_type": "VAEEncode"},
+    "a width of another node": {"size__class_type": "EmptyLatentImage", "size__width": ["text", 0]},
+    "a size that is refused": {"size__size": "custom", "size__width": 17},
+    "another loader": {"load__class_type": "CheckpointLoaderSimple"},
+    "a name of another node": {"load__vae": ["text", 0]},
+    "a loop": {"load__class_type": "LoRA", "load__model": ["load", 0]},
+    "no latent": {"sample__latent_image": None},
+    "a link to nothing": {"sample__model": ["gone", 0]},
+}
+
+
+@pytest.mark.parametrize("changes", UNKNOWN.values(), ids=UNKNOWN)
+def test_what_is_not_known_is_not_judged(changes: dict[str, Any]) -> None:
+    """There is no job then."""
+    graph = graphs.render(**{k: v for k, v in changes.items() if "class_type" not in k})
+    for place, value in changes.items():
+        if "class_type" in place:
+            graph[place.partition("__")[0]]["class_type"] = value
+    assert list(jobs(graph)) == []
+
+
+ANY = st.none() | st.integers() | st.floats() | st.text() | st.lists(st.text() | st.integers())
+NODE = st.sampled_from(["ZImageLoader", "ZImageLatent", "EmptyLatentImage", "KSampler", "x"])
+LINK = st.tuples(st.sampled_from("123"), st.just(0)).map(list)
+INPUT = st.sampled_from(
+    ["model", "latent_image", "positive", "width", "height", "size", "batch_size", "vae", "cfg"]
+)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from("123"),
+        st.fixed_dictionaries({"class_type": NODE, "inputs": st.dictionaries(INPUT, ANY | LINK)}),
+    )
+)
+def test_any_graph(graph: Any) -> None:
+    """Jobs or none, never an error."""
+    assert isinstance(list(jobs(graph)), list)
+
+
+@pytest.mark.parametrize(
+    ("preset", "variant", "name", "branches"),
+    [
+        ("auto", "auto", "Z-Turbo.safetensors", 1), ("auto", "auto", "z-base.safetensors", 2),
+        ("auto", "base", "turbo.safetensors", 2), ("turbo", "base", "x.safetensors", 1),
+        ("edit", "auto", "turbo.safetensors", 2),
+    ],
+)  # fmt: skip
+def test_guidance_of_presets(preset: str, variant: str, name: str, branches: int) -> None:
+    """Turbo has none, the others compute each step twice."""
+    graph = graphs.render(sample__preset=preset, load__variant=variant, load__model_name=name)
+    (job,) = jobs(graph)
+    assert job.branches == branches
+
+
+def test_needs_grow_with_the_pictures(paths) -> None:
+    """In proportion to batch and pixels; twice the room where guidance is on."""
+
+    def at(side: int, batch: int, cfg: float = 1.0) -> Needs:
+        sizes = {"size__size": "custom", "size__width": side, "size__height": side}
+        graph = graphs.render(**sizes, size__batch_size=batch, sample__cfg=cfg, text__prompt="")
+        return judge(graph, paths)
+
+    one, four = at(256, 1), at(512, 1)
+    assert four.working == 4 * one.working > 0
+    assert at(256, 4).working == four.working
+    assert four.pictures == 4 * one.pictures
+    assert (one.room, at(256, 1, 5.0).room) == (one.working, 2 * one.working)
+    assert (
+        judge(graphs.render(text__prompt="猫" * 400), paths).working
+        > judge(graphs.render(text__prompt=""), paths).working
+    )
+
+
+@pytest.mark.parametrize(
+    ("dtype", "on_cpu", "size"),
+    [("auto", True, 4), ("auto", False, 2), ("fp32", False, 4), ("fp8_e4m3fn", True, 1)],
+)
+def test_weights_in_the_precision_that_is_kept(paths, dtype: str, on_cpu: bool, size: int) -> None:
+    """``auto`` is float32 on the CPU; encoder and autoencoder stay as they are stored."""
+    found = judge(graphs.render(load__dtype=dtype), paths, on_cpu)
+    assert found.weights == COUNT * size + 2 * 2000
+
+
+def test_weights_of_8_bits_stay_small(paths, tmp_path) -> None:
+    """The host computes with such as they are."""
+    small = {name: ("F8_E4M3", shape) for name, (_, shape) in TENSORS.items()}
+    paths["tiny-turbo.safetensors"] = write(tmp_path / "small", small)
+    assert judge(graphs.render(), paths).weights == COUNT + 2 * 2000
+
+
+def test_files_that_cannot_be_judged(paths, tmp_path) -> None:
+    """A missing, a broken or a foreign one is left to the loader, which has codes for them."""
+    graph = graphs.render()
+    broken = tmp_path / "broken"
+    broken.write_bytes(b"\0" * 20)
+    foreign = write(tmp_path / "foreign", {"a": ("BF16", [10])})
+    for path in (None, str(tmp_path / "gone"), str(broken), foreign):
+        found = judge(graph, {**paths, "tiny-turbo.safetensors": path})
+        assert found is None

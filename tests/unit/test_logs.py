@@ -1,0 +1,229 @@
+"""One line for each prompt that ended, the GPU's memory, and files that do not grow for ever."""
+
+from __future__ import annotations
+
+import json
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+
+from zimage_comfyui.patches import fuse, logs
+from zimage_comfyui.patches.lines import Lines
+from zimage_comfyui.patches.logs import Logs
+from zimage_comfyui.patches.queue import Status, durable
+from zimage_comfyui.patches.store import Store
+from zimage_comfyui.tests.fakes.waiting import wait
+
+GRAPH = {
+    "1": {"class_type": "ZImageLoader", "inputs": {"model_name": "turbo.safetensors"}},
+    "2": {"class_type": "UpscaleModelLoader", "inputs": {"model_name": "esrgan.pth"}},
+    "3": {"class_type": "UNETLoader", "inputs": {"unet_name": "模型.safetensors"}},
+    "4": {"class_type": "UNETLoader", "inputs": {"unet_name": ["9", 0]}},
+}
+
+
+class PromptQueue:
+    """The host's, as far as it matters."""
+
+    def __init__(self, server: Any) -> None:
+        self.server, self.mutex = server, threading.RLock()
+        self.queue: list[Any] = []
+        self.currently_running: dict[int, Any] = {}
+        self.history: dict[str, Any] = {}
+
+    def put(self, item: Any) -> None:
+        self.queue.append(item)
+
+    def get(self, timeout: float | None = None) -> Any:
+        if not self.queue:
+            return None
+        item = self.queue.pop(0)
+        self.currently_running[7] = item
+        return item, 7
+
+    def task_done(self, item_id: int, history_result: Any, status: Any) -> None:
+        item = self.currently_running.pop(item_id)
+        self.history[item[1]] = {"prompt": item, "status": status._asdict(), **history_result}
+
+
+class World:
+    """A host on some device, and the logs with a clock of their own."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.execution, management = ModuleType("execution"), ModuleType("model_management")
+        self.execution.PromptQueue = type("PromptQueue", (PromptQueue,), dict(vars(PromptQueue)))
+        self.place = "cpu"
+        management.get_torch_device = lambda: SimpleNamespace(type=self.place)
+        self.free = iter([3 * 2**30, 2**30])
+        cuda = SimpleNamespace(mem_get_info=lambda _device: (next(self.free), 4 * 2**30))
+        for name, module in {
+            "execution": self.execution, "comfy.model_management": management,
+            "torch": SimpleNamespace(cuda=cuda),
+        }.items():  # fmt: skip
+            monkeypatch.setitem(sys.modules, name, module)
+        self.now, self.folder = 100.0, folder / "logs"
+        self.logs = Logs(self.folder, lambda: self.now)
+
+    def run(self, queue: Any, status: Status, seconds: float = 1.5, id: str = "id") -> None:
+        """One prompt from its begin to its end."""
+        queue.put((0, id, GRAPH, {}, []))
+        taken = queue.get()
+        self.now += seconds
+        queue.task_done(taken[1], {"outputs": {}}, status)
+
+    def lines(self) -> list[dict[str, Any]]:
+        """What is in the core log."""
+        text = (self.folder / logs.CORE).read_text(encoding="utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Logs that are applied."""
+    made = World(tmp_path, monkeypatch)
+    made.logs.apply()
+    yield made
+    made.logs.revert()
+
+
+def status(*events: tuple[str, dict[str, Any]]) -> Status:
+    """How the host tells of a prompt that ended."""
+    return Status("-", False, [("execution_start", {}), *events])
+
+
+SUCCESS = status(("execution_success", {}))
+ENDS = [
+    (SUCCESS, "success", ""),
+    (status(("execution_interrupted", {})), "interrupted", ""),
+    (
+        status(("execution_error", {"exception_message": "[ZI-SIZE] …", "exception_type": "E"})),
+        "error", "ZI-SIZE",
+    ),
+    (
+        status(("execution_error", {"exception_message": "boom", "exception_type": "OSError"})),
+        "error", "OSError",
+    ),
+    (
+        status(
+            ("execution_interrupted", {}), ("execution_error", {"exception_type": "ZI-DEADLINE"})
+        ),
+        "error", "ZI-DEADLINE",
+    ),
+    (Status("success", True, []), "success", ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("told", "how", "code"), ENDS)
+def test_a_prompt_that_ended_is_a_line(world: World, told: Status, how: str, code: str) -> None:
+    """With the time that it ran, and the files of its diffusion models."""
+    world.run(world.execution.PromptQueue(None), told)
+    (line,) = world.lines()
+    assert line.pop("time").endswith("+00:00")
+    assert line == {
+        "request_id": "id", "duration_ms": 1500,
+        "model_name": "turbo.safetensors, 模型.safetensors", "status": how, "code": code,
+    }  # fmt: skip
+    assert (world.logs.ended[how], world.logs.seconds) == (1, 1.5)
+
+
+def test_prompts_of_the_durable_queue_are_lines_too(world: World, tmp_path: Path) -> None:
+    """Which is made before or after; each prompt is told once."""
+    store = Store(tmp_path)
+    world.run(durable(world.execution.PromptQueue, store)(SimpleNamespace(number=0)), SUCCESS)
+    store.close()
+    assert [line["request_id"] for line in world.lines()] == ["id"]
+
+
+def test_applied_twice_and_reverted(world: World) -> None:
+    """One line, then none."""
+    queue = world.execution.PromptQueue(None)
+    world.logs.apply()
+    world.run(queue, SUCCESS)
+    world.logs.revert()
+    world.run(queue, SUCCESS)
+    assert queue.get() is None
+    assert len(world.lines()) == 1
+    assert not world.logs.active
+
+
+def test_a_prompt_that_ran_before_has_no_duration(world: World) -> None:
+    """And no nodes, no model."""
+    queue = world.execution.PromptQueue(None)
+    queue.currently_running[1] = (0, "old", {}, {}, [])
+    queue.task_done(1, {}, SUCCESS)
+    assert (world.lines()[0]["duration_ms"], world.lines()[0]["model_name"]) == (0, None)
+
+
+@pytest.mark.parametrize("in_the_way", ["logs", "logs/core.jsonl/"])
+def test_a_disk_that_fails_costs_the_line_alone(world: World, caplog, in_the_way: str) -> None:
+    """The prompt is in the history, the next line is written again."""
+    queue, path = world.execution.PromptQueue(None), world.folder.parent / in_the_way
+    path.mkdir(parents=True) if in_the_way.endswith("/") else path.write_text("")
+    world.run(queue, SUCCESS)
+    assert "id" in queue.history
+    assert [line for line in caplog.messages if "is lost" in line]
+    path.rmdir() if path.is_dir() else path.unlink()
+    world.run(queue, SUCCESS)
+    assert len(world.lines()) == 1
+
+
+def test_what_cannot_be_told_costs_the_line_alone(world: World, caplog) -> None:
+    """A graph of another shape, say."""
+    queue = world.execution.PromptQueue(None)
+    queue.currently_running[1] = (0, "odd", {"1": None}, {}, [])
+    queue.task_done(1, {}, SUCCESS)
+    assert "odd" in queue.history
+    assert [line for line in caplog.messages if "is not in core.jsonl" in line]
+
+
+def test_the_gpu_is_logged_where_there_is_one(tmp_path: Path, monkeypatch, caplog) -> None:
+    """MiB of the whole card under a header; a reading that fails is told once."""
+    monkeypatch.setattr(logs, "PERIOD", 0.0)
+    world = World(tmp_path, monkeypatch)
+    world.place = "cuda"
+    world.logs.apply()
+    wait(lambda: [line for line in caplog.messages if "cannot be read" in line])
+    world.logs.revert()
+    wait(lambda: "zimage-gpu-log" not in {thread.name for thread in threading.enumerate()})
+    header, *lines = (world.folder / logs.GPU).read_text().splitlines()
+    assert header == "timestamp,used_mb,free_mb"
+    assert [line.partition(",")[2] for line in lines] == ["1024,3072", "3072,1024"]
+    assert len([line for line in caplog.messages if "cannot be read" in line]) == 1
+
+
+def test_nothing_of_a_gpu_on_the_cpu(world: World) -> None:
+    """Neither a file nor a thread."""
+    world.run(world.execution.PromptQueue(None), SUCCESS)
+    assert [path.name for path in world.folder.iterdir()] == [logs.CORE]
+    assert "zimage-gpu-log" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_files_are_turned_over(tmp_path: Path) -> None:
+    """Seven at most, each below the limit and with the header; the newest lines are kept."""
+    lines = Lines(tmp_path / "x.log", "header", largest=40)
+    for number in range(100):
+        lines.add(f"line {number:04}")
+    files = sorted(tmp_path.iterdir())
+    assert [path.name for path in files] == ["x.log", *(f"x.log.{n}" for n in range(1, 7))]
+    texts = [path.read_text().splitlines() for path in reversed(files)]
+    assert all(path.stat().st_size <= 40 and text[0] == "header"
+               for path, text in zip(reversed(files), texts, strict=True))  # fmt: skip
+    kept = [line for text in texts for line in text[1:]]
+    assert kept == [f"line {number:04}" for number in range(100 - len(kept), 100)]
+    assert lines.stream is None
+
+
+def test_the_fuse_turns_its_log_over_as_well(tmp_path: Path, monkeypatch) -> None:
+    """100 MB and seven files, like the others."""
+    log = fuse._lines(tmp_path / fuse.LOG)
+    assert (log.maxBytes, log.backupCount) == (100 * 2**20, 6)
+    monkeypatch.setattr(log, "maxBytes", 200)
+    for number in range(3):
+        fuse.jot(tmp_path / fuse.LOG, str(number), "/prompt", "ZI-REQUEST", "refused")
+    assert json.loads((tmp_path / fuse.LOG).read_text())["request_id"] == "2"
+    assert json.loads((tmp_path / f"{fuse.LOG}.1").read_text())["request_id"] == "1"

@@ -1,0 +1,130 @@
+"""What Prometheus reads, and what the panel asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from zimage_comfyui.patches import fuse
+from zimage_comfyui.patches.health import Health
+from zimage_comfyui.patches.metrics import Metrics
+from zimage_comfyui.patches.registry import NAMES, Registry
+from zimage_comfyui.patches.status import Status, tail
+
+GAUGES = [
+    "up", "uptime_seconds", "queue_running", "queue_waiting", "history_entries", "models_loaded",
+    "patch_active", "resident_memory_bytes", "gpu_memory_reserved_bytes",
+    "open_file_descriptors", "threads",
+]  # fmt: skip
+
+
+@pytest.fixture
+def health(monkeypatch: pytest.MonkeyPatch) -> Health:
+    """A server with a prompt that runs and two that wait; logs that saw three end."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr(fuse, "refused", Counter({"ZI-REQUEST": 4}))
+    queue = SimpleNamespace(
+        currently_running={1: ()}, queue=[(), ()], history={"a": {}}, get_tasks_remaining=lambda: 3
+    )
+    registry = Registry()
+    registry.states["logs"].status = "active"
+    registry.states["logs"].part = SimpleNamespace(
+        active=True, ended=Counter({"success": 2, "error": 1, "interrupted": 0}), seconds=2.5
+    )  # type: ignore[assignment]
+    clock = iter([10.0, 15.5])
+    return Health(SimpleNamespace(prompt_queue=queue), registry, lambda: next(clock, 15.5))
+
+
+def read(text: str) -> dict[str, float]:
+    """Samples by name and labels; every family has its two comments, and samples of its own."""
+    found, family = {}, ""
+    for line in text.splitlines():
+        if line.startswith("# HELP "):
+            family, about = line.removeprefix("# HELP ").split(" ", 1)
+            assert about
+        elif line.startswith("# TYPE "):
+            assert line.split()[2] == family
+        else:
+            name, value = line.rsplit(" ", 1)
+            assert name.partition("{")[0].removesuffix("_sum").removesuffix("_count") == family
+            found[name.removeprefix("zimage_")] = float(value)
+    return found
+
+
+def test_every_metric(health: Health) -> None:
+    """With its kind, and the values that were there."""
+    text = Metrics(health).text()
+    found = read(text)
+    for name in GAUGES:
+        assert f"# TYPE zimage_{name} gauge\n" in text
+    assert found["up"] == 0  # no worker runs in this process
+    assert found["uptime_seconds"] == 5.5
+    assert (found["queue_running"], found["queue_waiting"], found["history_entries"]) == (1, 2, 1)
+    assert {name: found[f'patch_active{{part="{name}"}}'] for name in NAMES} == {
+        name: name == "logs" for name in NAMES
+    }
+    assert found['prompts_total{status="success"}'] == 2
+    assert found['prompts_total{status="interrupted"}'] == 0
+    assert (found["prompt_seconds_sum"], found["prompt_seconds_count"]) == (2.5, 3)
+    assert found['refusals_total{code="ZI-REQUEST"}'] == 4
+    assert found["gpu_memory_reserved_bytes"] == 0
+    assert 2**20 < found["resident_memory_bytes"] < 2**40
+    assert found["threads"] >= 1
+    assert found["open_file_descriptors"] >= 1
+
+
+def test_what_nobody_counts_is_not_there(health: Health) -> None:
+    """Rather than 0, where the logs are switched off."""
+    health.registry.states["logs"].part = None
+    assert not [name for name in read(Metrics(health).text()) if name.startswith("prompt")]
+
+
+def test_refusals_are_counted(health: Health, tmp_path: Path) -> None:
+    """By their code; what was only changed is none."""
+    request: Any = SimpleNamespace(headers={}, path="/prompt")
+    for trigger, action in (("ZI-ORIGIN", "refused"), ("ZI-CLAMPED", "clamped")):
+        fuse.note(tmp_path / fuse.LOG, request, trigger, action)
+    found = read(Metrics(health).text())
+    assert found['refusals_total{code="ZI-ORIGIN"}'] == 1
+    assert 'refusals_total{code="ZI-CLAMPED"}' not in found
+
+
+def test_the_answer_is_of_prometheus_type_and_quick(health: Health) -> None:
+    """The best of ten takes less than 5 ms."""
+    metrics, spent = Metrics(health), []
+    for _ in range(10):
+        began = time.perf_counter()
+        answer = asyncio.run(metrics.answer(None))  # type: ignore[arg-type]
+        spent.append(time.perf_counter() - began)
+    assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
+    assert min(spent) < 0.005
+
+
+def test_the_panel_hears_of_memory_and_the_guardian(health: Health, tmp_path: Path) -> None:
+    """What ``/health`` says, and that; without a guardian nothing of one."""
+    journal = tmp_path / "guardian.log"
+    journal.write_text("".join(f"{'…' * 400} {number}\n" for number in range(100)), "utf-8")
+    answer: Any = asyncio.run(Status(health, journal).answer(None))  # type: ignore[arg-type]
+    found = json.loads(answer.text)
+    assert found["queue"] == {"running": 1, "waiting": 2, "history": 1}
+    assert 0 < found["memory"]["ram"]["used"] < found["memory"]["ram"]["total"]
+    assert "gpu" not in found["memory"]
+    assert [line.split()[1] for line in found["guardian"]] == [str(n) for n in range(87, 100)]
+    answer = asyncio.run(Status(health, None).answer(None))  # type: ignore[arg-type]
+    assert json.loads(answer.text)["guardian"] == []
+
+
+def test_the_end_of_a_log(tmp_path: Path) -> None:
+    """At most twenty lines; none of what is not there."""
+    path = tmp_path / "guardian.log"
+    assert tail(path) == []
+    path.write_text("".join(f"{number}\n" for number in range(30)))
+    assert tail(path) == [str(number) for number in range(10, 30)]
