@@ -90,6 +90,8 @@ class Settings:
             (``$ZIMAGE_MAX_MEGAPIXELS``, 1 to 178; None when that is no such number).
         deadlines: seconds for which samplers may work on one megapixel, by variant and device, as
             ``{"turbo.cuda": 8.0}`` (``$ZIMAGE_DEADLINES``, ``turbo.cuda=8,base.cpu=900``).
+        guard: limits of the guardian that differ from its own, by their names in
+            :class:`.guardian.limits.Limits` (``$ZIMAGE_GUARD``, ``silence=30,grace=120``).
         ci: True when ``$CI`` says so; then missing test tools are failures, not skips.
     """
 
@@ -106,6 +108,7 @@ class Settings:
     hosts: frozenset[str] = frozenset()
     megapixels: float | None = MEGAPIXELS
     deadlines: Mapping[str, float] = field(default_factory=dict)
+    guard: Mapping[str, float] = field(default_factory=dict)
     ci: bool = False
 
     @property
@@ -131,7 +134,8 @@ class Settings:
             idle_minutes=_minutes(env.get("ZIMAGE_IDLE_MINUTES") or str(IDLE_MINUTES)),
             hosts=_names(env.get("ZIMAGE_HOSTS", "").lower()),
             megapixels=_megapixels(env.get("ZIMAGE_MAX_MEGAPIXELS") or str(MEGAPIXELS)),
-            deadlines=_deadlines(env.get("ZIMAGE_DEADLINES", "")),
+            deadlines=_numbers(env.get("ZIMAGE_DEADLINES", ""), r"(?:turbo|base)\.(?:cuda|cpu)"),
+            guard=_numbers(env.get("ZIMAGE_GUARD", ""), r"[a-z_]+"),
             ci=env.get("CI", "").lower() in {"1", "true", "yes"},
         )
 
@@ -140,10 +144,10 @@ def _path(text: str) -> Path:
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 
-def _deadlines(text: str) -> dict[str, float]:
-    """Only what is a number; a word that is none is no deadline."""
-    found = re.findall(r"(turbo|base)\.(cuda|cpu)\s*=\s*([0-9]+(?:\.[0-9]+)?)", text)
-    return {f"{variant}.{device}": float(seconds) for variant, device, seconds in found}
+def _numbers(text: str, names: str) -> dict[str, float]:
+    """``name=number``, commas between; what is something else sets nothing."""
+    words = (re.fullmatch(rf"({names})\s*=\s*(\d+(?:\.\d+)?)", w.strip()) for w in text.split(","))
+    return {word[1]: float(word[2]) for word in words if word}
 
 
 def _names(text: str) -> frozenset[str]:

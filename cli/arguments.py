@@ -21,6 +21,7 @@ EXAMPLES = """\
   ./zimage bench turbo --json
   ./zimage validate 我的工作流.json --object-info http://127.0.0.1:8188
   ./zimage to-api 我的工作流.json > prompt.json
+  ./zimage drill --rounds 100                     故障演练 / faults under load
   ./zimage doctor
 
 退出码 / exit codes:
@@ -106,7 +107,13 @@ def _build() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_comfyui(serve)
 
-    commands.add_parser("test", help="运行测试 / run the tests; further arguments go to pytest")
+    commands.add_parser(
+        "test",
+        help="运行测试 / run the tests; further arguments go to pytest",
+        usage="./zimage test [--host-suite [SUITE ...]] [PYTEST ARGS]",
+        epilog="--host-suite: ComfyUI 自带的测试（tests/execution, tests-unit），在副本中"
+        "运行 / ComfyUI's own tests, in a copy of it that has this pack and its hardening",
+    )
     commands.add_parser("check", help="静态检查 / lint, types, layers, spelling")
     commands.add_parser("lock", help="更新依赖锁 / rewrite requirements.lock (for maintainers)")
 
@@ -125,6 +132,14 @@ def _build() -> argparse.ArgumentParser:
     to_api.add_argument("file", metavar="FILE", help="页面保存的工作流 / what the page saved")
     _add_object_info(to_api)
 
+    drill = commands.add_parser("drill", help="故障演练 / faults against a server under load")
+    drill.add_argument("--rounds", type=_rounds, metavar="N", help="轮数，默认每种一次 / each once")
+    drill.add_argument("--seed", type=_seed, metavar="N", help="随机种子 / the same drill again")
+    drill.add_argument("--only", nargs="+", metavar="FAULT", help="只做这些 / these alone")
+    drill.add_argument("--list", action="store_true", help="列出故障 / list the faults")
+    drill.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
+    _add_comfyui(drill)
+
     doctor = commands.add_parser("doctor", help="检查本机 / what this machine has and lacks")
     doctor.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
     _add_comfyui(doctor)
@@ -141,6 +156,10 @@ def _add_object_info(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="节点信息：文件或服务器地址 / node classes: a file or a URL",
     )
+
+
+def _rounds(text: str) -> int:
+    return _integer(text, 1, 10**6)
 
 
 def _port(text: str) -> int:

@@ -17,6 +17,7 @@ MODULES = {
     "bench": "bench",
     "validate": "validate",
     "to-api": "validate",
+    "drill": "drill",
     "doctor": "doctor",
 }
 

@@ -63,7 +63,7 @@ def run(
                 start, host.path, env, folder, name, _standby(options.standby, gpu), gpu,
                 settings.notify_socket,
             )  # fmt: skip
-            code = Guardian(plan, sockets, Limits()).run()
+            code = Guardian(plan, sockets, Limits.with_changes(settings.guard)).run()
             for one in sockets:
                 one.close()
     except ZImageError as error:

@@ -88,6 +88,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "没有名为“{found}”的性能测试。可用的：{expected}",
         'There is no benchmark "{found}". Benchmarks: {expected}',
     ),
+    "ZI-DRILL-UNKNOWN": (
+        "没有名为“{found}”的故障。可用的：{expected}",
+        'There is no fault "{found}". Faults: {expected}',
+    ),
     "ZI-OBJECT-INFO": (
         "无法从 {path} 读取节点信息：{found}。请给出保存了 /object_info 内容的文件，"
         "或正在运行的 ComfyUI 的地址。",

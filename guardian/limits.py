@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,12 @@ class Limits:
     ceiling: float = 0
     age: float = 0
     quick: float = 60
-    failures: int = 3
+    failures: float = 3
     longest_pause: float = 30
     quiet: float = 600
+
+    @classmethod
+    def with_changes(cls, changes: Mapping[str, float]) -> Limits:
+        """The defaults but for some; names that are none of these are left out."""
+        known = {one.name for one in fields(cls)}
+        return cls(**{name: value for name, value in changes.items() if name in known})

@@ -19,7 +19,7 @@ import pytest
 from zimage_comfyui.cli.client import Client
 from zimage_comfyui.cli.server import free_port, write_paths
 from zimage_comfyui.config import PACK_DIR
-from zimage_comfyui.tests.fakes import trouble_nodes
+from zimage_comfyui.drill import nodes as trouble_nodes
 from zimage_comfyui.tests.fakes.waiting import wait
 
 pytestmark = pytest.mark.slow

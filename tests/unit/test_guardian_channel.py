@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,31 @@ def test_the_journal_gets_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             "MESSAGE=ended: exit 1", "PRIORITY=4", "SYSLOG_IDENTIFIER=zimage-guardian",
             "ZIMAGE_EVENT=end", "ZIMAGE_PID=7",
         ]  # fmt: skip
+
+
+ACTIVATED = """
+import sys
+sys.path.insert(0, {tests!r})
+import conftest
+from zimage_comfyui.config import Settings
+from zimage_comfyui.guardian.sockets import inherited
+(listening,) = inherited(Settings.from_environment().listen_fds)
+listening.setblocking(True)
+listening.accept()[0].sendall(b"hello")
+"""
+
+
+def test_a_socket_of_systemd_is_taken() -> None:
+    """Descriptor 3, meant for the process whose id ``$LISTEN_PID`` holds, across an exec."""
+    script = ACTIVATED.format(tests=str(Path(__file__).resolve().parents[1]))
+    (listening,) = sockets.open_all("127.0.0.1", 0)
+    with listening:
+        shell = 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" -c "$1"'
+        activated = subprocess.Popen(
+            ["/bin/sh", "-c", shell, sys.executable, script],
+            preexec_fn=lambda: os.dup2(listening.fileno(), sockets.FIRST),
+            close_fds=False,
+        )
+        with socket.create_connection(listening.getsockname(), timeout=120) as client:
+            assert client.recv(100) == b"hello"
+        assert activated.wait(60) == 0

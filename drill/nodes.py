@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from typing import Any
 
 
 class Trouble:
@@ -29,7 +30,7 @@ class Trouble:
     def IS_CHANGED(cls, **_inputs):
         return time.monotonic()
 
-    def run(self, kind, seconds=0.0, note=""):
+    def run(self, kind, seconds=0.0, note="") -> Any:
         if kind == "exit":
             sys.exit(3)
         if kind == "thread error":
@@ -40,6 +41,12 @@ class Trouble:
             return {"ui": {"text": [object()]}}
         if kind == "large ui":
             return {"ui": {"text": ["x" * 20_000_000]}}
+        if kind == "raise":
+            raise RuntimeError("trouble")
+        if kind == "memory":
+            raise MemoryError
+        if kind == "garbage":
+            return 5
         if kind == "sleep":
             threading.Event().wait(seconds)
         return {"ui": {"text": [kind, note]}}

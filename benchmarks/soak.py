@@ -1,0 +1,168 @@
+"""Soak: thousands of mixed requests to one hardened server, and whether anything grows.
+
+Pictures of both variants, trivial prompts, failing nodes and refused requests in random order.
+Resident memory, descriptors, threads and child processes are read while nothing runs; the slope of
+memory comes with its 95 % interval. The first and the last picture have to be the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import random
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import _common
+import psutil
+from PIL import Image, ImageDraw
+
+EVERY = 50
+"""Requests between two readings."""
+WARM = 0.2
+"""Share of the run that counts as warming up: the first of everything is loaded in it."""
+MIX = {"trivial": 60, "turbo": 20, "base": 2, "failing": 10, "refused": 8}
+
+
+def main(argv: list[str]) -> int:
+    """Run the mix; exit code 0 unless a prompt was lost or the pictures differ."""
+    parser = _common.parser(__doc__ or "", repeats=5000)
+    parser.add_argument("--seed", type=int, default=7, help="order of the requests")
+    parser.add_argument("--plot", default="", metavar="FILE", help="also draw the curves (PNG)")
+    options = parser.parse_args(argv)
+    _common.load_pack()
+    from zimage_comfyui.cli.server import Server
+    from zimage_comfyui.drill import nodes
+
+    with tempfile.TemporaryDirectory(prefix="zimage-bench-") as folder:
+        packs = Path(folder) / "packs" / "trouble.py"
+        packs.parent.mkdir()
+        packs.write_bytes(Path(str(nodes.__file__)).read_bytes())
+        paths = packs.parent / "paths.yaml"
+        paths.write_text(json.dumps({"trouble": {"custom_nodes": str(packs.parent)}}))
+        arguments = ("--extra-model-paths-config", str(paths))
+        host, pack = _common.the_host(), _common.pack_dir()
+        with Server(host, pack, Path(folder) / "server", arguments) as server:
+            figures = _soak(server, options.repeats, random.Random(options.seed))
+    if options.plot:
+        draw(figures["readings"], Path(options.plot))
+    code = _common.finish("soak", options, figures, _table(figures))
+    return code or int(bool(figures["lost"]) or not figures["same_bytes"])
+
+
+def _soak(server: Any, requests: int, dice: random.Random) -> dict[str, Any]:
+    process = psutil.Process(server.process.pid)
+    first = _picture(server, "turbo", 1)
+    readings = []
+    lost = 0
+    for number in range(1, requests + 1):
+        (kind,) = dice.choices(list(MIX), MIX.values())
+        lost += not _request(server, kind, number)
+        if number % EVERY == 0:
+            readings.append({"request": number, **_reading(process)})
+            _common.say(f"{number}/{requests}: {readings[-1]['rss_mib']:.0f} MiB")
+    warm = [one for one in readings if one["request"] > WARM * requests]
+    slopes = {
+        name: slope([(one["request"] / 1000, one[name]) for one in warm])
+        for name in ("rss_mib", "descriptors", "threads", "children")
+    }
+    return {
+        "requests": requests,
+        "mix": MIX,
+        "lost": lost,
+        "same_bytes": _picture(server, "turbo", 1) == first,
+        "per_1000_requests": slopes,
+        "readings": readings,
+    }
+
+
+def _request(server: Any, kind: str, number: int) -> bool:
+    """Whether it ended as it should."""
+    if kind == "refused":
+        return server.client.request("/prompt", [number])[0] == 400
+    if kind in {"turbo", "base"}:
+        return bool(_picture(server, kind, number))
+    trouble = "raise" if kind == "failing" else "none"
+    node = {"class_type": "Trouble", "inputs": {"kind": trouble, "note": str(number)}}
+    return server.client.run({"1": node}).succeeded is (kind == "trivial")
+
+
+def _picture(server: Any, variant: str, seed: int) -> str:
+    """Digest of a small picture; empty when it failed."""
+    name = {"turbo": "电商海报生成", "base": "Base 高质量"}[variant]
+    path = _common.pack_dir() / "workflows" / "api" / f"{name}.json"
+    graph = json.loads(path.read_text(encoding="utf-8"))
+    for node in graph.values():
+        if node["class_type"] == "ZImageLatent":
+            node["inputs"] |= {"size": "custom", "width": 256, "height": 256}
+        if node["class_type"] == "ZImageSampler":
+            node["inputs"]["seed"] = seed
+    done = server.client.run(graph)
+    if not done.succeeded:
+        return ""
+    digest = hashlib.sha256(server.client.view(done.images[0])).hexdigest()
+    for image in done.images:
+        (server.folder / "output" / image["subfolder"] / image["filename"]).unlink()
+    return digest
+
+
+def _reading(process: psutil.Process) -> dict[str, float]:
+    with process.oneshot():
+        return {
+            "rss_mib": round(process.memory_info().rss / _common.MIB, 1),
+            "descriptors": process.num_fds(),
+            "threads": process.num_threads(),
+            "children": len(process.children(recursive=True)),
+        }
+
+
+def slope(points: list[tuple[float, float]]) -> dict[str, float]:
+    """Least squares through points, with the half width of its 95 % interval (normal)."""
+    if len(points) < 3:
+        return {"slope": 0.0, "plus_minus": 0.0}
+    line = statistics.linear_regression(*zip(*points, strict=True))
+    mean = statistics.fmean(x for x, _ in points)
+    rest = sum((y - line.slope * x - line.intercept) ** 2 for x, y in points) / (len(points) - 2)
+    spread = math.sqrt(rest / sum((x - mean) ** 2 for x, _ in points))
+    return {"slope": round(line.slope, 3), "plus_minus": round(1.96 * spread, 3)}
+
+
+def draw(readings: list[dict[str, float]], path: Path) -> None:
+    """Memory, descriptors and threads over requests, one below the other."""
+    width, height, edge = 900, 180, 60
+    names = {"rss_mib": "resident memory, MiB", "descriptors": "descriptors", "threads": "threads"}
+    image = Image.new("RGB", (width, height * len(names)), "white")
+    pen = ImageDraw.Draw(image)
+    last = max(one["request"] for one in readings)
+    for row, (name, title) in enumerate(names.items()):
+        values = [one[name] for one in readings]
+        low, high = min(values), max(max(values), min(values) + 1)
+        top, bottom = row * height + 30, (row + 1) * height - 25
+        pen.text((edge, top - 22), f"{title}: {low:g} to {max(values):g}", fill="black")
+        pen.rectangle((edge, top, width - 20, bottom), outline="#999")
+        points = [
+            (edge + (width - 20 - edge) * one["request"] / last,
+             bottom - (bottom - top) * (one[name] - low) / (high - low))
+            for one in readings
+        ]  # fmt: skip
+        pen.line(points, fill="#1f5fbf", width=2)
+        pen.text((edge, bottom + 4), f"0 to {last:g} requests", fill="#666")
+    image.save(path)
+
+
+def _table(figures: dict[str, Any]) -> str:
+    lines = [f"{figures['requests']} requests, lost {figures['lost']}, "
+             f"same bytes {figures['same_bytes']}", "per 1000 requests:"]  # fmt: skip
+    for name, one in figures["per_1000_requests"].items():
+        lines.append(f"  {name:12} {one['slope']:+8.3f} ± {one['plus_minus']:.3f}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(main(sys.argv[1:]))

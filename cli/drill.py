@@ -1,0 +1,65 @@
+"""``drill``: faults against a server under load, and whether every promise was kept."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import tempfile
+from pathlib import Path
+
+from ..config import PACK_DIR, Settings
+from ..drill.faults import FAULTS
+from ..drill.run import Report
+from ..drill.run import run as drill
+from ..drill.stage import Stage
+from .host import discover
+from .terminal import DONE, FAILED, USAGE, Stop, document, result, say
+
+
+def run(options: argparse.Namespace, settings: Settings) -> int:
+    """Prints a table; ``FAILED`` when an invariant was broken."""
+    if options.list:
+        for name, fault in FAULTS.items():
+            result(f"{name:34} {(fault.__doc__ or '').strip()}")
+        return DONE
+    names = options.only or list(FAULTS)
+    if unknown := [name for name in names if name not in FAULTS]:
+        raise Stop(USAGE, "ZI-DRILL-UNKNOWN", found=unknown[0], expected=", ".join(FAULTS))
+    seed = options.seed if options.seed is not None else random.randrange(10**6)  # noqa: S311
+    rounds = options.rounds or len(names)
+    say(
+        f"演练：{len(names)} 种故障，{rounds} 轮，种子 {seed}",
+        f"drill: {len(names)} faults, {rounds} rounds, seed {seed}",
+    )
+    host = discover(settings, PACK_DIR, options.comfyui)
+    with tempfile.TemporaryDirectory(prefix="zimage-drill-") as folder:
+        stage = Stage(host, Path(folder))
+        try:
+            stage.start()
+            report = drill(stage, names, rounds, seed, _progress)
+        finally:
+            stage.stop()
+    if options.json:
+        document({"seed": seed, **report.document()})
+    else:
+        _show(report)
+    return DONE if report.ok else FAILED
+
+
+def _progress(line: str) -> None:
+    sys.stderr.write(line + "\n")
+
+
+def _show(report: Report) -> None:
+    found = report.document()
+    broken = {name: what for name, what in report.broken}
+    result(f"{'fault':34} {'rounds':>6} {'median s':>9}")
+    for name, one in sorted(found["faults"].items()):
+        state = broken.get(name, "ok")
+        result(f"{name:34} {one['rounds']:6} {one['median_seconds']:9.1f}  {state}")
+    result("")
+    result(f"200 {report.promised}，丢失 / lost {len(report.lost)}")
+    result(f"连接被拒绝 / refused {len(report.refused)}，答复前断开 / cut off {report.hung_up}")
+    result(f"服务器进程 / servers {report.servers}，图片字节一致 / same bytes {report.same_bytes}")
+    result("通过 / passed" if report.ok else "失败 / FAILED")

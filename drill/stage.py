@@ -1,0 +1,209 @@
+"""``./zimage serve`` with folders of its own, a pack that makes trouble, a client that counts."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ..cli.client import Client
+from ..cli.host import Host
+from ..cli.server import free_port, host_environment, write_paths
+from ..config import PACK_DIR
+
+LIMIT = 300.0
+"""Seconds after which something that should happen counts as lost; far more than it takes."""
+IMPATIENT = "silence=5,probes=5,grace=20,quick=0.5"
+"""For the guardian: a drill has no minute to wait for a hang."""
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = LIMIT) -> Any:
+    """What a condition gives once it is true.
+
+    Raises:
+        TimeoutError: it did not come true; with ``what`` was waited for.
+    """
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(what)
+        time.sleep(0.02)
+    return found
+
+
+class Stage:
+    """A guarded server.
+
+    Args:
+        host: which ComfyUI.
+        folder: everything is written below it.
+    """
+
+    def __init__(self, host: Host, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        self.client = Client(f"http://127.0.0.1:{self.port}")
+        packs = folder / "packs"
+        for name in ("packs", "output", "user", "input", "logs"):
+            (folder / name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(Path(__file__).with_name("nodes.py"), packs / "trouble.py")
+        write_paths(packs / "paths.yaml", {"custom_nodes": str(packs)})
+        self.command = [sys.executable, "-I", str(PACK_DIR / "cli" / "main.py"), "serve"]
+        self.command += ["--comfyui", str(host.path), "--port", str(self.port)]
+        self.command += ["--standby", "on", "--"]
+        self.command += ["--extra-model-paths-config", str(packs / "paths.yaml")]
+        for name in ("output", "user", "input"):
+            self.command += [f"--{name}-directory", str(folder / name)]
+        self.command += ["--database-url", f"sqlite:///{folder / 'user' / 'comfyui.db'}"]
+        self.process: subprocess.Popen[bytes] | None = None
+        self.away = False  # guardian and server are both gone, so that nobody has the port
+
+    def start(self) -> None:
+        """Start the guardian, or another one, and wait for an answer."""
+        env = host_environment() | {
+            "ZIMAGE_HOME": str(self.folder / "home"), "ZIMAGE_LOG_DIR": str(self.folder / "logs"),
+            "ZIMAGE_GUARD": IMPATIENT, "ZIMAGE_KEEP_DAYS": "0",
+        }  # fmt: skip
+        self.process = subprocess.Popen(
+            self.command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        until(self.client.answers, "an answer of the server")
+
+    def stop(self) -> None:
+        """End the guardian and whatever it has started."""
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(60)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+        for pid in self.pids("starting a server"):
+            if self.runs(pid):
+                os.kill(pid, signal.SIGKILL)
+
+    def log(self) -> list[str]:
+        """What the guardian has told."""
+        path = self.folder / "logs" / "guardian.log"
+        return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+    def pids(self, event: str) -> list[int]:
+        """Servers, in the order in which an event was told of them."""
+        lines = [line for line in self.log() if event in line]
+        return [int(line.partition("[")[2].partition("]")[0]) for line in lines]
+
+    def runs(self, pid: int) -> bool:
+        """Whether it is one of our servers and alive."""
+        try:
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return False
+        return str(self.port).encode() in command and state not in "ZX"
+
+    @property
+    def active(self) -> int:
+        """The process that serves."""
+        told = [pid for pid in self.pids("serves now") + self.pids("found a running server")]
+        return until(lambda: next((pid for pid in told[::-1] if self.runs(pid)), 0), "a server")
+
+    @property
+    def standby(self) -> int:
+        """The process that waits, 0 when none does yet."""
+        served = set(self.pids("serves now"))
+        waiting = [pid for pid in self.pids("ready after") if pid not in served]
+        return next((pid for pid in waiting[::-1] if self.runs(pid)), 0)
+
+    def settle(self) -> None:
+        """Wait until a server answers and another waits."""
+        until(self.client.answers, "an answer")
+        until(lambda: self.standby, "a standby")
+
+    def post(self, path: str, data: bytes, headers: dict[str, str] | None = None) -> Any:
+        """Status and JSON (or bytes) of a POST of raw bytes."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        try:
+            connection.request("POST", path, data, headers or {})
+            answer = connection.getresponse()
+            text = answer.read()
+        finally:
+            connection.close()
+        try:
+            return answer.status, json.loads(text)
+        except ValueError:
+            return answer.status, text
+
+    def entry(self, id: str) -> dict[str, Any]:
+        """The history of a prompt, once there is one."""
+
+        def look() -> Any:
+            try:
+                return self.client.get(f"/history/{id}")
+            except (OSError, http.client.HTTPException):
+                return None
+
+        return until(look, f"the end of prompt {id}")[id]
+
+
+class Load(threading.Thread):
+    """Submits a small prompt again and again, and keeps what was promised."""
+
+    def __init__(self, stage: Stage) -> None:
+        super().__init__(daemon=True)
+        self.stage, self.done = stage, threading.Event()
+        self.promised: dict[str, str] = {}
+        self.refused: list[str] = []
+        self.broken = self.busy = 0
+
+    def run(self) -> None:
+        """Until :attr:`done`."""
+        number = 0
+        while not self.done.wait(0.05):
+            number += 1
+            node = {"class_type": "Trouble", "inputs": {"kind": "none", "note": str(number)}}
+            try:
+                status, answer = self.stage.client.submit({"1": node})
+            except OSError as error:
+                refused = isinstance(getattr(error, "reason", error), ConnectionRefusedError)
+                if refused and not self.stage.away:
+                    self.refused.append(time.strftime("%H:%M:%S"))
+                self.broken += 1
+                continue
+            except http.client.HTTPException:
+                self.broken += 1
+                continue
+            if status == 200:
+                self.promised[answer["prompt_id"]] = str(number)
+            else:
+                self.busy += 1
+
+    def broken_promises(self) -> list[str]:
+        """Accepted prompts without their own result; waits for those that still wait."""
+        history: dict[str, Any] = {}
+
+        def idle() -> bool:
+            queue = self.stage.client.get("/queue")
+            return not queue["queue_running"] and not queue["queue_pending"]
+
+        until(lambda: quietly(idle), "an empty queue")
+        history = self.stage.client.get("/history")
+        return [
+            id
+            for id, note in self.promised.items()
+            if history.get(id, {}).get("outputs", {}).get("1", {}).get("text") != ["none", note]
+        ]
+
+
+def quietly(attempt: Callable[[], Any]) -> Any:
+    """What an attempt gives; None where the server did not answer."""
+    try:
+        return attempt()
+    except (OSError, http.client.HTTPException):
+        return None

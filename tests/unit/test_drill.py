@@ -1,0 +1,84 @@
+"""The drill's own bookkeeping: every fault in turn, and no broken promise overlooked."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from zimage_comfyui.drill import run as drill
+from zimage_comfyui.drill.faults import FAULTS
+from zimage_comfyui.drill.stage import Load, until
+
+
+def test_there_are_faults_of_every_kind_and_each_says_what_it_expects() -> None:
+    """What an operator reads in ``./zimage drill --list``."""
+    assert len(FAULTS) >= 35
+    for name, fault in FAULTS.items():
+        assert fault.__doc__, name
+
+
+def test_every_fault_is_as_frequent_as_any_other() -> None:
+    """In an order that the seed decides."""
+    names = list(FAULTS)
+    rounds = list(drill.order(names, 3 * len(names) + 5, random.Random(1)))
+    assert len(rounds) == 3 * len(names) + 5
+    assert set(Counter(rounds).values()) == {3, 4}
+    assert rounds == list(drill.order(names, 3 * len(names) + 5, random.Random(1)))
+    assert rounds != list(drill.order(names, 3 * len(names) + 5, random.Random(2)))
+
+
+@pytest.mark.parametrize(
+    ("history", "lost"),
+    [
+        ({"a": ["none", "1"], "b": ["none", "2"]}, []),
+        ({"a": ["none", "1"]}, ["b"]),
+        ({"a": ["none", "1"], "b": ["none", "1"]}, ["b"]),
+        ({}, ["a", "b"]),
+    ],
+)
+def test_a_promise_is_kept_by_its_own_result(history: dict[str, Any], lost: list[str]) -> None:
+    """Missing or mixed up is broken."""
+    answers = {
+        "/queue": {"queue_running": [], "queue_pending": []},
+        "/history": {id: {"outputs": {"1": {"text": text}}} for id, text in history.items()},
+    }
+    load = Load(SimpleNamespace(client=SimpleNamespace(get=answers.__getitem__)))
+    load.promised = {"a": "1", "b": "2"}
+    assert load.broken_promises() == lost
+
+
+@pytest.mark.parametrize("fault", ["broken", "lost", "refused", "bytes", ""])
+def test_any_broken_invariant_fails_the_drill(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    """One is enough."""
+
+    def act(_stage: Any, _dice: random.Random) -> None:
+        if fault == "broken":
+            raise AssertionError("it broke")
+
+    pictures = iter(["x", "y" if fault == "bytes" else "x"])
+    monkeypatch.setattr(drill, "FAULTS", {"a fault": act})
+    monkeypatch.setattr(drill, "picture", lambda _stage: next(pictures))
+    monkeypatch.setattr(drill, "Load", lambda _stage: SimpleNamespace(
+        start=lambda: None, join=lambda: None, done=SimpleNamespace(set=lambda: None), broken=0,
+        promised={"a": "1"}, refused=["now"] * (fault == "refused"),
+        broken_promises=lambda: ["a"] * (fault == "lost"),
+    ))  # fmt: skip
+    stage = SimpleNamespace(
+        settle=lambda: None, pids=lambda _: [1], process=SimpleNamespace(poll=lambda: None)
+    )
+    report = drill.run(stage, ["a fault"], 2, 0, lambda _: None)
+    assert report.ok is (fault == "")
+    assert report.document()["faults"]["a fault"]["rounds"] == 2
+    assert [what for _, what in report.broken] == ["AssertionError: it broke"] * 2 * (
+        fault == "broken"
+    )
+
+
+def test_what_does_not_come_true_is_a_finding() -> None:
+    """With the words for what was waited for."""
+    with pytest.raises(TimeoutError, match="a miracle"):
+        until(lambda: False, "a miracle", 0.01)
