@@ -12,7 +12,7 @@ from ..config import PACK_DIR, Settings
 from ..drill.faults import FAULTS
 from ..drill.run import Report
 from ..drill.run import run as drill
-from ..drill.stage import Stage
+from ..drill.stage import IMPATIENT, Stage
 from .host import discover
 from .terminal import DONE, FAILED, USAGE, Stop, document, result, say
 
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     )
     host = discover(settings, PACK_DIR, options.comfyui)
     with tempfile.TemporaryDirectory(prefix="zimage-drill-") as folder:
-        stage = Stage(host, Path(folder))
+        stage = Stage(host, Path(folder), "--standby", "on", env=IMPATIENT)
         try:
             stage.start()
             report = drill(stage, names, rounds, seed, _progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import fcntl
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,13 +46,7 @@ def run(
     gpu = "--cpu" not in command
 
     def start(mode: Mode, temporary: Path) -> list[str]:
-        own = any(word.startswith("--te") for word in options.rest)  # --temp-directory
-        words = [] if own else ["--temp-directory", str(temporary)]
-        if mode is not Mode.NORMAL:
-            words += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", *_names(host)]
-        if mode is Mode.CPU:
-            words += ["--cpu"]
-        return [*command, *words]
+        return [*command, *more_arguments(mode, temporary, options.rest, names_of(host))]
 
     open_log(settings.log_dir)
     try:
@@ -73,6 +67,24 @@ def run(
     if code == TAKEN:
         raise Stop(LACKING, "ZI-PORT-USED", found=options.port)
     return 0 if code == DONE else None
+
+
+def more_arguments(
+    mode: Mode, temporary: Path, given: Sequence[str], names: Sequence[str]
+) -> list[str]:
+    """ComfyUI arguments for one server: a temporary folder of its own, and what a mode leaves out.
+
+    Args:
+        given: what the person has given to ComfyUI; their temporary folder wins.
+        names: of this pack, which every mode loads.
+    """
+    own = any(word.startswith("--te") for word in given)  # argparse abbreviates
+    words = [] if own else ["--temp-directory", str(temporary)]
+    if mode is not Mode.NORMAL:
+        words += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", *names]
+    if mode is Mode.CPU:
+        words += ["--cpu"]
+    return words
 
 
 def own_address(given: list[str]) -> bool:
@@ -99,7 +111,7 @@ def _standby(wish: str, gpu: bool) -> bool:
     return wish == "on"
 
 
-def _names(host: Host) -> list[str]:
+def names_of(host: Host) -> list[str]:
     """What this pack is called where the host loads it from."""
     found = {LINK_NAME, PACK_DIR.name}
     if host.custom_nodes.is_dir():

@@ -20,13 +20,10 @@ from .server import free_port, host_environment, write_paths
 from .terminal import DONE, FAILED, LACKING, Stop, say
 
 SUITES = ("tests/execution", "tests-unit")
+PAGE = "tests-unit/app_test/frontend_manager_test.py::test_init_frontend_invalid_"
 SKIPPED = {
-    "tests-unit/app_test/frontend_manager_test.py::test_init_frontend_invalid_version": (
-        "asks api.github.com for a release of the page"
-    ),
-    "tests-unit/app_test/frontend_manager_test.py::test_init_frontend_invalid_provider": (
-        "asks api.github.com for a release of the page"
-    ),
+    f"{PAGE}version": "asks api.github.com for releases of the page",
+    f"{PAGE}provider": "asks api.github.com for releases of the page",
 }
 """Tests that need the internet, and what for."""
 PLUGIN = PACK_DIR / "tests" / "hostsuite"
@@ -48,12 +45,7 @@ class Plan:
 
 @dataclass
 class Report:
-    """How tests ended: their numbers by pytest's words, states of the hardening in their servers.
-
-    Attributes:
-        outcomes: ``passed``, ``failed``, ``error``, ``skipped``, ``deselected`` → how many.
-        parts: ``NAME STATUS`` → in how many connections to a server that was seen.
-    """
+    """How many tests ended how, and how often (``NAME STATUS``) a hardening part was seen how."""
 
     outcomes: dict[str, int] = field(default_factory=dict)
     parts: dict[str, int] = field(default_factory=dict)
@@ -92,9 +84,8 @@ def run(words: Sequence[str], settings: Settings) -> int:
             found = Path(folder) / "report.json"
             found.unlink(missing_ok=True)
             line = command(suite, plan.further, free_port(), Path(folder))
-            codes.append(
-                subprocess.run(line, cwd=workspace, env=environment(), check=False).returncode
-            )
+            done = subprocess.run(line, cwd=workspace, env=environment(), check=False)
+            codes.append(done.returncode)
             report.add(found)
     _tell(report, time.monotonic() - began)
     return DONE if passed(codes, report) else FAILED

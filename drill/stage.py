@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..config import PACK_DIR
 
 LIMIT = 300.0
 """Seconds after which something that should happen counts as lost; far more than it takes."""
-IMPATIENT = "silence=5,probes=5,grace=20,quick=0.5"
+IMPATIENT = {"ZIMAGE_GUARD": "silence=5,probes=5,grace=20,quick=0.5"}
 """For the guardian: a drill has no minute to wait for a hang."""
 
 
@@ -46,10 +46,18 @@ class Stage:
     Args:
         host: which ComfyUI.
         folder: everything is written below it.
+        options: of ``serve``.
+        env: environment variables beside those of this process.
     """
 
-    def __init__(self, host: Host, folder: Path) -> None:
+    def __init__(
+        self, host: Host, folder: Path, *options: str, env: Mapping[str, str] | None = None
+    ) -> None:
         self.folder, self.port = folder, free_port()
+        self.env = host_environment() | {
+            "ZIMAGE_HOME": str(folder / "home"), "ZIMAGE_LOG_DIR": str(folder / "logs"),
+            **(env or {}),
+        }  # fmt: skip
         self.client = Client(f"http://127.0.0.1:{self.port}")
         packs = folder / "packs"
         for name in ("packs", "output", "user", "input", "logs"):
@@ -57,8 +65,7 @@ class Stage:
         shutil.copy(Path(__file__).with_name("nodes.py"), packs / "trouble.py")
         write_paths(packs / "paths.yaml", {"custom_nodes": str(packs)})
         self.command = [sys.executable, "-I", str(PACK_DIR / "cli" / "main.py"), "serve"]
-        self.command += ["--comfyui", str(host.path), "--port", str(self.port)]
-        self.command += ["--standby", "on", "--"]
+        self.command += ["--comfyui", str(host.path), "--port", str(self.port), *options, "--"]
         self.command += ["--extra-model-paths-config", str(packs / "paths.yaml")]
         for name in ("output", "user", "input"):
             self.command += [f"--{name}-directory", str(folder / name)]
@@ -68,12 +75,8 @@ class Stage:
 
     def start(self) -> None:
         """Start the guardian, or another one, and wait for an answer."""
-        env = host_environment() | {
-            "ZIMAGE_HOME": str(self.folder / "home"), "ZIMAGE_LOG_DIR": str(self.folder / "logs"),
-            "ZIMAGE_GUARD": IMPATIENT, "ZIMAGE_KEEP_DAYS": "0",
-        }  # fmt: skip
         self.process = subprocess.Popen(
-            self.command, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            self.command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         until(self.client.answers, "an answer of the server")
 
@@ -89,9 +92,9 @@ class Stage:
             if self.runs(pid):
                 os.kill(pid, signal.SIGKILL)
 
-    def log(self) -> list[str]:
-        """What the guardian has told."""
-        path = self.folder / "logs" / "guardian.log"
+    def log(self, name: str = "guardian") -> list[str]:
+        """What the guardian, or another, has told."""
+        path = self.folder / "logs" / f"{name}.log"
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def pids(self, event: str) -> list[int]:
