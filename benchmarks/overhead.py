@@ -21,9 +21,8 @@ import _common
 from _asker import PATIENCE, Asker, Graph, trivial_graph, turbo_graph
 
 KINDS = ("bare", "hardened")
-TRIVIAL_PER_TURBO = 10
-"""Trivial prompts are so short that more of them are needed and affordable."""
-SYNCS, BLOCK = 200, 4096
+TRIVIAL, BLOCK = 200, 4096
+"""Pairs of trivial prompts, with one write of so many bytes to the disk after each."""
 TURBO_RATIO, TRIVIAL_MS = 1.03, 1.0
 """Goals: of the ratio of Turbo pictures; milliseconds beside one fsync for a trivial prompt."""
 
@@ -62,17 +61,16 @@ def _check_parts(kind: str, server: Any) -> None:
 
 async def _measure(servers: dict[str, Any], folder: Path, repeats: int) -> dict[str, Any]:
     syncs: list[float] = []
-    trivial = repeats * TRIVIAL_PER_TURBO
 
     def sync() -> None:
-        syncs.extend(_syncs(folder, -(-SYNCS // trivial)))
+        syncs.append(_sync(folder))
 
     async with AsyncExitStack() as open_clients:
         askers = {
             kind: await open_clients.enter_async_context(Asker(server))
             for kind, server in servers.items()
         }
-        prompts = {"trivial": await _pairs(askers, trivial_graph, trivial, sync)}
+        prompts = {"trivial": await _pairs(askers, trivial_graph, TRIVIAL, sync)}
         prompts["turbo"] = await _pairs(askers, turbo_graph, repeats)
     fsync = statistics.median(syncs)
     added = prompts["trivial"]["difference_ms"]["median"]
@@ -116,16 +114,13 @@ def compared(took: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     }
 
 
-def _syncs(folder: Path, count: int) -> list[float]:
-    """Milliseconds of writing 4 KiB and waiting until the disk has them, each time."""
-    took = []
+def _sync(folder: Path) -> float:
+    """Milliseconds of writing 4 KiB and waiting until the disk has them."""
     with (folder / "sync.bin").open("ab", buffering=0) as file:
-        for _ in range(count):
-            began = time.perf_counter()
-            file.write(bytes(BLOCK))
-            os.fsync(file.fileno())
-            took.append((time.perf_counter() - began) * 1000)
-    return took
+        began = time.perf_counter()
+        file.write(bytes(BLOCK))
+        os.fsync(file.fileno())
+        return (time.perf_counter() - began) * 1000
 
 
 def _table(figures: dict[str, Any]) -> str:

@@ -61,7 +61,7 @@ def _soak(server: Any, requests: int, dice: random.Random) -> dict[str, Any]:
     readings = []
     lost = 0
     for number in range(1, requests + 1):
-        (kind,) = dice.choices(list(MIX), MIX.values())
+        (kind,) = dice.choices(list(MIX), list(MIX.values()))
         lost += not _request(server, kind, number)
         if number % EVERY == 0:
             readings.append({"request": number, **_reading(process)})

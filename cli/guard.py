@@ -48,7 +48,9 @@ def run(
     def start(mode: Mode, temporary: Path) -> list[str]:
         return [*command, *more_arguments(mode, temporary, options.rest, names_of(host))]
 
-    open_log(settings.log_dir)
+    logs = settings.log_dir or settings.home / "logs"
+    env["ZIMAGE_LOG_DIR"] = str(logs)
+    open_log(logs)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder / f"{name}.lock"):

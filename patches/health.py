@@ -111,4 +111,3 @@ def harden(server: Any, registry: Registry, settings: Settings) -> None:
     registry.apply(off, make, names=EARLY)
     if registry.states["guarded"].part is None:  # nobody will say go
         registry.apply(off, names=SHARED)
-

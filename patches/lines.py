@@ -25,7 +25,9 @@ class Lines(RotatingFileHandler):
     """
 
     def __init__(self, path: Path, header: str = "", largest: int = LARGEST) -> None:
-        super().__init__(path, maxBytes=largest, backupCount=FILES - 1, encoding="utf-8", delay=True)
+        super().__init__(
+            path, maxBytes=largest, backupCount=FILES - 1, encoding="utf-8", delay=True
+        )
         self.header = header
 
     def add(self, line: str) -> None:

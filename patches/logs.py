@@ -1,7 +1,4 @@
-"""Two logs: how each prompt ended (``core.jsonl``), and what the GPU holds (``gpu.csv``).
-
-They lie in ``$ZIMAGE_LOG_DIR``, or in ``logs`` of the state folder.
-"""
+"""Logs of how each prompt ended (``core.jsonl``) and of what the GPU holds (``gpu.csv``)."""
 
 from __future__ import annotations
 
@@ -66,9 +63,8 @@ class Logs(Patches):
         begun = self.active
         super().apply()
         if not begun and _on_cuda():
-            self._stop = threading.Event()
-            about = {"args": (self._stop,), "name": "zimage-gpu-log", "daemon": True}
-            threading.Thread(target=self._watch, **about).start()
+            self._stop, about = threading.Event(), {"name": "zimage-gpu-log", "daemon": True}
+            threading.Thread(target=self._watch, args=(self._stop,), **about).start()
 
     def revert(self) -> None:
         """As :meth:`.seam.Patches.revert`."""
@@ -101,13 +97,9 @@ class Logs(Patches):
         self.ended[how] += 1
         self.seconds += seconds
         line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "request_id": id,
-            "duration_ms": round(seconds * 1000),
-            "model_name": model(prompt),
-            "status": how,
-            "code": code,
-        }
+            "time": _now(), "request_id": id, "duration_ms": round(seconds * 1000),
+            "model_name": model(prompt), "status": how, "code": code,
+        }  # fmt: skip
         self.core.add(json.dumps(line, ensure_ascii=False))
 
     def _watch(self, stop: threading.Event) -> None:
@@ -115,8 +107,7 @@ class Logs(Patches):
         while not stop.is_set():
             try:
                 free, total = sys.modules["torch"].cuda.mem_get_info(gauge.device())
-                now = datetime.now(UTC).isoformat(timespec="milliseconds")
-                self.gpu.add(f"{now},{(total - free) / 2**20:.0f},{free / 2**20:.0f}")
+                self.gpu.add(f"{_now()},{(total - free) / 2**20:.0f},{free / 2**20:.0f}")
             except Exception:  # a GPU in an error, say; it may come back
                 if not told:
                     log.exception("Z-Image: the GPU's memory cannot be read")
@@ -124,11 +115,14 @@ class Logs(Patches):
             stop.wait(PERIOD)
 
 
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
 def _on_cuda() -> bool:
     try:
         return gauge.device().type == "cuda"
-    except Exception:  # another host; the prompts are told of
-        log.exception("Z-Image: where this host computes is not known")
+    except (KeyError, AttributeError):  # another host
         return False
 
 

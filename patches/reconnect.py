@@ -3,8 +3,8 @@
 The host sends events to whoever is connected and forgets them; a page that was away for a moment
 waits for ever. Here the events that end a prompt (``executed`` of each node, then success or error,
 then ``executing`` without a node) are owed to their client until it was connected for them, and
-are made again from the history when it connects with the same ``clientId``. A new process owes what
-its history says of the last :data:`SECONDS`; of those it cannot know which had arrived.
+are made again from the history when it connects with the same ``clientId``. A new process cannot
+know what had arrived: it owes what ended in the last moments before the old one died.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ log = logging.getLogger(__name__)
 SEND = Seam("server", "PromptServer.send", ("self", "event", "data", "sid"))
 CLIENTS, PROMPTS = 1000, 100
 """Clients that are remembered, and prompts of each; the oldest go first."""
+LAST_MOMENTS = 5.0
+"""Seconds; what ended earlier had time to arrive, and an old error told twice is a riddle."""
 SECONDS = 600.0
+"""After which nobody waits for a result any more."""
 
 Send = Callable[..., Awaitable[None]]
 Prompts = OrderedDict[str, set[str] | None]
@@ -65,10 +68,13 @@ class Debts:
         return send
 
     def inherit(self, queue: Any) -> None:
-        """Owe everything that ended in an earlier process, a short while ago."""
-        for id, entry in _history(queue).items():
+        """Owe what ended last in an earlier process, if that was a short while ago."""
+        history = _history(queue)
+        newest = max(map(ended, history.values()), default=0.0)
+        since = max(newest - LAST_MOMENTS, self.clock() - SECONDS)
+        for id, entry in history.items():
             sid = client(entry)
-            if sid is not None and ended(entry) >= self.clock() - SECONDS:
+            if sid is not None and ended(entry) >= since:
                 self._of(sid, id)[id] = None
 
     def note(self, sid: str, id: str, part: str, arrived: bool) -> None:

@@ -1,4 +1,4 @@
-"""pytest plugin for ComfyUI's own tests: async tests, patience at the start, a report.
+"""pytest plugin for ComfyUI's own tests: async tests, patience and a clean start, a report.
 
 The private environment has neither pytest-asyncio nor pytest-aiohttp; what these tests use of them
 is one marker and one fixture.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import json
+import shutil
 import time
 import urllib.error
 import urllib.request
@@ -25,6 +26,10 @@ from aiohttp.web import Application
 
 PATIENCE = 180.0
 """Seconds that a server may take to start. ComfyUI's tests give it 20."""
+SERVERS = ("server", "_server")
+"""Fixtures that start a server."""
+STATE = Path("user", "__zimage")
+"""What outlives a server, in the copy of ComfyUI that is the current folder."""
 OUTCOMES = ("passed", "failed", "error", "skipped", "deselected")
 PARTS: Counter[str] = Counter()
 """``NAME STATUS`` of each hardening part, counted at every connection."""
@@ -71,6 +76,13 @@ def pytest_configure(config: pytest.Config) -> None:
     """Before any test module is imported."""
     websocket.WebSocket = PatientWebSocket
     config.addinivalue_line("markers", "asyncio: run in an event loop of its own")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup(fixturedef: Any) -> None:
+    """Let each server be a new one: the tests count on an empty history, and ours outlives them."""
+    if fixturedef.argname in SERVERS:
+        shutil.rmtree(STATE, ignore_errors=True)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -21,8 +21,8 @@ import pytest
 
 from zimage_comfyui.cli.server import Server, write_paths
 from zimage_comfyui.cli.terminal import Stop
-from zimage_comfyui.patches.registry import NAMES
 from zimage_comfyui.drill import nodes as trouble_nodes
+from zimage_comfyui.patches.registry import NAMES
 from zimage_comfyui.tests.fakes.waiting import wait
 
 pytestmark = pytest.mark.slow

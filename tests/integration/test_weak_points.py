@@ -24,8 +24,8 @@ import pytest
 from PIL import Image
 
 from zimage_comfyui.cli.server import Server, write_paths
-from zimage_comfyui.patches.registry import NAMES
 from zimage_comfyui.drill import nodes as trouble_nodes
+from zimage_comfyui.patches.registry import NAMES
 from zimage_comfyui.tests.fakes.waiting import wait
 
 pytestmark = pytest.mark.slow

@@ -69,6 +69,30 @@ def test_ratio_below_one_favours_the_first():
     assert ratios["nodes/diffusers"] == {"seconds": 0.25, "peak_rss_mib": 2.0}
 
 
+def test_overhead_is_that_of_pairs():
+    """The median of differences and ratios, not the difference and ratio of medians."""
+    import overhead
+
+    def runs(*done: float) -> list[dict[str, float]]:
+        return [{"accepted": one / 10, "done": one} for one in done]
+
+    found = overhead.compared({"bare": runs(10, 100, 1), "hardened": runs(11, 90, 4)})
+    assert found["difference_ms"]["median"] == 1
+    assert found["ratio"]["median"] == 1.1
+    assert found["accepted_difference_ms"]["median"] == 0.1
+    assert (found["bare_ms"]["median"], found["hardened_ms"]["median"]) == (10, 11)
+
+
+def test_overhead_asks_for_something_new_each_time():
+    """What a server has already made costs nothing."""
+    import _common
+    from _asker import trivial_graph, turbo_graph
+
+    _common.load_pack()
+    for graph in (trivial_graph, turbo_graph):
+        assert graph(1) != graph(2)
+
+
 def test_machine_is_described_without_naming_it():
     """Processor, memory and versions; no host name, user or path."""
     import _common

@@ -187,6 +187,8 @@ def test_the_gpu_is_logged_where_there_is_one(tmp_path: Path, monkeypatch, caplo
     world = World(tmp_path, monkeypatch)
     world.place = "cuda"
     world.logs.apply()
+    world.logs.apply()
+    assert [thread.name for thread in threading.enumerate()].count("zimage-gpu-log") == 1
     wait(lambda: [line for line in caplog.messages if "cannot be read" in line])
     world.logs.revert()
     wait(lambda: "zimage-gpu-log" not in {thread.name for thread in threading.enumerate()})

@@ -160,16 +160,25 @@ def test_a_history_that_somebody_filled(server, caplog) -> None:
 
 
 def test_after_a_restart(server) -> None:
-    """What has ended a short while ago; this process knows of no delivery."""
-    ago = reconnect.SECONDS
+    """What had ended in the last moments of the old process, and no old error for a second time."""
+    last = NOW - 60
+    ago = last - reconnect.LAST_MOMENTS
     server.prompt_queue.history.update(
-        new=entry("new", ended=NOW - ago), old=entry("old", ended=NOW - ago - 1),
-        other=entry("other", "d"), nobody=entry("nobody", None), broken={"prompt": (0, 1, 2, [])},
+        new=entry("new", ended=ago), old=entry("old", ended=ago - 1),
+        other=entry("other", "d", ended=last), nobody=entry("nobody", None, ended=last),
+        broken={"prompt": (0, 1, 2, [])},
     )  # fmt: skip
     server.connect("e")  # the first event of the process
     assert [data["prompt_id"] for _, data in server.connect()] == ["new"] * 3
     assert server.connect() == []
     assert [data["prompt_id"] for _, data in server.connect("d")] == ["other"] * 3
+
+
+def test_long_after_a_restart(server) -> None:
+    """Nobody waits for a result of yesterday."""
+    server.prompt_queue.history["a"] = entry("a", ended=NOW - reconnect.SECONDS - 1)
+    server.connect("e")
+    assert server.connect() == []
 
 
 def test_bounds(server, monkeypatch: pytest.MonkeyPatch) -> None:

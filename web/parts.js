@@ -1,0 +1,45 @@
+// What the hardening's parts are called, and why one does not work, in the page's language.
+import { message, say } from "./shared.js";
+
+const NAMES = {
+  worker: ["工作线程", "Worker thread"],
+  results: ["节点结果", "Node results"],
+  memory: ["内存归还", "Memory"],
+  swap: ["模型切换", "Model swaps"],
+  residency: ["空闲卸载", "Idle unloading"],
+  leftovers: ["残留文件", "Leftover files"],
+  sockets: ["消息发送", "Messages"],
+  reconnect: ["断线重连", "Reconnection"],
+  origins: ["来源检查", "Origins"],
+  paths: ["文件路径", "File paths"],
+  pictures: ["图片大小", "Picture sizes"],
+  history: ["历史发送", "History"],
+  guarded: ["进程看护", "Guardian"],
+  queue: ["持久队列", "Durable queue"],
+  disk: ["磁盘看护", "Disk guard"],
+  deadline: ["采样时限", "Deadlines"],
+  logs: ["运行日志", "Logs"],
+  fuse: ["请求检查", "Requests"],
+};
+const REASONS = {
+  worker: ["工作线程没有运行", "the worker thread is not running"],
+  disk: ["磁盘已满", "the disk is full"],
+};
+
+export function nameOf(part) {
+  return NAMES[part] ? say(...NAMES[part]) : part;
+}
+
+export function reasonOf(reason) {
+  return REASONS[reason] ? say(...REASONS[reason]) : reason;
+}
+
+// Why a part is not active: the server's own words, or what its status means.
+export function whyNot(part, { status, ...about }) {
+  if (about.code) return message(about);
+  if (part === "guarded") {
+    return say("此服务器没有守护进程。", "This server runs without a guardian.");
+  }
+  if (status === "off") return say("已用 ZIMAGE_OFF 关闭。", "Switched off by ZIMAGE_OFF.");
+  return say("后来的节点包改动了同一处。", "Another pack has changed the same place since.");
+}

@@ -1,0 +1,117 @@
+// The sections of the status panel. Each writes only what has changed, so nothing flickers.
+import { isChinese, element, say } from "./shared.js";
+import { nameOf, reasonOf, whyNot } from "./parts.js";
+
+// A heading and what is below it; without anything to show, neither.
+export class Section {
+  constructor(className, title, render) {
+    Object.assign(this, { title, render, shown: "" });
+    this.box = element("section", `zimage-section zimage-${className}`);
+  }
+
+  update(data) {
+    const key = JSON.stringify([isChinese(), data]);
+    if (key === this.shown) return;
+    this.shown = key;
+    const rows = this.render(data);
+    this.box.hidden = !rows.length;
+    this.box.replaceChildren(...(this.title ? [element("h3", "", this.title())] : []), ...rows);
+    const log = this.box.querySelector(".zimage-log");
+    if (log) log.scrollTop = log.scrollHeight;
+  }
+}
+
+function line(label, value, className = "") {
+  const row = element("div", `zimage-line ${className}`);
+  row.append(element("span", "", label), element("b", "", value));
+  return row;
+}
+
+function since(minutes) {
+  const [days, hours] = [Math.floor(minutes / 1440), Math.floor(minutes / 60) % 24];
+  if (days) return say(`${days} 天 ${hours} 小时`, `${days} d ${hours} h`);
+  const rest = minutes % 60;
+  return hours ? say(`${hours} 小时 ${rest} 分`, `${hours} h ${rest} min`) : say(`${rest} 分钟`, `${rest} min`);
+}
+
+// `found` is null where the server does not answer.
+export const state = new Section("state", null, (found) => {
+  const good = found && !found.reasons.length;
+  const text = !found
+    ? say("服务器没有应答", "The server does not answer")
+    : good
+      ? say("就绪", "Ready")
+      : say("无法运行任务", "Prompts cannot run");
+  const head = element("div", `zimage-line zimage-dot zimage-${good ? "good" : "bad"}`);
+  const up = found && say(`已运行 ${since(found.minutes)}`, `up ${since(found.minutes)}`);
+  head.append(element("b", "", text), element("span", "zimage-faint", up ?? ""));
+  return [head, ...(found?.reasons ?? []).map((one) => element("p", "zimage-why", reasonOf(one)))];
+});
+
+export const queue = new Section("queue", () => say("队列", "Queue"), (found) => {
+  const row = element("div", "zimage-figures");
+  for (const [key, label] of [
+    ["running", say("运行中", "running")],
+    ["waiting", say("等待", "waiting")],
+    ["history", say("历史", "history")],
+  ]) {
+    const figure = element("div", found[key] && key !== "history" ? "zimage-busy" : "");
+    figure.dataset.key = key;
+    figure.append(element("b", "", String(found[key])), element("span", "zimage-faint", label));
+    row.append(figure);
+  }
+  return [row];
+});
+
+export const disk = new Section("disk", () => say("磁盘", "Disk"), (percents) => {
+  const label = { output: say("输出", "output"), temp: say("临时", "temp"), state: say("队列与日志", "queue, logs") };
+  const byUse = new Map(); // folders on one disk are one line
+  for (const [name, use] of Object.entries(percents)) {
+    byUse.set(use, [...(byUse.get(use) ?? []), label[name] ?? name]);
+  }
+  return [...byUse].flatMap(([use, names]) => {
+    const bar = element("div", `zimage-bar ${use > 90 ? "zimage-bad" : ""}`);
+    bar.append(element("i"));
+    bar.firstChild.style.width = `${Math.min(use, 100)}%`;
+    return [line(names.join(say("、", ", ")), `${use.toFixed(1)} %`), bar];
+  });
+});
+
+export const models = new Section("models", () => say("已加载的模型", "Loaded models"), (names) => {
+  const counts = new Map();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  const tags = [...counts].map(([name, count]) =>
+    element("span", "zimage-chip", count > 1 ? `${name} × ${count}` : name),
+  );
+  const row = element("div", "zimage-chips");
+  row.append(...(tags.length ? tags : [element("span", "zimage-faint", say("没有", "none"))]));
+  return [row];
+});
+
+export const parts = new Section("parts", () => say("服务器加固", "Hardening"), (found) => {
+  const entries = Object.entries(found);
+  const active = entries.filter(([, about]) => about.status === "active");
+  const others = entries.filter(([, about]) => about.status !== "active").map(([name, about]) => {
+    const row = element("div", `zimage-part zimage-dot zimage-${about.status}`);
+    row.dataset.part = name;
+    row.append(element("b", "", nameOf(name)), element("p", "zimage-why", whyNot(name, about)));
+    return row;
+  });
+  const grid = element("div", "zimage-grid");
+  for (const [name] of active) {
+    const cell = element("span", "zimage-dot zimage-good", nameOf(name));
+    cell.dataset.part = name;
+    grid.append(cell);
+  }
+  const total = say(`${active.length} 项启用，共 ${entries.length} 项`, `${active.length} of ${entries.length} active`);
+  return [element("p", "zimage-faint", total), ...others, grid];
+});
+
+const STAMP = /^\d{4}-(\d\d-\d\d \d\d:\d\d:\d\d),\d+ guardian:/;
+
+export const guardian = new Section("guardian", () => say("守护进程", "Guardian"), (lines) => {
+  if (!lines.length) return [];
+  const log = element("div", "zimage-log");
+  log.append(...lines.map((text) => element("p", "", text.replace(STAMP, "$1"))));
+  return [log];
+});
