@@ -345,7 +345,8 @@ def test_nothing_is_lost_when_the_process_is_killed(start, tmp_path: Path) -> No
         server.client.request("/queue", {"delete": [waiting.pop(2)]})
         server.process.kill()
         server.process.wait()
-    stored = b"".join(path.read_bytes() for path in (tmp_path / "user" / "__zimage").iterdir())
+    files = [path for path in (tmp_path / "user" / "__zimage").rglob("*") if path.is_file()]
+    stored = b"".join(path.read_bytes() for path in files)
     assert b"s3cr3t-k3y" not in stored
     with start(tmp_path) as server:
         wait(lambda: health(server)["queue"]["running"])
