@@ -11,6 +11,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -23,27 +24,29 @@ from zimage_comfyui.guardian.sockets import open_all
 from zimage_comfyui.tests.fakes import small_server
 from zimage_comfyui.tests.fakes.waiting import wait
 
-QUICK = Limits(
-    start=60, silence=1, probes=1, grace=10, quick=0.3, failures=2, longest_pause=0.2, quiet=1
-)
+PATIENT = Limits(grace=60, quick=0.3, failures=2, longest_pause=0.2, quiet=1)
+IMPATIENT = replace(PATIENT, silence=2, probes=2)
+"""For the tests of hangs alone: on a machine that does other work, two seconds are soon over."""
+LIMITS = {"patient": PATIENT, "impatient": IMPATIENT}
 RUNNER = """
 import sys
 sys.path.insert(0, {tests!r})
 import conftest
 from pathlib import Path
-from zimage_comfyui.tests.integration.test_guardian import plan, QUICK
+from zimage_comfyui.tests.integration.test_guardian import plan, LIMITS
 from zimage_comfyui.guardian.journal import open_log
 from zimage_comfyui.guardian.loop import Guardian
 from zimage_comfyui.guardian.sockets import open_all
 from zimage_comfyui.errors import ZImageError
 
 folder, port, how, standby = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] == "on"
+limits = LIMITS[sys.argv[5]]
 open_log(folder)
 try:
     sockets = open_all("127.0.0.1", port)
 except ZImageError:
     sockets = []
-sys.exit(Guardian(plan(folder, how, standby), sockets, QUICK).run())
+sys.exit(Guardian(plan(folder, how, standby), sockets, limits).run())
 """
 
 
@@ -78,16 +81,19 @@ def plan(folder: Path, how: str = "good", standby: bool = False) -> Plan:
 class Guarded:
     """A guardian in a process of its own, and a client of what it guards."""
 
-    def __init__(self, folder: Path, how: str = "good", standby: bool = False) -> None:
+    def __init__(
+        self, folder: Path, how: str = "good", standby: bool = False, limits: str = "patient"
+    ) -> None:
         with open_all("127.0.0.1", 0)[0] as probe:
             self.port = probe.getsockname()[1]
-        self.folder, self.how, self.standby = folder, how, standby
+        self.folder, self.how, self.standby, self.limits = folder, how, standby, limits
         self.start()
 
     def start(self) -> None:
         """Start, or start anew."""
         script = RUNNER.format(tests=str(PACK / "tests"))
         words = [str(self.folder), str(self.port), self.how, "on" if self.standby else "off"]
+        words.append(self.limits)
         with (self.folder / "errors.txt").open("ab") as errors:
             self.process = subprocess.Popen([sys.executable, "-c", script, *words], stderr=errors)
 
@@ -166,7 +172,7 @@ def test_a_standby_takes_over(guard) -> None:
 )
 def test_one_that_hangs_is_replaced(guard, path: str, why: str) -> None:
     """Stopped, or with an event loop that does nothing; its stacks are written down first."""
-    guarded = guard()
+    guarded = guard(limits="impatient")
     first = guarded.whoever()
     with contextlib.suppress(OSError):  # a stopped one does not answer
         guarded.ask(path)
@@ -210,13 +216,13 @@ def test_a_guardian_that_is_killed_costs_nothing(guard) -> None:
 
 def test_a_port_that_somebody_else_has(tmp_path: Path) -> None:
     """Nobody says hello, so there is nothing to guard."""
-    assert Guardian(plan(tmp_path), [], QUICK).run() == TAKEN
+    assert Guardian(plan(tmp_path), [], PATIENT).run() == TAKEN
 
 
 def test_servers_that_do_not_know_the_guardian(tmp_path: Path) -> None:
     """After two of them it stands aside, so that ComfyUI can be started without it."""
     sockets = open_all("127.0.0.1", 0)
-    assert Guardian(plan(tmp_path, "dumb"), sockets, QUICK).run() == USELESS
+    assert Guardian(plan(tmp_path, "dumb"), sockets, PATIENT).run() == USELESS
     sockets[0].close()
 
 
@@ -225,10 +231,10 @@ def test_less_is_started_after_deaths_in_a_row(guard) -> None:
     guarded = guard("weak")
     guarded.whoever()
     log = guarded.log()
-    assert log.count("exit 5") == QUICK.failures
+    assert log.count("exit 5") == PATIENT.failures
     assert "starting a server (safe)" in log
     wait(lambda: "to be replaced: quiet again" in guarded.log())
-    wait(lambda: guarded.log().count("starting a server (normal)") > QUICK.failures)
+    wait(lambda: guarded.log().count("starting a server (normal)") > PATIENT.failures)
 
 
 def test_nothing_is_refused_while_servers_die(guard) -> None:
