@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import fcntl
+import os
 import socket
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -40,6 +42,10 @@ def run(
     Raises:
         Stop: ``ZI-PORT-USED``, ``ZI-ADDRESS``, ``ZI-GUARDIAN-TAKEN`` or ``ZI-ENV-HOME``.
     """
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):  # an old kernel, or a container that forbids it
+        return None
     name = f"port-{options.port}"
     env = {key: value for key, value in env.items() if key not in SYSTEMD}
     env["ZIMAGE_GUARDIAN"] = str(folder / f"{name}.sock")
@@ -51,13 +57,15 @@ def run(
     logs = settings.log_dir or settings.home / "logs"
     env["ZIMAGE_LOG_DIR"] = str(logs)
     open_log(logs)
+    # Every server empties the temporary folder when it starts; a shared one has one server.
+    standby = _standby(options.standby, gpu) and not own_temporary(options.rest)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder / f"{name}.lock"):
             sockets = _sockets(options, settings, adopt=(folder / f"{name}.sock").exists())
             plan = Plan(
-                start, host.path, env, folder, name, _standby(options.standby, gpu), gpu,
-                settings.notify_socket,
+                start, host.path, env, folder, name, standby, gpu, settings.notify_socket,
+                terminal=sys.stderr.isatty(),
             )  # fmt: skip
             code = Guardian(plan, sockets, Limits.with_changes(settings.guard)).run()
             for one in sockets:
@@ -80,13 +88,17 @@ def more_arguments(
         given: what the person has given to ComfyUI; their temporary folder wins.
         names: of this pack, which every mode loads.
     """
-    own = any(word.startswith("--te") for word in given)  # argparse abbreviates
-    words = [] if own else ["--temp-directory", str(temporary)]
+    words = [] if own_temporary(given) else ["--temp-directory", str(temporary)]
     if mode is not Mode.NORMAL:
         words += ["--disable-all-custom-nodes", "--whitelist-custom-nodes", *names]
     if mode is Mode.CPU:
         words += ["--cpu"]
     return words
+
+
+def own_temporary(given: Sequence[str]) -> bool:
+    """Whether ``--temp-directory`` is given; argparse abbreviates."""
+    return any(word.startswith("--te") for word in given)
 
 
 def own_address(given: list[str]) -> bool:

@@ -5,10 +5,11 @@ next one at the same place. Messages from a server:
 
 - ``hello``: ``{"hello": "starting" | "ready" | "active"}``; an active one hands over its
   listening sockets, for a guardian that did not start it;
-- ``{"beat": {"loop", "worker", "running", "models"}}``, once a second, see :mod:`..patches.link`;
+- ``{"beat": {"loop", "resident", "running", "waiting", "models"}}``, once a second;
 - ``{"replace": reason}`` and ``{"kill": reason}``: it asks to be replaced, in order or at once.
 
-From the guardian: ``{"go": true}`` with the listening sockets, and ``{"drain": seconds}``.
+From the guardian: ``{"go": true}`` with the listening sockets, ``{"drain": seconds}``, and
+``{"stranger": true}`` for a process that is none of its servers.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class Peer:
             raise
         except OSError:
             return None
-        sockets = [socket.socket(fileno=number) for number in _numbers(rights)]
+        sockets = [_private(number) for number in _numbers(rights)]
         if not data:
             return None
         try:
@@ -86,6 +87,12 @@ class Peer:
     def close(self) -> None:
         """Close this end."""
         self.connection.close()
+
+
+def _private(number: int) -> socket.socket:
+    """A received socket, which no process started from here may keep."""
+    os.set_inheritable(number, False)
+    return socket.socket(fileno=number)
 
 
 def _numbers(rights: Sequence[tuple[int, int, bytes]]) -> list[int]:

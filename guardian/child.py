@@ -10,8 +10,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import psutil
-
 from .channel import Peer
 from .limits import Limits
 from .policy import Growth
@@ -27,6 +25,7 @@ class Child:
         heard: when that came.
         deadline: when it has to be gone, in the state ``ending`` or once doomed.
         why: the reason for its end, known before it comes.
+        served_since: when it was told to go, None for one that waits or has not been ready.
         number: counts servers; its temporary folder has it.
     """
 
@@ -34,7 +33,6 @@ class Child:
         self.pid, self.number, self.clock = pid, number, clock
         self.pidfd = os.pidfd_open(pid)
         self.process: subprocess.Popen[bytes] | None = None
-        self.about = psutil.Process(pid)
         self.peer: Peer | None = None
         self.heard_of = False
         self.state, self.since, self.heard = "starting", clock(), clock()
@@ -42,6 +40,7 @@ class Child:
         self.growth = Growth(limits)
         self.deadline = self.born = clock()
         self.why, self.doomed = "", False
+        self.served_since: float | None = None
 
     @classmethod
     def start(
@@ -63,6 +62,8 @@ class Child:
     def become(self, state: str) -> None:
         """Change the state."""
         self.state, self.since, self.heard = state, self.clock(), self.clock()
+        if state == "active":
+            self.served_since = self.since
 
     def hang(self, limits: Limits) -> str | None:
         """Why it counts as hanging, if it does."""
@@ -77,13 +78,6 @@ class Child:
         if self.state == "active" and self.beat.get("loop", 0) > limits.silence:
             return f"event loop blocked for {self.beat['loop']:.0f} s"
         return None
-
-    def resident(self) -> float:
-        """MiB of resident memory, 0 for a process that has gone."""
-        try:
-            return self.about.memory_info().rss / 2**20
-        except psutil.Error:
-            return 0.0
 
     def end(self, number: int) -> None:
         """A signal to it; SIGKILL goes to everything it has started, too."""

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .channel import STACKS, Peer, listen
+from .channel import STACKS, Message, Peer, listen
 from .child import Child
 from .journal import notify
 from .limits import Limits
@@ -53,6 +53,7 @@ class Plan:
         standby: whether a second server waits.
         gpu: whether servers use one.
         notify: ``$NOTIFY_SOCKET``.
+        terminal: whether this is somebody's terminal, whose end (SIGHUP) is then the end.
     """
 
     command: Callable[[Mode, Path], Sequence[str]]
@@ -63,6 +64,7 @@ class Plan:
     standby: bool
     gpu: bool = False
     notify: str = ""
+    terminal: bool = False
 
 
 class Guardian:
@@ -85,7 +87,8 @@ class Guardian:
         self.children: list[Child] = []
         self.crashes = Crashes(limits, plan.gpu)
         self.selector = selectors.DefaultSelector()
-        self.number = 0
+        self.number = self._used()
+        self.standbys = Crashes(limits, gpu=False)
         self.next_start = 0.0
         self.ending = self.served = self.useless = False
         self.unheard = 0
@@ -140,7 +143,9 @@ class Guardian:
         writer.setblocking(False)
         reader.setblocking(False)
         before = signal.set_wakeup_fd(writer.fileno())
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+            numbers.append(signal.SIGHUP)
         old = {n: signal.signal(n, lambda number, _: self.signals.append(number)) for n in numbers}
         self._watch(reader, lambda: reader.recv(4096))
         try:
@@ -155,44 +160,62 @@ class Guardian:
 
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name
-        if number == signal.SIGHUP:
-            self._replace(name)
+        if number == signal.SIGHUP and not self.plan.terminal:
+            self._replace(name, fresh=True)
         elif not self.ending:
             self.ending = True
             notify(self.plan.notify, "STOPPING=1")
             self._say("stop", "%s: ending in order; once more ends at once", name)
-            for child in list(self.children):
-                self._drain(child, name)
+            for child in self.children:
+                if child.state != "ending" and not child.doomed:
+                    self._drain(child, name)
         else:
             for child in self.children:
                 child.end(signal.SIGKILL)
 
     def _accept(self) -> None:
-        connection, _ = self.control.accept()
+        try:
+            connection, _ = self.control.accept()
+        except OSError as error:  # no descriptors left; it comes again
+            self._say("error", "a server could not connect: %s", error, level=logging.ERROR)
+            return
         connection.setblocking(False)
         peer = Peer(connection)
         self._watch(peer, functools.partial(self._hear, peer))
 
     def _hear(self, peer: Peer) -> None:
         heard = peer.receive()
-        child = next((one for one in self.children if one.pid == peer.pid), None)
         if heard is None:
             self.selector.unregister(peer)
             peer.close()
-            if child is not None and child.peer is peer:
-                child.peer = None
+            for one in self.children:
+                one.peer = None if one.peer is peer else one.peer
             return
+        child = next((one for one in self.children if one.pid == peer.pid), None)
         message, sockets = heard
         if "hello" in message:
             self._greet(peer, child, message["hello"], sockets)
         elif child is not None:
             child.heard = self.clock()
             if isinstance(message.get("beat"), dict):
-                child.beat = message["beat"]
+                self._on_beat(child, message["beat"])
             elif "replace" in message and child.state == "active":
                 self._replace(str(message["replace"])[:200])
             elif "kill" in message and not child.doomed:
                 self._kill(child, str(message["kill"])[:200])
+
+    def _on_beat(self, child: Child, beat: Message) -> None:
+        """Memory is judged between two signs of life that both tell of rest."""
+        idle = not any(one.get("running") or one.get("waiting") for one in (child.beat, beat))
+        child.beat, now = beat, self.clock()
+        if child.state != "active" or child.why:
+            return
+        resident = float(beat.get("resident", 0))
+        reason = child.growth.reason(now, resident, idle, beat.get("models"))
+        if self.limits.age and idle and now - child.since > self.limits.age:
+            reason = f"age {now - child.since:.0f} s"
+        if reason:
+            self._replace(reason, fresh=False)
 
     def _greet(
         self, peer: Peer, child: Child | None, state: str, sockets: list[socket.socket]
@@ -205,11 +228,14 @@ class Guardian:
             child.become("active")
             self.sockets = self.sockets or sockets
             self._say("adopt", "found a running server", child=child)
+            self._serves()
         elif child is None or state not in {"starting", "ready", "active"}:
-            self.selector.unregister(peer)
-            peer.close()
+            peer.send({"stranger": True})
             return
         child.peer, child.heard_of = peer, True
+        if state == "starting" and child.state == "active":  # it has executed itself anew
+            child.become("starting")
+            child.beat, child.why, child.served_since = {}, "", None
         if state == "ready" and child.state == "starting":
             child.become("ready")
             self._say("ready", "ready after %.1f s", self.clock() - child.born, child=child)
@@ -218,7 +244,7 @@ class Guardian:
     # --- servers ------------------------------------------------------------------------------
 
     def _active(self) -> Child | None:
-        return next((one for one in self.children if one.state in {"active", "ending"}), None)
+        return next((one for one in self.children if one.served_since is not None), None)
 
     def _in(self, *states: str) -> list[Child]:
         return [one for one in self.children if one.state in states]
@@ -227,9 +253,15 @@ class Guardian:
         self.number += 1
         mode = self.crashes.mode
         command = self.plan.command(mode, self._temporary(self.number))
-        child = Child.start(
-            command, self.plan.folder, self.plan.env, self.number, self.limits, self.clock
-        )
+        try:
+            child = Child.start(
+                command, self.plan.folder, self.plan.env, self.number, self.limits, self.clock
+            )
+        except OSError as error:  # no memory or no processes left, say
+            pause = self.crashes.died(0.0, self.clock())
+            self.next_start = self.clock() + max(pause, 1.0)
+            self._say("error", "no server could be started: %s", error, level=logging.ERROR)
+            return
         self.children.append(child)
         self._watch(child, functools.partial(self._ended, child))
         self._say("spawn", "starting a server (%s)", mode, child=child)
@@ -245,11 +277,14 @@ class Guardian:
             child.become("active")
             self.probe.reset(self.clock())
             self._say("go", "serves now", child=child)
-            if not self.served:
-                notify(self.plan.notify, "READY=1")
-            self.served = True
+            self._serves()
         else:
             self._kill(child, "it does not listen to the guardian")
+
+    def _serves(self) -> None:
+        if not self.served:
+            notify(self.plan.notify, "READY=1")
+        self.served = True
 
     def _ended(self, child: Child) -> None:
         verdict = child.verdict()
@@ -268,8 +303,9 @@ class Guardian:
             self.unheard += 1
             self.useless = self.unheard >= UNHEARD
         if not planned:
-            served = child.state in {"active", "ending"}
-            pause = self.crashes.died(now - child.since if served else 0.0, now)
+            served = child.served_since
+            crashes = self.crashes if served is not None or not self._active() else self.standbys
+            pause = crashes.died(now - served if served is not None else 0.0, now)
             self.next_start = now + pause
             if pause:
                 self._say("pause", "next start in %.1f s, mode %s", pause, self.crashes.mode)
@@ -293,12 +329,18 @@ class Guardian:
             child.end(STACKS)
         child.end(signal.SIGCONT)
 
-    def _replace(self, why: str) -> None:
-        """Prepare another server, then end the active one in order."""
+    def _replace(self, why: str, fresh: bool = False) -> None:
+        """Prepare another server, then end the active one in order.
+
+        Args:
+            fresh: not by the standby that waits; it has imported what was there before.
+        """
         active = self._active()
         if active is None or active.state != "active" or active.why or self.ending:
             return
         active.why = why
+        for child in self._in("starting", "ready") if fresh else ():
+            self._drain(child, "superseded")
         self._say("replace", "to be replaced: %s", why, child=active)
 
     # --- time ---------------------------------------------------------------------------------
@@ -320,7 +362,7 @@ class Guardian:
         if not stopped and now >= self.next_start and self._wanted(active):
             self._start()
         if self.crashes.recovered(now):
-            self._replace("quiet again, back to normal")
+            self._replace("quiet again, back to normal", fresh=True)
         notify(self.plan.notify, "WATCHDOG=1")
 
     def _wanted(self, active: Child | None) -> bool:
@@ -337,14 +379,7 @@ class Guardian:
             if self._in("ready"):
                 self._drain(active, active.why)
             return
-        beat = active.beat
-        idle = not beat.get("running") and not beat.get("waiting")
-        reason = active.growth.reason(now, active.resident(), idle, beat.get("models"))
-        if self.limits.age and now - active.since > self.limits.age:
-            reason = f"age {now - active.since:.0f} s"
-        if reason:
-            self._replace(reason)
-        if beat and (why := self.probe.failure(self.sockets, now)):
+        if active.beat and (why := self.probe.failure(self.sockets, now)):
             self._kill(active, why)
 
     # --- temporary folders ----------------------------------------------------------------------
@@ -355,12 +390,17 @@ class Guardian:
     def _hand_over_temporary(self, child: Child) -> None:
         """The host empties its temporary folder when it starts; pictures in it are still wanted."""
         mine = self._temporary(child.number) / "temp"
-        others = [p for p in mine.parent.parent.glob("*/temp") if p != mine]
-        newest = max(others, key=lambda p: p.stat().st_mtime, default=None)
         with contextlib.suppress(OSError):
+            others = [path for path in mine.parent.parent.glob("*/temp") if path != mine]
+            newest = max(others, key=lambda path: path.stat().st_mtime, default=None)
             if newest and not any(one.number == int(newest.parent.name) for one in self.children):
                 mine.parent.mkdir(parents=True, exist_ok=True)
                 newest.rename(mine)
+
+    def _used(self) -> int:
+        """The highest number of an earlier guardian's servers; one of them may still run."""
+        folders = (self.plan.state / f"{self.plan.name}-temp").glob("*")
+        return max((int(one.name) for one in folders if one.name.isdecimal()), default=0)
 
     def _tidy(self) -> None:
         shutil.rmtree(self.plan.state / f"{self.plan.name}-temp", ignore_errors=True)

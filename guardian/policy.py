@@ -51,9 +51,9 @@ class Crashes:
             self.failures = 0
             return 0.0
         self.failures += 1
-        if self.failures % self.limits.failures == 0:
+        if self.failures % max(1, int(self.limits.failures)) == 0:
             self.level = min(self.level + 1, len(self.modes) - 1)
-        return min(0.5 * 2 ** (self.failures - 1), self.limits.longest_pause)
+        return min(0.5 * 2 ** min(self.failures - 1, 30), self.limits.longest_pause)
 
     def recovered(self, now: float) -> bool:
         """True once, when a reduced mode has been quiet long enough to try the normal one."""

@@ -12,7 +12,10 @@ LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked for by th
 
 
 class Probe:
-    """One question at a time, none of them waited for."""
+    """One question at a time, none of them waited for.
+
+    Any reaction is an answer: a server with TLS closes the connection, and is alive.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
@@ -34,27 +37,32 @@ class Probe:
                 self._close()
                 return f"no answer on the port for {now - self.asked:.0f} s"
         elif now - self.since > self.limits.probes:
-            self.asked = now
+            self.asked = self.since = now
             self._ask(sockets[0])
         return None
 
     def _ask(self, listener: socket.socket) -> None:
         where = listener.getsockname()
-        self.asking = socket.socket(listener.family, socket.SOCK_STREAM)
-        self.asking.settimeout(1)  # the kernel connects, whatever the server does
+        if listener.family not in (socket.AF_INET, socket.AF_INET6):
+            return  # systemd's, of a kind that is not asked
         with contextlib.suppress(OSError):
+            self.asking = socket.socket(listener.family, socket.SOCK_STREAM)
+            self.asking.settimeout(1)  # the kernel connects, whatever the server does
             self.asking.connect((LOOPBACK.get(where[0], where[0]), *where[1:]))
             self.asking.send(QUESTION)
-        self.asking.setblocking(False)
+            self.asking.setblocking(False)
 
     def _answered(self) -> bool:
         assert self.asking is not None  # noqa: S101 - the caller has looked
         try:
-            return bool(self.asking.recv(64))
+            self.asking.recv(64)
         except BlockingIOError:
             return False
+        except ConnectionResetError:
+            return True
         except OSError:
             return False
+        return True
 
     def _close(self) -> None:
         if self.asking is not None:

@@ -14,11 +14,11 @@ import os
 import signal
 import ssl
 import sys
-import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 from aiohttp import web
 
 from ..config import Settings
@@ -63,12 +63,12 @@ class Guarded(Patches):
             self.link.start()
 
     def _wrap_database(self, original: Callable[[], Any]) -> Callable[[], Any]:
-        def setup() -> Any:
+        def setup(*rest: Any, **named: Any) -> Any:
             if self.link:
                 _import_early()
                 self.sockets = self.link.wait()
             self.before_serving()
-            return original()
+            return original(*rest, **named)
 
         return setup
 
@@ -100,7 +100,7 @@ class Guarded(Patches):
     def _describe(self) -> dict[str, Any]:
         queue = self.server.prompt_queue
         return {
-            "worker": any("prompt_worker" in one.name for one in threading.enumerate()),
+            "resident": psutil.Process().memory_info().rss / 2**20,
             "running": len(queue.currently_running),
             "waiting": len(queue.queue),
             "models": state.models(),

@@ -6,6 +6,8 @@ otherwise; ``/health`` is ready's verdict with all details.
 
 from __future__ import annotations
 
+import logging
+import os
 import sys
 import threading
 import time
@@ -20,6 +22,8 @@ from .guarded import Guarded
 from .metrics import Metrics, gpu_reserved
 from .registry import EARLY, SHARED, Part, Registry, part_of
 from .status import Status
+
+log = logging.getLogger(__name__)
 
 WORKER = "prompt_worker"
 """The host starts its worker thread with the target's name in the thread's."""
@@ -109,5 +113,9 @@ def harden(server: Any, registry: Registry, settings: Settings) -> None:
         return Guarded(server, settings, lambda: registry.apply(off, names=SHARED))
 
     registry.apply(off, make, names=EARLY)
-    if registry.states["guarded"].part is None:  # nobody will say go
-        registry.apply(off, names=SHARED)
+    if registry.states["guarded"].part is not None:
+        return
+    if settings.guardian:  # it has the port; a server that cannot be told to go is of no use
+        log.error("Z-Image: this ComfyUI cannot be guarded and is started again without")
+        os._exit(1)
+    registry.apply(off, names=SHARED)

@@ -37,7 +37,7 @@ class Link:
 
     Args:
         path: the guardian's control socket.
-        describe: ``worker``, ``running``, ``waiting`` and ``models`` for each sign of life.
+        describe: ``resident`` (MiB), ``running``, ``waiting`` and ``models`` for each sign of life.
         drain: ends the process in order within some seconds.
     """
 
@@ -60,32 +60,41 @@ class Link:
 
     def wait(self) -> list[socket.socket]:
         """Say that this server could serve, and wait until it may; gives the listening sockets."""
-        self.state = "ready"
-        if self._peer:
-            self._peer.send({"hello": self.state})
+        if self.state == "starting":
+            self.state = "ready"
+        if peer := self._peer:
+            peer.send({"hello": self.state})
         self._go.wait()
         return self.sockets
 
     def ask_for(self, what: str, reason: str) -> bool:
         """Ask to be replaced, in order (``replace``) or at once (``kill``)."""
-        return bool(self._peer and self._peer.send({what: reason}))
+        peer = self._peer
+        return bool(peer and peer.send({what: reason}))
 
     def _run(self) -> None:
+        met = False
         while True:
             try:
                 self._peer = connect(self.path, BEAT)
+                met = True
             except OSError:
-                if self.state != "active":  # nobody will ever tell it to go
+                if self.state != "active" and met:  # nobody will ever tell it to go
                     os._exit(1)
+                if not met:  # the variable is somebody else's
+                    self._be_a_stranger()
+                    return
                 time.sleep(BEAT)
                 continue
             try:
                 self._talk(self._peer)
             except Exception:
                 log.exception("Z-Image: the guardian is not heard")
-                time.sleep(BEAT)
-            self._peer.close()
-            self._peer = None
+            peer, self._peer = self._peer, None
+            peer.close()
+            if self.state == "stranger":
+                return
+            time.sleep(BEAT)
 
     def _talk(self, peer: Peer) -> None:
         peer.send({"hello": self.state}, self.sockets if self.state == "active" else ())
@@ -102,8 +111,16 @@ class Link:
             if "go" in message:
                 self.sockets, self.state = sockets, "active"
                 self._go.set()
+            elif "stranger" in message and self.state != "active":
+                self._be_a_stranger()  # started from a server, with its environment
+                return
             elif "drain" in message:
                 threading.Thread(target=self.drain, args=(message["drain"],), daemon=True).start()
+
+    def _be_a_stranger(self) -> None:
+        """Go on as a server without a guardian."""
+        self.state = "stranger"
+        self._go.set()
 
     def _blocked(self) -> float:
         """Seconds for which the event loop has owed an answer; asks it again once it has come."""

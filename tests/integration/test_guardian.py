@@ -17,6 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from zimage_comfyui.guardian import channel
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.loop import DONE, TAKEN, USELESS, Guardian, Plan
 from zimage_comfyui.guardian.policy import Mode
@@ -188,13 +189,36 @@ def test_a_planned_replacement_lets_the_prompt_end(guard) -> None:
     first = guarded.whoever()
     guarded.ask("/work")
     guarded.ask("/replace")
-    wait(lambda: guarded.ask() != first)
+    wait(lambda: guarded.whoever() != first)
     assert f"[{first}] ended: exit 0 (asked)" in guarded.log()
     second = guarded.ask()
     guarded.process.send_signal(signal.SIGHUP)
-    wait(lambda: guarded.ask() != second)
+    wait(lambda: guarded.whoever() != second)
     assert f"[{second}] ended: exit 0 (SIGHUP)" in guarded.log()
     assert "pause" not in guarded.log()
+
+
+def test_sighup_starts_anew_and_does_not_use_the_standby(guard) -> None:
+    """The standby has imported what was there before."""
+    guarded = guard(standby=True)
+    first = guarded.whoever()
+    waiting = wait(lambda: [pid for pid in guarded.children() if pid != first])[0]
+    wait(lambda: f"[{waiting}] ready" in guarded.log())
+    guarded.process.send_signal(signal.SIGHUP)
+    wait(lambda: guarded.whoever() != first)
+    assert guarded.ask() != waiting
+    assert f"[{waiting}] ended" in guarded.log()
+    assert "pause" not in guarded.log()
+
+
+def test_a_stranger_is_told_so(guard) -> None:
+    """A process that has a server's environment, and is none, goes its own way."""
+    guarded = guard()
+    guarded.whoever()
+    peer = channel.connect(guarded.folder / "g.sock", 30)
+    peer.send({"hello": "starting"})
+    assert peer.receive() == ({"stranger": True}, [])
+    peer.close()
 
 
 def test_a_guardian_that_is_killed_costs_nothing(guard) -> None:

@@ -28,6 +28,12 @@ def test_quick_deaths_in_a_row_wait_longer_and_start_less() -> None:
     assert modes == [Mode.NORMAL] * 2 + [Mode.SAFE] * 3 + [Mode.CPU] * 3
 
 
+def test_a_night_of_failures() -> None:
+    """However many there are, and whatever the limit is set to."""
+    crashes = Crashes(Limits(failures=0), gpu=False)
+    assert {crashes.died(0.0, 0.0) for _ in range(3000)} == {0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 30.0}
+
+
 def test_without_a_gpu_there_is_none_to_give_up() -> None:
     """Safe is the least there is."""
     crashes = Crashes(LIMITS, gpu=False)
