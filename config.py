@@ -90,6 +90,8 @@ class Settings:
             (``$ZIMAGE_MAX_MEGAPIXELS``, 1 to 178; None when that is no such number).
         deadlines: seconds for which samplers may work on one megapixel, by variant and device, as
             ``{"turbo.cuda": 8.0}`` (``$ZIMAGE_DEADLINES``, ``turbo.cuda=8,base.cpu=900``).
+        limits: of requests, where they differ from the defaults, by the names in
+            :data:`.patches.fuse.LIMITS` (``$ZIMAGE_LIMITS``, ``waiting=5000,steps=100``).
         guard: limits of the guardian that differ from its own, by their names in
             :class:`.guardian.limits.Limits` (``$ZIMAGE_GUARD``, ``silence=30,grace=120``).
         ci: True when ``$CI`` says so; then missing test tools are failures, not skips.
@@ -108,6 +110,7 @@ class Settings:
     hosts: frozenset[str] = frozenset()
     megapixels: float | None = MEGAPIXELS
     deadlines: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
     guard: Mapping[str, float] = field(default_factory=dict)
     ci: bool = False
 
@@ -135,6 +138,7 @@ class Settings:
             hosts=_names(env.get("ZIMAGE_HOSTS", "").lower()),
             megapixels=_megapixels(env.get("ZIMAGE_MAX_MEGAPIXELS") or str(MEGAPIXELS)),
             deadlines=_numbers(env.get("ZIMAGE_DEADLINES", ""), r"(?:turbo|base)\.(?:cuda|cpu)"),
+            limits=_numbers(env.get("ZIMAGE_LIMITS", ""), r"[a-z]+"),
             guard=_numbers(env.get("ZIMAGE_GUARD", ""), r"[a-z_]+"),
             ci=env.get("CI", "").lower() in {"1", "true", "yes"},
         )

@@ -142,6 +142,12 @@ def _build() -> argparse.ArgumentParser:
 
     doctor = commands.add_parser("doctor", help="检查本机 / what this machine has and lacks")
     doctor.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
+    doctor.add_argument(
+        "--server",
+        metavar="URL",
+        default="http://127.0.0.1:8188",
+        help="正在运行的服务器，看它的加固 / a server that runs, for its hardening (%(default)s)",
+    )
     _add_comfyui(doctor)
     return parser
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from ..config import PACK_DIR, Settings
 from ..errors import ZImageError
-from . import bootstrap, device, models
+from . import bootstrap, device, models, running
 from .host import Host, discover
-from .terminal import DONE, LACKING, Stop, document, result
+from .terminal import DONE, LACKING, Stop, document, problem, result
 
 OLDEST_HOST = (0, 3, 75)
 """The first ComfyUI with Z-Image."""
@@ -48,17 +48,13 @@ def run(options: argparse.Namespace, settings: Settings, failure: Stop | None = 
         own = settings.data / "models"
         folders = {kind: [str(own / kind), *folders.get(kind, [])] for kind in models.KINDS}
     report["models"] = models.report(PACK_DIR, folders)
+    report["server"] = running.report(options.server)
     serious = [p for part in report.values() for p in part["problems"] if p["level"] == "error"]
     if options.json:
         document({"ok": not serious, **report})
     else:
         _show(report, ok=not serious)
     return LACKING if serious else DONE
-
-
-def problem(error: ZImageError, level: str = "error") -> dict[str, str]:
-    """An entry of ``problems``. Levels: ``error`` (no pictures) and ``note``."""
-    return {"level": level, "code": error.code, "zh": error.chinese, "en": error.english}
 
 
 def _home(settings: Settings, failure: Stop | None) -> Part:
@@ -158,4 +154,6 @@ def _short(value: object) -> str:
         return ", ".join(
             str(item.get("name", item)) if isinstance(item, dict) else str(item) for item in value
         )
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {item}" for name, item in value.items())
     return str(value)

@@ -17,7 +17,8 @@ from ..config import PACK_DIR, Settings
 from ..errors import ZImageError
 from ..guardian.journal import open_log
 from ..guardian.limits import Limits
-from ..guardian.loop import DONE, TAKEN, Guardian, Plan
+from ..guardian.loop import DONE, TAKEN, Guardian
+from ..guardian.plan import Plan
 from ..guardian.policy import Mode
 from ..guardian.sockets import inherited, open_all
 from .bootstrap import LINK_NAME

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..engine.safetensors_file import read_header
 from ..errors import ZImageError
+from .terminal import problem
 
 KINDS = ("diffusion_models", "text_encoders", "vae")
 SUFFIXES = {".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf"}
@@ -29,7 +30,7 @@ def report(pack: Path, folders: dict[str, list[str]]) -> dict[str, Any]:
                 problems.append(entry["problem"])
         if all(entry["problem"] for entry in part[kind]):
             error = ZImageError("ZI-MODELS-NONE", kind=kind, folder=_advised(places, kind))
-            problems.append(_problem(error, "error"))
+            problems.append(problem(error))
     return {**part, "problems": problems}
 
 
@@ -44,12 +45,8 @@ def _entry(file: Path, place: Path) -> dict[str, Any]:
     try:
         read_header(file)
     except ZImageError as error:
-        entry["problem"] = _problem(error, "note")
+        entry["problem"] = problem(error, "note")
     return entry
-
-
-def _problem(error: ZImageError, level: str) -> dict[str, str]:
-    return {"level": level, "code": error.code, "zh": error.chinese, "en": error.english}
 
 
 def _advised(places: list[Path], kind: str) -> Path:

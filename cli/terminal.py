@@ -80,3 +80,8 @@ def document(value: object) -> None:
     except UnicodeEncodeError:  # JSON's own escapes: those of the stream are not always JSON
         text = json.dumps(value, indent=2)
     result(text)
+
+
+def problem(error: ZImageError, level: str = "error") -> dict[str, str]:
+    """An entry of ``doctor``'s ``problems``. Levels: ``error`` (no pictures) and ``note``."""
+    return {"level": level, "code": error.code, "zh": error.chinese, "en": error.english}

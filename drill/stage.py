@@ -11,7 +11,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,16 @@ def until(condition: Callable[[], Any], what: str, seconds: float = LIMIT) -> An
             raise TimeoutError(what)
         time.sleep(0.02)
     return found
+
+
+@contextmanager
+def hearing_hangups() -> Iterator[None]:
+    """What is started meanwhile hears SIGHUP, also where nohup has this process ignore it."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 class Stage:
@@ -75,9 +86,10 @@ class Stage:
 
     def start(self) -> None:
         """Start the guardian, or another one, and wait for an answer."""
-        self.process = subprocess.Popen(
-            self.command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )
+        with hearing_hangups():
+            self.process = subprocess.Popen(
+                self.command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            )
         until(self.client.answers, "an answer of the server")
 
     def stop(self) -> None:

@@ -57,6 +57,16 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The Python of this ComfyUI cannot import torch: {found}. Install torch again as "
         "ComfyUI's own instructions say.",
     ),
+    "ZI-SERVER-FOREIGN": (
+        "{path} 有服务器在运行，但它没有加载本节点包的加固。"
+        "请用 ./zimage serve 启动，或把本节点包放进它的 custom_nodes；另一个地址请用 --server。",
+        "A server runs at {path}, without the hardening of this pack. Start it with ./zimage "
+        "serve, or put this pack into its custom_nodes; --server names another address.",
+    ),
+    "ZI-SERVER-UNREADY": (
+        "{path} 的服务器现在不会执行任务：{found}。详见 {path}/health。",
+        "The server at {path} would not run a prompt now: {found}. See {path}/health.",
+    ),
     "ZI-GPU-UNUSED": (
         "本机有显卡（驱动支持 CUDA {found}），但 torch 用不了它，因此用 CPU。"
         "请把显卡驱动更新到支持 CUDA 13（580 或更新）。",

@@ -13,6 +13,7 @@ from typing import Any
 from .channel import Peer
 from .limits import Limits
 from .policy import Growth
+from .texts import Text, reason
 
 
 class Child:
@@ -39,7 +40,8 @@ class Child:
         self.beat: dict[str, Any] = {}
         self.growth = Growth(limits)
         self.deadline = self.born = clock()
-        self.why, self.doomed = "", False
+        self.why: Text | str = ""
+        self.doomed = False
         self.served_since: float | None = None
 
     @classmethod
@@ -65,18 +67,18 @@ class Child:
         if state == "active":
             self.served_since = self.since
 
-    def hang(self, limits: Limits) -> str | None:
+    def hang(self, limits: Limits) -> Text | None:
         """Why it counts as hanging, if it does."""
         now = self.clock()
         if self.state == "starting" and now - self.since > limits.start:
-            return f"not ready after {limits.start:.0f} s"
+            return reason("unready", limits.start)
         if self.state in {"starting", "ending"}:
             return None
         silent = now - self.heard
         if silent > limits.silence:
-            return f"silent for {silent:.0f} s"
+            return reason("silent", silent)
         if self.state == "active" and self.beat.get("loop", 0) > limits.silence:
-            return f"event loop blocked for {self.beat['loop']:.0f} s"
+            return reason("blocked", self.beat["loop"])
         return None
 
     def end(self, number: int) -> None:

@@ -23,6 +23,8 @@ class Limits:
         failures: quick deaths in a row after which less is started (:class:`Mode`).
         longest_pause: between two starts.
         quiet: without a death before more is started again.
+        gpu_free, gpu_wait: what has to be free on a GPU before a server is started (0: whatever
+            there is), and for how long that is waited for.
     """
 
     start: float = 900
@@ -37,6 +39,8 @@ class Limits:
     failures: float = 3
     longest_pause: float = 30
     quiet: float = 600
+    gpu_free: float = 1024
+    gpu_wait: float = 30
 
     @classmethod
     def with_changes(cls, changes: Mapping[str, float]) -> Limits:

@@ -11,21 +11,23 @@ import contextlib
 import functools
 import logging
 import selectors
-import shutil
 import signal
 import socket
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
+from . import texts
+from .caught import caught
 from .channel import STACKS, Message, Peer, listen
 from .child import Child
+from .gpu import Gpu
 from .journal import notify
 from .limits import Limits
+from .plan import Plan
 from .policy import Crashes, Mode
 from .probe import Probe
+from .texts import Text, reason
 
 log = logging.getLogger(__name__)
 
@@ -38,33 +40,6 @@ LAST_WORDS = 0.5
 """Seconds for a server that is to be killed to write its stacks."""
 ADOPTION = 5.0
 """Seconds to wait for a server of a guardian that is gone."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to guard.
-
-    Attributes:
-        command: arguments for a server of a mode with a temporary folder of its own.
-        folder: its working directory.
-        env: its environment.
-        state: folder for the control socket and temporary folders.
-        name: tells several guardians in one folder apart.
-        standby: whether a second server waits.
-        gpu: whether servers use one.
-        notify: ``$NOTIFY_SOCKET``.
-        terminal: whether this is somebody's terminal, whose end (SIGHUP) is then the end.
-    """
-
-    command: Callable[[Mode, Path], Sequence[str]]
-    folder: Path
-    env: dict[str, str]
-    state: Path
-    name: str
-    standby: bool
-    gpu: bool = False
-    notify: str = ""
-    terminal: bool = False
 
 
 class Guardian:
@@ -87,14 +62,14 @@ class Guardian:
         self.children: list[Child] = []
         self.crashes = Crashes(limits, plan.gpu)
         self.selector = selectors.DefaultSelector()
-        self.number = self._used()
+        self.number = plan.temporary.used()
         self.standbys = Crashes(limits, gpu=False)
         self.next_start = 0.0
         self.ending = self.served = self.useless = False
         self.unheard = 0
         self.signals: list[int] = []
-        self.control = listen(plan.state / f"{plan.name}.sock")
-        self.probe = Probe(limits)
+        self.control = listen(plan.control)
+        self.probe, self.gpu = Probe(limits), Gpu(limits, plan.gpu)
         self._watch(self.control, self._accept)
 
     # --- what the command line calls ------------------------------------------------------
@@ -112,11 +87,12 @@ class Guardian:
         with self._signals():
             if not self.sockets and not self._adopt():
                 return TAKEN
-            self._say("start", "guards port %s", self.sockets[0].getsockname()[1])
+            self._say("start", self.sockets[0].getsockname()[1])
             while self.children or not (self.ending or self.useless):
                 self._wait(TICK)
                 self._tick()
-        self._tidy()
+        self.plan.temporary.remove()
+        self.plan.control.unlink(missing_ok=True)
         return USELESS if self.useless else DONE
 
     def _adopt(self) -> bool:
@@ -139,24 +115,13 @@ class Guardian:
 
     @contextlib.contextmanager
     def _signals(self) -> Any:
-        reader, writer = socket.socketpair()
-        writer.setblocking(False)
-        reader.setblocking(False)
-        before = signal.set_wakeup_fd(writer.fileno())
-        numbers = [signal.SIGTERM, signal.SIGINT]
-        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
-            numbers.append(signal.SIGHUP)
-        old = {n: signal.signal(n, lambda number, _: self.signals.append(number)) for n in numbers}
-        self._watch(reader, lambda: reader.recv(4096))
         try:
-            yield
+            with caught(self.signals) as arrival:
+                self._watch(arrival, lambda: arrival.recv(4096))
+                yield
         finally:
-            signal.set_wakeup_fd(before)
-            for number, handler in old.items():
-                signal.signal(number, handler)
             self.selector.close()
-            for one in (reader, writer, self.control):
-                one.close()
+            self.control.close()
 
     def _on_signal(self, number: int) -> None:
         name = signal.Signals(number).name
@@ -165,7 +130,7 @@ class Guardian:
         elif not self.ending:
             self.ending = True
             notify(self.plan.notify, "STOPPING=1")
-            self._say("stop", "%s: ending in order; once more ends at once", name)
+            self._say("stop", name)
             for child in self.children:
                 if child.state != "ending" and not child.doomed:
                     self._drain(child, name)
@@ -177,7 +142,7 @@ class Guardian:
         try:
             connection, _ = self.control.accept()
         except OSError as error:  # no descriptors left; it comes again
-            self._say("error", "a server could not connect: %s", error, level=logging.ERROR)
+            self._say("connect", error, level=logging.ERROR)
             return
         connection.setblocking(False)
         peer = Peer(connection)
@@ -211,11 +176,11 @@ class Guardian:
         if child.state != "active" or child.why:
             return
         resident = float(beat.get("resident", 0))
-        reason = child.growth.reason(now, resident, idle, beat.get("models"))
+        why = child.growth.reason(now, resident, idle, beat.get("models"))
         if self.limits.age and idle and now - child.since > self.limits.age:
-            reason = f"age {now - child.since:.0f} s"
-        if reason:
-            self._replace(reason, fresh=False)
+            why = reason("age", now - child.since)
+        if why:
+            self._replace(why)
 
     def _greet(
         self, peer: Peer, child: Child | None, state: str, sockets: list[socket.socket]
@@ -227,7 +192,7 @@ class Guardian:
             self._watch(child, functools.partial(self._ended, child))
             child.become("active")
             self.sockets = self.sockets or sockets
-            self._say("adopt", "found a running server", child=child)
+            self._say("adopt", child=child)
             self._serves()
         elif child is None or state not in {"starting", "ready", "active"}:
             peer.send({"stranger": True})
@@ -238,7 +203,7 @@ class Guardian:
             child.beat, child.why, child.served_since = {}, "", None
         if state == "ready" and child.state == "starting":
             child.become("ready")
-            self._say("ready", "ready after %.1f s", self.clock() - child.born, child=child)
+            self._say("ready", self.clock() - child.born, child=child)
             self._promote()
 
     # --- servers ------------------------------------------------------------------------------
@@ -252,7 +217,7 @@ class Guardian:
     def _start(self) -> None:
         self.number += 1
         mode = self.crashes.mode
-        command = self.plan.command(mode, self._temporary(self.number))
+        command = self.plan.command(mode, self.plan.temporary.of(self.number))
         try:
             child = Child.start(
                 command, self.plan.folder, self.plan.env, self.number, self.limits, self.clock
@@ -260,11 +225,11 @@ class Guardian:
         except OSError as error:  # no memory or no processes left, say
             pause = self.crashes.died(0.0, self.clock())
             self.next_start = self.clock() + max(pause, 1.0)
-            self._say("error", "no server could be started: %s", error, level=logging.ERROR)
+            self._say("fork", error, level=logging.ERROR)
             return
         self.children.append(child)
         self._watch(child, functools.partial(self._ended, child))
-        self._say("spawn", "starting a server (%s)", mode, child=child)
+        self._say("spawn", mode, child=child)
 
     def _promote(self) -> None:
         """Let a waiting server have the port and the queue, when nobody has."""
@@ -272,14 +237,14 @@ class Guardian:
         if self.ending or self._active() or not ready:
             return
         child = ready[0]
-        self._hand_over_temporary(child)
+        self.plan.temporary.hand_over(child.number, [one.number for one in self.children])
         if child.peer and child.peer.send({"go": True}, self.sockets):
             child.become("active")
             self.probe.reset(self.clock())
-            self._say("go", "serves now", child=child)
+            self._say("go", child=child)
             self._serves()
         else:
-            self._kill(child, "it does not listen to the guardian")
+            self._kill(child, reason("deaf"))
 
     def _serves(self) -> None:
         if not self.served:
@@ -296,9 +261,9 @@ class Guardian:
         child.close()
         now = self.clock()
         planned = child.state == "ending" and not child.doomed
-        why = child.why or "by itself"
-        self._say("end", "ended: %s (%s)", verdict, why, child=child,
-                  level=logging.INFO if planned else logging.WARNING)  # fmt: skip
+        why = child.why or reason("itself")
+        level = logging.INFO if planned else logging.WARNING
+        self._say("end", verdict, why, child=child, level=level)
         if child.state == "starting" and not child.heard_of and not self.served:
             self.unheard += 1
             self.useless = self.unheard >= UNHEARD
@@ -308,10 +273,10 @@ class Guardian:
             pause = crashes.died(now - served if served is not None else 0.0, now)
             self.next_start = now + pause
             if pause:
-                self._say("pause", "next start in %.1f s, mode %s", pause, self.crashes.mode)
+                self._say("pause", pause, self.crashes.mode)
         self._promote()
 
-    def _drain(self, child: Child, why: str) -> None:
+    def _drain(self, child: Child, why: Text | str) -> None:
         """End one in order: its running prompt may finish."""
         waited = child.state == "active" and child.peer is not None
         child.why = why
@@ -320,16 +285,16 @@ class Guardian:
         if not (waited and child.peer and child.peer.send({"drain": self.limits.grace})):
             child.end(signal.SIGTERM)
 
-    def _kill(self, child: Child, why: str) -> None:
+    def _kill(self, child: Child, why: Text | str) -> None:
         """End one that does not end: first it may write down where its threads are."""
-        self._say("kill", "%s", why, child=child, level=logging.WARNING)
+        self._say("kill", why, child=child, level=logging.WARNING)
         child.why, child.doomed = why, True
         child.deadline = self.clock() + LAST_WORDS
         if child.peer:  # then its handler for this signal is in place
             child.end(STACKS)
         child.end(signal.SIGCONT)
 
-    def _replace(self, why: str, fresh: bool = False) -> None:
+    def _replace(self, why: Text | str, fresh: bool = False) -> None:
         """Prepare another server, then end the active one in order.
 
         Args:
@@ -340,8 +305,8 @@ class Guardian:
             return
         active.why = why
         for child in self._in("starting", "ready") if fresh else ():
-            self._drain(child, "superseded")
-        self._say("replace", "to be replaced: %s", why, child=active)
+            self._drain(child, reason("newer"))
+        self._say("replace", why, child=active)
 
     # --- time ---------------------------------------------------------------------------------
 
@@ -352,17 +317,18 @@ class Guardian:
                 if now > child.deadline:
                     child.end(signal.SIGKILL)
             elif child.state == "ending" and now > child.deadline:
-                self._kill(child, f"{child.why}, but it did not end")
+                self._kill(child, reason("late", child.why))
             elif why := child.hang(self.limits):
                 self._kill(child, why)
         active = self._active()
         if active is not None and active.state == "active" and not active.doomed:
             self._look_after(active, now)
         stopped = self.ending or self.useless
-        if not stopped and now >= self.next_start and self._wanted(active):
+        due = not stopped and now >= self.next_start and self._wanted(active)
+        if due and self._has_gpu(now):
             self._start()
         if self.crashes.recovered(now):
-            self._replace("quiet again, back to normal", fresh=True)
+            self._replace(reason("quiet"), fresh=True)
         notify(self.plan.notify, "WATCHDOG=1")
 
     def _wanted(self, active: Child | None) -> bool:
@@ -382,33 +348,20 @@ class Guardian:
         if active.beat and (why := self.probe.failure(self.sockets, now)):
             self._kill(active, why)
 
-    # --- temporary folders ----------------------------------------------------------------------
-
-    def _temporary(self, number: int) -> Path:
-        return self.plan.state / f"{self.plan.name}-temp" / str(number)
-
-    def _hand_over_temporary(self, child: Child) -> None:
-        """The host empties its temporary folder when it starts; pictures in it are still wanted."""
-        mine = self._temporary(child.number) / "temp"
-        with contextlib.suppress(OSError):
-            others = [path for path in mine.parent.parent.glob("*/temp") if path != mine]
-            newest = max(others, key=lambda path: path.stat().st_mtime, default=None)
-            if newest and not any(one.number == int(newest.parent.name) for one in self.children):
-                mine.parent.mkdir(parents=True, exist_ok=True)
-                newest.rename(mine)
-
-    def _used(self) -> int:
-        """The highest number of an earlier guardian's servers; one of them may still run."""
-        folders = (self.plan.state / f"{self.plan.name}-temp").glob("*")
-        return max((int(one.name) for one in folders if one.name.isdecimal()), default=0)
-
-    def _tidy(self) -> None:
-        shutil.rmtree(self.plan.state / f"{self.plan.name}-temp", ignore_errors=True)
-        (self.plan.state / f"{self.plan.name}.sock").unlink(missing_ok=True)
+    def _has_gpu(self, now: float) -> bool:
+        """Whether a server that starts now finds memory on the GPU."""
+        if self.crashes.mode is Mode.CPU:
+            return True
+        told = self.gpu.waits
+        may = self.gpu.may_start(now)
+        if self.gpu.waits and (may or not told):
+            wanted = (self.gpu.free, self.limits.gpu_free, self.limits.gpu_wait)
+            self._say("gpu full" if may else "gpu", *wanted, level=logging.WARNING)
+        return may
 
     def _say(
-        self, event: str, text: str, *values: object, child: Child | None = None,
-        level: int = logging.INFO,
-    ) -> None:  # fmt: skip
+        self, event: str, *values: object, child: Child | None = None, level: int = logging.INFO
+    ) -> None:
         where = f"[{child.pid}] " if child else ""
-        log.log(level, where + text, *values, extra={"event": event, "server": child and child.pid})
+        about = {"event": event, "server": child.pid if child else 0}
+        log.log(level, "%s%s", where, texts.event(event, *values), extra=about)

@@ -6,6 +6,7 @@ from collections import deque
 from enum import StrEnum
 
 from .limits import Limits
+from .texts import Text, reason
 
 
 class Mode(StrEnum):
@@ -71,7 +72,7 @@ class Growth:
         self.seen: deque[tuple[float, float]] = deque()
         self.models: object = None
 
-    def reason(self, now: float, mib: float, idle: bool, models: object) -> str | None:
+    def reason(self, now: float, mib: float, idle: bool, models: object) -> Text | None:
         """Why the server should be replaced, if it should.
 
         Args:
@@ -81,7 +82,7 @@ class Growth:
             models: what is loaded; another answer begins a new comparison.
         """
         if self.limits.ceiling and mib > self.limits.ceiling:
-            return f"memory {mib:.0f} MiB > {self.limits.ceiling:.0f} MiB"
+            return reason("ceiling", mib, self.limits.ceiling)
         if not idle:
             return None
         if models != self.models:
@@ -92,5 +93,5 @@ class Growth:
         self.seen.append((now, mib))
         grown = mib - min(amount for _, amount in self.seen)
         if grown > self.limits.growth:
-            return f"memory +{grown:.0f} MiB in {now - self.seen[0][0]:.0f} s"
+            return reason("growth", grown, now - self.seen[0][0])
         return None

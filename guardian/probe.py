@@ -6,6 +6,7 @@ import contextlib
 import socket
 
 from .limits import Limits
+from .texts import Text, reason
 
 QUESTION = b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n"
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked for by the person, not bound
@@ -27,7 +28,7 @@ class Probe:
         self._close()
         self.since = now
 
-    def failure(self, sockets: list[socket.socket], now: float) -> str | None:
+    def failure(self, sockets: list[socket.socket], now: float) -> Text | None:
         """Why the port counts as dead, if it does; to be called often."""
         if self.asking is not None:
             if self._answered():
@@ -35,7 +36,7 @@ class Probe:
                 self.since = now
             elif now - self.asked > self.limits.probes:
                 self._close()
-                return f"no answer on the port for {now - self.asked:.0f} s"
+                return reason("port", now - self.asked)
         elif now - self.since > self.limits.probes:
             self.asked = self.since = now
             self._ask(sockets[0])

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,16 @@ from typing import Any
 from aiohttp import web
 
 from .. import bodies
+from ..config import Settings
 from ..errors import ZImageError
 from . import prompts, state
 from .lines import Lines
 
-LARGEST = 32 * 2**20
-"""Bytes of a JSON body."""
+log = logging.getLogger(__name__)
+
+MIB = 2**20
+LIMITS = {"body": 32, "waiting": 1000, "side": 4096, "batch": 64, "steps": 200}
+"""What can be set: MiB of a JSON body, prompts that wait, and :class:`.prompts.Bounds`."""
 JSON = frozenset({"/prompt", "/queue", "/history", "/interrupt", "/free"})
 """Requests of the host whose body is JSON."""
 LOG = "fuse.jsonl"
@@ -46,14 +51,32 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 def part() -> Fuse:
     """The middleware of the running server."""
-    return Fuse(state.server(), state.folder())
+    given = limits(Settings.from_environment().limits)
+    bounds = prompts.Bounds(side=given["side"], batch=given["batch"], steps=given["steps"])
+    return Fuse(state.server(), state.folder(), bounds, given["body"] * MIB)
+
+
+def limits(given: Mapping[str, float]) -> dict[str, int]:
+    """The limits of requests; what is no limit, or below 1, is told and left out."""
+    for name, value in given.items():
+        if name not in LIMITS or value < 1:
+            known = ", ".join(LIMITS)
+            log.warning("Z-Image: ZIMAGE_LIMITS: %s=%g; expected %s, >= 1", name, value, known)
+    fit = {name: int(given[name]) for name in LIMITS if given.get(name, 0) >= 1}
+    return LIMITS | fit
 
 
 class Fuse:
     """The middleware and its log."""
 
-    def __init__(self, server: Any, folder: Path, bounds: prompts.Bounds | None = None) -> None:
-        self.server, self.log = server, folder / LOG
+    def __init__(
+        self,
+        server: Any,
+        folder: Path,
+        bounds: prompts.Bounds | None = None,
+        largest: int = LIMITS["body"] * MIB,
+    ) -> None:
+        self.server, self.log, self.largest = server, folder / LOG, largest
         self.bounds = bounds or prompts.Bounds()
         self.active = False
 
@@ -95,7 +118,7 @@ class Fuse:
         kind = request.content_type
         if "Origin" in request.headers and "json" not in kind:  # a form on somebody's page
             raise ZImageError("ZI-REQUEST-TYPE", found=kind)
-        data = await bodies.read(request, LARGEST)
+        data = await bodies.read(request, self.largest)
         if not data and request.path.endswith("/interrupt"):
             return []
         body = bodies.parse(data)

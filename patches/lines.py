@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -16,7 +17,7 @@ FILES = 7
 
 
 class Lines(RotatingFileHandler):
-    """A log that is open only while a line is written, so a second process may write there, too.
+    """A log that a second process may write, too, or rename or remove.
 
     Args:
         path: the newest file; older ones are ``path.1`` … ``path.6``. Its folder is made.
@@ -33,13 +34,27 @@ class Lines(RotatingFileHandler):
     def add(self, line: str) -> None:
         """One line more; a disk that fails costs the line alone."""
         with self.lock or contextlib.nullcontext():
+            if not self._is_current():
+                self._let_go()
             self.handle(logging.makeLogRecord({"msg": line}))
-            with contextlib.suppress(OSError):  # told by handleError already
-                self.close()
+
+    def _is_current(self) -> bool:
+        """Whether what is open, if anything, is still what has the name."""
+        if self.stream is None:
+            return True
+        try:
+            return os.path.samestat(os.stat(self.baseFilename), os.fstat(self.stream.fileno()))
+        except OSError:
+            return False
+
+    def _let_go(self) -> None:
+        with contextlib.suppress(OSError):  # of a disk that is full
+            self.close()
 
     def handleError(self, record: logging.LogRecord) -> None:
         """What the host's log hears of a line that is lost."""
         log.warning("Z-Image: a line of %s is lost", self.baseFilename, exc_info=True)
+        self._let_go()  # with what did not get there
 
     def _open(self) -> TextIOWrapper:
         Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)

@@ -33,7 +33,8 @@ CODED = re.compile(r"\[(ZI-[A-Z0-9-]+)\]")
 
 def part() -> Logs:
     """The logs of the running server."""
-    return Logs(Settings.from_environment().log_dir or state.folder() / "logs")
+    folder = Settings.from_environment().log_dir or state.folder() / "logs"
+    return Logs(folder, state.server().prompt_queue)
 
 
 class Logs(Patches):
@@ -41,6 +42,7 @@ class Logs(Patches):
 
     Args:
         folder: where the logs lie.
+        queue: whose prompts may have ended before anybody listened (``quarantined``).
         clock: monotonic time.
 
     Attributes:
@@ -48,11 +50,13 @@ class Logs(Patches):
         seconds: for which these ran, all together.
     """
 
-    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, folder: Path, queue: Any = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__(Patch(BEGIN, self._wrap_begin), Patch(END, self._wrap_end))
         self.core = Lines(folder / CORE)
         self.gpu = Lines(folder / GPU, "timestamp,used_mb,free_mb")
-        self.clock = clock
+        self.queue, self.clock = queue, clock
         self.ended = Counter({"success": 0, "error": 0, "interrupted": 0})
         self.seconds = 0.0
         self._began: dict[str, float] = {}
@@ -62,7 +66,12 @@ class Logs(Patches):
         """As :meth:`.seam.Patches.apply`; with CUDA, the GPU is looked at from now on."""
         begun = self.active
         super().apply()
-        if not begun and _on_cuda():
+        if begun:
+            return
+        for id in getattr(self.queue, "quarantined", ()):
+            entry = self.queue.history[id]
+            self._note(id, entry["prompt"][2], entry["status"])
+        if _on_cuda():
             self._stop, about = threading.Event(), {"name": "zimage-gpu-log", "daemon": True}
             threading.Thread(target=self._watch, args=(self._stop,), **about).start()
 
@@ -70,6 +79,8 @@ class Logs(Patches):
         """As :meth:`.seam.Patches.revert`."""
         super().revert()
         self._stop.set()
+        for lines in (self.core, self.gpu):
+            lines.close()
 
     def _wrap_begin(self, original: Function) -> Function:
         def get(queue: Any, *rest: Any, **named: Any) -> Any:

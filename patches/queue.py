@@ -20,7 +20,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ..config import Settings
 from ..errors import ZImageError
-from . import state
+from . import fuse, state
 from .seam import Seam
 from .store import Limits, Row, Store
 
@@ -29,8 +29,6 @@ T = TypeVar("T")
 
 DEATHS = 2
 """A prompt that was running when the process died this often is not run again."""
-MOST_WAITING = 1000
-
 
 SEAMS = (
     Seam("execution", "PromptQueue.__init__", ("self", "server")),
@@ -46,16 +44,24 @@ SEAMS = (
 
 def part() -> Swap:
     """The queue of the running server."""
-    days = Settings.from_environment().disk.keep_days
+    settings = Settings.from_environment()
+    days, most = settings.disk.keep_days, fuse.limits(settings.limits)["waiting"]
     limits = Limits(seconds=days * 86400) if days else Limits()  # what it names is kept, too
-    return Swap(state.server(), state.folder(), limits)
+    return Swap(state.server(), state.folder(), limits, most)
 
 
 class Swap:
     """Puts the durable queue in the place of the server's own, before its worker starts."""
 
-    def __init__(self, server: Any, folder: Path, limits: Limits | None = None) -> None:
+    def __init__(
+        self,
+        server: Any,
+        folder: Path,
+        limits: Limits | None = None,
+        most_waiting: int = fuse.LIMITS["waiting"],
+    ) -> None:
         self.server, self.folder, self.limits = server, folder, limits
+        self.most_waiting = most_waiting
         self.original: Any = None
         self.ours: Any = None
 
@@ -77,7 +83,7 @@ class Swap:
                               expected="PromptQueue")  # fmt: skip
         store = Store(self.folder, self.limits)
         try:
-            self.ours = durable(type(original), store)(self.server)
+            self.ours = durable(type(original), store, self.most_waiting)(self.server)
         except BaseException:
             store.close()
             raise
@@ -111,7 +117,7 @@ class Item(tuple):
         return self.place < other.place
 
 
-def durable(base: type, store: Store, most_waiting: int = MOST_WAITING) -> type:
+def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]) -> type:
     """A subclass of the host's ``PromptQueue`` over a store."""
 
     class DurableQueue(base):
@@ -120,6 +126,7 @@ def durable(base: type, store: Store, most_waiting: int = MOST_WAITING) -> type:
         def __init__(self, server: Any) -> None:
             super().__init__(server)
             self.store = store
+            self.quarantined: list[str] = []
             self._unwritten: dict[str, dict[str, Any]] = {}
             self._may_run = threading.Event()
             self._may_run.set()
@@ -143,6 +150,7 @@ def durable(base: type, store: Store, most_waiting: int = MOST_WAITING) -> type:
             status = failure(row.id, error)._asdict()
             result = {"outputs": {}, "meta": {}, "status": status}
             self.history[row.id] = {"prompt": fields[:5], **result}
+            self.quarantined.append(row.id)
             self._end(row.id, result)
 
         def put(self, item: tuple[Any, ...]) -> None:

@@ -33,7 +33,11 @@ CREATE TABLE IF NOT EXISTS prompts (
     ended REAL
 ) STRICT;
 CREATE INDEX IF NOT EXISTS by_state ON prompts (state, number, seq);
+CREATE INDEX IF NOT EXISTS by_end ON prompts (ended, seq) WHERE ended IS NOT NULL;
 """
+LATEST = "SELECT max(ended) FROM prompts WHERE ended IS NOT NULL"
+OLDEST = "SELECT id, ended FROM prompts WHERE ended IS NOT NULL ORDER BY ended, seq LIMIT 1"
+"""Both ends of the history, found in the index however long it is."""
 VERSION = 1
 MIB = 2**20
 
@@ -156,12 +160,11 @@ class Store:
         """Keep a prompt's result; returns ids of history entries that had to go for it."""
         text = json.dumps(result, default=repr)  # a node may have put anything there
         with self._transaction():
+            latest = self._base.execute(LATEST).fetchone()[0] or 0.0
             cursor = self._base.execute(
-                "UPDATE prompts SET state = 'ended', result = ?, "
-                # never before the one that ended last, whatever the clock does
-                "ended = max(?, coalesce((SELECT max(ended) FROM prompts), 0)) "
+                "UPDATE prompts SET state = 'ended', result = ?, ended = ? "
                 "WHERE id = ? AND state != 'ended' RETURNING length(item)",
-                (text, self.clock(), id),
+                (text, max(self.clock(), latest), id),  # in order, whatever the clock does
             )
             for (size,) in cursor.fetchall():
                 self._count, self._bytes = self._count + 1, self._bytes + size + len(text)
@@ -196,8 +199,7 @@ class Store:
     def _forget(self) -> list[str]:
         """Drop the oldest entries of history until the limits hold."""
         gone: list[str] = []
-        oldest = "SELECT id, ended FROM prompts WHERE state = 'ended' ORDER BY ended, seq LIMIT 1"
-        while row := self._base.execute(oldest).fetchone():
+        while row := self._base.execute(OLDEST).fetchone():
             over = self._count > self.limits.count or self._bytes > self.limits.bytes
             if not over and row[1] >= self.clock() - self.limits.seconds:
                 break

@@ -38,7 +38,7 @@ export function reasonOf(reason) {
 export function whyNot(part, { status, ...about }) {
   if (about.code) return message(about);
   if (part === "guarded") {
-    return say("此服务器没有守护进程。", "This server runs without a guardian.");
+    return say("此服务器没有看护进程。", "This server runs without a guardian.");
   }
   if (status === "off") return say("已用 ZIMAGE_OFF 关闭。", "Switched off by ZIMAGE_OFF.");
   return say("后来的节点包改动了同一处。", "Another pack has changed the same place since.");

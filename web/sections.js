@@ -107,11 +107,19 @@ export const parts = new Section("parts", () => say("服务器加固", "Hardenin
   return [element("p", "zimage-faint", total), ...others, grid];
 });
 
-const STAMP = /^\d{4}-(\d\d-\d\d \d\d:\d\d:\d\d),\d+ guardian:/;
+const EVENT = /^\d{4}-(\d\d-\d\d \d\d:\d\d:\d\d),\d+ guardian:((?: \[\d+\])?) (.*)$/;
 
-export const guardian = new Section("guardian", () => say("守护进程", "Guardian"), (lines) => {
+/** A line of the guardian's log, which has both languages, in the page's. */
+function event(line) {
+  const found = EVENT.exec(line);
+  if (!found) return line;
+  const sides = found[3].split(" / ");
+  return `${found[1]}${found[2]} ${sides.length === 2 ? say(...sides) : found[3]}`;
+}
+
+export const guardian = new Section("guardian", () => say("看护进程", "Guardian"), (lines) => {
   if (!lines.length) return [];
   const log = element("div", "zimage-log");
-  log.append(...lines.map((text) => element("p", "", text.replace(STAMP, "$1"))));
+  log.append(...lines.map((line) => element("p", "", event(line))));
   return [log];
 });

@@ -12,6 +12,7 @@ from zimage_comfyui.cli.client import Client
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.server import Server
 from zimage_comfyui.tests.integration.studio import studio  # noqa: F401 - a fixture
+from zimage_comfyui.tests.integration.troubled import start  # noqa: F401 - a fixture
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from zimage_comfyui.drill.faults import node, submit
+from zimage_comfyui.drill.faults.base import node, submit
 from zimage_comfyui.drill.stage import Load, Stage, until
 
 pytestmark = pytest.mark.slow

@@ -17,9 +17,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from zimage_comfyui.drill.stage import hearing_hangups
 from zimage_comfyui.guardian import channel
 from zimage_comfyui.guardian.limits import Limits
-from zimage_comfyui.guardian.loop import DONE, TAKEN, USELESS, Guardian, Plan
+from zimage_comfyui.guardian.loop import DONE, TAKEN, USELESS, Guardian
+from zimage_comfyui.guardian.plan import Plan
 from zimage_comfyui.guardian.policy import Mode
 from zimage_comfyui.guardian.sockets import open_all
 from zimage_comfyui.tests.fakes import small_server
@@ -95,7 +97,7 @@ class Guarded:
         script = RUNNER.format(tests=str(PACK / "tests"))
         words = [str(self.folder), str(self.port), self.how, "on" if self.standby else "off"]
         words.append(self.limits)
-        with (self.folder / "errors.txt").open("ab") as errors:
+        with (self.folder / "errors.txt").open("ab") as errors, hearing_hangups():
             self.process = subprocess.Popen([sys.executable, "-c", script, *words], stderr=errors)
 
     def ask(self, path: str = "/who", timeout: float = 30) -> int:
@@ -118,6 +120,10 @@ class Guarded:
     def log(self) -> str:
         """What the guardian has told."""
         return (self.folder / "guardian.log").read_text(encoding="utf-8")
+
+    def told(self, pid: int, text: str) -> bool:
+        """Whether something was told of a process."""
+        return any(f"[{pid}]" in line and text in line for line in self.log().splitlines())
 
     def children(self) -> list[int]:
         """Its processes."""
@@ -162,7 +168,7 @@ def test_a_standby_takes_over(guard) -> None:
     guarded = guard(standby=True)
     first = guarded.whoever()
     waiting = wait(lambda: [pid for pid in guarded.children() if pid != first])[0]
-    wait(lambda: f"[{waiting}] ready" in guarded.log())
+    wait(lambda: guarded.told(waiting, "ready"))
     kill(first)
     assert guarded.ask() == waiting
     assert wait(lambda: [pid for pid in guarded.children() if pid != waiting])
@@ -190,11 +196,11 @@ def test_a_planned_replacement_lets_the_prompt_end(guard) -> None:
     guarded.ask("/work")
     guarded.ask("/replace")
     wait(lambda: guarded.whoever() != first)
-    assert f"[{first}] ended: exit 0 (asked)" in guarded.log()
+    assert guarded.told(first, "ended: exit 0 (asked)")
     second = guarded.ask()
     guarded.process.send_signal(signal.SIGHUP)
     wait(lambda: guarded.whoever() != second)
-    assert f"[{second}] ended: exit 0 (SIGHUP)" in guarded.log()
+    assert guarded.told(second, "ended: exit 0 (SIGHUP)")
     assert "pause" not in guarded.log()
 
 
@@ -203,11 +209,11 @@ def test_sighup_starts_anew_and_does_not_use_the_standby(guard) -> None:
     guarded = guard(standby=True)
     first = guarded.whoever()
     waiting = wait(lambda: [pid for pid in guarded.children() if pid != first])[0]
-    wait(lambda: f"[{waiting}] ready" in guarded.log())
+    wait(lambda: guarded.told(waiting, "ready"))
     guarded.process.send_signal(signal.SIGHUP)
     wait(lambda: guarded.whoever() != first)
     assert guarded.ask() != waiting
-    assert f"[{waiting}] ended" in guarded.log()
+    assert guarded.told(waiting, "ended")
     assert "pause" not in guarded.log()
 
 
@@ -226,13 +232,13 @@ def test_a_guardian_that_is_killed_costs_nothing(guard) -> None:
     guarded = guard(standby=True)
     first = guarded.whoever()
     waiting = wait(lambda: [pid for pid in guarded.children() if pid != first])[0]
-    wait(lambda: f"[{waiting}] ready" in guarded.log())
+    wait(lambda: guarded.told(waiting, "ready"))
     guarded.process.kill()
     guarded.process.wait()
     assert guarded.ask() == first
     wait(lambda: not psutil.pid_exists(waiting))
     guarded.start()
-    wait(lambda: f"[{first}] found a running server" in guarded.log())
+    wait(lambda: guarded.told(first, "found a running server"))
     assert guarded.ask() == first
     kill(first)
     assert guarded.ask() != first

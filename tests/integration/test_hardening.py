@@ -6,11 +6,8 @@ Each weak point is first shown with its hardening switched off.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
-import shutil
-import signal
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,33 +16,12 @@ from typing import Any
 import aiohttp
 import pytest
 
-from zimage_comfyui.cli.server import Server, write_paths
-from zimage_comfyui.cli.terminal import Stop
-from zimage_comfyui.drill import nodes as trouble_nodes
+from zimage_comfyui.cli.server import Server
 from zimage_comfyui.patches.registry import NAMES
 from zimage_comfyui.tests.fakes.waiting import wait
+from zimage_comfyui.tests.integration.troubled import core_log, ended, graph, health
 
 pytestmark = pytest.mark.slow
-
-
-def graph(kind: str, node: str = "Trouble", **inputs: object) -> dict[str, Any]:
-    """A prompt of one node that makes trouble."""
-    return {"1": {"class_type": node, "inputs": {"kind": kind, **inputs}}}
-
-
-@pytest.fixture(scope="module")
-def start(host, pack_dir: Path, tmp_path_factory) -> Callable[..., Server]:
-    """Starts a ComfyUI with the troublesome pack; ``off`` names hardening to leave out."""
-    packs = tmp_path_factory.mktemp("packs")
-    shutil.copy(trouble_nodes.__file__, packs / "trouble.py")
-    write_paths(packs / "paths.yaml", {"custom_nodes": str(packs)})
-    arguments = ("--extra-model-paths-config", str(packs / "paths.yaml"))
-
-    def make(folder: Path, off: str = "") -> Server:
-        env = {**os.environ, "ZIMAGE_OFF": off}
-        return Server(host, pack_dir, folder, arguments, env=env)
-
-    return make
 
 
 @pytest.fixture(scope="module")
@@ -68,22 +44,6 @@ def bare(start, tmp_path_factory) -> Iterator[Callable[[], Server]]:
     yield fresh
     for one in opened:
         one.stop()
-
-
-def ended(server: Server, id: str) -> dict[str, Any]:
-    """The history entry of a prompt, once there is one."""
-    return wait(lambda: server.client.get(f"/history/{id}"))[id]
-
-
-def message(entry: dict[str, Any]) -> str:
-    """Why a prompt failed."""
-    assert entry["status"]["status_str"] == "error"
-    return dict(entry["status"]["messages"])["execution_error"]["exception_message"]
-
-
-def health(server: Server) -> dict[str, Any]:
-    """``/health``, whatever its status."""
-    return json.loads(server.client.request("/health")[1])
 
 
 def test_every_part_is_active(server) -> None:
@@ -297,14 +257,12 @@ def test_prompts_that_ended_are_logged(server, start, tmp_path: Path) -> None:
             failed = one.client.submit(graph("exit"))[1]["prompt_id"]
             ended(one, failed)
             done = one.client.run(graph("none")).prompt_id
-            logs = one.folder / "user" / "__zimage" / "logs"
-            text = (logs / "core.jsonl").read_text(encoding="utf-8")
-            lines = {line["request_id"]: line for line in map(json.loads, text.splitlines())}
-            assert len(lines) == len(text.splitlines())
+            lines = core_log(one)
             assert (lines[failed]["status"], lines[failed]["code"]) == ("error", "ZI-NODE-EXIT")
             assert (lines[done]["status"], lines[done]["model_name"]) == ("success", None)
             assert lines[done]["duration_ms"] >= 0
-            assert health(one)["gpu_memory_used_mb"] or not (logs / "gpu.csv").exists()
+            gpu = one.folder / "user" / "__zimage" / "logs" / "gpu.csv"
+            assert health(one)["gpu_memory_used_mb"] or not gpu.exists()
 
 
 def test_metrics_are_told(server) -> None:
@@ -325,80 +283,3 @@ def test_metrics_are_told(server) -> None:
     after = read()
     assert [after[name] - before.get(name, 0) for name in names] == [1, 1, 1]
     assert (after["zimage_up"], after['zimage_patch_active{part="queue"}']) == (1, 1)
-
-
-def test_nothing_is_lost_when_the_process_is_killed(start, tmp_path: Path) -> None:
-    """Waiting prompts keep their order, the running one runs again, history stays."""
-    first = start(tmp_path)
-    with first as server:
-        done = server.client.run(graph("none", note="before")).prompt_id
-        running = server.client.submit(graph("sleep", seconds=20.0))[1]["prompt_id"]
-        wait(lambda: health(server)["queue"]["running"])
-        waiting = [
-            server.client.submit(graph("none", note=str(number)))[1]["prompt_id"]
-            for number in range(5)
-        ]
-        front = {"prompt": graph("none", note="front"), "front": True}
-        urgent = json.loads(server.client.request("/prompt", front)[1])["prompt_id"]
-        secret = {"prompt": graph("none"), "extra_data": {"api_key_comfy_org": "s3cr3t-k3y"}}
-        server.client.request("/prompt", secret)
-        server.client.request("/queue", {"delete": [waiting.pop(2)]})
-        server.process.kill()
-        server.process.wait()
-    files = [path for path in (tmp_path / "user" / "__zimage").rglob("*") if path.is_file()]
-    stored = b"".join(path.read_bytes() for path in files)
-    assert b"s3cr3t-k3y" not in stored
-    with start(tmp_path) as server:
-        wait(lambda: health(server)["queue"]["running"])
-        queue = server.client.get("/queue")
-        assert {item[1] for item in queue["queue_running"]} <= {running, urgent}
-        server.client.request("/interrupt", {"prompt_id": running})
-        for id in (urgent, *waiting):
-            assert ended(server, id)["status"]["completed"]
-        history = server.client.get("/history")
-        assert history[done]["outputs"]["1"]["text"] == ["none", "before"]
-        order = [id for id in history if id in {urgent, *waiting}]
-        assert order == [urgent, *waiting]
-
-
-def test_a_deadly_prompt_is_run_twice_and_no_more(start, tmp_path: Path) -> None:
-    """Then it has failed, with a code, and what waited behind it runs."""
-    with start(tmp_path) as server:
-        first = server.client.submit(graph("sleep", seconds=2.0))[1]["prompt_id"]
-        deadly = server.client.submit(graph("die"))[1]["prompt_id"]
-        after = server.client.submit(graph("none"))[1]["prompt_id"]
-        server.process.wait(120)
-    second = start(tmp_path)
-    with contextlib.suppress(Stop):  # it may die before it has answered
-        second.start()
-    assert second.process.wait(120) == -signal.SIGKILL
-    with start(tmp_path) as server:
-        assert "[ZI-PROMPT-DEADLY]" in message(ended(server, deadly))
-        assert ended(server, after)["status"]["completed"]
-        assert ended(server, first)["status"]["completed"]
-
-
-def test_an_orderly_end_is_no_death(start, tmp_path: Path) -> None:
-    """SIGTERM as often as you like: the running prompt waits for the next server."""
-    id = None
-    for _ in range(3):
-        with start(tmp_path) as server:
-            body = {"prompt": graph("sleep", seconds=20.0), "prompt_id": "long"}
-            if id is None:
-                id = json.loads(server.client.request("/prompt", body)[1])["prompt_id"]
-            wait(lambda server=server: health(server)["queue"]["running"])
-            assert server.client.get("/queue")["queue_running"][0][1] == id
-            assert server.client.get("/history") == {}
-            server.process.terminate()
-            assert server.process.wait(60) == -signal.SIGTERM
-
-
-def test_two_servers_on_one_folder(start, server) -> None:
-    """The second says that the queue is taken, and works without it."""
-    second = start(server.folder)
-    second.log = server.folder / "second.log"
-    with second:
-        part = health(second)["patches"]["queue"]
-        assert (part["status"], part["code"]) == ("refused", "ZI-QUEUE-TAKEN")
-        assert second.client.run(graph("none")).succeeded
-    assert server.client.run(graph("none")).succeeded

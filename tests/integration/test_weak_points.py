@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
-import os
 import shutil
 import struct
 import time
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,9 @@ import aiohttp
 import pytest
 from PIL import Image
 
-from zimage_comfyui.cli.server import Server, write_paths
-from zimage_comfyui.drill import nodes as trouble_nodes
+from zimage_comfyui.cli.server import Server
 from zimage_comfyui.patches.registry import NAMES
-from zimage_comfyui.tests.fakes.waiting import wait
+from zimage_comfyui.tests.integration.troubled import ended
 
 pytestmark = pytest.mark.slow
 
@@ -35,32 +33,16 @@ MIB = 2**20
 
 
 @pytest.fixture(scope="module")
-def start(host, pack_dir: Path, tmp_path_factory) -> Callable[[str], Server]:
-    """Makes a server with the troublesome pack; ``off`` names hardening to leave out."""
-    packs = tmp_path_factory.mktemp("packs")
-    shutil.copy(trouble_nodes.__file__, packs / "trouble.py")
-    write_paths(packs / "paths.yaml", {"custom_nodes": str(packs)})
-    arguments = ("--extra-model-paths-config", str(packs / "paths.yaml"))
-
-    def make(off: str) -> Server:
-        env = {**os.environ, "ZIMAGE_OFF": off}
-        folder = tmp_path_factory.mktemp("bare" if off else "hardened")
-        return Server(host, pack_dir, folder, arguments, env=env)
-
-    return make
-
-
-@pytest.fixture(scope="module")
-def server(start) -> Iterator[Server]:
+def server(start, tmp_path_factory) -> Iterator[Server]:
     """A hardened server."""
-    with start("") as running:
+    with start(tmp_path_factory.mktemp("hardened")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def bare(start) -> Iterator[Server]:
+def bare(start, tmp_path_factory) -> Iterator[Server]:
     """One without hardening."""
-    with start(",".join(NAMES)) as running:
+    with start(tmp_path_factory.mktemp("bare"), ",".join(NAMES)) as running:
         yield running
 
 
@@ -82,11 +64,6 @@ def ask(
 def code(body: bytes) -> str:
     """The code of a refusal."""
     return json.loads(body)["error"]["type"]
-
-
-def ended(server: Server, id: str) -> dict[str, Any]:
-    """The history entry of a prompt, once there is one."""
-    return wait(lambda: server.client.get(f"/history/{id}"))[id]
 
 
 PROMPT = {"1": {"class_type": "Trouble", "inputs": {"kind": "none"}}}

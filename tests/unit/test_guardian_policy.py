@@ -6,6 +6,7 @@ import pytest
 
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.policy import Crashes, Growth, Mode
+from zimage_comfyui.guardian.texts import reason
 
 LIMITS = Limits()
 
@@ -83,11 +84,11 @@ def test_only_comparable_moments_count() -> None:
     assert growth.reason(0.0, 1000.0, True, []) is None
     assert growth.reason(1.0, 9000.0, False, []) is None
     assert growth.reason(2.0, 9000.0, True, ["A"]) is None
-    assert growth.reason(3.0, 9300.0, True, ["A"]) == "memory +300 MiB in 1 s"
+    assert growth.reason(3.0, 9300.0, True, ["A"]) == reason("growth", 300.0, 1.0)
 
 
 def test_a_ceiling_holds_at_any_moment() -> None:
     """Also while something runs."""
     growth = Growth(Limits(ceiling=4000))
     assert growth.reason(0.0, 4000.0, False, []) is None
-    assert growth.reason(0.0, 4001.0, False, []) == "memory 4001 MiB > 4000 MiB"
+    assert growth.reason(0.0, 4001.0, False, []) == reason("ceiling", 4001.0, 4000.0)

@@ -11,6 +11,7 @@ import pytest
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.probe import Probe
 from zimage_comfyui.guardian.sockets import open_all
+from zimage_comfyui.guardian.texts import reason
 from zimage_comfyui.tests.fakes.waiting import wait
 
 LIMITS = Limits(probes=10)
@@ -55,4 +56,4 @@ def test_one_that_does_not_react_is_dead() -> None:
         assert probe.asking is None
         assert probe.failure([listener], 11.0) is None
         assert probe.failure([listener], 20.0) is None
-        assert probe.failure([listener], 22.0) == "no answer on the port for 11 s"
+        assert probe.failure([listener], 22.0) == reason("port", 11.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import threading
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from zimage_comfyui.patches.lines import Lines
 from zimage_comfyui.patches.logs import Logs
 from zimage_comfyui.patches.queue import Status, durable
 from zimage_comfyui.patches.store import Store
+from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 from zimage_comfyui.tests.fakes.waiting import wait
 
 GRAPH = {
@@ -25,30 +27,6 @@ GRAPH = {
     "3": {"class_type": "UNETLoader", "inputs": {"unet_name": "模型.safetensors"}},
     "4": {"class_type": "UNETLoader", "inputs": {"unet_name": ["9", 0]}},
 }
-
-
-class PromptQueue:
-    """The host's, as far as it matters."""
-
-    def __init__(self, server: Any) -> None:
-        self.server, self.mutex = server, threading.RLock()
-        self.queue: list[Any] = []
-        self.currently_running: dict[int, Any] = {}
-        self.history: dict[str, Any] = {}
-
-    def put(self, item: Any) -> None:
-        self.queue.append(item)
-
-    def get(self, timeout: float | None = None) -> Any:
-        if not self.queue:
-            return None
-        item = self.queue.pop(0)
-        self.currently_running[7] = item
-        return item, 7
-
-    def task_done(self, item_id: int, history_result: Any, status: Any) -> None:
-        item = self.currently_running.pop(item_id)
-        self.history[item[1]] = {"prompt": item, "status": status._asdict(), **history_result}
 
 
 class World:
@@ -67,7 +45,7 @@ class World:
         }.items():  # fmt: skip
             monkeypatch.setitem(sys.modules, name, module)
         self.now, self.folder = 100.0, folder / "logs"
-        self.logs = Logs(self.folder, lambda: self.now)
+        self.logs = Logs(self.folder, clock=lambda: self.now)
 
     def run(self, queue: Any, status: Status, seconds: float = 1.5, id: str = "id") -> None:
         """One prompt from its begin to its end."""
@@ -210,6 +188,7 @@ def test_files_are_turned_over(tmp_path: Path) -> None:
     lines = Lines(tmp_path / "x.log", "header", largest=40)
     for number in range(100):
         lines.add(f"line {number:04}")
+    lines.close()
     files = sorted(tmp_path.iterdir())
     assert [path.name for path in files] == ["x.log", *(f"x.log.{n}" for n in range(1, 7))]
     texts = [path.read_text().splitlines() for path in reversed(files)]
@@ -217,7 +196,23 @@ def test_files_are_turned_over(tmp_path: Path) -> None:
                for path, text in zip(reversed(files), texts, strict=True))  # fmt: skip
     kept = [line for text in texts for line in text[1:]]
     assert kept == [f"line {number:04}" for number in range(100 - len(kept), 100)]
-    assert lines.stream is None
+
+
+@pytest.mark.parametrize("gone", ["renamed", "removed", "folder"])
+def test_what_somebody_else_moves_is_begun_anew(tmp_path: Path, gone: str) -> None:
+    """Another process that turns it over, or a person who tidies up."""
+    path = tmp_path / "logs" / "x.log"
+    lines = Lines(path)
+    lines.add("before")
+    if gone == "renamed":
+        path.rename(tmp_path / "old.log")
+    elif gone == "removed":
+        path.unlink()
+    else:
+        shutil.rmtree(path.parent)
+    lines.add("after")
+    lines.close()
+    assert path.read_text() == "after\n"
 
 
 def test_the_fuse_turns_its_log_over_as_well(tmp_path: Path, monkeypatch) -> None:
@@ -229,3 +224,19 @@ def test_the_fuse_turns_its_log_over_as_well(tmp_path: Path, monkeypatch) -> Non
         fuse.jot(tmp_path / fuse.LOG, str(number), "/prompt", "ZI-REQUEST", "refused")
     assert json.loads((tmp_path / fuse.LOG).read_text())["request_id"] == "2"
     assert json.loads((tmp_path / f"{fuse.LOG}.1").read_text())["request_id"] == "1"
+
+
+def test_prompts_that_the_queue_has_ended_at_its_start_are_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody listened then."""
+    world = World(tmp_path, monkeypatch)
+    error = ("execution_error", {"exception_message": "[ZI-PROMPT-DEADLY] …"})
+    entry = {"prompt": (0, "dead", GRAPH, {}, []), "status": status(error)._asdict()}
+    world.logs.queue = SimpleNamespace(quarantined=["dead"], history={"dead": entry})
+    world.logs.apply()
+    world.logs.apply()
+    world.logs.revert()
+    assert [(line["request_id"], line["code"]) for line in world.lines()] == [
+        ("dead", "ZI-PROMPT-DEADLY")
+    ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,28 +12,7 @@ import pytest
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.queue import durable
 from zimage_comfyui.patches.store import Store
-
-
-class PromptQueue:
-    """What is overridden of the host's queue."""
-
-    def __init__(self, server: Any) -> None:
-        self.server, self.mutex = server, threading.RLock()
-        self.queue: list[Any] = []
-        self.currently_running: dict[int, Any] = {}
-        self.history: dict[str, Any] = {}
-
-    def put(self, item: Any) -> None:
-        heapq.heappush(self.queue, item)
-
-    def get(self, timeout: float | None = None) -> Any:
-        item = heapq.heappop(self.queue)
-        self.currently_running[0] = item
-        return item, 0
-
-    def task_done(self, item_id: int, history_result: Any, status: Any) -> None:
-        item = self.currently_running.pop(item_id)
-        self.history[item[1]] = {"prompt": item, "status": status, **history_result}
+from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 
 
 @pytest.fixture

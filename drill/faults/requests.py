@@ -1,0 +1,97 @@
+"""Faults of requests: what no server should fall over."""
+
+from __future__ import annotations
+
+import json
+import random
+import struct
+import zlib
+from collections.abc import Callable
+
+from ..stage import Stage
+from .base import FAULTS, Fault, fault, node, refused
+
+
+def _bad(data: Callable[[random.Random], bytes], *statuses: int) -> Fault:
+    def run(stage: Stage, dice: random.Random) -> None:
+        refused(stage, "/prompt", data(dice), *(statuses or (400,)))
+
+    run.__doc__ = f"Refused with {', '.join(map(str, statuses or (400,)))} and a code."
+    return run
+
+
+def _picture(dice: random.Random) -> bytes:
+    """EmptyImage of 16384 x 16384 x 4096."""
+    inputs = {"width": 16384, "height": 16384, "batch_size": 4096, "color": dice.randrange(9)}
+    return json.dumps({"prompt": {"1": {"class_type": "EmptyImage", "inputs": inputs}}}).encode()
+
+
+FAULTS |= {
+    "malformed JSON": _bad(lambda dice: b'{"prompt": ' + dice.randbytes(9).hex().encode()),
+    "bad UTF-8": _bad(lambda dice: b'{"prompt": "\xff\xfe"}'),
+    "deep JSON": _bad(lambda dice: b"[" * dice.randint(500, 200_000)),
+    "a list as prompt": _bad(lambda dice: b'{"prompt": [1, 2]}'),
+    "wrong types": _bad(lambda dice: b'{"prompt": {"1": {"inputs": 5}}, "number": "x"}'),
+    "a huge body": _bad(lambda dice: b" " * (33 * 2**20), 413),
+    "pictures without end": _bad(_picture),
+    "broken text": _bad(
+        lambda dice: json.dumps({"prompt": node("none", note="a\ufffdb")}).encode()
+    ),
+    "random bytes": _bad(lambda dice: b"\0" + dice.randbytes(dice.randint(1, 5000))),
+}
+
+
+@fault
+def a_page_without_origin(stage: Stage, dice: random.Random) -> None:
+    """``Origin: null`` may not change anything."""
+    data = json.dumps({"prompt": node("none")}).encode()
+    refused(stage, "/prompt", data, 403, Origin="null", **{"Content-Type": "application/json"})
+
+
+@fault
+def a_forged_host(stage: Stage, dice: random.Random) -> None:
+    """DNS rebinding: Host and Origin agree, and are somebody else's."""
+    data = json.dumps({"prompt": node("none")}).encode()
+    name = f"evil.example:{stage.port}"
+    refused(stage, "/prompt", data, 403, Origin=f"http://{name}", Host=name,
+            **{"Content-Type": "application/json"})  # fmt: skip
+
+
+@fault
+def paths_that_lead_elsewhere(stage: Stage, dice: random.Random) -> None:
+    """Neither ``/view`` nor a node reads outside its folder."""
+    for name in ("../user/comfyui.db", "/etc/hostname"):
+        status, _ = stage.client.request(f"/view?filename={name}&type=input")
+        assert status in {400, 403, 404}, status
+        load = {"1": {"class_type": "LoadImage", "inputs": {"image": name}},
+                "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}  # fmt: skip
+        status, _ = stage.post("/prompt", json.dumps({"prompt": load}).encode())
+        assert status == 400, status
+
+
+@fault
+def a_picture_bomb(stage: Stage, dice: random.Random) -> None:
+    """A small file of 13300 x 13300 pixels is refused from its header."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(
+            ">I", zlib.crc32(kind + data))  # fmt: skip
+
+    side = 13_300
+    head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
+    body = zlib.compress(b"\0" * (side * (side // 8 + 1)), 9)
+    name = f"bomb-{dice.randrange(10**9)}.png"
+    (stage.folder / "input" / name).write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    )
+    status, _ = stage.client.request(f"/view?filename={name}&type=input&channel=rgb")
+    assert status == 400, status
+
+
+@fault
+def a_model_that_is_not_there(stage: Stage, dice: random.Random) -> None:
+    """Refused before anything is loaded."""
+    inputs = {"model_name": f"{dice.random()}.safetensors", "text_encoder": "x", "vae": "x"}
+    prompt = {"1": {"class_type": "ZImageLoader", "inputs": inputs}}
+    status, _ = stage.post("/prompt", json.dumps({"prompt": prompt}).encode())
+    assert status == 400, status

@@ -1,0 +1,92 @@
+"""A ComfyUI of another version: what does not fit stands aside, the server starts, the rest works.
+
+The host is a copy whose functions take ``*arguments`` where the hardening counts on names.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zimage_comfyui.cli.host import Host
+from zimage_comfyui.patches.registry import NAMES
+from zimage_comfyui.tests.integration.troubled import Start, ended, graph, health
+
+pytestmark = pytest.mark.slow
+
+FILES = {
+    "execution": ("PromptQueue.__init__", "PromptQueue.put", "PromptQueue.get",
+                  "PromptQueue.task_done", "PromptQueue.get_history", "PromptExecutor.execute",
+                  "PromptExecutor.reset", "get_output_from_returns",
+                  "_async_map_node_over_list"),
+    "server": ("PromptServer.send", "send_socket_catch_exception"),
+    "folder_paths": ("annotated_filepath", "get_annotated_filepath", "exists_annotated_filepath",
+                     "get_save_image_path"),
+    "node_helpers": ("pillow",),
+    "comfy/model_management": ("load_models_gpu",),
+}  # fmt: skip
+"""Functions of the host that parts take hold of, by module."""
+LATER = """
+
+def _of_a_later_version(function):
+    if __import__("inspect").iscoroutinefunction(function):
+        async def later(*arguments, **named):
+            return await function(*arguments, **named)
+    else:
+        def later(*arguments, **named):
+            return function(*arguments, **named)
+    return later
+
+"""
+
+
+def doctored(host: Host, folder: Path, changed: dict[str, Collection[str]]) -> Host:
+    """A copy of a host in which some functions have other parameters, and work as before."""
+    left_out = shutil.ignore_patterns("custom_nodes", "user", "temp", "__pycache__", "tests*")
+    shutil.copytree(host.path, folder, ignore=left_out)
+    (folder / "custom_nodes").mkdir()
+    for module, functions in changed.items():
+        lines = [f"{name} = _of_a_later_version({name})\n" for name in functions]
+        with (folder / f"{module}.py").open("a", encoding="utf-8") as file:
+            file.write(LATER + "".join(lines))
+    return replace(host, path=folder)
+
+
+def by_status(found: dict[str, Any], status: str) -> set[str]:
+    """Names of parts in a state."""
+    return {name for name, part in found["patches"].items() if part["status"] == status}
+
+
+def test_one_function_that_differs_costs_one_part(host, start: Start, tmp_path: Path) -> None:
+    """And is told with what was found and expected, in ``/health`` and in the log."""
+    other = doctored(host, tmp_path / "ComfyUI", {"server": ["send_socket_catch_exception"]})
+    with start(tmp_path / "data", host=other) as server:
+        found = health(server)
+        assert found["status"] == "ok"
+        assert by_status(found, "refused") == {"sockets"}
+        assert by_status(found, "active") == {*NAMES} - {"sockets", "guarded"}
+        part = found["patches"]["sockets"]
+        assert part["code"] == "ZI-PATCH-SEAM"
+        assert "(arguments, named)" in part["en"]
+        assert "(function, message)" in part["en"]
+        assert ended(server, server.client.submit(graph("none"))[1]["prompt_id"])
+        log = server.log.read_text(encoding="utf-8")
+        assert log.count("hardening sockets") == 1
+
+
+def test_a_host_that_fits_nowhere_still_works(host, start: Start, tmp_path: Path) -> None:
+    """As the bare one does, with what needs none of these functions."""
+    with start(tmp_path / "data", host=doctored(host, tmp_path / "ComfyUI", FILES)) as server:
+        found = health(server)
+        assert by_status(found, "failed") == set()
+        assert {"queue", "worker", "memory", "paths", "history"} <= by_status(found, "refused")
+        assert {"fuse", "origins"} <= by_status(found, "active")
+        assert server.client.run(graph("none")).succeeded
+        assert not server.client.run(graph("raise")).succeeded
+        status, _ = server.client.request("/prompt", {"prompt": [1]})
+        assert status == 400

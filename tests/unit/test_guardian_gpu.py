@@ -1,0 +1,96 @@
+"""Memory of the GPU before a start, with an ``nvidia-smi`` that says what the test wants."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from zimage_comfyui.guardian.gpu import PATIENCE, Gpu
+from zimage_comfyui.guardian.limits import Limits
+from zimage_comfyui.tests.fakes.waiting import wait
+
+LIMITS = Limits(gpu_free=1000, gpu_wait=30)
+Say = Callable[[str], None]
+
+
+@pytest.fixture
+def say(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Say:
+    """Puts a tool of that name into the path."""
+    tool = tmp_path / "nvidia-smi"
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    def write(script: str) -> None:
+        tool.write_text(f"#!/bin/sh\n{script}\n")
+        tool.chmod(0o755)
+
+    return write
+
+
+def answered(gpu: Gpu, now: float) -> bool:
+    """The verdict, once the tool has ended."""
+    verdicts: list[bool] = []
+
+    def ask() -> bool:
+        verdicts.append(gpu.may_start(now))
+        return verdicts[-1] or gpu.waits
+
+    wait(ask)
+    return verdicts[-1]
+
+
+def test_enough_is_enough(say: Say) -> None:
+    """On the card that has most."""
+    say("echo 200; echo 1000")
+    gpu = Gpu(LIMITS, used=True)
+    assert answered(gpu, 0.0)
+    assert (gpu.free, gpu.waits) == (1000.0, False)
+
+
+def test_too_little_is_waited_for(say: Say) -> None:
+    """What a process held that was killed comes back a moment later."""
+    say("echo 200")
+    gpu = Gpu(LIMITS, used=True)
+    assert not answered(gpu, 0.0)
+    assert not gpu.may_start(29.0)
+    say("echo 20000")
+    wait(lambda: gpu.may_start(29.0))
+    assert not gpu.waits
+
+
+def test_nobody_waits_for_ever(say: Say) -> None:
+    """Another program may keep it; and the next start waits anew."""
+    say("echo 200")
+    gpu = Gpu(LIMITS, used=True)
+    assert not answered(gpu, 0.0)
+    wait(lambda: gpu.may_start(31.0))
+    assert gpu.waits
+    assert not gpu.may_start(32.0)
+    assert not answered(gpu, 32.0)
+
+
+@pytest.mark.parametrize("script", ["exit 9", "echo No devices were found; exit 6", "echo '[N/A]'"])
+def test_a_tool_that_does_not_know_stops_nobody(say: Say, script: str) -> None:
+    """No driver, no card, or one that does not tell."""
+    say(script)
+    gpu = Gpu(LIMITS, used=True)
+    assert answered(gpu, 0.0)
+    assert gpu.free is None
+
+
+def test_a_tool_that_hangs_is_given_up(say: Say) -> None:
+    """It does when the driver does."""
+    say("exec sleep 600")
+    gpu = Gpu(LIMITS, used=True)
+    assert not gpu.may_start(0.0)
+    assert not gpu.may_start(PATIENCE - 1)
+    assert gpu.may_start(PATIENCE + 1)
+
+
+def test_who_does_not_use_a_gpu_asks_nobody(say: Say) -> None:
+    """Nor who has set the limit to 0."""
+    say("echo 1")
+    assert Gpu(LIMITS, used=False).may_start(0.0)
+    assert Gpu(Limits(gpu_free=0), used=True).may_start(0.0)
