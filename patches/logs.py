@@ -8,7 +8,7 @@ import re
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,6 +60,7 @@ class Logs(Patches):
         self.ended = Counter({"success": 0, "error": 0, "interrupted": 0})
         self.seconds = 0.0
         self._began: dict[str, float] = {}
+        self._unwritten: deque[dict[str, Any]] = deque()
         self._stop = threading.Event()
 
     def apply(self) -> None:
@@ -71,6 +72,7 @@ class Logs(Patches):
         for id in getattr(self.queue, "quarantined", ()):
             entry = self.queue.history[id]
             self._note(id, entry["prompt"][2], entry["status"])
+        self._write()
         if _on_cuda():
             self._stop, about = threading.Event(), {"name": "zimage-gpu-log", "daemon": True}
             threading.Thread(target=self._watch, args=(self._stop,), **about).start()
@@ -79,11 +81,13 @@ class Logs(Patches):
         """As :meth:`.seam.Patches.revert`."""
         super().revert()
         self._stop.set()
+        self._write()
         for lines in (self.core, self.gpu):
             lines.close()
 
     def _wrap_begin(self, original: Function) -> Function:
         def get(queue: Any, *rest: Any, **named: Any) -> Any:
+            self._write()
             taken = original(queue, *rest, **named)
             if taken is not None:
                 self._began[taken[0][1]] = self.clock()
@@ -111,7 +115,12 @@ class Logs(Patches):
             "time": _now(), "request_id": id, "duration_ms": round(seconds * 1000),
             "model_name": model(prompt), "status": how, "code": code,
         }  # fmt: skip
-        self.core.add(json.dumps(line, ensure_ascii=False))
+        self._unwritten.append(line)
+
+    def _write(self) -> None:
+        """Lines of what has ended; its client is told before they are written."""
+        while self._unwritten:
+            self.core.add(json.dumps(self._unwritten.popleft(), ensure_ascii=False))
 
     def _watch(self, stop: threading.Event) -> None:
         told = False

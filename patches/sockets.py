@@ -8,9 +8,11 @@ own; one whose outbox overflows is closed, and its client comes back when it can
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
+import types
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -61,15 +63,25 @@ class Outbox:
         self.task: asyncio.Task[Any] | None = None
 
     def put(self, function: Send, message: Any) -> bool:
-        """Take a message; False when there is no room. A stopped one takes and drops all."""
+        """Take a message; False when there is no room. A stopped one takes and drops all.
+
+        With nothing before it, it is sent at once: almost always the socket takes it, and a task
+        for each event would cost every prompt some turns of the loop.
+        """
         if self.stopped:
+            return True
+        if self.task is None:
+            sending = self._send(function, message)
+            try:
+                first = sending.send(None)
+            except StopIteration:
+                return True
+            self.task = asyncio.create_task(self._run(_rest(sending, first)))
             return True
         if len(self.waiting) >= MESSAGES or self.bytes > BYTES:
             return False
         self.bytes += _size(message)
         self.waiting.append((function, message))
-        if self.task is None:
-            self.task = asyncio.create_task(self._run())
         return True
 
     def stop(self, farewell: Any) -> None:
@@ -80,15 +92,35 @@ class Outbox:
         self.waiting.clear()
         self.task = asyncio.create_task(farewell)
 
-    async def _run(self) -> None:
+    async def _run(self, begun: Awaitable[None]) -> None:
+        await begun
         while self.waiting:
             function, message = self.waiting.popleft()
-            try:
-                await self.send(function, message)
-            except Exception:
-                log.exception("Z-Image: an event could not be sent")
+            await self._send(function, message)
             self.bytes -= _size(message)
         self.task = None
+
+    async def _send(self, function: Send, message: Any) -> None:
+        try:
+            await self.send(function, message)
+        except Exception:
+            log.exception("Z-Image: an event could not be sent")
+
+
+@types.coroutine
+def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
+    """What is left of a coroutine that has run until it had to wait, for somebody to await."""
+    while True:
+        try:
+            value = yield waits_for
+        except BaseException as error:  # noqa: BLE001 - handed on to the coroutine
+            step = functools.partial(begun.throw, error)
+        else:
+            step = functools.partial(begun.send, value)
+        try:
+            waits_for = step()
+        except StopIteration:
+            return
 
 
 def _size(message: Any) -> int:

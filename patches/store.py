@@ -13,6 +13,7 @@ import json
 import sqlite3
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from ..errors import ZImageError
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS prompts (
-    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
     number REAL NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('waiting', 'running', 'ended')),
@@ -32,14 +33,12 @@ CREATE TABLE IF NOT EXISTS prompts (
     result TEXT,
     ended REAL
 ) STRICT;
-CREATE INDEX IF NOT EXISTS by_state ON prompts (state, number, seq);
-CREATE INDEX IF NOT EXISTS by_end ON prompts (ended, seq) WHERE ended IS NOT NULL;
+DROP INDEX IF EXISTS by_state;
 """
-LATEST = "SELECT max(ended) FROM prompts WHERE ended IS NOT NULL"
-OLDEST = "SELECT id, ended FROM prompts WHERE ended IS NOT NULL ORDER BY ended, seq LIMIT 1"
-"""Both ends of the history, found in the index however long it is."""
 VERSION = 1
 MIB = 2**20
+CONNECTION: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
+"""Each statement by itself is a transaction: most steps are one, and one call of SQLite."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ class Row:
 
 
 class Store:
-    """The file; every method is one transaction and safe to call from any thread."""
+    """The file; every step of a prompt is one transaction. Any thread may call any method."""
 
     def __init__(
         self, folder: Path, limits: Limits | None = None, clock: Callable[[], float] = time.time
@@ -98,7 +97,10 @@ class Store:
             except BlockingIOError:
                 self._lock.close()
                 raise ZImageError("ZI-QUEUE-TAKEN", path=folder) from None
-            self._base = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+            self._synchronous = ""
+            self._ended: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when, how large
+            self._bytes = 0
+            self._base = sqlite3.connect(self.path, **CONNECTION)
             try:
                 self._open()
             except BaseException:
@@ -111,11 +113,12 @@ class Store:
         if found not in (0, VERSION):
             raise ZImageError("ZI-QUEUE-FILE", path=self.path, found=f"user_version {found}")
         self._base.executescript(f"{SCHEMA} PRAGMA user_version={VERSION};")
-        used = (
-            "SELECT count(*), total(length(item) + length(result)) FROM prompts "
-            "WHERE state = 'ended'"
+        rows = self._base.execute(
+            "SELECT id, ended, length(item) + length(result) FROM prompts "
+            "WHERE state = 'ended' ORDER BY ended, seq"
         )
-        self._count, self._bytes = self._base.execute(used).fetchone()
+        for id, ended, size in rows:
+            self._keep(id, ended, size)
 
     def close(self) -> None:
         """Close the file and let others have it."""
@@ -133,56 +136,59 @@ class Store:
             ZImageError: ``ZI-PROMPT-TWICE`` while one of this id waits or runs;
                 ``ZI-QUEUE-FILE`` when the disk does not take it.
         """
-        text = json.dumps(item)
-        with self._transaction("FULL"):
-            self._drop(id)
+        insert = "INSERT INTO prompts (id, number, state, item) VALUES (?, ?, 'waiting', ?)"
+        values = (id, number, json.dumps(item))
+        with self._writing("FULL"):
             try:
-                cursor = self._base.execute(
-                    "INSERT INTO prompts (id, number, state, item) VALUES (?, ?, 'waiting', ?)",
-                    (id, number, text),
-                )
+                if id not in self._ended:
+                    return self._base.execute(insert, values).lastrowid or 0
+                with self._transaction():
+                    self._base.execute("DELETE FROM prompts WHERE id = ?", (id,))
+                    place = self._base.execute(insert, values).lastrowid or 0
             except sqlite3.IntegrityError:
                 raise ZImageError("ZI-PROMPT-TWICE", found=id) from None
-            return cursor.lastrowid or 0
+            self._drop(id)
+            return place
 
     def begin(self, id: str) -> None:
         """A waiting prompt runs now."""
-        with self._transaction():
+        with self._writing():
             self._base.execute("UPDATE prompts SET state = 'running' WHERE id = ?", (id,))
 
     def give_back(self, id: str) -> None:
         """A running prompt waits again, and that is no death of its process."""
         statement = "UPDATE prompts SET state = 'waiting' WHERE id = ? AND state = 'running'"
-        with self._transaction():
+        with self._writing():
             self._base.execute(statement, (id,))
 
     def end(self, id: str, result: dict[str, Any]) -> list[str]:
         """Keep a prompt's result; returns ids of history entries that had to go for it."""
         text = json.dumps(result, default=repr)  # a node may have put anything there
-        with self._transaction():
-            latest = self._base.execute(LATEST).fetchone()[0] or 0.0
-            cursor = self._base.execute(
+        with self._writing():
+            latest = next(reversed(self._ended.values()), (0.0, 0))[0]
+            ended = max(self.clock(), latest)  # in order, whatever the clock does
+            found = self._base.execute(
                 "UPDATE prompts SET state = 'ended', result = ?, ended = ? "
                 "WHERE id = ? AND state != 'ended' RETURNING length(item)",
-                (text, max(self.clock(), latest), id),  # in order, whatever the clock does
-            )
-            for (size,) in cursor.fetchall():
-                self._count, self._bytes = self._count + 1, self._bytes + size + len(text)
+                (text, ended, id),
+            ).fetchall()
+            for (size,) in found:
+                self._keep(id, ended, size + len(text))
             return self._forget()
 
     def remove(self, ids: Iterable[str], state: str) -> None:
         """Take prompts in a state out of the file."""
-        with self._transaction():
-            for id in ids:
-                if state == "ended":
-                    self._drop(id)
-                else:
-                    statement = "DELETE FROM prompts WHERE id = ? AND state = ?"
-                    self._base.execute(statement, (id, state))
+        statement = "DELETE FROM prompts WHERE id = ? AND state = ?"
+        pairs = [(id, state) for id in ids]
+        with self._writing():
+            with self._transaction():
+                self._base.executemany(statement, pairs)
+            for id, _ in pairs if state == "ended" else ():
+                self._drop(id)
 
     def recover(self) -> list[Row]:
         """Everything there is, oldest first; what was running then waits, with one death more."""
-        with self._transaction("FULL"):
+        with self._writing("FULL"):
             self._base.execute(
                 "UPDATE prompts SET state = 'waiting', deaths = deaths + 1 WHERE state = 'running'"
             )
@@ -199,37 +205,46 @@ class Store:
     def _forget(self) -> list[str]:
         """Drop the oldest entries of history until the limits hold."""
         gone: list[str] = []
-        while row := self._base.execute(OLDEST).fetchone():
-            over = self._count > self.limits.count or self._bytes > self.limits.bytes
-            if not over and row[1] >= self.clock() - self.limits.seconds:
+        since, count, size = self.clock() - self.limits.seconds, len(self._ended), self._bytes
+        for id, (ended, bytes) in self._ended.items():
+            if count <= self.limits.count and size <= self.limits.bytes and ended >= since:
                 break
-            self._drop(row[0])
-            gone.append(row[0])
+            gone.append(id)
+            count, size = count - 1, size - bytes
+        if gone:
+            with self._transaction():
+                self._base.executemany("DELETE FROM prompts WHERE id = ?", [(id,) for id in gone])
+        for id in gone:
+            self._drop(id)
         return gone
 
+    def _keep(self, id: str, ended: float, size: int) -> None:
+        self._ended[id] = ended, size
+        self._bytes += size
+
     def _drop(self, id: str) -> None:
-        cursor = self._base.execute(
-            "DELETE FROM prompts WHERE state = 'ended' AND id = ? "
-            "RETURNING length(item) + length(result)",
-            (id,),
-        )
-        for (size,) in cursor.fetchall():
-            self._count, self._bytes = self._count - 1, self._bytes - size
+        self._bytes -= self._ended.pop(id, (0.0, 0))[1]
 
     @contextmanager
-    def _transaction(self, synchronous: str = "NORMAL") -> Iterator[None]:
+    def _writing(self, synchronous: str = "NORMAL") -> Iterator[None]:
+        """Alone, with the disk waited for (``FULL``) or not, and errors told with a code."""
         with self._told(), self._mutex:
-            counted = self._count, self._bytes
-            self._base.execute(f"PRAGMA synchronous={synchronous}")
-            self._base.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-                self._base.execute("COMMIT")
-            except BaseException:
-                self._count, self._bytes = counted
-                if self._base.in_transaction:  # SQLite ends it by itself when the disk is full
-                    self._base.execute("ROLLBACK")
-                raise
+            if synchronous != self._synchronous:
+                self._base.execute(f"PRAGMA synchronous={synchronous}")
+                self._synchronous = synchronous
+            yield
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Several statements as one."""
+        self._base.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._base.execute("COMMIT")
+        except BaseException:
+            if self._base.in_transaction:  # SQLite ends it by itself when the disk is full
+                self._base.execute("ROLLBACK")
+            raise
 
     @contextmanager
     def _told(self) -> Iterator[None]:

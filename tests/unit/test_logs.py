@@ -53,6 +53,7 @@ class World:
         taken = queue.get()
         self.now += seconds
         queue.task_done(taken[1], {"outputs": {}}, status)
+        assert queue.get() is None
 
     def lines(self) -> list[dict[str, Any]]:
         """What is in the core log."""
@@ -134,6 +135,7 @@ def test_a_prompt_that_ran_before_has_no_duration(world: World) -> None:
     queue = world.execution.PromptQueue(None)
     queue.currently_running[1] = (0, "old", {}, {}, [])
     queue.task_done(1, {}, SUCCESS)
+    queue.get()
     assert (world.lines()[0]["duration_ms"], world.lines()[0]["model_name"]) == (0, None)
 
 
