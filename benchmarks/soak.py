@@ -15,6 +15,7 @@ import random
 import statistics
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,7 @@ def main(argv: list[str]) -> int:
     """Run the mix; exit code 0 unless a prompt was lost or the pictures differ."""
     parser = _common.parser(__doc__ or "", repeats=5000)
     parser.add_argument("--seed", type=int, default=7, help="order of the requests")
+    parser.add_argument("--idle", type=float, default=0, metavar="MINUTES", help="wait at the end")
     parser.add_argument("--plot", default="", metavar="FILE", help="also draw the curves (PNG)")
     options = parser.parse_args(argv)
     _common.load_pack()
@@ -49,6 +51,7 @@ def main(argv: list[str]) -> int:
         host, pack = _common.the_host(), _common.pack_dir()
         with Server(host, pack, Path(folder) / "server", arguments) as server:
             figures = _soak(server, options.repeats, random.Random(options.seed))
+            figures["idle"] = _idle(server, options.idle)
     if options.plot:
         draw(figures["readings"], Path(options.plot))
     code = _common.finish("soak", options, figures, _table(figures))
@@ -79,6 +82,17 @@ def _soak(server: Any, requests: int, dice: random.Random) -> dict[str, Any]:
         "per_1000_requests": slopes,
         "readings": readings,
     }
+
+
+def _idle(server: Any, minutes: float) -> list[dict[str, float]]:
+    """Readings of a server that nobody asks anything, one every minute."""
+    process = psutil.Process(server.process.pid)
+    readings = [{"minute": 0, **_reading(process)}]
+    for minute in range(1, round(minutes) + 1):
+        time.sleep(60)
+        readings.append({"minute": minute, **_reading(process)})
+        _common.say(f"idle {minute}/{minutes:g} min: {readings[-1]['rss_mib']:.0f} MiB")
+    return readings
 
 
 def _request(server: Any, kind: str, number: int) -> bool:
@@ -160,6 +174,10 @@ def _table(figures: dict[str, Any]) -> str:
              f"same bytes {figures['same_bytes']}", "per 1000 requests:"]  # fmt: skip
     for name, one in figures["per_1000_requests"].items():
         lines.append(f"  {name:12} {one['slope']:+8.3f} ± {one['plus_minus']:.3f}")
+    if len(figures["idle"]) > 1:
+        first, last = figures["idle"][0], figures["idle"][-1]
+        changes = (f"{name} {last[name] - first[name]:+g}" for name in figures["per_1000_requests"])
+        lines.append(f"after {last['minute']} idle minutes: {', '.join(changes)}")
     return "\n".join(lines)
 
 
