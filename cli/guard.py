@@ -70,7 +70,11 @@ def run(
             )  # fmt: skip
             code = Guardian(plan, sockets, Limits.with_changes(settings.guard)).run()
             for one in sockets:
-                one.close()
+                if settings.listen_fds:  # systemd has them open, too: nobody could bind the port
+                    one.set_inheritable(True)
+                    one.detach()
+                else:
+                    one.close()
     except ZImageError as error:
         raise Stop(LACKING, error.code, **error.found) from error
     except OSError as error:

@@ -25,6 +25,7 @@ from .status import Status
 
 log = logging.getLogger(__name__)
 
+STATUS = "/zimage/status"
 WORKER = "prompt_worker"
 """The host starts its worker thread with the target's name in the thread's."""
 
@@ -86,8 +87,10 @@ def install() -> None:
     )
     if not isinstance(getattr(server, "app", None), web.Application):
         return  # a test, or a host that serves in another way
-    if "/health" in {getattr(route, "path", None) for route in server.routes}:
-        return  # another copy of this pack has done it
+    taken = {getattr(route, "path", None) for route in server.routes}
+    if STATUS in taken:
+        log.warning("Z-Image: another copy of this pack has hardened the server")
+        return
     registry = Registry()
     settings = Settings.from_environment()
     harden(server, registry, settings)
@@ -95,9 +98,12 @@ def install() -> None:
     journal = settings.log_dir / "guardian.log" if settings.guardian and settings.log_dir else None
     for path, handler in (
         ("/health", health.health), ("/health/live", health.live), ("/health/ready", health.ready),
-        ("/metrics", Metrics(health).answer), ("/zimage/status", Status(health, journal).answer),
+        ("/metrics", Metrics(health).answer), (STATUS, Status(health, journal).answer),
     ):  # fmt: skip
-        server.routes.get(path)(handler)
+        if path in taken:
+            log.warning("Z-Image: %s is another pack's", path)
+        else:
+            server.routes.get(path)(handler)
 
 
 def harden(server: Any, registry: Registry, settings: Settings) -> None:

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import ssl
+import subprocess
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from zimage_comfyui.drill.faults.base import node, submit
-from zimage_comfyui.drill.stage import Load, Stage, until
+from zimage_comfyui.drill.stage import Load, Stage, quietly, until
 
 pytestmark = pytest.mark.slow
 
@@ -79,3 +84,29 @@ def test_a_host_that_does_not_fit_is_served_without_a_guardian(serve) -> None:
     assert served.client.get("/health")["patches"]["guarded"]["status"] == "off"
     assert served.pids("serves now") == []
     assert len(served.pids("starting a server")) == 2
+
+
+def test_tls_is_served_on_the_guardian_s_port(host, tmp_path: Path) -> None:
+    """With ComfyUI's own arguments; the guardian's questions on the port count as answered."""
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    words += ["-subj", "/CN=localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(words, check=True, capture_output=True)
+    limits = {"ZIMAGE_GUARD": "probes=1"}
+    served = Stage(host, tmp_path, "--standby", "off", env=limits)
+    served.command += ["--tls-keyfile", str(key), "--tls-certfile", str(certificate)]
+    trusting = ssl.create_default_context(cafile=str(certificate))
+
+    def health() -> dict[str, Any]:
+        url = f"https://localhost:{served.port}/health"
+        with urllib.request.urlopen(url, timeout=60, context=trusting) as answer:
+            return json.loads(answer.read())
+
+    served.client = SimpleNamespace(answers=lambda: quietly(health))
+    try:
+        served.start()
+        until(lambda: health()["uptime_seconds"] > 5, "several questions on the port")
+        assert health()["patches"]["guarded"]["status"] == "active"
+        assert len(served.pids("starting a server")) == 1
+    finally:
+        served.stop()
