@@ -37,6 +37,10 @@ class Trouble:
             sys.modules["execution"].PromptExecutor.add_message = None  # breaks the executor itself
         if kind == "die":
             os.kill(os.getpid(), signal.SIGKILL)
+        if kind == "block":
+            loop = sys.modules["server"].PromptServer.instance.loop
+            loop.call_soon_threadsafe(time.sleep, 3600)
+            threading.Event().wait(3600)
         if kind == "object in ui":
             return {"ui": {"text": [object()]}}
         if kind == "large ui":

@@ -12,11 +12,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..config import PACK_DIR
 from .faults import FAULTS
+from .faults.base import TEMPLATE
 from .stage import Load, Stage
-
-TEMPLATE = PACK_DIR / "workflows" / "api" / "电商海报生成.json"
 
 
 @dataclass

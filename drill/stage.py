@@ -70,11 +70,12 @@ class Stage:
             **(env or {}),
         }  # fmt: skip
         self.client = Client(f"http://127.0.0.1:{self.port}")
-        packs = folder / "packs"
-        for name in ("packs", "output", "user", "input", "logs"):
+        packs, self.models = folder / "packs", folder / "models"
+        for name in ("packs", "models", "output", "user", "input", "logs"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         shutil.copy(Path(__file__).with_name("nodes.py"), packs / "trouble.py")
-        write_paths(packs / "paths.yaml", {"custom_nodes": str(packs)})
+        places = {"custom_nodes": str(packs), "diffusion_models": str(self.models)}
+        write_paths(packs / "paths.yaml", places)
         self.command = [sys.executable, "-I", str(PACK_DIR / "cli" / "main.py"), "serve"]
         self.command += ["--comfyui", str(host.path), "--port", str(self.port), *options, "--"]
         self.command += ["--extra-model-paths-config", str(packs / "paths.yaml")]

@@ -7,9 +7,11 @@ import random
 from collections.abc import Callable
 from typing import Any
 
+from ...config import PACK_DIR
 from ..stage import Stage, until
 
 Fault = Callable[[Stage, random.Random], None]
+TEMPLATE = PACK_DIR / "workflows" / "api" / "电商海报生成.json"
 FAULTS: dict[str, Fault] = {}
 
 

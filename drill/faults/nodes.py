@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+import struct
 
 from ..stage import Stage
-from .base import FAULTS, Fault, code, fault, node, refused, running, submit
+from .base import FAULTS, TEMPLATE, Fault, code, fault, node, refused, running, submit
 
 
 def _fails(kind: str, expected: str, name: str = "Trouble") -> Fault:
@@ -27,6 +28,38 @@ for _title, _kind, _code, _name in (
     ("a node returns garbage", "garbage", "", "Trouble"),
 ):
     FAULTS[_title] = _fails(_kind, _code, _name)
+
+
+@fault
+def a_node_that_blocks_the_server(stage: Stage, dice: random.Random) -> None:
+    """It is replaced, and the node has failed when it has done so twice."""
+    id = submit(stage, node("block"))
+    assert "[ZI-PROMPT-DEADLY]" in code(stage.entry(id))
+    stage.settle()
+
+
+def _with_model(data: bytes) -> Fault:
+    def run(stage: Stage, dice: random.Random) -> None:
+        name = f"drill-{dice.randrange(10**9)}.safetensors"
+        (stage.models / name).write_bytes(data)
+        graph = json.loads(TEMPLATE.read_text(encoding="utf-8"))
+        for one in graph.values():
+            if one["class_type"] == "ZImageLoader":
+                one["inputs"]["model_name"] = name
+        found = code(stage.entry(submit(stage, graph)))
+        assert "[ZI-FILE-" in found, found
+
+    run.__doc__ = "The loader fails with a code."
+    return run
+
+
+_ENTRY = {"x": {"dtype": "F32", "shape": [2**40], "data_offsets": [0, 2**42]}}
+_HEADER = json.dumps(_ENTRY).encode()
+FAULTS |= {
+    "a header that lies": _with_model(struct.pack("<Q", len(_HEADER)) + _HEADER + bytes(64)),
+    "a header without end": _with_model(struct.pack("<Q", 2**60) + b"{" * 64),
+    "a pickle as a model": _with_model(b"\x80\x04\x8c\x05posix\x8c\x06system\x93."),
+}
 
 
 @fault
