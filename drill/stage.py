@@ -74,7 +74,10 @@ class Stage:
         for name in ("packs", "models", "output", "user", "input", "logs"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         shutil.copy(Path(__file__).with_name("nodes.py"), packs / "trouble.py")
-        places = {"custom_nodes": str(packs), "diffusion_models": str(self.models)}
+        places: dict[str, object] = {
+            "custom_nodes": str(packs),
+            "diffusion_models": str(self.models),
+        }
         write_paths(packs / "paths.yaml", places)
         self.command = [sys.executable, "-I", str(PACK_DIR / "cli" / "main.py"), "serve"]
         self.command += ["--comfyui", str(host.path), "--port", str(self.port), *options, "--"]

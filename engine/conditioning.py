@@ -7,13 +7,11 @@ from typing import Any
 import torch
 
 from ..errors import ZImageError
-from ..text import rules, spans
+from ..text import limits, rules, spans
 from . import host
 from .dual_text import LIMIT
 
 Conditioning = list[list[Any]]
-MAX_TOKENS = 4096
-"""Eight times what Z-Image was trained with; memory for attention grows with the square."""
 
 
 @torch.inference_mode()
@@ -43,8 +41,8 @@ def encode(clip: Any, prompt: str) -> Conditioning:
         )
     tokens = clip.tokenize(prompt)
     count = max(len(row) for rows in tokens.values() for row in rows)
-    if count > MAX_TOKENS:
-        raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=MAX_TOKENS)
+    if count > limits.QWEN3_MOST:
+        raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=limits.QWEN3_MOST)
     return clip.encode_from_tokens_scheduled(tokens)
 
 

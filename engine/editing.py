@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from ..errors import ZImageError
-from ..text import rules, spans
+from ..text import limits, rules, spans
 from . import host, omni
-from .conditioning import MAX_TOKENS, Conditioning
+from .conditioning import Conditioning
 
 MAX_REFERENCES = 3
 LATENTS, PIECES, SEEN = "reference_latents", "reference_latents_text_embeds", "clip_vision_outputs"
@@ -132,8 +132,8 @@ def check_references(model: Any, *conditionings: Conditioning | None) -> None:
 def _encode(clip: Any, text: str, template: str) -> Conditioning:
     tokens = clip.tokenize(text, llama_template=template)
     count = max(len(row) for rows in tokens.values() for row in rows)
-    if count > MAX_TOKENS:
-        raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=MAX_TOKENS)
+    if count > limits.QWEN3_MOST:
+        raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=limits.QWEN3_MOST)
     return clip.encode_from_tokens_scheduled(tokens)
 
 

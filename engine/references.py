@@ -66,6 +66,15 @@ def encode(vae: Any, pictures: Sequence[Tensor]) -> list[Tensor]:
     return [host.encode_picture(vae, picture) for picture in pictures]
 
 
+TO_CHANGE = "zimage_picture_to_change"
+"""In a LATENT that is a picture to start from: with denoise 1 nothing of it would be left."""
+
+
+def start(latent: Tensor, mask: Tensor | None) -> dict[str, Any]:
+    """A LATENT of a picture that Turbo or Base are to change; with a mask, only that part."""
+    return masked(latent, mask) | ({TO_CHANGE: True} if mask is None else {})
+
+
 def masked(latent: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
     """A LATENT to start from; with a mask (1 = to be painted) only that part changes.
 

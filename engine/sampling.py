@@ -15,6 +15,7 @@ from ..errors import ZImageError
 from . import editing, host
 from .conditioning import Conditioning, check_width
 from .presets import SamplingSettings
+from .references import TO_CHANGE
 from .schedule import official_sigmas
 from .sizes import MAX_BATCH, MAXIMUM
 
@@ -116,6 +117,8 @@ def check_inputs(
         raise _bad("sampler_name", settings.sampler, ", ".join(SAMPLERS))
     if settings.scheduler not in SCHEDULERS:
         raise _bad("scheduler", settings.scheduler, ", ".join(SCHEDULERS))
+    if latent.get(TO_CHANGE) and settings.denoise == 1 and "noise_mask" not in latent:
+        raise ZImageError("ZI-EDIT-DENOISE")
     _check_latent(latent["samples"])
 
 

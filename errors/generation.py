@@ -29,11 +29,18 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "ZI-EDIT-MODEL": (
         "这个模型（{found}）没有学过参考图，会直接忽略它们。请加载 Z-Image Edit 或 Omni 模型；"
-        "若要用 Turbo 或 Base 修改图像，请用 VAE 编码图像后作为采样器的 latent，"
-        "并把 denoise 调到 1 以下。",
+        "若要用 Turbo 或 Base 修改一张图像，请在「Z-Image 改图」里只接 image"
+        "（去掉 image_2、image_3），并把采样器的 denoise 调到 1 以下。",
         "This model ({found}) has not learned reference pictures and would leave them out. Load a "
-        "Z-Image Edit or Omni model; to change a picture with Turbo or Base, encode it with the "
-        "VAE, give it to the sampler as latent, and set denoise below 1.",
+        "Z-Image Edit or Omni model; to change one picture with Turbo or Base, connect only image "
+        "of Z-Image Edit (take image_2 and image_3 off) and set the sampler's denoise below 1.",
+    ),
+    "ZI-EDIT-DENOISE": (
+        "采样器的 denoise 是 1：Turbo 和 Base 会从纯噪声开始，接入的图像完全不起作用。"
+        "请把 denoise 调到 1 以下（0.6 左右会保留构图），或接上遮罩，或改用 Edit 模型。",
+        "The sampler's denoise is 1: Turbo and Base would begin with noise alone, and nothing of "
+        "the picture would be left. Set denoise below 1 (about 0.6 keeps the layout), connect a "
+        "mask, or load an Edit model.",
     ),
     "ZI-PICTURE": (
         "这张图像无法使用：{found}。应为 {expected}。",
@@ -72,11 +79,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     # prompts
     "ZI-TEXT-LONG": (
         "提示词有 {found} 个字符，最多 {maximum} 个。请缩短提示词。",
-        "The prompt has {found} characters; at most {maximum} are read. Shorten it.",
+        "The prompt has {found} characters; at most {maximum} are allowed. Shorten it.",
     ),
     "ZI-TEXT-TOKENS": (
         "提示词有 {found} 个词元，最多 {maximum} 个（官方模型按 512 个训练）。请缩短提示词。",
-        "The prompt has {found} tokens; at most {maximum} are read (the official models were "
+        "The prompt has {found} tokens; at most {maximum} are allowed (the official models were "
         "trained with 512). Shorten it.",
     ),
     "ZI-TEXT-REPLACEMENT": (

@@ -14,6 +14,16 @@ TEXTS: dict[str, tuple[str, str]] = {
         "请求的内容类型是 {found}。请用 Content-Type: application/json 提交。",
         "The request's content type is {found}. Send it as Content-Type: application/json.",
     ),
+    "ZI-REQUEST-CHARSET": (
+        "请求声明的字符编码是 {found}，而内容应为 UTF-8。请改用 charset=utf-8，或不写 charset。",
+        "The request names the character set {found}, but the body has to be UTF-8. Use "
+        "charset=utf-8, or leave it out.",
+    ),
+    "ZI-REQUEST-FAILED": (
+        "无法执行这个请求（{found}）。请检查其中的名称、路径和内容；详情见 ComfyUI 的日志。",
+        "The request could not be carried out ({found}). Check its names, paths and body; "
+        "ComfyUI's log has more.",
+    ),
     "ZI-REQUEST-TEXT": (
         "节点 {node} 的 {name} 无法使用：{zh}（{found}）",
         "{name} of node {node} cannot be used: {en} ({found})",

@@ -79,7 +79,7 @@ class ZImageEdit(io.ComfyNode):
                 raise ZImageError("ZI-EDIT-MODEL", found=type(model.model).__name__)
             texts = (prompt, negative_prompt)
             pair = [conditioning.encode(clip, text) for text in texts]
-            return io.NodeOutput(*pair, references.masked(latents[0], mask))
+            return io.NodeOutput(*pair, references.start(latents[0], mask))
         seen = [editing.look(clip_vision, one) for one in pictures] if clip_vision else None
         pair = [
             editing.encode_instruction(clip, text, latents, seen)

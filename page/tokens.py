@@ -74,6 +74,8 @@ def _qwen3(cleaned: str, tokenizers: Tokenizers) -> dict[str, Any]:
     _, body = spans.take_off(cleaned)
     before, after = _FRAME
     framed = _offsets(tokenizers.qwen3, before + body + after)
+    if len(framed) > limits.QWEN3_MOST:
+        raise ZImageError("ZI-TEXT-TOKENS", found=len(framed), maximum=limits.QWEN3_MOST)
     found = limits.cut(framed, len(before) + len(body), limits.QWEN3, special=0)
     position = min(max(0, found.position - len(before)), len(body))
     row = _row("Qwen3", body, Cut(found.count, found.limit, position), enforced=False)

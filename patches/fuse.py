@@ -21,7 +21,7 @@ from aiohttp import web
 from .. import bodies
 from ..config import Settings
 from ..errors import ZImageError
-from . import prompts, state
+from . import inputs, prompts, state
 from .lines import Lines
 
 log = logging.getLogger(__name__)
@@ -37,6 +37,7 @@ STATUS = {
     "ZI-HOST-NAME": 403,
     "ZI-REQUEST-LARGE": 413,
     "ZI-REQUEST-TYPE": 415,
+    "ZI-REQUEST-CHARSET": 415,
     "ZI-PROMPT-TWICE": 409,
     "ZI-QUEUE-FULL": 429,
     "ZI-QUEUE-FILE": 507,
@@ -118,18 +119,19 @@ class Fuse:
         kind = request.content_type
         if "Origin" in request.headers and "json" not in kind:  # a form on somebody's page
             raise ZImageError("ZI-REQUEST-TYPE", found=kind)
-        data = await bodies.read(request, self.largest)
+        data = await inputs.read(request, self.largest)
         if not data and request.path.endswith("/interrupt"):
             return []
         body = bodies.parse(data)
         changed: list[dict[str, Any]] = []
+        if request.path.endswith(("/queue", "/history")):
+            inputs.check_ids(body)
         if request.path.endswith("/prompt"):
             prompts.check_prompt(body)
             changed = prompts.clamp(body.get("prompt", {}), self.bounds)
             if changed:
                 body.setdefault("extra_data", {})["zimage_clamped"] = changed
-                data = json.dumps(body).encode()
-        request._read_bytes = data  # what the handler's request.json() reads
+                request._read_bytes = json.dumps(body).encode()
         return changed
 
 
@@ -162,7 +164,8 @@ def jot(path: Path, id: str, where: str, trigger: str, action: str) -> None:
         "trigger": trigger,
         "action": action,
     }
-    _lines(path).add(json.dumps(line, ensure_ascii=False))
+    text = json.dumps(line, ensure_ascii=False)
+    _lines(path).add(text.encode("utf-8", "backslashreplace").decode())  # headers hold any bytes
 
 
 @functools.cache

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 EARLY = (
     "worker", "results", "memory", "swap", "residency", "leftovers", "sockets", "reconnect",
-    "origins", "paths", "pictures", "history", "guarded",
+    "origins", "malformed", "paths", "pictures", "history", "guarded",
 )  # fmt: skip
 """Modules of this folder that are applied while packs load; each has ``part()``."""
 SHARED = ("queue", "disk", "deadline", "logs", "fuse")

@@ -14,6 +14,8 @@ from .spans import Span
 
 QWEN3 = 512
 """Tokens that the official pipeline reads, its chat template included."""
+QWEN3_MOST = 4096
+"""Tokens above which a prompt is refused, eight times as many: memory grows with the square."""
 DUAL = 77
 """Tokens of each encoder of a pair, the first and the last special one included."""
 

@@ -21,10 +21,14 @@ _MARKS = (
 )
 _SHARED_MARKS = "\u2018\u2019\u201c\u201d\u2014\u2026\u00b7"
 # Letters and digits that belong to a Chinese word when they touch a Han character: numbers
-# (2024年), one or two letters (T恤, 卡拉OK), and short capital names (MP3播放器, LED灯).
-_PART = r"(?:\d+(?:\.\d+)?|[A-Za-z0-9]{1,2}|[A-Z0-9]{3,4})"
+# (2024年, 1,000元, 10:30开始), one or two letters (T恤, 卡拉OK), and short capital names (LED灯).
+# Parts of a longer word (Wi-Fi信号, No.1品牌) stay with it.
+_PART = r"(?:\d+(?:[.,:/~-]\d+)*|[A-Za-z0-9]{1,2}|[A-Z0-9]{3,4})"
+_INNER = r"[-.,:/~'’&+_]"
+_BEGIN = rf"(?<![A-Za-z0-9]|[A-Za-z0-9]{_INNER})"
+_END = rf"(?![A-Za-z0-9]|{_INNER}[A-Za-z0-9])"
 _CHINESE = regex.compile(
-    rf"(?:(?<![A-Za-z0-9]){_PART}(?={_HAN})|(?<={_HAN}){_PART}(?![A-Za-z0-9])"
+    rf"(?:{_BEGIN}{_PART}(?={_HAN})|(?<={_HAN}){_PART}{_END}"
     rf"|{_HAN}|[{_MARKS}]|(?<={_HAN})[{_SHARED_MARKS}]|[{_SHARED_MARKS}](?={_HAN}))+"
 )
 _OTHER_WORD = regex.compile(r"[\p{L}\p{N}]")

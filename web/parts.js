@@ -11,6 +11,7 @@ const NAMES = {
   sockets: ["消息发送", "Messages"],
   reconnect: ["断线重连", "Reconnection"],
   origins: ["来源检查", "Origins"],
+  malformed: ["错误请求", "Malformed requests"],
   paths: ["文件路径", "File paths"],
   pictures: ["图片大小", "Picture sizes"],
   history: ["历史发送", "History"],

@@ -4,7 +4,8 @@ import { api } from "../../scripts/api.js";
 import { ask, element, message, say, setting } from "./shared.js";
 
 const SWITCH = "ZImage.TokenCount";
-const FIELDS = { ZImageTextEncode: ["prompt", "negative_prompt"] };
+const PROMPTS = ["prompt", "negative_prompt"];
+const FIELDS = { ZImageTextEncode: PROMPTS, ZImageEdit: PROMPTS };
 const PAIR = "ZImageDualLoader";
 const WAIT_MS = 250;
 const ROW = 16;

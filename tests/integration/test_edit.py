@@ -113,12 +113,18 @@ def test_turbo_repaints_the_picture(pictures: Server) -> None:
     """Image to image: the less denoise, the nearer to the picture."""
     distance = []
     original = np.asarray(picture(), dtype=float)
-    for denoise in (0.2, 0.5, 1.0):
+    for denoise in (0.2, 0.5, 0.9):
         graph = graphs.edit("turbo", "plain.png", sample__denoise=denoise, sample__steps=8)
         done = pictures.client.run(graph, timeout=600)
         with Image.open(io.BytesIO(pictures.client.view(done.images[0]))) as made:
             distance.append(np.abs(np.asarray(made, dtype=float) - original).mean())
     assert distance[0] < distance[1] < distance[2], distance
+
+
+def test_turbo_does_not_leave_the_picture_out_in_silence(pictures: Server) -> None:
+    """With denoise 1, the sampler's default, nothing of it would be left."""
+    message, _ = run(pictures, graphs.edit("turbo", "plain.png", sample__denoise=1.0))
+    assert message.startswith("[ZI-EDIT-DENOISE]")
 
 
 @pytest.mark.parametrize("variant", ["turbo", "edit"])

@@ -96,6 +96,13 @@ def test_newer_han_and_emoji_count_as_characters() -> None:
     [
         ("一件红色T恤", [("一件红色T恤", True)]),
         ("T恤 and jeans", [("T恤", True), (" and jeans", False)]),
+        ("Wi-Fi信号", [("Wi-Fi", False), ("信号", True)]),
+        ("苹果USB-C接口", [("苹果", True), ("USB-C", False), ("接口", True)]),
+        ("No.1品牌", [("No.1", False), ("品牌", True)]),
+        ("R&B音乐", [("R&B", False), ("音乐", True)]),
+        ("1,000元", [("1,000元", True)]),
+        ("10:30开始", [("10:30开始", True)]),
+        ("3-5岁儿童", [("3-5岁儿童", True)]),
         ("3D打印的MP3播放器", [("3D打印的MP3播放器", True)]),
         ("2024年，卡拉OK。", [("2024年，卡拉OK。", True)]),
         ("一只cat在table上", [("一只", True), ("cat", False), ("在", True), ("table", False),
