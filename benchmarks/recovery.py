@@ -28,6 +28,8 @@ PROMPT = {
                                                  "color": 0}},
     "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
 }  # fmt: skip
+QUICK = "quick=0.1"
+"""Each kill is the only one to the guardian; deaths in a row have it wait, up to half a minute."""
 LIMIT = 300.0
 """Seconds after which a server counts as gone for good."""
 
@@ -59,6 +61,7 @@ class Served:
         self.kind, self.folder, self.port = kind, folder, free_port()
         self.host, pack = _common.the_host(), _common.pack_dir()
         self.env = host_environment() | {"ZIMAGE_HOME": str(folder), "ZIMAGE_LOG_DIR": str(folder)}
+        self.env["ZIMAGE_GUARD"] = QUICK
         direct = start_command(self.host, pack, folder, self.port)
         if kind == "bare":
             self.command = [*direct, "--disable-all-custom-nodes"]

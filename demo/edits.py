@@ -77,7 +77,7 @@ def siblings(scene: Scene, field: str) -> list[Scene]:
     return [replace(scene, **{field: value}) for value in VALUES[field]]
 
 
-def unseen(count: int, seed: int) -> Iterator[Edit]:
+def unseen(count: int, seed: int | str) -> Iterator[Edit]:
     """Edits whose scene before and scene after never occur in training."""
     rng = random.Random(seed)
     scenes = [scene for scene in all_scenes() if is_held_out(scene)]

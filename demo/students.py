@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BertConfig, BertModel, CLIPTextConfig, CLIPTextModel
 
 from zimage_comfyui.engine import adapter, conditioning, dual_files, dual_text
+from zimage_comfyui.errors import ZImageError
 
 from . import captions, family
 from .world import Scene, all_scenes, is_held_out
@@ -44,15 +45,23 @@ def world_pairs(count: int, seed: int = 0) -> list[Pair]:
 
 
 def read_pairs(file: Path | None, count: int) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to train on, and up to 200 that are not; from a file of prompts, or of the world."""
+    """Pairs to train on, and up to 200 that are not; from a file of prompts, or of the world.
+
+    Raises:
+        ZImageError: ``ZI-TRAIN-PROMPTS`` for a file with fewer than four prompts.
+    """
     if file is not None:
         lines = [line for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
         pairs = [(line, line) for line in dict.fromkeys(lines)]
-        apart = min(200, len(pairs) // 10)
+        if len(pairs) < 4:
+            raise ZImageError("ZI-TRAIN-PROMPTS", path=file, found=len(pairs))
+        apart = min(200, max(2, len(pairs) // 10))  # two, so that one can stand for the other
         return pairs[apart:], pairs[:apart]
     rng = random.Random(1)
     scenes = [scene for scene in all_scenes() if is_held_out(scene)]
-    unseen = [pair(rng.choice(scenes), LANGUAGES[n % 3], rng) for n in range(198)]
+    unseen = [
+        pair(rng.choice(scenes), LANGUAGES[n % 3], rng) for n in range(min(198, max(2, count)))
+    ]
     return world_pairs(count), unseen
 
 
@@ -72,7 +81,9 @@ class Teacher:
             if number % 1000 == 0:
                 print(f"features {number}/{len(missing)}", flush=True)
         if missing:
-            save_file(self.features, self.cache)
+            partial = self.cache.with_suffix(".partial")
+            save_file(self.features, partial)
+            partial.replace(self.cache)
 
     def read(self, prompts: list[str], device: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Features [B, L, W] and mask [B, L], L the longest up to a multiple of 32."""
@@ -184,18 +195,22 @@ class Student(torch.nn.Module):
 
 def build(args: Any, pairs: list[Pair], model: Any) -> Student:
     """A student around the encoders that ``--clip`` and ``--bert`` name, or around small ones."""
-    tokenizers = dual_files.tokenizers(args.bert)
     width = model.cap_embedder[1].weight.shape[1]
-    if args.clip and args.bert:
+    if args.clip:
         where = (torch.float32, args.device)
         clip = Frozen(dual_files.load_clip(args.clip, *where))
         bert = Frozen(dual_files.load_bert(args.bert, *where))
-        config = adapter.AdapterConfig(clip.width, bert.width, width, 1024, 16, 6, 128)
+        words = len(bert.encoder.embeddings.word_embeddings.weight)
+        tokenizers = dual_files.tokenizers(args.bert, words)
+        config = adapter.AdapterConfig(
+            clip.width, bert.width, width, 1024, 16, args.layers or 6, 128
+        )
     else:
+        tokenizers = dual_files.tokenizers(None)
         readings = [dual_text.read(text, *tokenizers) for text in {pair[0] for pair in pairs}]
         clip = SmallClip({number for reading in readings for number in reading.clip.ids})
         bert = SmallBert({number for reading in readings for number in reading.bert.ids})
-        config = adapter.AdapterConfig(128, 128, width, 128, 4, 3, 32)
+        config = adapter.AdapterConfig(128, 128, width, 128, 4, args.layers or 3, 32)
     return Student(clip, bert, config, tokenizers)
 
 

@@ -43,19 +43,30 @@ FILES = {
 }
 
 
+def save_whole(tensors: dict[str, torch.Tensor], path: Path, **metadata: str) -> None:
+    """Write a file of which there is all or nothing, whenever the process is killed."""
+    partial = path.with_suffix(".partial")
+    save_file(tensors, partial, metadata=metadata or None)
+    partial.replace(path)
+
+
 class Run:
     """Parameters, optimiser and progress of one stage, saved together as safetensors."""
 
-    def __init__(self, modules: dict, path: Path, steps: int, rate: float) -> None:
-        self.modules, self.path, self.steps, self.rate, self.step = modules, path, steps, rate, 0
+    def __init__(
+        self, args: argparse.Namespace, name: str, modules: dict, steps: int, rate: float
+    ) -> None:
+        self.modules, self.steps, self.rate, self.step = modules, steps, rate, 0
+        self.path, self.pause = args.work / f"{name}.safetensors", args.save_seconds
         self.parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
         wide = [p for p in self.parameters if p.ndim >= 2]
         thin = [p for p in self.parameters if p.ndim < 2]
         groups = [{"params": wide, "weight_decay": 0.01}, {"params": thin, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
         self.saved = time.monotonic()
-        if path.exists():
+        if self.path.exists():
             self._load()
+            print(f"{name} {self.step}/{steps} <- {self.path}", flush=True)
 
     def _load(self) -> None:
         tensors = load_file(self.path)
@@ -79,14 +90,12 @@ class Run:
         for index, fields in self.optimiser.state_dict()["state"].items():
             for field, value in fields.items():
                 tensors[f"optimiser/{index}/{field}"] = value.contiguous()
-        partial = self.path.with_suffix(".partial")
-        save_file(tensors, partial, metadata={"step": str(self.step)})
-        partial.replace(self.path)
+        save_whole(tensors, self.path, step=str(self.step))
 
     def update(self, loss: torch.Tensor, report: str) -> None:
         """One optimiser step: warm-up over 4 %, then a linear decay to zero."""
         warm = max(1, self.steps // 25)
-        share = min((self.step + 1) / warm, 1 - (self.step - warm) / (self.steps - warm))
+        share = min((self.step + 1) / warm, 1 - (self.step - warm) / max(1, self.steps - warm))
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate * max(share, 0.0)
         self.optimiser.zero_grad(set_to_none=True)
@@ -96,7 +105,7 @@ class Run:
         self.step += 1
         if self.step % 20 == 0 or self.step == self.steps:
             print(f"{self.path.stem} {self.step}/{self.steps} {report}", flush=True)
-        if time.monotonic() - self.saved > 60 or self.step == self.steps:
+        if time.monotonic() - self.saved > self.pause or self.step == self.steps:
             self.save()
             self.saved = time.monotonic()
 
@@ -113,7 +122,8 @@ def start(args: argparse.Namespace, name: str, module: torch.nn.Module, prefix: 
 
 def build_autoencoder(args: argparse.Namespace) -> torch.nn.Module:
     """The encoder from the principal components of 240 fixed pictures; an untrained decoder."""
-    scenes = random.Random(0).sample(training_scenes(), 240)
+    scenes = training_scenes()[: args.scenes]
+    scenes = random.Random(0).sample(scenes, min(240, len(scenes)))
     pixels = torch.stack([picture(scene, (128, 128), i) for i, scene in enumerate(scenes)])
     cells = pixels.unfold(2, 8, 8).unfold(3, 8, 8)  # (N, 3, 16, 16, 8, 8)
     patches = cells.permute(0, 2, 3, 4, 5, 1).reshape(-1, 192)
@@ -124,13 +134,13 @@ def build_autoencoder(args: argparse.Namespace) -> torch.nn.Module:
 
 def train_decoder(args: argparse.Namespace, model: torch.nn.Module) -> torch.nn.Module:
     """Stage 1: decode 64 x 64 crops; the network is convolutional, so any size works then."""
-    run = Run({"autoencoder": model}, args.work / "decoder.safetensors",
-              args.decoder_steps, 1e-3)  # fmt: skip
+    run = Run(args, "decoder", {"autoencoder": model}, args.decoder_steps, 1e-3)
     encoder = family.quick_encoder(model)
     rng = random.Random(run.step)
+    scenes = training_scenes()[: args.scenes]
     pool = [
         picture(scene, SIZES[0], i)
-        for i, scene in enumerate(rng.choices(training_scenes(), k=768))
+        for i, scene in enumerate(rng.choices(scenes, k=min(768, len(scenes))))
         if run.step < run.steps
     ]
     while run.step < run.steps:
@@ -154,7 +164,7 @@ def train_decoder(args: argparse.Namespace, model: torch.nn.Module) -> torch.nn.
 def encode_world(args: argparse.Namespace, model: torch.nn.Module) -> dict:
     """Latents (N, 16, H/8, W/8) float16 and scene numbers (N,) of training pictures, by size."""
     path = args.work / "latents.safetensors"
-    scenes = training_scenes()
+    scenes = training_scenes()[: args.scenes]
     tensors = load_file(path) if path.exists() else {}
     encoder = family.quick_encoder(model)
     for size, copies in zip(SIZES, (args.copies, 1, 1), strict=True):
@@ -170,7 +180,7 @@ def encode_world(args: argparse.Namespace, model: torch.nn.Module) -> dict:
             if start % 640 == 0:
                 print(f"latents {name} {start}/{len(numbers)}", flush=True)
         tensors |= {f"{name}/latent": torch.cat(latents), f"{name}/scene": torch.tensor(numbers)}
-        save_file(tensors, path)
+        save_whole(tensors, path)
     return tensors
 
 
@@ -232,8 +242,7 @@ def train_base(args: argparse.Namespace, latents: dict, vocabulary: Vocabulary) 
     start(args, "text", encoder, "model.")
     start(args, "base", model)
     compile_blocks(args, encoder, model)
-    run = Run({"text": encoder, "denoiser": model}, args.work / "base.safetensors",
-              args.base_steps, args.rate)  # fmt: skip
+    run = Run(args, "base", {"text": encoder, "denoiser": model}, args.base_steps, args.rate)
     batches = Batches(args, latents, vocabulary, seed=run.step)
     average = None
     while run.step < run.steps:
@@ -251,8 +260,7 @@ def train_turbo(args, latents, vocabulary, encoder, base) -> torch.nn.Module:
     model = family.build_denoiser().to(args.device)
     model.load_state_dict(base.state_dict())
     compile_blocks(args, model)
-    run = Run({"denoiser": model}, args.work / "turbo.safetensors",
-              args.turbo_steps, args.turbo_rate)  # fmt: skip
+    run = Run(args, "turbo", {"denoiser": model}, args.turbo_steps, args.turbo_rate)
     batches = Batches(args, latents, vocabulary, seed=run.step)
     nothing, nothing_mask = (x.to(args.device) for x in vocabulary.encode([""]))
     average = None
@@ -299,11 +307,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--base-steps", type=int, default=7800)
     parser.add_argument("--turbo-steps", type=int, default=450)
     parser.add_argument("--compile", action="store_true", help="faster; needs a C++ compiler")
+    parser.add_argument("--scenes", type=int, help="only so many scenes, for a trial")
     parser.add_argument("--copies", type=int, default=3, help="square pictures of each scene")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rate", type=float, default=1.5e-3, help="highest, of Base")
     parser.add_argument("--turbo-rate", type=float, default=6e-4)
     parser.add_argument("--guidance", type=float, default=2.5, help="that Turbo learns")
+    parser.add_argument("--save-seconds", type=float, default=60, help="from save to save")
     args = parser.parse_args(argv)
     args.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)

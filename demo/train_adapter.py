@@ -3,10 +3,13 @@
     python demo/train_adapter.py --comfyui ~/ComfyUI --work /tmp/adapter
     python demo/train_adapter.py --comfyui ~/ComfyUI --work /tmp/big --prompts prompts.txt \\
         --model z_image_turbo_bf16.safetensors --qwen qwen_3_4b.safetensors \\
-        --clip clip_l.safetensors --bert bert-base-chinese.safetensors --out models
+        --clip clip_l.safetensors --bert bert-base-chinese/model.safetensors --out models
+
+``--clip`` and ``--bert`` go together; BERT's ``vocab.txt`` stands beside its file. Without both,
+small encoders learn too, and the files that come with the pack are written anew.
 
 1. Features: the adapter's queries learn the teacher's features, token by token (mean square and
-   cosine, both relative). Without ``--clip`` and ``--bert`` small encoders learn with it.
+   cosine, both relative).
 2. Denoiser: through the frozen diffusion model, on its own way from noise to picture, what the
    student says has to lead to the same velocity as what the teacher says.
 
@@ -63,8 +66,7 @@ def on_the_way(model, text, mask, shape: tuple[int, ...]) -> tuple[torch.Tensor,
 
 def teach_features(args, student, teacher, pairs) -> None:
     """Stage 1."""
-    run = Run(student.learning(), args.work / "features.safetensors",
-              args.feature_steps, args.rate)  # fmt: skip
+    run = Run(args, "features", student.learning(), args.feature_steps, args.rate)
     rng, average = random.Random(run.step), None
     while run.step < run.steps:
         chosen = rng.sample(pairs, min(args.batch, len(pairs)))
@@ -77,12 +79,11 @@ def teach_features(args, student, teacher, pairs) -> None:
 
 def teach_denoiser(args, student, teacher, pairs, models) -> None:
     """Stage 2; starts where stage 1 ended."""
-    run = Run(student.learning(), args.work / "denoiser.safetensors",
-              args.denoiser_steps, args.rate / 2)  # fmt: skip
+    run = Run(args, "denoiser", student.learning(), args.denoiser_steps, args.rate / 2)
     rng, average = random.Random(run.step), None
-    side = args.latent
+    side, batch = args.latent, max(1, args.batch // 2)
     while run.step < run.steps:
-        chosen = rng.sample(pairs, min(args.batch // 2, len(pairs)))
+        chosen = rng.sample(pairs, min(batch, len(pairs)))
         text, mask = teacher.read([pair[1] for pair in chosen], args.device)
         model = models[run.step % len(models)]
         x, sigma = on_the_way(model, text, mask, (16, side, side))
@@ -125,9 +126,25 @@ def report(args, student, teacher, pairs, models) -> dict[str, dict[str, float]]
 
 def main(argv: list[str] | None = None) -> int:
     args = arguments().parse_args(argv)
+    pack.load()
+    from zimage_comfyui.cli.terminal import FAILED, USAGE, complain
+    from zimage_comfyui.errors import ZImageError
+
+    if bool(args.clip) != bool(args.bert):
+        complain(ZImageError("ZI-TRAIN-ENCODERS"))
+        return USAGE
+    try:
+        train(args)
+    except ZImageError as error:
+        complain(error)
+        return FAILED
+    return 0
+
+
+def train(args: argparse.Namespace) -> None:
+    """Both stages, the report and the files."""
     args.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
-    pack.load()
     family.open_host(args.comfyui, args.device == "cpu")
     from demo import students
     from zimage_comfyui.engine import checkpoints
@@ -136,12 +153,12 @@ def main(argv: list[str] | None = None) -> int:
     models = [
         patcher.model.diffusion_model.to(args.device).requires_grad_(False) for patcher in loaded
     ]
+    pairs, unseen = students.read_pairs(args.prompts, args.pairs)
+    student = students.build(args, pairs, models[0]).to(args.device)
     teacher = students.Teacher(
         checkpoints.load_text_encoder(args.qwen), args.work / "cache.safetensors"
     )
-    pairs, unseen = students.read_pairs(args.prompts, args.pairs)
     teacher.learn([pair[1] for pair in [*pairs, *unseen]])
-    student = students.build(args, pairs, models[0]).to(args.device)
     teach_features(args, student, teacher, pairs)
     teach_denoiser(args, student, teacher, pairs, models)
     found = report(args, student, teacher, unseen, models)
@@ -149,7 +166,6 @@ def main(argv: list[str] | None = None) -> int:
         args.out, student, models, {"steps": args.feature_steps + args.denoiser_steps, **found}
     )
     (args.work / "report.json").write_text(json.dumps(found, indent=2) + "\n")
-    return 0
 
 
 def arguments() -> argparse.ArgumentParser:
@@ -161,8 +177,9 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--out", type=Path, default=MODELS)
     parser.add_argument("--model", type=Path, nargs="+", default=[TURBO, BASE])
     parser.add_argument("--qwen", type=Path, default=QWEN, help="their own text encoder")
-    parser.add_argument("--clip", type=Path, help="a CLIP-L file; stays as it is")
-    parser.add_argument("--bert", type=Path, help="a Chinese BERT file; stays as it is")
+    parser.add_argument("--clip", type=Path, help="a CLIP-L file; stays as it is; needs --bert")
+    parser.add_argument("--bert", type=Path, help="a Chinese BERT; stays as it is; needs --clip")
+    parser.add_argument("--layers", type=int, help="of the adapter; 6, 3 for small encoders")
     parser.add_argument("--prompts", type=Path, help="one prompt per line (default: the world's)")
     parser.add_argument("--pairs", type=int, default=12000, help="prompts of the world")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -171,6 +188,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--latent", type=int, default=16, help="side of the latents of stage 2")
     parser.add_argument("--batch", type=int, default=64, help="of stage 1; stage 2 takes half")
     parser.add_argument("--rate", type=float, default=1.5e-3)
+    parser.add_argument("--save-seconds", type=float, default=60, help="from save to save")
     return parser
 
 

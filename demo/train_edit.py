@@ -15,13 +15,13 @@ import sys
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from demo import family, pack
 from demo.data import Vocabulary, picture, training_scenes
 from demo.edits import VALUES, Edit, siblings
-from demo.train import FILES, Run, add_noise, features
+from demo.train import FILES, Run, add_noise, features, save_whole
 from demo.world import SIZES, is_held_out
 
 MODELS = Path(__file__).resolve().parent / "models"
@@ -41,17 +41,16 @@ def families(count: int, seed: int = 0) -> list[tuple]:
 def encode_families(args: argparse.Namespace, autoencoder: torch.nn.Module) -> dict:
     """Latents (N, 16, H/8, W/8) of every family's scenes that may occur in training."""
     path = args.work / "families.safetensors"
-    if path.exists():
-        return load_file(path)
+    tensors = load_file(path) if path.exists() else {}
+    known = len(tensors) // len(VALUES)
     encoder = family.quick_encoder(autoencoder)
-    tensors = {}
-    for number, (scene, size, seed) in enumerate(families(args.families)):
+    for number, (scene, size, seed) in list(enumerate(families(args.families)))[known:]:
         for field in VALUES:
             drawn = torch.stack([picture(s, size, seed, scene) for s in siblings(scene, field)])
             tensors[f"{number}/{field}"] = encoder(drawn.to(args.device)).half().cpu().contiguous()
         if number % 50 == 0:
             print(f"families {number}/{args.families}", flush=True)
-    save_file(tensors, path)
+    save_whole(tensors, path)
     return tensors
 
 
@@ -62,10 +61,12 @@ class Edits:
         self.latents, self.batch, self.device = latents, args.batch, args.device
         self.rng, self.families = random.Random(seed), list(enumerate(families(args.families)))
         self.by_size = {s: [f for f in self.families if f[1][1] == s] for s in SIZES}
+        # few families need not have every size
+        self.weights = [w if self.by_size[s] else 0 for s, w in zip(SIZES, (4, 1, 1), strict=True)]
 
     def draw(self) -> tuple[list[str], torch.Tensor, torch.Tensor]:
         """Instructions, latents before and after; one instruction in ten is empty."""
-        size = self.rng.choices(SIZES, (4, 1, 1))[0]
+        size = self.rng.choices(SIZES, self.weights)[0]
         texts, before, after = [], [], []
         while len(texts) < self.batch:
             number, (scene, _, _) = self.rng.choice(self.by_size[size])
@@ -117,7 +118,7 @@ def train(args: argparse.Namespace, latents: dict, vocabulary, encoder, model) -
     """Flow matching with the reference in front."""
     from zimage_comfyui.engine import omni
 
-    run = Run({"denoiser": model}, args.work / "edit.safetensors", args.steps, args.rate)
+    run = Run(args, "edit", {"denoiser": model}, args.steps, args.rate)
     edits = Edits(args, latents, seed=run.step)
     average = None
     while run.step < run.steps:
@@ -174,6 +175,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--compile", action="store_true", help="faster; needs a C++ compiler")
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--save-seconds", type=float, default=60, help="from save to save")
     return parser
 
 

@@ -102,6 +102,16 @@ TEXTS: dict[str, tuple[str, str]] = {
         "没有名为“{found}”的故障。可用的：{expected}",
         'There is no fault "{found}". Faults: {expected}',
     ),
+    "ZI-TRAIN-ENCODERS": (
+        "--clip 和 --bert 必须同时给出：适配器要与两个编码器一起训练。"
+        "两个都不给，则训练小编码器，并重写 --out 里的文件。",
+        "--clip and --bert are both needed: an adapter is trained with both encoders. Without "
+        "either, small encoders are trained and their files in --out written anew.",
+    ),
+    "ZI-TRAIN-PROMPTS": (
+        "{path} 里只有 {found} 条不同的提示词，至少需要 4 条。每行写一条。",
+        "{path} holds {found} different prompts, at least 4 are needed. Write one on each line.",
+    ),
     "ZI-OBJECT-INFO": (
         "无法从 {path} 读取节点信息：{found}。请给出保存了 /object_info 内容的文件，"
         "或正在运行的 ComfyUI 的地址。",
