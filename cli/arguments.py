@@ -126,6 +126,10 @@ def _build() -> argparse.ArgumentParser:
         "files", nargs="*", metavar="FILE", help="工作流，- 为标准输入 / - is stdin"
     )
     validate.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
+    validate.add_argument(
+        "--core-only", action="store_true",
+        help="第三方节点算作错误 / nodes of other packs than ComfyUI and this one are errors",
+    )  # fmt: skip
     _add_object_info(validate)
 
     to_api = commands.add_parser("to-api", help="工作流转为 API 格式 / a workflow as API JSON")

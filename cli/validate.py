@@ -4,30 +4,40 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from dataclasses import asdict
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..config import PACK_DIR, Settings
+from ..errors import ZImageError
 from .client import Client
 from .terminal import DONE, FAILED, USAGE, Stop, document, result, say
 
+if TYPE_CHECKING:
+    from ..validator.check import Result
+    from ..validator.knowledge import Knowledge
+
+
+UNREAD = frozenset({"ZI-FILE-MISSING", "ZI-WF-UNREADABLE"})
+"""What is wrong with the command line, not with a workflow."""
+
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Checks every file; 1 when one of them has an error."""
-    from ..validator.check import check_bytes
-
+    """Checks every file; 2 when one cannot be read, else 1 when one of them has an error."""
     knowledge = _knowledge(options.object_info)
     files = [Path(name) for name in options.files] or bundled(PACK_DIR)
-    reports = []
+    reports, unread = [], []
     for file in files:
-        checked = check_bytes(_read(file), knowledge)
+        checked = _check(file, knowledge, core_only=options.core_only)
+        unread += [finding for finding in checked.findings if finding.code in UNREAD]
         reports.append({"file": str(file), "ok": checked.ok,
                         "findings": [asdict(finding) for finding in checked.findings]})  # fmt: skip
+    ok = all(report["ok"] for report in reports)
     if options.json:
-        document({"ok": all(report["ok"] for report in reports), "files": reports})
+        document({"ok": ok, "files": reports})
     else:
         for report in reports:
             _show(report)
@@ -36,21 +46,46 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
                 "模型和图片是否存在没有检查；用 --object-info 服务器地址 可一并检查",
                 "whether models and pictures exist was not checked; --object-info URL does",
             )
-    return DONE if all(report["ok"] for report in reports) else FAILED
+    for finding in unread:
+        say(f"[{finding.code}] {finding.chinese}", finding.english)
+    if unread:
+        return USAGE
+    return DONE if ok else FAILED
 
 
 def to_api(options: argparse.Namespace, settings: Settings) -> int:
-    """Prints API JSON; errors are told on standard error, and 1 is returned for them."""
-    from ..validator.check import check_bytes
-
-    checked = check_bytes(_read(Path(options.file)), _knowledge(options.object_info))
-    shown = {"file": options.file, "findings": [asdict(f) for f in checked.findings.errors]}
-    if shown["findings"]:
+    """Prints API JSON; errors are told on standard error, and 1 (or 2) is returned for them."""
+    checked = _check(Path(options.file), _knowledge(options.object_info))
+    errors = checked.findings.errors
+    if errors:
+        shown = {"file": options.file, "findings": [asdict(finding) for finding in errors]}
         sys.stderr.write("\n".join(_lines(shown)) + "\n")
+    if any(finding.code in UNREAD for finding in errors):
+        return USAGE
     if checked.prompt is None:
         return FAILED
     document(checked.prompt)
-    return FAILED if shown["findings"] else DONE
+    return FAILED if errors else DONE
+
+
+def _check(file: Path, knowledge: Knowledge, *, core_only: bool = False) -> Result:
+    """The findings of a file; that it cannot be read is one."""
+    from ..engine import presets, saving, sizes
+    from ..validator.check import Result, check_bytes
+    from ..validator.findings import Findings
+    from ..validator.own import Engine
+
+    engine = Engine(
+        presets.resolve, sizes.resolve, sizes.check_batch, saving.check_quality, saving.check_prefix
+    )
+
+    try:
+        data = _read(file)
+    except ZImageError as error:
+        found = Findings()
+        found.refuse(error)
+        return Result(found, None)
+    return check_bytes(data, knowledge, core_only=core_only, engine=engine)
 
 
 def bundled(pack: Path) -> list[Path]:
@@ -58,29 +93,56 @@ def bundled(pack: Path) -> list[Path]:
     return sorted((pack / "workflows").glob("*.json"))
 
 
-def _knowledge(source: str | None):
+def _knowledge(source: str | None) -> Knowledge:
     """Node classes from a file, a running server's address, or the stored ones."""
     from ..validator import snapshot
-    from ..validator.check import load_knowledge
-    from ..validator.knowledge import Knowledge
+    from ..validator.check import as_knowledge, load_knowledge
 
     if source is None:
         return snapshot.load()
     try:
         if source.startswith(("http://", "https://")):
-            return Knowledge(
-                Client(source.rstrip("/").removesuffix("/object_info")).get("/object_info")
-            )
+            address = source.rstrip("/").removesuffix("/object_info")
+            return as_knowledge(Client(address).get("/object_info"))
         return load_knowledge(Path(source))
-    except (OSError, ValueError, HTTPException) as error:
+    except OSError as error:
+        raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=error.strerror or error) from error
+    except json.JSONDecodeError as error:
+        found = "不是 JSON / this is no JSON"
+        raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=found) from error
+    except (ValueError, HTTPException) as error:
         raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=error) from error
 
 
 def _read(file: Path) -> bytes:
+    """The bytes of a file, or of standard input; never many more than are looked at.
+
+    Raises:
+        ZImageError: ``ZI-FILE-MISSING``, ``ZI-WF-UNREADABLE`` or ``ZI-WF-LARGE``.
+    """
+    from ..validator.reading import LARGEST_FILE, TOO_LARGE
+
+    if str(file) == "-":
+        return sys.stdin.buffer.read(LARGEST_FILE + 1)
     try:
-        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        with file.open("rb") as stream:
+            if os.fstat(stream.fileno()).st_size > LARGEST_FILE:
+                raise ZImageError("ZI-WF-LARGE", zh=TOO_LARGE, en=TOO_LARGE)
+            return stream.read(LARGEST_FILE + 1)
+    except FileNotFoundError as error:
+        raise ZImageError(
+            "ZI-FILE-MISSING", path=str(file), folder=str(file.absolute().parent)
+        ) from error
+    except IsADirectoryError as error:
+        zh, en = "这是文件夹，请给出其中的工作流文件", "it is a folder; name the files in it"
+        raise ZImageError("ZI-WF-UNREADABLE", path=str(file), zh=zh, en=en) from error
+    except PermissionError as error:
+        zh, en = "没有读取权限，请改正它的权限", "you may not read it; mend its permissions"
+        raise ZImageError("ZI-WF-UNREADABLE", path=str(file), zh=zh, en=en) from error
     except OSError as error:
-        raise Stop(USAGE, "ZI-FILE-MISSING", path=file, folder=file.parent) from error
+        reason = error.strerror or str(error)
+        raise ZImageError("ZI-WF-UNREADABLE", path=str(file), zh=f"系统报告 {reason}",
+                          en=reason) from error  # fmt: skip
 
 
 def _show(report: dict[str, Any]) -> None:

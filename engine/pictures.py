@@ -15,6 +15,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from ..errors import ZImageError
+from .saving import check_quality
 
 FORMATS = {"webp": ".webp", "png": ".png", "jpeg": ".jpg"}
 LARGEST = {"webp": 16_383, "png": 2**31 - 1, "jpeg": 65_500}
@@ -62,8 +63,7 @@ def save(
     """
     if format not in FORMATS:
         raise ZImageError("ZI-VALUE", name="format", found=format, expected=" | ".join(FORMATS))
-    if not 1 <= quality <= 100:
-        raise ZImageError("ZI-VALUE", name="quality", found=quality, expected="1 … 100")
+    check_quality(quality)
     if max(image.size) > LARGEST[format]:
         size = "×".join(map(str, image.size))
         expected = f"{format}: ≤ {LARGEST[format]}"

@@ -1,9 +1,30 @@
-"""Checking workflows: ``{title}`` is the node, ``{input}`` the input."""
+"""Checking workflows: ``{title}`` is the node, ``{input}`` the input.
+
+``{zh}`` and ``{en}`` are one reason in both languages.
+"""
 
 TEXTS: dict[str, tuple[str, str]] = {
     "ZI-WF-JSON": (
-        "不是 JSON：{value}。请用页面的“导出”重新保存工作流。",
-        "This is not JSON: {value}. Save the workflow again with the page's Export.",
+        "不是可用的 JSON：{zh}。",
+        "This is no usable JSON: {en}.",
+    ),
+    "ZI-WF-KEY": (
+        "“{value}”在同一个对象里写了不止一次，只有最后一个算数。请删去多余的。",
+        '"{value}" is written more than once in one object; only the last one counts. Delete the '
+        "others.",
+    ),
+    "ZI-WF-UNREADABLE": (
+        "无法读取 {path}：{zh}。",
+        "{path} cannot be read: {en}.",
+    ),
+    "ZI-WF-EMPTY": (
+        "没有可以执行的节点：{zh}。",
+        "Nothing would run: {en}.",
+    ),
+    "ZI-WF-MORE": (
+        "问题太多，只列出了前 {value} 个。请先改正这些，再检查一次。",
+        "There is too much to tell; these are the first {value} findings. Mend them, then check "
+        "again.",
     ),
     "ZI-WF-PICTURE": (
         "这是一张图片，不是工作流文件。请把它拖到 ComfyUI 页面上，再用“导出”保存其中的工作流。",
@@ -11,20 +32,20 @@ TEXTS: dict[str, tuple[str, str]] = {
         "in it with the page's Export.",
     ),
     "ZI-WF-LARGE": (
-        "工作流太大：超过 {value}。请拆成几个工作流。",
-        "The workflow is too large: more than {value}. Split it.",
+        "工作流太大：超过 {zh}。请拆成几个工作流。",
+        "The workflow is too large: more than {en}. Split it.",
     ),
     "ZI-WF-SHAPE": (
         "{what} 的内容不是工作流应有的形状：{value}。请用页面重新保存。",
         "{what} is not what a workflow holds there: {value}. Save it again in the page.",
     ),
     "ZI-WF-DUPLICATE": (
-        "编号 {value} 出现了两次，只读取第一个。请用页面重新保存。",
-        "The id {value} occurs twice; only the first is read. Save it again in the page.",
+        "{zh} {value} 出现了两次，只读取第一个。请用页面重新保存。",
+        "The id {value} of {en} occurs twice; only the first is read. Save it again in the page.",
     ),
     "ZI-WF-LINK": (
-        "“{title}”的 {input} 连线无效：{value}。请重新连接。",
-        'The link {value} of "{title}" ({input}) leads nowhere. Connect it again.',
+        "“{title}”的 {input} 连线 {value} 无效：{zh}。请重新连接。",
+        'The link {value} to {input} of "{title}" cannot be used: {en}. Connect it again.',
     ),
     "ZI-WF-SLOT": (
         "“{title}”的 {input} 连到了第 {value} 个输出，而那个节点只有 {expected} 个。请重新连接。",
@@ -36,8 +57,12 @@ TEXTS: dict[str, tuple[str, str]] = {
         '"{title}" ({input}) gets {value}; expected {expected}. Connect another output.',
     ),
     "ZI-WF-CYCLE": (
-        "“{title}”间接地依赖自己。请断开环路中的一条连线。",
-        '"{title}" depends on itself. Remove one link of the ring.',
+        "节点连成了环，无法执行：{ring}。请断开其中的一条连线。",
+        "Nodes that form a ring cannot run: {ring}. Remove one link of it.",
+    ),
+    "ZI-WF-NESTED": (
+        "子图“{title}”包含它自己。请从子图里删去它。",
+        'The subgraph "{title}" holds itself. Delete it from its inside.',
     ),
     "ZI-WF-NO-OUTPUT": (
         "没有输出节点，运行后什么也得不到。请加上“保存图像”之类的节点。",
@@ -53,9 +78,20 @@ TEXTS: dict[str, tuple[str, str]] = {
         'This ComfyUI has no node class {value} ("{title}"). Install the pack that brings it, or '
         "use another node.",
     ),
+    "ZI-WF-CLASS": (
+        "节点“{title}”缺少 class_type（节点类型的名称），或它不是文字：{value}。请补上它。",
+        'The node "{title}" lacks its class_type (the name of its class), or it is no text: '
+        "{value}. Add it.",
+    ),
     "ZI-WF-INPUT-MISSING": (
         "“{title}”缺少必需的输入 {input}（{expected}）。请连接或填写它。",
         '"{title}" lacks its required input {input} ({expected}). Connect it or fill it in.',
+    ),
+    "ZI-WF-MUTED": (
+        "“{title}”的 {input} 连到了被静音的节点“{value}”，运行时得不到任何值。"
+        "请取消它的静音，或改接别的节点。",
+        '"{title}" ({input}) is linked to the muted node "{value}" and would get nothing. Unmute '
+        "that node, or connect another.",
     ),
     "ZI-WF-VALUE": (
         "“{title}”的 {input} = {value}，不是 {expected}。请填写一个数。",
@@ -64,6 +100,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ZI-WF-RANGE": (
         "“{title}”的 {input} = {value} 超出范围，应为 {expected}。",
         '"{title}" has {input} = {value}; it must be {expected}.',
+    ),
+    "ZI-WF-CLAMPED": (
+        "“{title}”的 {input} = {value} 超过上限，服务器会把它改成 {expected}，图像会比要求的小。"
+        "请填写不超过 {expected} 的值。",
+        '"{title}" has {input} = {value}, above the limit; the server makes it {expected}, and the '
+        "picture is smaller than asked for. Give at most {expected}.",
     ),
     "ZI-WF-CHOICE": (
         "“{title}”的 {input} = {value} 不在选项中：{expected}。请选择其中之一。",
@@ -92,8 +134,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "private use or direction override). Type that part again.",
     ),
     "ZI-WF-TEXT-LONG": (
-        "“{title}”的 {input} 有 {value} 个字符，最多 {expected} 个。请缩短。",
-        '"{title}" has {value} characters in {input}; at most {expected} are read. Shorten it.',
+        "“{title}”的 {input} 有 {value} 个字符，提示词最多 {expected} 个。请缩短。",
+        '"{title}" has {value} characters in {input}; a prompt may have {expected}. Shorten it.',
     ),
     "ZI-WF-CHINESE": (
         "“{title}”的 {input} 含有中文，但它的文本编码器（{value}）读不懂中文。"

@@ -22,7 +22,7 @@ from ..errors import ZImageError
 from ..validator.check import check_bytes
 from . import live
 from .questions import LARGEST_PROMPT, LARGEST_WORKFLOW, question, refusal
-from .templates import Templates, without
+from .templates import ENGINE, Templates, without
 from .tokens import Tokenizers, count
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,9 @@ class Page:
     async def validate(self, request: web.Request) -> web.Response:
         """``POST /zimage/validate``: a workflow or a prompt in API form → findings."""
         data = await read(request, LARGEST_WORKFLOW)
-        result = await _in(self.checking, lambda: check_bytes(data, live.knowledge()))
+        result = await _in(
+            self.checking, lambda: check_bytes(data, live.knowledge(), engine=ENGINE)
+        )
         found = [
             {"code": entry.code, "severity": entry.severity, "node": entry.node,
              "title": entry.title, "input": entry.input, "zh": entry.chinese, "en": entry.english}

@@ -10,15 +10,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..engine import presets, saving, sizes
 from ..errors import ZImageError
 from ..validator.check import check_bytes
 from ..validator.findings import Finding
 from ..validator.knowledge import Knowledge
+from ..validator.own import Engine
 
 log = logging.getLogger(__name__)
 
 BEARABLE = frozenset({"ZI-WF-MODEL", "ZI-WF-FILE"})
 """What the user can put right by adding a file; the page says which when the template is run."""
+
+ENGINE = Engine(
+    presets.resolve, sizes.resolve, sizes.check_batch, saving.check_quality, saving.check_prefix
+)
+"""What judges the values of our nodes."""
 
 Stamp = tuple[int, int]
 
@@ -78,5 +85,6 @@ def _fault(path: Path, known: Knowledge) -> Finding | None:
         data = path.read_bytes()
     except OSError:
         data = b""
-    errors = check_bytes(data, known).findings.errors
+    # Templates must run on a bare ComfyUI with this pack alone.
+    errors = check_bytes(data, known, core_only=True, engine=ENGINE).findings.errors
     return next((finding for finding in errors if finding.code not in BEARABLE), None)

@@ -6,33 +6,14 @@ Pure functions over JSON; :mod:`.fuse` answers for them.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import Any
 
 from ..bodies import unfit
 from ..errors import ZImageError
 from ..text import rules
+from ..validator.bounds import Bounds, broken_texts, excesses
 
 LONGEST_ID = 256
-OWN, CUSTOM = "ZImage", "custom"
-"""How our node classes begin, and the size of theirs that heeds width and height."""
-
-
-@dataclass(frozen=True)
-class Bounds:
-    """What one prompt may ask for.
-
-    Attributes:
-        side: pixels; larger sides of new pictures are clamped.
-        batch: pictures of one node.
-        steps: of one sampler.
-        pixels: width x height x batch of one node that makes pictures.
-    """
-
-    side: int = 4096
-    batch: int = 64
-    steps: int = 200
-    pixels: int = 64 * 2048 * 2048
 
 
 def check_prompt(body: dict[str, Any]) -> None:
@@ -67,15 +48,11 @@ def _check_nodes(prompt: Any) -> None:
             raise unfit(f"prompt[{number!r:.40}]: {_kind(node)}", '{"class_type", "inputs"}')
         if not isinstance(node.get("class_type", ""), str):
             raise unfit(f"prompt[{number!r:.40}].class_type: {_kind(node['class_type'])}", '"…"')
-        for name, value in node.get("inputs", {}).items():
-            if isinstance(value, str):
-                _check_text(number, name, value)
+        for name, text, _ in broken_texts(node):
+            _refuse_text(number, name, text)
 
 
-def _check_text(node: str, name: str, text: str) -> None:
-    """The rules for prompts, but for their length: other packs take whole files as text."""
-    if text.isascii() or rules.find_refused(text) is None:
-        return
+def _refuse_text(node: str, name: str, text: str) -> None:
     try:
         rules.check(text)
     except ZImageError as error:
@@ -86,8 +63,6 @@ def _check_text(node: str, name: str, text: str) -> None:
 def clamp(prompt: dict[str, Any], bounds: Bounds) -> list[dict[str, Any]]:
     """Bring sizes of new pictures down to ``bounds.side``, in place.
 
-    A node makes new pictures when it has width and height and nothing is linked to it.
-
     Returns:
         What was changed: ``node``, ``input``, ``from`` and ``to`` of each.
 
@@ -97,40 +72,13 @@ def clamp(prompt: dict[str, Any], bounds: Bounds) -> list[dict[str, Any]]:
     """
     changed = []
     for number, node in prompt.items():
-        inputs = node.get("inputs", {})
-        # Ours judge the rest with codes of theirs.
-        own = node.get("class_type", "").startswith(OWN)
-        steps = inputs.get("steps")
-        if not own and _is_number(steps) and steps > bounds.steps:
-            raise _work(number, "steps", steps, bounds.steps)
-        if not _makes_pictures(inputs):
-            continue
-        for name in ("width", "height"):
-            if inputs[name] > bounds.side:
-                told = {"node": number, "input": name, "from": inputs[name], "to": bounds.side}
-                changed.append(told)
-                inputs[name] = bounds.side
-        if own:
-            continue
-        batch = inputs.get("batch_size", 1)
-        batch = batch if _is_number(batch) else 1
-        if batch > bounds.batch:
-            raise _work(number, "batch_size", batch, bounds.batch)
-        pixels = inputs["width"] * inputs["height"] * batch
-        if pixels > bounds.pixels:
-            raise _work(number, "width × height × batch_size", pixels, bounds.pixels)
+        for excess in list(excesses(node, bounds)):
+            if not excess.clamped:
+                raise excess.error(number)
+            told = {"from": excess.found, "to": excess.maximum}
+            changed.append({"node": number, "input": excess.name, **told})
+            node["inputs"][excess.name] = excess.maximum
     return changed
-
-
-def _makes_pictures(inputs: dict[str, Any]) -> bool:
-    sides = (inputs.get("width"), inputs.get("height"))
-    if not all(map(_is_number, sides)) or inputs.get("size", CUSTOM) != CUSTOM:
-        return False
-    return not any(isinstance(value, list) and len(value) == 2 for value in inputs.values())
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _strings(value: Any) -> bool:
@@ -143,7 +91,3 @@ def _plain(text: str) -> bool:
 
 def _kind(value: Any) -> str:
     return f"{type(value).__name__} {value!r:.60}"
-
-
-def _work(node: str, name: str, found: object, maximum: object) -> ZImageError:
-    return ZImageError("ZI-REQUEST-WORK", node=node, name=name, found=found, maximum=maximum)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import re
-import reprlib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import PurePosixPath
@@ -16,11 +14,6 @@ from .convert import Converter
 from .findings import Findings
 from .knowledge import Kind, Knowledge
 from .subject import Subject
-
-PIXELS = 2**31
-"""Pixels of all pictures that one node makes, 24 GiB of them; the host refuses no amount."""
-SIDE, SMALLEST, BIGGEST = 16, 64, 4096
-"""Our size node: sides in pixels are multiples of the first between the other two."""
 
 _ENCODERS = ("CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader")
 _CHECKPOINTS = ("CheckpointLoaderSimple", "CheckpointLoader", "unCLIPCheckpointLoader")
@@ -38,9 +31,8 @@ _DEPTH = 64
 """Nodes that are looked through for a text or a loader."""
 
 
-def node(subject: Subject, number: str, kind: Kind) -> None:
-    """Every rule about one node that the host does not have; warnings, but for what fails."""
-    _size(subject, number, kind)
+def node(subject: Subject, number: str) -> None:
+    """Every rule about the texts of one node that the host does not have; warnings."""
     for name, entry in subject.inputs(number).items():
         if "STRING" in entry.types:
             texts = _texts(subject, subject.given(number).get(name))
@@ -98,22 +90,6 @@ def _has(kind: Kind | None, name: str) -> bool:
 
 def _address(url: object) -> str:
     return url if isinstance(url, str) and url.startswith(("https://", "http://")) else ""
-
-
-def _size(subject: Subject, number: str, kind: Kind) -> None:
-    given = subject.given(number)
-    sides = [given.get(name) for name in ("width", "height")]
-    numbers = [side for side in (*sides, given.get("batch_size", 1)) if isinstance(side, int)]
-    if len(numbers) == 3 and min(numbers) > 0 and math.prod(numbers) > PIXELS:
-        shown = " × ".join(map(reprlib.repr, numbers))  # of thousands of digits, perhaps
-        subject.tell("ZI-WF-RANGE", number, "width × height × batch_size", "warning",
-                     value=shown, expected=f"≤ {PIXELS}")  # fmt: skip
-    if kind.name != "ZImageLatent" or given.get("size") != "custom":
-        return
-    for name, side in zip(("width", "height"), sides, strict=True):
-        if isinstance(side, int) and (side % SIDE or not SMALLEST <= side <= BIGGEST):
-            subject.tell("ZI-WF-RANGE", number, name, subject.severity(number), value=side,
-                         expected=f"{SIDE} × n, {SMALLEST} … {BIGGEST}")  # fmt: skip
 
 
 def _texts(subject: Subject, value: Any) -> Iterator[str]:

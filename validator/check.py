@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from . import advice, rules, workflow
+from .bounds import Bounds
 from .convert import Converter, Prompt
 from .findings import Findings
 from .knowledge import Knowledge
+from .own import Engine
+from .reading import parse_json
 
-LARGEST_FILE = 64 * 2**20
-"""Bytes of a workflow file that are read at all."""
-PICTURES = re.compile(rb"\x89PNG|RIFF....WEBP|\xff\xd8\xff|GIF8", re.DOTALL)
-"""How pictures begin; people hand over those that hold their workflow."""
+DEFAULT = Bounds()
 
 
 @dataclass(frozen=True)
@@ -32,43 +31,48 @@ class Result:
         return not self.findings.errors
 
 
-def check_bytes(data: bytes, knowledge: Knowledge, *, core_only: bool = False) -> Result:
+def check_bytes(
+    data: bytes, knowledge: Knowledge, *, core_only: bool = False,
+    engine: Engine | None = None, bounds: Bounds = DEFAULT,
+) -> Result:  # fmt: skip
     """Check a workflow file: what the page saves, or API form. Never raises for its content.
 
     Args:
         core_only: nodes that are neither ComfyUI's nor ours are errors.
+        engine: judges the values of our nodes; None leaves them to the engine itself.
+        bounds: what the server's request fuse lets through.
     """
     found = Findings()
     document = parse_json(data, found)
     if document is None:
         return Result(found, None)
     prompt: Any = document
+    options = rules.Options(core_only, engine, bounds)
     if workflow.is_workflow(document):
         converter = Converter(workflow.parse(document, found), knowledge, found)
         prompt = converter.run()
+        if not prompt:
+            zh, en = converter.left_out()
+            found.add("ZI-WF-EMPTY", zh=zh, en=en)
+            return Result(found, prompt)
         advice.downloads(converter, knowledge, found)
+        options = replace(options, unsent=converter.unsent)
     elif isinstance(document, dict) and isinstance(document.get("prompt"), dict):
         prompt = document["prompt"]  # the body of POST /prompt
-    rules.check(prompt, knowledge, found, core_only=core_only)
+    rules.check(prompt, knowledge, found, options)
     return Result(found, prompt if isinstance(prompt, dict) else None)
 
 
-def parse_json(data: bytes, found: Findings) -> Any:
-    """A JSON document, or None and a finding."""
-    if len(data) > LARGEST_FILE:
-        found.add("ZI-WF-LARGE", value=f"{LARGEST_FILE // 2**20} MiB")
-        return None
-    if PICTURES.match(data):
-        found.add("ZI-WF-PICTURE")
-        return None
-    try:
-        document = json.loads(data.decode("utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        found.add("ZI-WF-JSON", value=str(error) or type(error).__name__)
-        return None
-    if document is None:
-        found.add("ZI-WF-SHAPE", what="JSON", value=None)
-    return document
+def as_knowledge(document: Any) -> Knowledge:
+    """Node classes from the answer of ``/object_info``.
+
+    Raises:
+        ValueError: there is no node class in it; the reason is in both languages.
+    """
+    knowledge = Knowledge(document) if isinstance(document, dict) else Knowledge({})
+    if not knowledge.kinds:
+        raise ValueError("其中没有节点类 / there is no node class in it")
+    return knowledge
 
 
 def load_knowledge(path: Path) -> Knowledge:
@@ -77,7 +81,8 @@ def load_knowledge(path: Path) -> Knowledge:
     Raises:
         OSError, ValueError: the file cannot be read or is not such an answer.
     """
-    document = json.loads(path.read_bytes())
-    if not isinstance(document, dict):
-        raise ValueError(f"{path} does not hold an object")
-    return Knowledge(document)
+    try:
+        document = json.loads(path.read_bytes())
+    except RecursionError as error:
+        raise ValueError("嵌套太深 / it is nested too deeply") from error
+    return as_knowledge(document)

@@ -2,39 +2,80 @@
 
 from __future__ import annotations
 
-from . import advice, values
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from . import advice, own, rings, values
+from .bounds import Bounds, broken_texts, excesses
 from .findings import Findings
 from .inputs import Input
 from .knowledge import Kind, Knowledge, fits
 from .subject import Subject, is_link
 
 
-def check(
-    prompt: object, knowledge: Knowledge, found: Findings, *, core_only: bool = False
-) -> None:
-    """Apply every rule, in the order of the file; rules about the whole come last.
+@dataclass(frozen=True)
+class Options:
+    """What a check goes by.
 
-    Args:
+    Attributes:
         core_only: nodes of other packs than this one are errors.
+        engine: judges the values of our nodes, if it is there.
+        bounds: what the request fuse lets through.
+        unsent: inputs that were linked and get nothing, see :class:`.convert.Converter`.
     """
+
+    core_only: bool = False
+    engine: own.Engine | None = None
+    bounds: Bounds = field(default_factory=Bounds)
+    unsent: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+def check(prompt: object, knowledge: Knowledge, found: Findings, options: Options) -> None:
+    """Apply every rule, in the order of the file; rules about the whole come last."""
     subject = Subject(prompt, knowledge, found)
-    for number, kind in subject.kinds.items():
-        if core_only:
-            advice.foreign(subject, number, kind)
-        _node(subject, number, kind)
-        advice.node(subject, number, kind)
-        if number not in subject.reached:
-            subject.tell("ZI-WF-UNREACHABLE", number, severity="warning")
+    for number in subject.prompt:
+        _request(subject, number, options.bounds)
+        kind = subject.kinds.get(number)
+        if kind is not None:
+            _known(subject, number, kind, options)
     if subject.prompt and not any(kind.is_output for kind in subject.kinds.values()):
         found.add("ZI-WF-NO-OUTPUT")
-    _cycles(subject)
+    rings.tell(subject)
 
 
-def _node(subject: Subject, number: str, kind: Kind) -> None:
+def _request(subject: Subject, number: str, bounds: Bounds) -> None:
+    """What the request fuse refuses or changes, in nodes that no output needs too."""
+    node = subject.prompt[number]
+    for name, _, refusal in broken_texts(node):
+        subject.tell("ZI-WF-TEXT", number, name, value=refusal.character,
+                     position=refusal.position + 1)  # fmt: skip
+    for excess in excesses(node, bounds):
+        if excess.clamped:
+            subject.tell("ZI-WF-CLAMPED", number, excess.name, "warning", value=excess.found,
+                         expected=excess.maximum)  # fmt: skip
+        else:
+            subject.refuse(excess.error(number), number, excess.name)
+
+
+def _known(subject: Subject, number: str, kind: Kind, options: Options) -> None:
+    if options.core_only:
+        advice.foreign(subject, number, kind)
+    _node(subject, number, options.unsent)
+    if options.engine is not None:
+        own.check(subject, number, options.engine, options.bounds)
+    advice.node(subject, number)
+    if number not in subject.reached:
+        subject.tell("ZI-WF-UNREACHABLE", number, severity="warning")
+
+
+def _node(subject: Subject, number: str, unsent: Mapping[tuple[str, str], str]) -> None:
     given, severity = subject.given(number), subject.severity(number)
     for name, entry in subject.inputs(number).items():
         if name not in given:
-            if entry.required:
+            muted = unsent.get((number, name))
+            if entry.required and muted:
+                subject.tell("ZI-WF-MUTED", number, name, severity, value=muted)
+            elif entry.required and muted is None:
                 subject.tell("ZI-WF-INPUT-MISSING", number, name, severity,
                              expected=", ".join(sorted(entry.types)))  # fmt: skip
         elif isinstance(given[name], list):
@@ -43,13 +84,13 @@ def _node(subject: Subject, number: str, kind: Kind) -> None:
             values.check(subject, number, entry, given[name])
     for name, link in subject.links(number):
         if name not in subject.inputs(number) and link[0] not in subject.prompt:
-            subject.tell("ZI-WF-LINK", number, name, "warning", value=link)
+            _lost(subject, number, name, link, "warning")
 
 
 def _link(subject: Subject, number: str, entry: Input, link: list) -> None:
     severity = subject.severity(number)
     if not is_link(link) or link[0] not in subject.prompt:
-        subject.tell("ZI-WF-LINK", number, entry.name, severity, value=link)
+        _lost(subject, number, entry.name, link, severity)
         return
     origin, slot = link
     source = subject.kinds.get(origin)
@@ -63,24 +104,9 @@ def _link(subject: Subject, number: str, entry: Input, link: list) -> None:
                      expected=", ".join(sorted(entry.types)))  # fmt: skip
 
 
-def _cycles(subject: Subject) -> None:
-    """One finding for each ring of nodes (iterative depth-first search)."""
-    done: set[str] = set()
-
-    def feeders(number: str):
-        return iter([link[0] for _, link in subject.links(number) if link[0] in subject.kinds])
-
-    for start in subject.kinds:
-        path, trail = {start: None}, [(start, feeders(start))]
-        while trail and start not in done:
-            number, waiting = trail[-1]
-            feeder = next(waiting, None)
-            if feeder is None:
-                trail.pop()
-                path.pop(number, None)
-                done.add(number)
-            elif feeder in path:
-                subject.tell("ZI-WF-CYCLE", feeder, severity=subject.severity(feeder))
-            elif feeder not in done:
-                path[feeder] = None
-                trail.append((feeder, feeders(feeder)))
+def _lost(subject: Subject, number: str, name: str, link: list, severity: str) -> None:
+    zh, en = '应为 ["节点编号", 输出序号]', 'it should be ["node id", output number]'
+    if is_link(link):
+        origin = link[0][:40]
+        zh, en = f"没有节点 {origin}", f"there is no node {origin}"
+    subject.tell("ZI-WF-LINK", number, name, severity, value=link, zh=zh, en=en)

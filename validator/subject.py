@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
+from ..errors import ZImageError
 from .findings import Findings
 from .inputs import Input
 from .knowledge import Kind, Knowledge
@@ -24,17 +25,22 @@ class Subject:
         self.prompt: dict[str, dict[str, Any]] = {}
         self.kinds: dict[str, Kind] = {}
         self._inputs: dict[str, dict[str, Input]] = {}
-        if not isinstance(document, dict) or not document:
+        if not isinstance(document, dict):
             found.add("ZI-WF-SHAPE", what="prompt", value=document)
             return
+        if not document:
+            found.add("ZI-WF-EMPTY", zh="里面没有节点", en="there is no node in it")
         for number, entry in document.items():
             if not isinstance(entry, dict) or not isinstance(entry.get("inputs", {}), dict):
                 found.add("ZI-WF-SHAPE", str(number), what=str(number), value=entry)
                 continue
             self.prompt[number] = entry
-            kind = knowledge.get(entry.get("class_type"))
-            if kind is None:
-                self.tell("ZI-WF-NODE-UNKNOWN", number, value=entry.get("class_type"))
+            name = entry.get("class_type")
+            kind = knowledge.get(name)
+            if not isinstance(name, str):
+                self.tell("ZI-WF-CLASS", number, value=name)
+            elif kind is None:
+                self.tell("ZI-WF-NODE-UNKNOWN", number, value=name)
             else:
                 self.kinds[number] = kind
                 self._inputs[number] = kind.inputs_for(self.given(number))
@@ -55,11 +61,19 @@ class Subject:
 
     def tell(self, code: str, number: str, input: str = "", severity: str = "error",
              **values: object) -> None:  # fmt: skip
-        """A finding about a node; its title is what the page shows."""
+        """A finding about a node."""
+        self.found.add(code, number, self.title(number), input, severity, **values)
+
+    def refuse(self, error: ZImageError, number: str, input: str, severity: str = "error") -> None:
+        """What something else would raise for a node, in its words."""
+        self.found.refuse(error, number, self.title(number), input, severity)
+
+    def title(self, number: str) -> str:
+        """What the page shows as the node's name."""
         meta = self.prompt[number].get("_meta")
         title = meta.get("title") if isinstance(meta, dict) else None
         title = title if isinstance(title, str) else self.prompt[number].get("class_type")
-        self.found.add(code, number, str(title), input, severity, **values)
+        return title if isinstance(title, str) else ""
 
     @cached_property
     def reached(self) -> set[str]:
@@ -81,7 +95,7 @@ class Subject:
         return "error" if number in self.reached else "warning"
 
 
-def is_link(value: object) -> bool:
+def is_link(value: object) -> TypeGuard[list[Any]]:
     """``[node id, output slot]``; the host takes every list of two for one."""
     return (
         isinstance(value, list) and len(value) == 2

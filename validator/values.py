@@ -5,14 +5,16 @@ from __future__ import annotations
 from pathlib import PurePosixPath
 from typing import Any
 
+from ..errors import ZImageError
 from ..text import rules as text_rules
+from .bounds import SIDES, is_own, makes_pictures
 from .inputs import UPLOADS, Input
 from .subject import Subject
 
 MODELS = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".bin", ".pth", ".gguf", ".onnx", ".pkl")
 UNSAFE = (".ckpt", ".pt", ".pt2", ".bin", ".pth", ".pkl")
 LARGEST = 16384
-"""Pixels on a side that no node of an image model can work with."""
+"""Pixels on a side that no node can work with; new pictures are held to fewer, see ``bounds``."""
 
 
 def check(subject: Subject, number: str, entry: Input, value: Any) -> None:
@@ -30,15 +32,12 @@ def check(subject: Subject, number: str, entry: Input, value: Any) -> None:
 
 
 def _text(subject: Subject, number: str, entry: Input, value: str) -> None:
-    """What the request fuse and our encoder refuse in a prompt; elsewhere it is only odd."""
+    """Our encoders refuse endless prompts; others may read them."""
     prompts = any("CLIP" in other.types for other in subject.inputs(number).values())
-    severity = subject.severity(number) if prompts else "warning"
-    refusal = text_rules.find_refused(value)
-    if refusal:
-        subject.tell("ZI-WF-TEXT", number, entry.name, severity, value=refusal.character,
-                     position=refusal.position + 1)  # fmt: skip
     if prompts and len(value) > text_rules.LIMIT:
-        subject.tell("ZI-WF-TEXT-LONG", number, entry.name, severity, value=len(value),
+        own = is_own(subject.prompt[number])
+        subject.tell("ZI-WF-TEXT-LONG", number, entry.name,
+                     subject.severity(number) if own else "warning", value=len(value),
                      expected=text_rules.LIMIT)  # fmt: skip
 
 
@@ -53,7 +52,8 @@ def _amount(subject: Subject, number: str, entry: Input, kind: str, value: Any) 
     if not low <= amount <= high:  # also for NaN
         subject.tell("ZI-WF-RANGE", number, entry.name, severity,
                      value=value, expected=f"{low} … {high}")  # fmt: skip
-    elif kind == "INT" and entry.name in ("width", "height") and amount > LARGEST:
+    elif (kind == "INT" and entry.name in SIDES and amount > LARGEST
+            and not makes_pictures(subject.given(number))):  # fmt: skip
         subject.tell("ZI-WF-RANGE", number, entry.name, "warning",
                      value=value, expected=f"≤ {LARGEST}")  # fmt: skip
 
@@ -61,7 +61,11 @@ def _amount(subject: Subject, number: str, entry: Input, kind: str, value: Any) 
 def _choice(subject: Subject, number: str, entry: Input, value: Any) -> None:
     severity = subject.severity(number)
     if isinstance(value, str) and PurePosixPath(value).suffix.lower() in UNSAFE:
-        subject.tell("ZI-WF-UNSAFE", number, entry.name, "warning", value=value)
+        if is_own(subject.prompt[number]):  # never opened, whatever is in it
+            error = ZImageError("ZI-FILE-PICKLE", path=PurePosixPath(value).name)
+            subject.refuse(error, number, entry.name, severity)
+        else:
+            subject.tell("ZI-WF-UNSAFE", number, entry.name, "warning", value=value)
     if entry.choices is None or entry.options.get("multiselect"):
         return
     if value in entry.choices:

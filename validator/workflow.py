@@ -132,6 +132,8 @@ def parse(document: dict[str, Any], found: Findings) -> Workflow:
         name = entry.get("id")
         if not isinstance(name, str):
             found.add("ZI-WF-SHAPE", what=f"definitions.subgraphs[{number}].id", value=name)
+        elif name in subgraphs:
+            found.add("ZI-WF-DUPLICATE", value=name, zh="子图编号", en="a subgraph")
         else:
             subgraphs[name] = _graph(entry, found)
     return Workflow(_graph(document, found), subgraphs)
@@ -144,7 +146,8 @@ def _graph(document: dict[str, Any], found: Findings) -> Graph:
         if node is None:
             found.add("ZI-WF-SHAPE", what=f"nodes[{number}]", value=entry)
         elif node.id in nodes:
-            found.add("ZI-WF-DUPLICATE", node.id, node.title, value=node.id)
+            found.add("ZI-WF-DUPLICATE", node.id, node.title, value=node.id,
+                      zh="节点编号", en="a node")  # fmt: skip
         else:
             nodes[node.id] = node
     links: dict[str, Link] = {}
@@ -154,7 +157,8 @@ def _graph(document: dict[str, Any], found: Findings) -> Graph:
             if entry is not None:
                 found.add("ZI-WF-SHAPE", what=f"links[{number}]", value=entry)
         elif links.setdefault(link.id, link) is not link:
-            found.add("ZI-WF-DUPLICATE", link.target, value=f"link {link.id}")
+            found.add("ZI-WF-DUPLICATE", link.target, value=link.id,
+                      zh="连线编号", en="a link")  # fmt: skip
     graph = Graph(nodes, links)
     graph.inputs = [str(row.get("name")) for row in rows(document.get("inputs"))]
     graph.outputs = [str(row.get("name")) for row in rows(document.get("outputs"))]
@@ -213,19 +217,43 @@ def _link(entry: object) -> Link | None:
 
 def _check_links(graph: Graph, found: Findings) -> None:
     """Every link that an input names exists and leads back to that input."""
-    origins = {*graph.nodes, SUBGRAPH_INPUT}
     named = {(node.id, slot.link) for node in graph.nodes.values() for slot in node.inputs}
     for node in graph.nodes.values():
         for slot in node.inputs:
-            if slot.link is None:
-                continue
-            link = graph.links.get(slot.link)
-            if link is None or link.target != node.id or link.origin not in origins:
-                found.add("ZI-WF-LINK", node.id, node.title, slot.name, value=slot.link)
+            wrong = _fault(graph, node, slot.link) if slot.link is not None else None
+            if wrong:
+                zh, en = wrong
+                found.add("ZI-WF-LINK", node.id, node.title, slot.name, value=slot.link,
+                          zh=zh, en=en)  # fmt: skip
     for link in graph.links.values():
         node = graph.nodes.get(link.target)
         if node is not None and (node.id, link.id) not in named:
-            found.add("ZI-WF-LINK", node.id, node.title, value=link.id)
+            name, (zh, en) = _claimed(node, link)
+            found.add("ZI-WF-LINK", node.id, node.title, name, value=link.id, zh=zh, en=en)
+
+
+def _fault(graph: Graph, node: Node, number: str) -> tuple[str, str] | None:
+    """What is wrong with the link that an input names, in both languages."""
+    link = graph.links.get(number)
+    if link is None:
+        return "没有这条连线", "there is no such link"
+    if link.target != node.id:
+        return f"它通向节点 {link.target}", f"it leads to node {link.target}"
+    if link.origin != SUBGRAPH_INPUT and link.origin not in graph.nodes:
+        return f"没有节点 {link.origin}", f"there is no node {link.origin}"
+    return None
+
+
+def _claimed(node: Node, link: Link) -> tuple[str, tuple[str, str]]:
+    """The input that a link leads to although it does not name the link, and what is wrong."""
+    if not 0 <= link.target_slot < len(node.inputs):
+        return f"[{link.target_slot}]", ("没有这个输入", "there is no such input")
+    slot = node.inputs[link.target_slot]
+    if slot.link is None:
+        return slot.name, ("这个输入没有记下它", "the input does not name it")
+    return slot.name, (
+        f"连线 {slot.link} 占用了同一个输入", f"link {slot.link} claims the same input",
+    )  # fmt: skip
 
 
 def _first(pairs: Iterable[tuple[Key, Kept]]) -> dict[Key, Kept]:

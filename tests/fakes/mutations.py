@@ -209,8 +209,8 @@ def _rename_class(prompt: Document, known: Knowledge, rng: random.Random) -> Bre
     number = rng.choice(list(prompt))
     if rng.random() < 0.2:
         del prompt[number]["class_type"]
-    else:
-        prompt[number]["class_type"] += "X"
+        return Break(("ZI-WF-CLASS",), frozenset({number}))
+    prompt[number]["class_type"] += "X"
     return Break(("ZI-WF-NODE-UNKNOWN",), frozenset({number}))
 
 
@@ -224,7 +224,7 @@ def _remove_node(prompt: Document, known: Knowledge, rng: random.Random) -> Brea
     if users:
         return Break(("ZI-WF-LINK",), frozenset(users))
     if last:
-        return Break(("ZI-WF-NO-OUTPUT", "ZI-WF-SHAPE"))
+        return Break(("ZI-WF-NO-OUTPUT", "ZI-WF-EMPTY"))
     return Break((), harmless="nothing used it")
 
 
@@ -255,7 +255,7 @@ def _ring(prompt: Document, known: Knowledge, rng: random.Random) -> Break | Non
 def _no_output(prompt: Document, known: Knowledge, rng: random.Random) -> Break | None:
     for number in [n for n, e in prompt.items() if known.kinds[e["class_type"]].is_output]:
         del prompt[number]
-    return Break(("ZI-WF-NO-OUTPUT", "ZI-WF-SHAPE"))
+    return Break(("ZI-WF-NO-OUTPUT", "ZI-WF-EMPTY"))
 
 
 def _loose_copy(prompt: Document, known: Knowledge, rng: random.Random) -> Break | None:
@@ -275,8 +275,7 @@ def _broken_text(prompt: Document, known: Knowledge, rng: random.Random) -> Brea
     at = rng.randrange(len(place[2]) + 1)
     text = place[2][:at] + rng.choice("\ufffd\ud800\ue000\u202e") + place[2][at:]
     prompt[place[0]]["inputs"][place[1]] = text
-    # Worth a word even where the host would not look, and an error only in a prompt.
-    return replace(made, harmless="", severity="warning")
+    return replace(made, harmless="")  # the request fuse looks at every node
 
 
 API: dict[str, Breaker] = {

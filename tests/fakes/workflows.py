@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from zimage_comfyui.page.templates import ENGINE
 from zimage_comfyui.validator.check import Result, check_bytes
 from zimage_comfyui.validator.inputs import Input
 from zimage_comfyui.validator.knowledge import Knowledge
@@ -36,7 +37,7 @@ def official() -> list[Path]:
 
 def check(document: object, known: Knowledge) -> Result:
     """Check a document as if it had come from a file."""
-    return check_bytes(json.dumps(document).encode(), known)
+    return check_bytes(json.dumps(document).encode(), known, engine=ENGINE)
 
 
 def told(document: object, known: Knowledge) -> Findings:

@@ -198,12 +198,16 @@ def test_reroutes_bypass_and_notes(knowledge: Knowledge) -> None:
 
 
 def test_muted_source_leaves_the_input_open(knowledge: Knowledge) -> None:
-    """A muted node is not sent; what needed it lacks an input."""
+    """A muted node is not sent; what needed it is told with its name, through a reroute too."""
+    picture = {**_picture(1), "mode": 2, "title": "底图"}
     workflow = {
-        "nodes": [{**_picture(1), "mode": 2}, _save(4, 3)],
-        "links": [[3, 1, 0, 4, 0, "IMAGE"]],
+        "nodes": [picture, _node(2, "Reroute", (("", "*", 3),), ("IMAGE",)), _save(4, 5)],
+        "links": [[3, 1, 0, 2, 0, "IMAGE"], [5, 2, 0, 4, 0, "IMAGE"]],
     }
-    assert codes(workflow, knowledge) == {"ZI-WF-INPUT-MISSING"}
+    (found,) = check(workflow, knowledge).findings.errors
+    assert (found.code, found.node, found.input) == ("ZI-WF-MUTED", "4", "images")
+    assert "静音的节点“底图”" in found.chinese
+    assert 'muted node "底图"' in found.english
 
 
 def test_primitive_writes_into_the_field(knowledge: Knowledge) -> None:
@@ -306,8 +310,8 @@ def test_hostile_file_is_a_finding(data: bytes, knowledge: Knowledge) -> None:
     ("data", "code"),
     [
         (b"\x89PNG\r\n", "ZI-WF-PICTURE"), (b"RIFF\0\n\r\0WEBPVP8 ", "ZI-WF-PICTURE"),
-        (b"\xff\xd8\xff\xe0", "ZI-WF-PICTURE"), (b"[]", "ZI-WF-SHAPE"), (b"{}", "ZI-WF-SHAPE"),
-        (b"RIFF", "ZI-WF-JSON"),
+        (b"\xff\xd8\xff\xe0", "ZI-WF-PICTURE"), (b"[]", "ZI-WF-SHAPE"), (b"{}", "ZI-WF-EMPTY"),
+        (b"RIFF", "ZI-WF-JSON"), (b'{"nodes": []}', "ZI-WF-EMPTY"),
     ],
 )  # fmt: skip
 def test_one_mistake_is_one_finding(data: bytes, code: str, knowledge: Knowledge) -> None:
@@ -318,15 +322,18 @@ def test_one_mistake_is_one_finding(data: bytes, code: str, knowledge: Knowledge
 def test_subgraphs_that_hold_themselves_or_multiply(knowledge: Knowledge) -> None:
     """Recursion and exponential growth end as findings, in bounded time and memory."""
     loop = {"id": "a", "nodes": [_node(1, "a"), _node(2, "a")], "links": []}
-    assert codes({"nodes": [_node(1, "a")], "definitions": {"subgraphs": [loop]}}, knowledge) & {
-        "ZI-WF-CYCLE", "ZI-WF-LARGE"
-    }  # fmt: skip
+    workflow = {"nodes": [_node(1, "a")], "definitions": {"subgraphs": [loop]}}
+    found = check(workflow, knowledge).findings
+    assert (found[0].code, found[0].node) == ("ZI-WF-NESTED", "1:1")
+    assert len({f.code for f in found}) == len(found)
     bombs = [
         {"id": f"b{n}", "nodes": [_node(i, f"b{n + 1}") for i in range(10)], "links": []}
         for n in range(12)
     ]
     workflow = {"nodes": [_node(1, "b0")], "definitions": {"subgraphs": bombs}}
-    assert "ZI-WF-LARGE" in codes(workflow, knowledge)
+    (found,) = [f for f in check(workflow, knowledge).findings if f.code == "ZI-WF-LARGE"]
+    assert "超过 50000 个节点" in found.chinese
+    assert "more than 50000 nodes" in found.english
 
 
 def test_long_chains_and_wide_nodes(knowledge: Knowledge) -> None:
