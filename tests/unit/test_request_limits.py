@@ -1,0 +1,54 @@
+"""Limits of requests that an operator sets, and what becomes of wrong ones."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from zimage_comfyui.config import Settings
+from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.patches import fuse
+from zimage_comfyui.patches.queue import durable
+from zimage_comfyui.patches.store import Store
+from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
+
+
+def given(text: str) -> dict[str, int]:
+    """The limits of an environment."""
+    return fuse.limits(Settings.from_environment({"ZIMAGE_LIMITS": text}).limits)
+
+
+def test_nothing_given_is_the_defaults() -> None:
+    """As the documentation has them."""
+    assert given("") == {"body": 32, "waiting": 1000, "side": 4096, "batch": 64, "steps": 200}
+
+
+def test_what_is_given_counts() -> None:
+    """And nothing else changes."""
+    assert given("waiting=5000, steps=100") == fuse.LIMITS | {"waiting": 5000, "steps": 100}
+
+
+@pytest.mark.parametrize("text", ["steps=0", "waiting=0.5", "stepps=100"])
+def test_what_is_no_limit_is_told_and_left_out(text: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A server that refuses everything helps nobody."""
+    with caplog.at_level(logging.WARNING):
+        assert given(text) == fuse.LIMITS
+    assert "ZIMAGE_LIMITS" in caplog.text
+    assert text.partition("=")[0] in caplog.text
+
+
+def test_the_queue_is_as_long_as_it_may_be(tmp_path: Path) -> None:
+    """One more is refused with both numbers, and nothing of it is kept."""
+    store = Store(tmp_path)
+    queue = durable(PromptQueue, store, most_waiting=2)(SimpleNamespace(number=0))
+    for number in range(2):
+        queue.put((number, f"id-{number}", {}, {}, [], {}))
+    with pytest.raises(ZImageError) as raised:
+        queue.put((2, "id-2", {}, {}, [], {}))
+    assert raised.value.code == "ZI-QUEUE-FULL"
+    assert raised.value.found["maximum"] == 2
+    assert [row.id for row in store.recover()] == ["id-0", "id-1"]
+    store.close()
