@@ -261,7 +261,7 @@ def test_less_is_started_after_deaths_in_a_row(guard) -> None:
     guarded = guard("weak")
     guarded.whoever()
     log = guarded.log()
-    assert log.count("exit 5") == PATIENT.failures
+    assert log.count("ended: exit 5") == PATIENT.failures
     assert "starting a server (safe)" in log
     wait(lambda: "to be replaced: quiet again" in guarded.log())
     wait(lambda: guarded.log().count("starting a server (normal)") > PATIENT.failures)
