@@ -67,6 +67,7 @@ def _soak(server: Any, requests: int, dice: random.Random) -> dict[str, Any]:
         (kind,) = dice.choices(list(MIX), list(MIX.values()))
         lost += not _request(server, kind, number)
         if number % EVERY == 0:
+            _settle(server)
             readings.append({"request": number, **_reading(process)})
             _common.say(f"{number}/{requests}: {readings[-1]['rss_mib']:.0f} MiB")
     warm = [one for one in readings if one["request"] > WARM * requests]
@@ -123,6 +124,17 @@ def _picture(server: Any, variant: str, seed: int) -> str:
     for image in done.images:
         (server.folder / "output" / image["subfolder"] / image["filename"]).unlink()
     return digest
+
+
+def _settle(server: Any) -> None:
+    """Wait until what the last prompt took has been given back, which its client need not."""
+    for _ in range(3000):
+        found = server.client.get("/health")
+        memory = found["patches"]["memory"]
+        if found["queue"]["history"] == memory["prompts"] + memory["refused"]:
+            return
+        time.sleep(0.02)
+    raise SystemExit("a minute after its last prompt the server has not given its memory back")
 
 
 def _reading(process: psutil.Process) -> dict[str, float]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from aiohttp import web
@@ -51,7 +51,11 @@ class History(Gate):
             most, offset = _number(request, "max_items", None), _number(request, "offset", -1)
         except ZImageError as error:
             return refusal(request, error)
-        entries = self.server.prompt_queue.get_history(max_items=most, offset=offset)
+        queue = self.server.prompt_queue
+        if hasattr(queue, "listed"):  # the durable queue reads them from disk
+            entries = queue.listed(most, offset)
+        else:
+            entries = queue.get_history(max_items=most, offset=offset).items()
         response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
         await response.prepare(request)
         for piece in pieces(entries):
@@ -61,10 +65,10 @@ class History(Gate):
         return response
 
 
-def pieces(entries: dict[str, Any]) -> Iterator[bytes]:
+def pieces(entries: Iterable[tuple[str, Any]]) -> Iterator[bytes]:
     """A JSON object in pieces of :data:`PIECE` bytes or one member."""
     waiting, size, mark = [], 0, "{"
-    for id, entry in entries.items():
+    for id, entry in entries:
         text = f"{mark}{json.dumps(id)}: {json.dumps(entry, default=repr)}"
         waiting.append(text)
         size, mark = size + len(text), ", "

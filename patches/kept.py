@@ -15,8 +15,13 @@ _LONGEST = 4096
 def named(queue: Any) -> set[str]:
     """What prompts and history of a queue may name, see :func:`names`."""
     with queue.mutex:
-        entries = [*queue.queue, *queue.currently_running.values(), *queue.history.values()]
-    return names(entries)
+        found = names([*queue.queue, *queue.currently_running.values()])
+        ids = list(queue.history)
+    for id in ids:  # thousands, read from disk: prompts are accepted between them
+        with queue.mutex:
+            entry = queue.history.get(id)
+        found |= names([entry])
+    return found
 
 
 def names(values: list[Any]) -> set[str]:

@@ -1,8 +1,9 @@
 """Memory around every prompt: room is made before, settings are frozen during, all is given back.
 
-Before: see :mod:`.reserve`. During: no kernels are chosen by trying, no gradients are kept. After:
-when memory has moved, what nobody uses is collected and given back, and what is then in use more
-than before, and by no model, is told.
+Before: see :mod:`.reserve`. During: no kernels are chosen by trying, no gradients are kept. After,
+when the client has been told and before the worker takes another prompt: if memory has moved, what
+nobody uses is collected and given back, and what is then in use more than before, and by no model,
+is told.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from ..errors import ZImageError
 from . import gauge
 from .jobs import Graph
 from .reserve import Reserve, refuse
-from .seam import Function, Patch, Seam
+from .seam import Function, Patch, Patches, Seam
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ EXECUTE = Seam(
     "PromptExecutor.execute",
     ("self", "prompt", "prompt_id", "extra_data", "execute_outputs"),
 )
+NEXT = Seam("execution", "PromptQueue.get", ("self", "timeout"))
 MOVED = 8 * 2**20
 """Bytes by which memory has to differ before collecting is worth its time."""
 MOST_LEFT = 0.03
@@ -36,24 +38,28 @@ def part() -> Memory:
     return Memory()
 
 
-class Memory(Patch):
-    """Wraps the host's executor."""
+class Memory(Patches):
+    """Wraps the host's executor, and listens when its worker asks for the next prompt."""
 
     def __init__(self) -> None:
-        super().__init__(EXECUTE, self._wrap)
+        super().__init__(Patch(EXECUTE, self._wrap), Patch(NEXT, self._wrap_next))
         self.counts = {"prompts": 0, "refused": 0, "released": 0, "deviations": 0}
         self.last = 0.0
         self.reserve = Reserve()
         self.level: gauge.Reading | None = None  # when memory was last given back
         self.levels: dict[Any, gauge.Reading] = {}  # the same by what was loaded then
+        self._due: tuple[str, gauge.Reading | None] | None = None
 
     def details(self) -> dict[str, float]:
-        """For ``/health``: prompts that ran, were refused, moved memory, and left some in use."""
+        """For ``/health``: prompts that ran, were refused, moved memory, and left some in use.
+
+        One counts once its memory has been given back.
+        """
         swaps = {"swaps": self.reserve.swaps, "incomplete": self.reserve.incomplete}
         return {**self.counts, **swaps, "last_deviation": round(self.last, 4)}
 
     def revert(self) -> None:
-        """As :meth:`.seam.Patch.revert`."""
+        """As :meth:`.seam.Patches.revert`."""
         super().revert()
         gauge.thaw()
 
@@ -63,6 +69,7 @@ class Memory(Patch):
             *rest: Any, **named: Any,
         ) -> Any:  # fmt: skip
             extra_data = extra_data or {}
+            self._give_back()
             try:
                 self.reserve.make_room(executor, prompt)
             except ZImageError as error:
@@ -75,9 +82,16 @@ class Memory(Patch):
                 with frozen():
                     return original(executor, prompt, prompt_id, extra_data, *rest, **named)
             finally:
-                self._end(prompt_id, before)
+                self._due = prompt_id, before
 
         return execute
+
+    def _wrap_next(self, original: Function) -> Function:
+        def get(queue: Any, *rest: Any, **named: Any) -> Any:
+            self._give_back()
+            return original(queue, *rest, **named)
+
+        return get
 
     def _begin(self) -> gauge.Reading | None:
         try:
@@ -90,8 +104,15 @@ class Memory(Patch):
             self.level = before
         return before
 
-    def _end(self, prompt_id: str, before: gauge.Reading | None) -> None:
+    def _give_back(self) -> None:
+        """What the prompt before took; in the worker's thread, as all of this."""
+        if self._due is None:
+            return
+        (prompt_id, before), self._due = self._due, None
+        self._end(prompt_id, before)
         self.counts["prompts"] += 1
+
+    def _end(self, prompt_id: str, before: gauge.Reading | None) -> None:
         try:
             after = gauge.Reading.take()
             if before is None or self.level is None:

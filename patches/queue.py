@@ -14,13 +14,14 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from ..config import Settings
 from ..errors import ZImageError
 from . import fuse, state
+from .ended import Ended, part_of
 from .seam import Seam
 from .store import Limits, Row, Store
 
@@ -127,7 +128,7 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
             super().__init__(server)
             self.store = store
             self.quarantined: list[str] = []
-            self._unwritten: dict[str, dict[str, Any]] = {}
+            self.history: Ended = Ended(store)
             self._may_run = threading.Event()
             self._may_run.set()
             self._restore(store.recover())
@@ -135,14 +136,11 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
         def _restore(self, rows: list[Row]) -> None:
             for row in rows:
                 fields = (row.number, row.id, *row.item, {})
-                if row.state == "ended":
-                    self.history[row.id] = {"prompt": fields[:5], **(row.result or {})}
-                elif row.deaths >= DEATHS:
+                if row.deaths >= DEATHS:
                     self._quarantine(row, fields)
                 else:
                     heapq.heappush(self.queue, Item.of(fields, row.seq))
-            waiting = [row.number for row in rows if row.state == "waiting"]
-            self.server.number = int(max([*waiting, -1])) + 1
+            self.server.number = int(max([row.number for row in rows], default=-1)) + 1
 
         def _quarantine(self, row: Row, fields: tuple[Any, ...]) -> None:
             error = ZImageError("ZI-PROMPT-DEADLY", found=row.deaths)
@@ -151,16 +149,16 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
             result = {"outputs": {}, "meta": {}, "status": status}
             self.history[row.id] = {"prompt": fields[:5], **result}
             self.quarantined.append(row.id)
-            self._end(row.id, result)
+            _try(self.history.settle)
 
         def put(self, item: tuple[Any, ...]) -> None:
             number, id, *rest = item
             with self.mutex:
                 if len(self.queue) >= most_waiting:
                     raise ZImageError("ZI-QUEUE-FULL", found=len(self.queue), maximum=most_waiting)
-                self._settle()
+                _try(self.history.settle)
                 place = store.accept(id, number, rest[:3])
-                self.history.pop(id, None)
+                self.history.forget(id)
                 super().put(Item.of(item, place))
 
         def hold(self) -> None:
@@ -176,27 +174,22 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
 
         def task_done(self, item_id: int, *rest: Any, **named: Any) -> None:
             with self.mutex:
-                id = self.currently_running[item_id][1]
                 super().task_done(item_id, *rest, **named)
-                entry = {k: v for k, v in self.history[id].items() if k != "prompt"}
-                self._end(id, entry)
+                _try(self.history.settle)
 
-        def _end(self, id: str, result: dict[str, Any]) -> None:
-            self._unwritten[id] = result
-            self._settle()
-
-        def _settle(self) -> None:
-            """Write how prompts ended, also what a full disk did not take before."""
-            for id, result in list(self._unwritten.items()):
-                if (gone := _try(store.end, id, result)) is None:
-                    return
-                del self._unwritten[id]
-                for one in gone:
-                    self.history.pop(one, None)
+        def listed(self, most: int | None, offset: int) -> Iterator[tuple[str, Any]]:
+            """As ``get_history``, entry by entry, so that others have their turn between them."""
+            with self.mutex:
+                ids = part_of(list(self.history), most, offset)
+            for id in ids:
+                with self.mutex:
+                    entry = self.history.get(id)
+                if entry is not None:
+                    yield id, entry
 
         def give_back(self) -> None:
             """What runs waits for the next process; for one that ends in order."""
-            self._settle()
+            _try(self.history.settle)
             for item in list(self.currently_running.values()):
                 _try(store.give_back, item[1])
 
@@ -214,13 +207,14 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
 
         def wipe_history(self) -> None:
             with self.mutex:
-                _try(store.remove, list(self.history), "ended")
+                kept = self.history
                 super().wipe_history()
+                self.history = kept
+                _try(kept.clear)
 
         def delete_history_item(self, id_to_delete: str) -> None:
             with self.mutex:
-                _try(store.remove, [id_to_delete], "ended")
-                super().delete_history_item(id_to_delete)
+                _try(super().delete_history_item, id_to_delete)
 
     return DurableQueue
 

@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from .outcomes import LAST, Entry, client, ended, outcome, part_of
+from .outcomes import LAST, client, ended, outcome, part_of
 from .seam import Patch, Seam
 
 log = logging.getLogger(__name__)
@@ -69,12 +69,18 @@ class Debts:
 
     def inherit(self, queue: Any) -> None:
         """Owe what ended last in an earlier process, if that was a short while ago."""
-        history = _history(queue)
-        newest = max(map(ended, history.values()), default=0.0)
-        since = max(newest - LAST_MOMENTS, self.clock() - SECONDS)
-        for id, entry in history.items():
-            sid = client(entry)
-            if sid is not None and ended(entry) >= since:
+        last, since = [], self.clock() - SECONDS
+        with queue.mutex:
+            for id in reversed(queue.history):
+                entry = queue.history[id]
+                when = ended(entry)
+                if 0 < when < since:
+                    break
+                if when:
+                    since = max(since, when - LAST_MOMENTS)
+                    last.append((id, client(entry)))
+        for id, sid in reversed(last):
+            if sid is not None:
                 self._of(sid, id)[id] = None
 
     def note(self, sid: str, id: str, part: str, arrived: bool) -> None:
@@ -91,12 +97,16 @@ class Debts:
 
     async def pay(self, original: Send, server: Any, sid: str, ids: list[str]) -> None:
         """Send what is owed of prompts that have ended."""
-        history = _history(server.prompt_queue) if sid in self.owed else {}
+        queue = server.prompt_queue
         for id in ids:
-            if id not in history or id not in self.owed.get(sid, ()):
+            if id not in self.owed.get(sid, ()):
+                continue
+            with queue.mutex:
+                entry = queue.history.get(id)
+            if entry is None:
                 continue  # it still runs, or its history was deleted
             try:
-                for event, data in outcome(id, history[id], self.owed[sid][id]):
+                for event, data in outcome(id, entry, self.owed[sid][id]):
                     await original(server, event, data, sid)
             except Exception:  # whoever filled the history: events go on for everybody else
                 log.exception("Z-Image: the end of %s could not be told again", id)
@@ -126,8 +136,3 @@ def connected(server: Any, sid: str) -> bool:
     """Whether a client has a socket that is not being closed."""
     socket = server.sockets.get(sid)
     return socket is not None and not socket.closed
-
-
-def _history(queue: Any) -> dict[str, Entry]:
-    with queue.mutex:
-        return dict(queue.history)

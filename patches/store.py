@@ -35,6 +35,10 @@ CREATE TABLE IF NOT EXISTS prompts (
 ) STRICT;
 DROP INDEX IF EXISTS by_state;
 """
+ENDED = "SELECT seq, id, number, deaths, item, result FROM prompts WHERE id = ? AND state = 'ended'"
+OTHERS = (
+    "SELECT seq, id, number, deaths, item, result FROM prompts WHERE state != 'ended' ORDER BY seq"
+)
 VERSION = 1
 MIB = 2**20
 CONNECTION: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
@@ -69,14 +73,17 @@ class Row:
     seq: int
     id: str
     number: float
-    state: str
     deaths: int
     item: list[Any]
     result: dict[str, Any] | None
 
 
 class Store:
-    """The file; every step of a prompt is one transaction. Any thread may call any method."""
+    """The file; every step of a prompt is one transaction. Any thread may call any method.
+
+    Attributes:
+        sizes: of prompts that have ended, by id, oldest first: when, and how many bytes.
+    """
 
     def __init__(
         self, folder: Path, limits: Limits | None = None, clock: Callable[[], float] = time.time
@@ -98,7 +105,7 @@ class Store:
                 self._lock.close()
                 raise ZImageError("ZI-QUEUE-TAKEN", path=folder) from None
             self._synchronous = ""
-            self._ended: OrderedDict[str, tuple[float, int]] = OrderedDict()  # when, how large
+            self.sizes: OrderedDict[str, tuple[float, int]] = OrderedDict()
             self._bytes = 0
             self._base = sqlite3.connect(self.path, **CONNECTION)
             try:
@@ -109,6 +116,7 @@ class Store:
 
     def _open(self) -> None:
         self._base.execute("PRAGMA journal_mode=WAL")
+        self._base.execute("PRAGMA cache_size=-512")  # KiB; the system has these pages as well
         found = self._base.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, VERSION):
             raise ZImageError("ZI-QUEUE-FILE", path=self.path, found=f"user_version {found}")
@@ -140,7 +148,7 @@ class Store:
         values = (id, number, json.dumps(item))
         with self._writing("FULL"):
             try:
-                if id not in self._ended:
+                if id not in self.sizes:
                     return self._base.execute(insert, values).lastrowid or 0
                 with self._transaction():
                     self._base.execute("DELETE FROM prompts WHERE id = ?", (id,))
@@ -165,7 +173,7 @@ class Store:
         """Keep a prompt's result; returns ids of history entries that had to go for it."""
         text = json.dumps(result, default=repr)  # a node may have put anything there
         with self._writing():
-            latest = next(reversed(self._ended.values()), (0.0, 0))[0]
+            latest = next(reversed(self.sizes.values()), (0.0, 0))[0]
             ended = max(self.clock(), latest)  # in order, whatever the clock does
             found = self._base.execute(
                 "UPDATE prompts SET state = 'ended', result = ?, ended = ? "
@@ -186,27 +194,27 @@ class Store:
             for id, _ in pairs if state == "ended" else ():
                 self._drop(id)
 
+    def ended(self, id: str) -> Row | None:
+        """A prompt that has ended, with its result; None where there is none."""
+        with self._told(), self._mutex:
+            found = self._base.execute(ENDED, (id,)).fetchone()
+        return None if found is None else _row(found)
+
     def recover(self) -> list[Row]:
-        """Everything there is, oldest first; what was running then waits, with one death more."""
+        """All that waits, as accepted; what was running then waits, with one death more."""
         with self._writing("FULL"):
             self._base.execute(
                 "UPDATE prompts SET state = 'waiting', deaths = deaths + 1 WHERE state = 'running'"
             )
             self._forget()
-            rows = self._base.execute(
-                "SELECT seq, id, number, state, deaths, item, result FROM prompts "
-                "ORDER BY coalesce(ended, 0), seq"
-            ).fetchall()
-        return [
-            Row(seq, id, number, state, deaths, json.loads(item), json.loads(result or "null"))
-            for seq, id, number, state, deaths, item, result in rows
-        ]
+            rows = self._base.execute(OTHERS).fetchall()
+        return [_row(found) for found in rows]
 
     def _forget(self) -> list[str]:
         """Drop the oldest entries of history until the limits hold."""
         gone: list[str] = []
-        since, count, size = self.clock() - self.limits.seconds, len(self._ended), self._bytes
-        for id, (ended, bytes) in self._ended.items():
+        since, count, size = self.clock() - self.limits.seconds, len(self.sizes), self._bytes
+        for id, (ended, bytes) in self.sizes.items():
             if count <= self.limits.count and size <= self.limits.bytes and ended >= since:
                 break
             gone.append(id)
@@ -219,11 +227,11 @@ class Store:
         return gone
 
     def _keep(self, id: str, ended: float, size: int) -> None:
-        self._ended[id] = ended, size
+        self.sizes[id] = ended, size
         self._bytes += size
 
     def _drop(self, id: str) -> None:
-        self._bytes -= self._ended.pop(id, (0.0, 0))[1]
+        self._bytes -= self.sizes.pop(id, (0.0, 0))[1]
 
     @contextmanager
     def _writing(self, synchronous: str = "NORMAL") -> Iterator[None]:
@@ -252,3 +260,8 @@ class Store:
             yield
         except (sqlite3.Error, OSError) as error:
             raise ZImageError("ZI-QUEUE-FILE", path=self.path, found=error) from error
+
+
+def _row(found: tuple[Any, ...]) -> Row:
+    seq, id, number, deaths, item, result = found
+    return Row(seq, id, number, deaths, json.loads(item), json.loads(result or "null"))

@@ -86,6 +86,7 @@ class Host:
         self.torch = self._torch()
         self.execution = ModuleType("execution")
         self.execution.PromptExecutor = type("PromptExecutor", (Executor,), dict(vars(Executor)))
+        self.execution.PromptQueue = type("PromptQueue", (Queue,), dict(vars(Queue)))
         self.paths: dict[str, str] = {}
         find = SimpleNamespace(get_full_path=lambda kind, name: self.paths.get(name))
         for name, module in {
@@ -177,6 +178,9 @@ class Queue:
         self.queue: list[Any] = []
         self.currently_running: dict[int, Any] = {}
         self.flags: dict[str, Any] = {}
+
+    def get(self, timeout: float | None = None) -> Any:
+        return self.queue.pop(0) if self.queue else None
 
     def set_flag(self, name: str, data: Any) -> None:
         self.flags[name] = data

@@ -32,3 +32,11 @@ class PromptQueue:
         item = self.currently_running.pop(item_id)
         status = status._asdict() if hasattr(status, "_asdict") else status
         self.history[item[1]] = {"prompt": item, "status": status, **history_result}
+
+    def wipe_history(self) -> None:
+        """All of it."""
+        self.history = {}
+
+    def delete_history_item(self, id_to_delete: str) -> None:
+        """One, if it is there."""
+        self.history.pop(id_to_delete, None)

@@ -69,8 +69,16 @@ def render(server: Server, **changes: Any) -> Run:
     return server.client.run(graphs.render(**{**SMALL, **changes}))
 
 
+def settled(server: Server) -> bool:
+    """Whether the memory of every prompt that has ended was given back."""
+    found = server.client.get("/health")
+    memory = found["patches"]["memory"]
+    return found["queue"]["history"] == memory["prompts"] + memory["refused"]
+
+
 def resident(server: Server) -> int:
-    """RAM of the server, bytes."""
+    """RAM of the server while nothing runs, bytes."""
+    wait(lambda: settled(server))
     return psutil.Process(server.process.pid).memory_info().rss
 
 

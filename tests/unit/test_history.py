@@ -113,7 +113,7 @@ def test_another_host_is_left_alone(server) -> None:
 )  # fmt: skip
 def test_pieces(entries: dict[str, Any], count: int) -> None:
     """Together they are the object; each is as large as it should be."""
-    found = list(pieces(entries))
+    found = list(pieces(entries.items()))
     assert len(found) == count
     assert json.loads(b"".join(found)) == json.loads(json.dumps(entries, default=repr))
 

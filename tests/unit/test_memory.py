@@ -60,6 +60,12 @@ def needs(monkeypatch) -> dict[str, int]:
     return found
 
 
+def run(host: Host, executor: Any, graph: dict[str, Any], id: str) -> None:
+    """A prompt, and the host's worker asking for the next one."""
+    executor.execute(graph, id)
+    assert host.execution.PromptQueue().get() is None
+
+
 def use(host: Host, ram: Ram, size: int) -> None:
     """Memory that no model accounts for, where this host measures it."""
     if host.place == GPU:
@@ -71,7 +77,7 @@ def use(host: Host, ram: Ram, size: int) -> None:
 def test_applied_once_and_undone(host, ram) -> None:
     """Prompts run as before, with what they were given; applying twice is applying once."""
     kind = host.execution.PromptExecutor
-    original = kind.execute
+    original, get = kind.execute, host.execution.PromptQueue.get
     part = Memory()
     for _ in range(2):
         part.apply()
@@ -81,11 +87,13 @@ def test_applied_once_and_undone(host, ram) -> None:
     assert executor.ran == ("id", {"client_id": "c"}, ["1"])
     executor.execute(TRIVIAL, prompt_id="other", execute_outputs=["1"])
     assert executor.ran == ("other", {}, ["1"])
+    assert part.counts["prompts"] == 1  # the memory of the second is not given back yet
+    host.execution.PromptQueue().get()
     assert part.counts["prompts"] == 2
     for _ in range(2):
         part.revert()
         assert not part.active
-        assert kind.execute is original
+        assert (kind.execute, host.execution.PromptQueue.get) == (original, get)
     assert gauge.gc.get_freeze_count() == 0
 
 
@@ -129,7 +137,7 @@ def test_a_trivial_prompt_costs_no_collecting(host, protocol) -> None:
     """Memory has not moved."""
     executor = host.execution.PromptExecutor()
     for number in range(3):
-        executor.execute(TRIVIAL, str(number))
+        run(host, executor, TRIVIAL, str(number))
     assert host.collected == []
     assert protocol.details()["released"] == 0
 
@@ -140,11 +148,23 @@ def test_what_a_prompt_leaves_is_told_once(host, ram, protocol, caplog) -> None:
     use(host, ram, 100 * MIB)
     for size, told in ((9, 0), (120, 1), (9, 1), (-120, 2)):
         executor.work = lambda size=size: use(host, ram, size * MIB)
-        executor.execute(TRIVIAL, f"prompt-{size}")
+        run(host, executor, TRIVIAL, f"prompt-{size}")
         if host.place == CPU:
             assert protocol.counts["deviations"] == told
     assert protocol.counts["released"] == len(host.collected) == 4
     assert caplog.text.count("prompt-120") == 1
+
+
+def test_a_client_is_told_before_memory_is_given_back(host, ram, protocol) -> None:
+    """Collecting takes a while; a worker that asks nobody collects before its next prompt."""
+    executor = host.execution.PromptExecutor()
+    executor.work = lambda: use(host, ram, 50 * MIB)
+    executor.execute(TRIVIAL, "first")
+    assert host.collected == []
+    executor.work = lambda: seen.append(len(host.collected))
+    seen: list[int] = []
+    executor.execute(TRIVIAL, "second")
+    assert seen == [1]
 
 
 def test_small_growth_is_collected_sooner_or_later(host, ram, protocol) -> None:
@@ -152,7 +172,7 @@ def test_small_growth_is_collected_sooner_or_later(host, ram, protocol) -> None:
     executor = host.execution.PromptExecutor()
     executor.work = lambda: use(host, ram, 3 * MIB)
     for number in range(6):
-        executor.execute(TRIVIAL, str(number))
+        run(host, executor, TRIVIAL, str(number))
     assert len(host.collected) == 2
 
 
@@ -160,9 +180,9 @@ def test_what_was_given_back_meanwhile_is_no_level(host, ram, protocol) -> None:
     """Models that an idle time has unloaded are collected again after the next use."""
     executor = host.execution.PromptExecutor()
     executor.work = lambda: use(host, ram, 50 * MIB)
-    executor.execute(TRIVIAL, "first")
+    run(host, executor, TRIVIAL, "first")
     use(host, ram, -50 * MIB)
-    executor.execute(TRIVIAL, "again")
+    run(host, executor, TRIVIAL, "again")
     assert len(host.collected) == 2
 
 
@@ -182,9 +202,9 @@ def test_models_account_for_themselves(host, ram, protocol, caplog) -> None:
 
     for tokenizer, told in ((30, 0), (0, 0), (40, 1)):
         executor.work = lambda tokenizer=tokenizer: load(tokenizer)
-        executor.execute(TRIVIAL, "loads")
+        run(host, executor, TRIVIAL, "loads")
         executor.work = unload
-        executor.execute(TRIVIAL, "unloads")
+        run(host, executor, TRIVIAL, "unloads")
         assert protocol.counts["deviations"] >= told
         if not told:
             assert "loads" not in caplog.text.replace("unloads", "")
@@ -198,7 +218,7 @@ def test_a_model_that_is_moved_in_part_is_no_deviation(monkeypatch, ram) -> None
     model = Patcher(60 * MIB)
     host.management.load_models_gpu([model])
     executor.work = lambda: setattr(model.model.weights[0], "device", CPU)
-    executor.execute(TRIVIAL, "id")
+    run(host, executor, TRIVIAL, "id")
     part.revert()
     assert (part.counts["released"], part.counts["deviations"]) == (1, 0)
 
@@ -208,10 +228,10 @@ def test_a_device_in_an_error_fails_no_prompt(host, protocol, monkeypatch, caplo
     executor = host.execution.PromptExecutor()
     with monkeypatch.context() as broken:
         broken.setattr(host.management, "get_torch_device", lambda: Device("broken").gone)
-        executor.execute(GRAPH, "id")
+        run(host, executor, GRAPH, "id")
     assert executor.ran[0] == "id"
     assert "cannot be measured" in caplog.text
-    executor.execute(GRAPH, "next")
+    run(host, executor, GRAPH, "next")
     assert protocol.counts["prompts"] == 2
 
 

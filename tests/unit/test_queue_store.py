@@ -54,7 +54,7 @@ def test_waiting_prompts_survive_in_order(folder: Path) -> None:
     assert sorted((row.number, row.seq, row.id) for row in rows) == [
         (-2.0, 3, "front"), (1.0, 1, "b"), (1.0, 2, "a"),
     ]  # fmt: skip
-    assert all(row.item == ITEM and row.state == "waiting" and row.deaths == 0 for row in rows)
+    assert all(row.item == ITEM and row.deaths == 0 for row in rows)
 
 
 def test_a_running_prompt_waits_again_with_one_death_more(folder: Path) -> None:
@@ -65,7 +65,7 @@ def test_a_running_prompt_waits_again_with_one_death_more(folder: Path) -> None:
         store.begin("a")
         store = reopen(store)
         (row,) = store.recover()
-        assert (row.state, row.deaths) == ("waiting", deaths)
+        assert row.deaths == deaths
     store.begin("a")
     store.give_back("a")
     (row,) = reopen(store).recover()
@@ -78,8 +78,11 @@ def test_results_survive(folder: Path) -> None:
     store.accept("a", 0, ITEM)
     store.begin("a")
     store.end("a", RESULT)
-    (row,) = reopen(store).recover()
-    assert (row.state, row.result, row.item) == ("ended", RESULT, ITEM)
+    store = reopen(store)
+    assert (store.recover(), list(store.sizes)) == ([], ["a"])
+    row = store.ended("a")
+    assert row is not None
+    assert (row.id, row.number, row.result, row.item) == ("a", 0.0, RESULT, ITEM)
 
 
 def test_an_id_is_taken_until_its_prompt_has_ended(folder: Path) -> None:
@@ -92,8 +95,9 @@ def test_an_id_is_taken_until_its_prompt_has_ended(folder: Path) -> None:
         state("a")
     store.end("a", RESULT)
     store.accept("a", 7, ITEM)
+    assert store.ended("a") is None
     (row,) = reopen(store).recover()
-    assert (row.state, row.number, row.result) == ("waiting", 7.0, None)
+    assert (row.number, row.result, list(store.sizes)) == (7.0, None, [])
 
 
 @pytest.mark.parametrize(
@@ -116,10 +120,10 @@ def test_history_has_bounds(folder: Path, limits: Limits, kept: list[str]) -> No
         gone += store.end(id, RESULT)
         now[0] += 1
     now[0] -= 1
-    rows = reopen(store).recover()
-    assert [row.id for row in rows if row.state == "ended"] == kept
+    store = reopen(store)
+    assert [row.id for row in store.recover()] == ["waiting"]
+    assert list(store.sizes) == kept
     assert gone == [id for id in "abcde" if id not in kept]
-    assert [row.id for row in rows if row.state == "waiting"] == ["waiting"]
 
 
 def test_a_clock_that_jumps_back_keeps_the_order(folder: Path) -> None:
@@ -130,7 +134,7 @@ def test_a_clock_that_jumps_back_keeps_the_order(folder: Path) -> None:
         store.accept(id, 0, ITEM)
         store.end(id, RESULT)
         now[0] -= 400
-    assert [row.id for row in store.recover()] == ["b", "c"]
+    assert list(store.sizes) == list(reopen(store).sizes) == ["b", "c"]
 
 
 def test_one_process_has_the_folder(folder: Path) -> None:
@@ -246,7 +250,9 @@ class Machine(RuleBasedStateMachine):
         for entry in self.model.values():
             if entry[0] == "running":
                 entry[:] = ["waiting", entry[1] + 1]
-        assert {row.id: [row.state, row.deaths] for row in self.rows} == self.model
+        assert list(self.store.sizes) == self.ended
+        waiting = {id: entry for id, entry in self.model.items() if entry[0] == "waiting"}
+        assert {row.id: ["waiting", row.deaths] for row in self.rows} == waiting
 
     @invariant()
     def counts(self) -> None:

@@ -164,7 +164,7 @@ def test_after_a_restart(server) -> None:
     last = NOW - 60
     ago = last - reconnect.LAST_MOMENTS
     server.prompt_queue.history.update(
-        new=entry("new", ended=ago), old=entry("old", ended=ago - 1),
+        old=entry("old", ended=ago - 1), new=entry("new", ended=ago),
         other=entry("other", "d", ended=last), nobody=entry("nobody", None, ended=last),
         broken={"prompt": (0, 1, 2, [])},
     )  # fmt: skip

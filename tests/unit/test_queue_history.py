@@ -1,0 +1,181 @@
+"""The history of the durable queue is a dictionary to the host, and lies on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.patches import ended
+from zimage_comfyui.patches.ended import Ended
+from zimage_comfyui.patches.queue import durable
+from zimage_comfyui.patches.store import Limits, Store
+from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
+
+GRAPH = {"1": {"class_type": "A", "inputs": {"text": "图"}}}
+EXTRA = {"client_id": "c"}
+OUTPUTS = {"1": {"images": [{"filename": "图 1.webp"}]}}
+
+
+@pytest.fixture(autouse=True)
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two entries stay in memory."""
+    monkeypatch.setattr(ended, "RECENT", 2)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[Path]:
+    """Where stores lie; they are closed at the end."""
+    yield tmp_path
+    while OPENED:
+        OPENED.pop().close()
+
+
+OPENED: list[Store] = []
+
+
+def queue_in(folder: Path, limits: Limits | None = None) -> Any:
+    """The durable queue of a new process, whatever the one before did."""
+    while OPENED:
+        OPENED.pop().close()
+    OPENED.append(Store(folder, limits))
+    return durable(PromptQueue, OPENED[0])(SimpleNamespace())
+
+
+def run(queue: Any, *ids: str) -> None:
+    """Prompts, one after the other."""
+    for number, id in enumerate(ids):
+        queue.put((number, id, GRAPH, EXTRA, ["1"], {}))
+        queue.get()
+        queue.task_done(0, {"outputs": OUTPUTS, "meta": {}}, {"status_str": "success"})
+
+
+def plain(value: object) -> Any:
+    """As a client gets it."""
+    return json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("restarted", [False, True], ids=["the same process", "the next one"])
+def test_entries_from_disk_are_those_from_memory(folder: Path, restarted: bool) -> None:
+    """The newest two are in memory in the first process, none in the second."""
+    queue = queue_in(folder)
+    run(queue, *"abcd")
+    queue = queue_in(folder) if restarted else queue
+    entry = {"outputs": OUTPUTS, "meta": {}, "status": {"status_str": "success"}}
+    expected = {
+        id: {"prompt": [number, id, GRAPH, EXTRA, ["1"]], **entry}
+        for number, id in enumerate("abcd")
+    }
+    found = plain(dict(queue.history))
+    for one in found.values():
+        del one["prompt"][5:]  # what this fake host does not take out
+    assert found == expected
+    assert list(found) == list(reversed(list(reversed(queue.history)))) == list("abcd")
+    assert len(queue.history) == 4
+    assert "e" not in queue.history
+    assert queue.history.get("e") is None
+
+
+def test_memory_holds_the_newest(folder: Path) -> None:
+    """However many have ended."""
+    queue = queue_in(folder)
+    run(queue, *map(str, range(30)))
+    assert list(queue.history._recent) == ["28", "29"]
+    assert (len(queue.history), queue.history._unwritten) == (30, {})
+
+
+def test_limits_hold(folder: Path) -> None:
+    """In memory as well."""
+    queue = queue_in(folder, Limits(count=1))
+    run(queue, *"abc")
+    assert list(queue.history) == list(queue.history._recent) == ["c"]
+    with pytest.raises(KeyError):
+        queue.history["b"]
+
+
+def test_deleting(folder: Path) -> None:
+    """One, one that is not there, and all; for the next process as well."""
+    queue = queue_in(folder)
+    run(queue, *"abcd")
+    for id in ("a", "d", "x"):
+        queue.delete_history_item(id)
+    assert list(queue.history) == list(queue_in(folder).history) == ["b", "c"]
+    queue = queue_in(folder)
+    run(queue, "e")
+    queue.wipe_history()
+    assert dict(queue.history) == {}
+    run(queue, "f")
+    assert list(queue.history) == list(queue_in(folder).history) == ["f"]
+
+
+def test_an_id_again(folder: Path) -> None:
+    """Its old entry goes when it is accepted."""
+    queue = queue_in(folder)
+    run(queue, *"abc")
+    for id in "ca":
+        queue.put((9, id, GRAPH, EXTRA, ["1"], {}))
+        assert id not in queue.history
+    assert list(queue.history) == ["b"]
+
+
+def test_a_disk_that_takes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ended is there, what was to be deleted stays, and nobody hears an exception."""
+
+    def full(*_values: object) -> None:
+        raise ZImageError("ZI-QUEUE-FILE", path="p", found="disk I/O error")
+
+    queue = queue_in(folder)
+    run(queue, "a")
+    with monkeypatch.context() as broken:
+        broken.setattr(queue.store, "end", full)
+        broken.setattr(queue.store, "remove", full)
+        queue.put((1, "b", GRAPH, EXTRA, ["1"], {}))
+        queue.get()
+        queue.task_done(0, {"outputs": OUTPUTS, "meta": {}}, {"status_str": "success"})
+        queue.delete_history_item("a")
+        queue.wipe_history()
+        assert plain(queue.history["b"]["outputs"]) == OUTPUTS
+    assert list(queue.history) == ["a", "b"]
+    run(queue, "c")
+    assert list(queue_in(folder).history) == ["a", "b", "c"]
+
+
+@given(st.integers(0, 6), st.none() | st.integers(0, 8), st.integers(-3, 8))
+@settings(max_examples=200, deadline=None)
+def test_a_part_of_it(count: int, most: int | None, offset: int) -> None:
+    """The same entries as the host's own function gives."""
+    ids = [str(number) for number in range(count)]
+    history = {id: {"of": id} for id in ids}
+    assert ended.part_of(ids, most, offset) == list(hosts(history, most, offset))
+
+
+def hosts(history: dict[str, Any], max_items: int | None, offset: int) -> dict[str, Any]:
+    """What ``PromptQueue.get_history`` promises: from an offset, or the last ones, at most so many.
+
+    With 0 for the most it gives one.
+    """
+    if offset < 0 and max_items is not None:
+        offset = len(history) - max_items
+    found: dict[str, Any] = {}
+    for place, (id, entry) in enumerate(history.items()):
+        if place >= offset and (max_items is None or len(found) < max(max_items, 1)):
+            found[id] = entry
+    return found
+
+
+def test_listed_is_read_one_by_one(folder: Path) -> None:
+    """What goes meanwhile is left out."""
+    queue = queue_in(folder)
+    run(queue, *"abcd")
+    listed = queue.listed(3, -1)
+    assert next(listed)[0] == "b"
+    queue.delete_history_item("c")
+    assert [id for id, _ in listed] == ["d"]
+    assert isinstance(queue.history, Ended)
