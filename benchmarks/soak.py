@@ -1,8 +1,10 @@
 """Soak: thousands of mixed requests to one hardened server, and whether anything grows.
 
 Pictures of both variants, trivial prompts, failing nodes and refused requests in random order.
-Resident memory, descriptors, threads and child processes are read while nothing runs; the slope of
-memory comes with its 95 % interval. The first and the last picture have to be the same bytes.
+Resident memory, descriptors, threads and child processes are read while nothing runs; slopes come
+with their 95 % intervals. Which models are in memory changes its level by more than anything that
+grows, so readings are compared with those of the same models. The first and the last picture have
+to be the same bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -67,12 +70,11 @@ def _soak(server: Any, requests: int, dice: random.Random) -> dict[str, Any]:
         (kind,) = dice.choices(list(MIX), list(MIX.values()))
         lost += not _request(server, kind, number)
         if number % EVERY == 0:
-            _settle(server)
-            readings.append({"request": number, **_reading(process)})
+            readings.append({"request": number, **_settle(server), **_reading(process)})
             _common.say(f"{number}/{requests}: {readings[-1]['rss_mib']:.0f} MiB")
     warm = [one for one in readings if one["request"] > WARM * requests]
     slopes = {
-        name: slope([(one["request"] / 1000, one[name]) for one in warm])
+        name: slope([(one["request"] / 1000, one[name], one["models"]) for one in warm])
         for name in ("rss_mib", "descriptors", "threads", "children")
     }
     return {
@@ -81,6 +83,7 @@ def _soak(server: Any, requests: int, dice: random.Random) -> dict[str, Any]:
         "lost": lost,
         "same_bytes": _picture(server, "turbo", 1) == first,
         "per_1000_requests": slopes,
+        "residue_percent": statistics.median(abs(one["residue_percent"]) for one in warm),
         "readings": readings,
     }
 
@@ -126,13 +129,22 @@ def _picture(server: Any, variant: str, seed: int) -> str:
     return digest
 
 
-def _settle(server: Any) -> None:
-    """Wait until what the last prompt took has been given back, which its client need not."""
+def _settle(server: Any) -> dict[str, Any]:
+    """Wait until what the last prompt took has been given back, which its client need not.
+
+    Returns:
+        ``residue_percent``, what the last prompt that moved memory left in use and no model
+        accounts for, and ``models``, the sizes of those that are loaded.
+    """
     for _ in range(3000):
         found = server.client.get("/health")
-        memory = found["patches"]["memory"]
+        memory, models = (found["patches"][name] for name in ("memory", "residency"))
         if found["queue"]["history"] == memory["prompts"] + memory["refused"]:
-            return
+            loaded = sorted(one["mb"] for one in models["models"])
+            return {
+                "residue_percent": round(100 * memory["last_deviation"], 3),
+                "models": " + ".join(map(str, loaded)),
+            }
         time.sleep(0.02)
     raise SystemExit("a minute after its last prompt the server has not given its memory back")
 
@@ -147,15 +159,24 @@ def _reading(process: psutil.Process) -> dict[str, float]:
         }
 
 
-def slope(points: list[tuple[float, float]]) -> dict[str, float]:
-    """Least squares through points, with the half width of its 95 % interval (normal)."""
-    if len(points) < 3:
+def slope(points: list[tuple[float, float, str]]) -> dict[str, float]:
+    """Least squares with one slope and a level for each kind, and half its 95 % interval (normal).
+
+    Args:
+        points: x, y and kind.
+    """
+    kinds = defaultdict(list)
+    for x, y, kind in points:
+        kinds[kind].append((x, y))
+    means = {kind: [statistics.fmean(axis) for axis in zip(*of)] for kind, of in kinds.items()}
+    apart = [(x - means[kind][0], y - means[kind][1]) for x, y, kind in points]
+    width = sum(x * x for x, _ in apart)
+    free = len(points) - len(kinds) - 1
+    if free < 1 or not width:
         return {"slope": 0.0, "plus_minus": 0.0}
-    line = statistics.linear_regression(*zip(*points, strict=True))
-    mean = statistics.fmean(x for x, _ in points)
-    rest = sum((y - line.slope * x - line.intercept) ** 2 for x, y in points) / (len(points) - 2)
-    spread = math.sqrt(rest / sum((x - mean) ** 2 for x, _ in points))
-    return {"slope": round(line.slope, 3), "plus_minus": round(1.96 * spread, 3)}
+    found = sum(x * y for x, y in apart) / width
+    spread = math.sqrt(sum((y - found * x) ** 2 for x, y in apart) / free / width)
+    return {"slope": round(found, 3), "plus_minus": round(1.96 * spread, 3)}
 
 
 def draw(readings: list[dict[str, float]], path: Path) -> None:
@@ -183,7 +204,8 @@ def draw(readings: list[dict[str, float]], path: Path) -> None:
 
 def _table(figures: dict[str, Any]) -> str:
     lines = [f"{figures['requests']} requests, lost {figures['lost']}, "
-             f"same bytes {figures['same_bytes']}", "per 1000 requests:"]  # fmt: skip
+             f"same bytes {figures['same_bytes']}",
+             f"left by a prompt: {figures['residue_percent']} %", "per 1000 requests:"]  # fmt: skip
     for name, one in figures["per_1000_requests"].items():
         lines.append(f"  {name:12} {one['slope']:+8.3f} ± {one['plus_minus']:.3f}")
     if len(figures["idle"]) > 1:

@@ -50,6 +50,10 @@ class Gpu:
         self._since = None
         return True
 
+    def forget(self) -> None:
+        """Nobody waits to start any more; who does later waits anew."""
+        self._since, self.waits = None, False
+
     def _answered(self, now: float) -> bool:
         """Asks, and is true once that was answered or will not be."""
         if self._asking is None:

@@ -325,7 +325,9 @@ class Guardian:
             self._look_after(active, now)
         stopped = self.ending or self.useless
         due = not stopped and now >= self.next_start and self._wanted(active)
-        if due and self._has_gpu(now):
+        if not due:
+            self.gpu.forget()
+        elif self._has_gpu(now):
             self._start()
         if self.crashes.recovered(now):
             self._replace(reason("quiet"), fresh=True)

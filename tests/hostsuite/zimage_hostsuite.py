@@ -120,7 +120,9 @@ def aiohttp_client() -> Iterator[Callable[..., Awaitable[Any]]]:
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Write what ``./zimage test --host-suite`` reads."""
-    found = {name: len(terminalreporter.stats.get(name, ())) for name in OUTCOMES}
+    stats = terminalreporter.stats
+    found = {name: len(stats.get(name, ())) for name in OUTCOMES}
     outcomes = {name: count for name, count in found.items() if count}
-    report = {"outcomes": outcomes, "parts": PARTS}
+    failed = [one.nodeid for kind in ("failed", "error") for one in stats.get(kind, ())]
+    report = {"outcomes": outcomes, "parts": PARTS, "failed": failed}
     config.getoption("hostsuite_report").write_text(json.dumps(report), encoding="utf-8")

@@ -94,3 +94,15 @@ def test_who_does_not_use_a_gpu_asks_nobody(say: Say) -> None:
     say("echo 1")
     assert Gpu(LIMITS, used=False).may_start(0.0)
     assert Gpu(Limits(gpu_free=0), used=True).may_start(0.0)
+
+
+def test_a_wait_that_ended_otherwise_does_not_count(say: Say) -> None:
+    """A start that was given up: the next one waits for as long as any."""
+    say("echo 200")
+    gpu = Gpu(LIMITS, used=True)
+    assert not answered(gpu, 0.0)
+    gpu.forget()
+    assert not gpu.waits
+    assert not answered(gpu, 100.0)
+    assert not gpu.may_start(129.0)
+    wait(lambda: gpu.may_start(131.0))

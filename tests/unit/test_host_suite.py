@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,16 +59,16 @@ def test_suites_are_told_from_options(words, suites, further) -> None:
 
 def test_only_tests_with_servers_get_a_port(tmp_path: Path) -> None:
     """``tests-unit`` knows neither ``--port`` nor ``--output_dir``."""
-    with_server = hostsuite.command("tests/execution/test_x.py", ("-x",), 4711, tmp_path)
+    with_server = hostsuite.command(["tests/execution/test_x.py"], ("-x",), 4711, tmp_path)
     assert with_server[with_server.index("--port") + 1] == "4711"
     assert with_server[-1] == "-x"
-    without = hostsuite.command("tests-unit", (), 4711, tmp_path)
+    without = hostsuite.command(["tests-unit"], (), 4711, tmp_path)
     assert not {"--port", "--output_dir", "--skip-timing-checks"} & {*without}
 
 
 def test_tests_left_out_have_a_reason(tmp_path: Path) -> None:
     """Each is named in full and deselected, and nothing else is."""
-    line = hostsuite.command("tests-unit", (), 1, tmp_path)
+    line = hostsuite.command(["tests-unit"], (), 1, tmp_path)
     assert all("::" in test and reason for test, reason in hostsuite.SKIPPED.items())
     named = [after for word, after in pairwise(line) if word == "--deselect"]
     assert named == list(hostsuite.SKIPPED)
@@ -96,14 +97,60 @@ def test_no_part_is_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     assert Path(env["PYTHONPATH"], "zimage_hostsuite.py").exists()
 
 
+def written(path: Path, outcomes: dict[str, int], failed: list[str]) -> Path:
+    """What the plugin leaves."""
+    found = {"outcomes": outcomes, "parts": {"queue active": 1}, "failed": failed}
+    path.write_text(json.dumps(found))
+    return path
+
+
 def test_reports_add_up(tmp_path: Path) -> None:
     """Over both suites; a run that wrote none adds nothing."""
     path, report = tmp_path / "report.json", Report()
-    report.add(path)
-    path.write_text(json.dumps({"outcomes": {"passed": 2}, "parts": {"queue active": 1}}))
-    report.add(path)
-    report.add(path)
-    assert report == Report({"passed": 4}, {"queue active": 2})
+    assert report.add(path) == []
+    assert report.add(written(path, {"passed": 2, "error": 1}, ["t::a"])) == ["t::a"]
+    report.add(written(path, {"passed": 2}, []))
+    assert report.add(path) == []  # counted once
+    assert report == Report({"passed": 4, "error": 1}, {"queue active": 2})
+
+
+def test_what_passes_in_the_end_has_not_failed(tmp_path: Path) -> None:
+    """It is named; other failures stay."""
+    path, report = tmp_path / "report.json", Report()
+    report.add(written(path, {"passed": 7, "failed": 1, "error": 2}, ["a", "b", "c"]))
+    report.forgive(["a", "b"])
+    assert (report.outcomes, report.again) == ({"passed": 7, "error": 1}, ["a", "b"])
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "code", "runs"),
+    [
+        ([], [], 0, 1),
+        (["tests-unit/x.py::a"], [], 0, 2),
+        (["tests-unit/x.py::a"], ["tests-unit/x.py::a"], 1, 2),
+        ([f"tests-unit/x.py::{n}" for n in range(6)], [], 1, 1),
+    ],
+    ids=["all pass", "one is moody", "one fails", "six fail"],
+)
+def test_few_failures_are_looked_at_twice(
+    comfyui, tmp_path, monkeypatch, first, second, code, runs
+) -> None:
+    """By themselves, without what else was asked for; many are believed at once."""
+    lines: list[list[str]] = []
+
+    def pytest_runs(line, cwd, **_more) -> SimpleNamespace:
+        lines.append(line)
+        failed = first if len(lines) == 1 else second
+        passed = 9 - len(first) if len(lines) == 1 else len(first) - len(second)
+        outcomes = {"passed": passed, "failed": len(failed)}
+        written(Path(line[line.index("--hostsuite-report") + 1]), outcomes, failed)
+        return SimpleNamespace(returncode=int(bool(failed)))
+
+    monkeypatch.setattr(hostsuite.subprocess, "run", pytest_runs)
+    settings = Settings(home=tmp_path, comfyui=comfyui)
+    assert hostsuite.run(["tests-unit", "-k", "x"], settings) == code
+    assert len(lines) == runs
+    assert all("-k" not in line and {*first} <= {*line} for line in lines[1:])
 
 
 @pytest.mark.parametrize(
