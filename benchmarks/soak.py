@@ -168,7 +168,10 @@ def slope(points: list[tuple[float, float, str]]) -> dict[str, float]:
     kinds = defaultdict(list)
     for x, y, kind in points:
         kinds[kind].append((x, y))
-    means = {kind: [statistics.fmean(axis) for axis in zip(*of)] for kind, of in kinds.items()}
+    means = {
+        kind: [statistics.fmean(axis) for axis in zip(*of, strict=True)]
+        for kind, of in kinds.items()
+    }
     apart = [(x - means[kind][0], y - means[kind][1]) for x, y, kind in points]
     width = sum(x * x for x, _ in apart)
     free = len(points) - len(kinds) - 1

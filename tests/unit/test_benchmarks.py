@@ -93,6 +93,20 @@ def test_overhead_asks_for_something_new_each_time():
         assert graph(1) != graph(2)
 
 
+def test_a_slope_is_that_among_the_same_models():
+    """A hundred MiB for the models that are there are no growth; one a thousand requests is."""
+    import soak
+
+    level = {"turbo": 900, "both": 1000}
+    late = ["turbo"] * 10 + ["both"] * 10
+    points = [(x, level[models] + 1.5 * x, models) for x, models in enumerate(late)]
+    assert soak.slope(points) == {"slope": 1.5, "plus_minus": 0.0}
+    noisy = [(x, y + (-1) ** x, models) for x, y, models in points]
+    found = soak.slope(noisy)
+    assert abs(found["slope"] - 1.5) < found["plus_minus"] < 1
+    assert soak.slope(points[:2]) == {"slope": 0.0, "plus_minus": 0.0}
+
+
 def test_machine_is_described_without_naming_it():
     """Processor, memory and versions; no host name, user or path."""
     import _common
