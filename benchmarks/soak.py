@@ -82,6 +82,7 @@ def _soak(server: Any, requests: int, dice: random.Random) -> dict[str, Any]:
         "mix": MIX,
         "lost": lost,
         "same_bytes": _picture(server, "turbo", 1) == first,
+        "sets_of_models": len({one["models"] for one in warm}),
         "per_1000_requests": slopes,
         "residue_percent": statistics.median(abs(one["residue_percent"]) for one in warm),
         "readings": readings,
@@ -139,7 +140,7 @@ def _settle(server: Any) -> dict[str, Any]:
     for _ in range(3000):
         found = server.client.get("/health")
         memory, models = (found["patches"][name] for name in ("memory", "residency"))
-        if found["queue"]["history"] == memory["prompts"] + memory["refused"]:
+        if found["queue"]["history"] <= memory["prompts"] + memory["refused"]:  # bounded
             loaded = sorted(one["mb"] for one in models["models"])
             return {
                 "residue_percent": round(100 * memory["last_deviation"], 3),
@@ -159,8 +160,10 @@ def _reading(process: psutil.Process) -> dict[str, float]:
         }
 
 
-def slope(points: list[tuple[float, float, str]]) -> dict[str, float]:
+def slope(points: list[tuple[float, float, str]]) -> dict[str, float | None]:
     """Least squares with one slope and a level for each kind, and half its 95 % interval (normal).
+
+    Both are None for too few points.
 
     Args:
         points: x, y and kind.
@@ -176,7 +179,7 @@ def slope(points: list[tuple[float, float, str]]) -> dict[str, float]:
     width = sum(x * x for x, _ in apart)
     free = len(points) - len(kinds) - 1
     if free < 1 or not width:
-        return {"slope": 0.0, "plus_minus": 0.0}
+        return {"slope": None, "plus_minus": None}
     found = sum(x * y for x, y in apart) / width
     spread = math.sqrt(sum((y - found * x) ** 2 for x, y in apart) / free / width)
     return {"slope": round(found, 3), "plus_minus": round(1.96 * spread, 3)}
@@ -210,7 +213,10 @@ def _table(figures: dict[str, Any]) -> str:
              f"same bytes {figures['same_bytes']}",
              f"left by a prompt: {figures['residue_percent']} %", "per 1000 requests:"]  # fmt: skip
     for name, one in figures["per_1000_requests"].items():
-        lines.append(f"  {name:12} {one['slope']:+8.3f} ± {one['plus_minus']:.3f}")
+        if one["slope"] is None:
+            lines.append(f"  {name:12} too few readings")
+        else:
+            lines.append(f"  {name:12} {one['slope']:+8.3f} ± {one['plus_minus']:.3f}")
     if len(figures["idle"]) > 1:
         first, last = figures["idle"][0], figures["idle"][-1]
         changes = (f"{name} {last[name] - first[name]:+g}" for name in figures["per_1000_requests"])

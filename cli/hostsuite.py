@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -34,6 +34,7 @@ SECONDS_PER_TEST = 300
 REPORT = "report.json"
 SOME_FAILED, NOTHING_SELECTED = 1, 5
 """pytest's exit codes."""
+FAILURES = ("failed", "error")
 MOST_AGAIN = 5
 """Tests of a suite that may fail and are run once more: some of ComfyUI's compare times, which a
 busy machine upsets. More than that is no accident."""
@@ -74,14 +75,13 @@ class Report:
                 mine[name] = mine.get(name, 0) + count
         return found["failed"]
 
-    def forgive(self, tests: Sequence[str]) -> None:
-        """Their failures do not count: they have passed since, and were counted then."""
+    def forgive(self, tests: Sequence[str], before: Mapping[str, int]) -> None:
+        """Their failures do not count: they have passed since. ``before`` are outcomes without."""
         self.again += tests
-        for kind in ("failed", "error"):
-            count = min(self.outcomes.get(kind, 0), len(tests))
-            tests = tests[count:]
-            self.outcomes[kind] = self.outcomes.get(kind, 0) - count
-        self.outcomes = {name: count for name, count in self.outcomes.items() if count}
+        for kind in FAILURES:
+            self.outcomes.pop(kind, None)
+            if before.get(kind):
+                self.outcomes[kind] = before[kind]
 
     def idle(self) -> list[str]:
         """Parts that were seen not at work. ``guarded`` is only under a guardian."""
@@ -111,12 +111,17 @@ def run(words: Sequence[str], settings: Settings) -> int:
             return done.returncode, report.add(Path(folder) / REPORT)
 
         for suite in plan.suites:
+            before = dict(report.outcomes)
             code, failed = attempt([suite], plan.further)
-            if code == SOME_FAILED and 0 < len(failed) <= MOST_AGAIN:
+            # With options such as -x not everything has run.
+            if code == SOME_FAILED and 0 < len(failed) <= MOST_AGAIN and not plan.further:
                 say(f"重试 {len(failed)} 项", f"{len(failed)} failed and run once more")
+                passed_before = report.outcomes.get("passed", 0)
                 code, _ = attempt(failed, ())
-                if not code:
-                    report.forgive(failed)
+                if report.outcomes.get("passed", 0) - passed_before == len(failed):
+                    report.forgive(failed, before)
+                else:
+                    code = SOME_FAILED
             codes.append(code)
     _tell(report, time.monotonic() - began)
     return DONE if passed(codes, report) else FAILED

@@ -29,6 +29,7 @@ class Gpu:
         self.free: float | None = None
         self._asking: subprocess.Popen[str] | None = None
         self._asked = 0.0
+        self._left: list[subprocess.Popen[str]] = []  # given up, and not yet gone
         self._since: float | None = None
         self.waits = False
 
@@ -53,6 +54,8 @@ class Gpu:
     def forget(self) -> None:
         """Nobody waits to start any more; who does later waits anew."""
         self._since, self.waits = None, False
+        if self._asking is not None:  # what it says will be old
+            self._give_up()
 
     def _answered(self, now: float) -> bool:
         """Asks, and is true once that was answered or will not be."""
@@ -69,9 +72,19 @@ class Gpu:
         if self._asking.poll() is None:
             if now - self._asked < PATIENCE:
                 return False
-            self._asking.kill()
+            self._give_up()
+            self.free = None
+            return True
         text, _ = self._asking.communicate()
         self._asking = None
         amounts = [float(word) for word in text.split() if word.isdecimal()]
         self.free = max(amounts, default=None)
         return True
+
+    def _give_up(self) -> None:
+        """Without waiting: a driver that hangs does not even let go of what was killed."""
+        given_up, self._asking = self._asking, None
+        if given_up is not None and given_up.stdout is not None:
+            given_up.kill()
+            given_up.stdout.close()
+            self._left = [one for one in (*self._left, given_up) if one.poll() is None]

@@ -22,7 +22,7 @@ from . import link, state
 from .fuse import LOG, jot
 from .jobs import SAMPLERS, Graph, jobs
 from .memory import EXECUTE
-from .queue import failure
+from .outcomes import failure
 from .seam import Function, Patch, Patches
 from .worker import NODES, abandon
 

@@ -6,55 +6,99 @@ by hundreds of megabytes before the first one goes.
 
 from __future__ import annotations
 
+import logging
+import time
 from collections import OrderedDict
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
+from itertools import islice
 from typing import Any
 
-from .store import Store
+from ..errors import ZImageError
+from .outcomes import Entry, failure
+from .store import Row, Store
+
+log = logging.getLogger(__name__)
 
 RECENT = 200
-"""Entries that stay in memory: those that clients ask for."""
-
-Entry = dict[str, Any]
+"""Entries that stay in memory, up to twice as many: those that clients ask for."""
+FOREIGN = 1000
+"""Entries of others: packs put prompts in that never were in this queue."""
+WHOLE_SECONDS = 600.0
+"""For so long entries stay in memory after somebody read all of them, since he will again."""
 
 
 class Ended(MutableMapping[str, Entry]):
     """Entries by id, those that ended first in front.
 
     What was set is on disk after :meth:`settle`, as JSON: values that have none come back as their
-    ``repr``, tuples as lists. The caller has the queue's mutex.
+    ``repr``, tuples as lists. A disk that fails is told in the log: entries stay in memory then,
+    or cannot be deleted, and one that cannot be read says so. The caller has the queue's mutex.
     """
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
+        self.store, self.clock = store, clock
         self._unwritten: dict[str, Entry] = {}
-        self._recent: OrderedDict[str, Entry] = OrderedDict()
+        self._near: dict[str, Entry] = {}
+        self._foreign: OrderedDict[str, Entry] = OrderedDict()
+        self._whole_until = 0.0
 
     def settle(self) -> None:
-        """Write what was set; raises ``ZI-QUEUE-FILE`` where that fails, and nothing is lost."""
+        """Write what was set, also what a full disk did not take before."""
         for id, entry in list(self._unwritten.items()):
-            gone = self.store.end(id, {k: v for k, v in entry.items() if k != "prompt"})
-            del self._unwritten[id]
+            try:
+                gone = self.store.end(id, {k: v for k, v in entry.items() if k != "prompt"})
+            except ZImageError as error:
+                log.error("Z-Image: %s", error)
+                return
+            self._unwritten.pop(id, None)
             if id in self.store.sizes:
-                self._recent[id] = entry
-            if len(self._recent) > RECENT:
-                self._recent.popitem(last=False)
+                self._near[id] = entry
+            elif id not in gone:
+                self._foreign[id] = entry
+                if len(self._foreign) > FOREIGN:
+                    self._foreign.popitem(last=False)
             for one in gone:
-                self._recent.pop(one, None)
+                self._near.pop(one, None)
+        if len(self._near) > 2 * RECENT and self.clock() > self._whole_until:
+            newest = list(islice(reversed(self.store.sizes), RECENT))
+            self._near = {id: self._near[id] for id in reversed(newest) if id in self._near}
 
     def forget(self, id: str) -> None:
         """An entry that is not on disk any more."""
-        self._unwritten.pop(id, None)
-        self._recent.pop(id, None)
+        for near in (self._unwritten, self._near, self._foreign):
+            near.pop(id, None)
+
+    def whole(self) -> None:
+        """Somebody reads all entries: those that are read stay in memory for a while."""
+        self._whole_until = self.clock() + WHOLE_SECONDS
+
+    def replace(self, entries: Mapping[str, Entry]) -> None:
+        """Have these entries alone; packs assign ``history``."""
+        if entries is self:
+            return
+        if not entries:
+            self.clear()
+        for id in [id for id in self if id not in entries]:
+            del self[id]
+        for id in entries:
+            if id not in self:
+                self[id] = entries[id]
 
     def __getitem__(self, id: str) -> Entry:
-        for near in (self._unwritten, self._recent):
+        for near in (self._unwritten, self._near, self._foreign):
             if id in near:
                 return near[id]
-        row = self.store.ended(id)
+        try:
+            row = self.store.ended(id)
+        except ZImageError as error:
+            log.error("Z-Image: %s: %s", id, error)
+            return unreadable(id, error)
         if row is None:
             raise KeyError(id)
-        return {"prompt": (row.number, row.id, *row.item), **(row.result or {})}
+        entry = entry_of(row, row.result or {})
+        if self.clock() < self._whole_until:
+            self._near[id] = entry
+        return entry
 
     def __setitem__(self, id: str, entry: Entry) -> None:
         self._unwritten[id] = entry
@@ -62,26 +106,55 @@ class Ended(MutableMapping[str, Entry]):
     def __delitem__(self, id: str) -> None:
         if id not in self:
             raise KeyError(id)
-        self.store.remove([id], "ended")
-        self.forget(id)
+        self.settle()  # an end that is not on disk would be a prompt that runs again
+        try:
+            self.store.remove([id], "ended")
+        except ZImageError as error:
+            log.error("Z-Image: %s", error)
+        if id not in self.store.sizes:
+            self._near.pop(id, None)
+            self._foreign.pop(id, None)
 
     def clear(self) -> None:
         """Take all out, in one transaction."""
-        self.store.remove(list(self), "ended")
-        self._unwritten.clear()
-        self._recent.clear()
+        self.settle()
+        try:
+            self.store.wipe()
+        except ZImageError as error:
+            log.error("Z-Image: %s", error)
+            return
+        self._near.clear()
+        self._foreign.clear()
+
+    def copy(self) -> dict[str, Entry]:
+        """As a dictionary has it."""
+        return dict(self)
 
     def __contains__(self, id: object) -> bool:
-        return id in self._unwritten or id in self.store.sizes
+        return id in self.store.sizes or id in self._unwritten or id in self._foreign
 
     def __iter__(self) -> Iterator[str]:
-        return iter([*self.store.sizes, *self._unwritten])
+        return iter(self._ids())
 
     def __reversed__(self) -> Iterator[str]:
-        return reversed([*self.store.sizes, *self._unwritten])
+        return reversed(self._ids())
 
     def __len__(self) -> int:
-        return len(self.store.sizes) + len(self._unwritten)
+        return len(self._ids()) if self._unwritten else len(self.store.sizes) + len(self._foreign)
+
+    def _ids(self) -> list[str]:
+        return list(dict.fromkeys([*self._foreign, *self.store.sizes, *self._unwritten]))
+
+
+def entry_of(row: Row, result: dict[str, Any]) -> Entry:
+    """What the host's history has of a prompt that has ended."""
+    return {"prompt": (row.number, row.id, *row.item), **result}
+
+
+def unreadable(id: str, error: ZImageError) -> Entry:
+    """In the place of an entry that the disk does not give back."""
+    status = failure(id, error)._asdict()
+    return {"prompt": (0, id, {}, {}, []), "outputs": {}, "meta": {}, "status": status}
 
 
 def part_of(ids: list[str], most: int | None, offset: int) -> list[str]:

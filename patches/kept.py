@@ -14,14 +14,16 @@ _LONGEST = 4096
 
 def named(queue: Any) -> set[str]:
     """What prompts and history of a queue may name, see :func:`names`."""
+    found: set[str] = set()
     with queue.mutex:
-        found = names([*queue.queue, *queue.currently_running.values()])
-        ids = list(queue.history)
+        ids = dict.fromkeys(queue.history)
     for id in ids:  # thousands, read from disk: prompts are accepted between them
         with queue.mutex:
             entry = queue.history.get(id)
         found |= names([entry])
-    return found
+    with queue.mutex:  # last: an id may have been accepted again, and ended ones are new
+        new = [queue.history[id] for id in queue.history if id not in ids]
+        return found | names([*queue.queue, *queue.currently_running.values(), *new])
 
 
 def names(values: list[Any]) -> set[str]:

@@ -61,6 +61,7 @@ class Memory(Patches):
     def revert(self) -> None:
         """As :meth:`.seam.Patches.revert`."""
         super().revert()
+        self._due = None
         gauge.thaw()
 
     def _wrap(self, original: Function) -> Function:
@@ -83,6 +84,9 @@ class Memory(Patches):
                     return original(executor, prompt, prompt_id, extra_data, *rest, **named)
             finally:
                 self._due = prompt_id, before
+                queue = getattr(executor.server, "prompt_queue", None)
+                if "get" in getattr(queue, "__dict__", ()):  # a pack's own, which may not call ours
+                    self._give_back()
 
         return execute
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
+import time
+from typing import Any, NamedTuple
+
+from ..errors import ZImageError
 
 ENDS = frozenset({"execution_success", "execution_error", "execution_interrupted"})
 END, LAST = "end", "last"
@@ -56,3 +59,29 @@ def client(entry: Entry) -> str | None:
 def _messages(entry: Entry) -> list[Event]:
     messages = (entry.get("status") or {}).get("messages") or []
     return [(event, data) for event, data in messages if isinstance(data, dict)]
+
+
+class Status(NamedTuple):
+    """As the host's ``PromptQueue.ExecutionStatus``."""
+
+    status_str: str
+    completed: bool
+    messages: list[tuple[str, dict[str, Any]]]
+
+
+def failure(id: str, error: ZImageError) -> Status:
+    """The status of a prompt that ended without its executor."""
+    when = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
+    about = {
+        "node_id": None,
+        "node_type": None,
+        "executed": [],
+        "exception_message": str(error),
+        "exception_type": error.code,
+        "traceback": [],
+        "current_inputs": {},
+        "current_outputs": [],
+    }
+    return Status(
+        "error", False, [("execution_start", when), ("execution_error", {**when, **about})]
+    )

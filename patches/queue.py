@@ -13,15 +13,15 @@ import logging
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 from ..config import Settings
 from ..errors import ZImageError
 from . import fuse, state
-from .ended import Ended, part_of
+from .ended import RECENT, Ended, part_of
+from .outcomes import failure
 from .seam import Seam
 from .store import Limits, Row, Store
 
@@ -38,8 +38,7 @@ SEAMS = (
     Seam("execution", "PromptQueue.task_done", ("self", "item_id", "history_result", "status")),
     Seam("execution", "PromptQueue.wipe_queue", ("self",)),
     Seam("execution", "PromptQueue.delete_queue_item", ("self", "function")),
-    Seam("execution", "PromptQueue.wipe_history", ("self",)),
-    Seam("execution", "PromptQueue.delete_history_item", ("self", "id_to_delete")),
+    Seam("execution", "PromptQueue.get_history", ("self", "prompt_id", "max_items", "offset")),
 )
 
 
@@ -125,13 +124,25 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
         """The host's queue, with each step on disk before it counts."""
 
         def __init__(self, server: Any) -> None:
+            self._ended: Ended | None = None
             super().__init__(server)
+            self._ended = Ended(store)
             self.store = store
             self.quarantined: list[str] = []
-            self.history: Ended = Ended(store)
             self._may_run = threading.Event()
             self._may_run.set()
             self._restore(store.recover())
+
+        @property
+        def history(self) -> Any:
+            """Others may assign to it, as the host does; what is on disk follows."""
+            return {} if self._ended is None else self._ended
+
+        @history.setter
+        def history(self, entries: Any) -> None:
+            if self._ended is not None:  # the host's __init__ has no entries to give
+                with self.mutex:
+                    self._ended.replace(entries)
 
         def _restore(self, rows: list[Row]) -> None:
             for row in rows:
@@ -149,14 +160,14 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
             result = {"outputs": {}, "meta": {}, "status": status}
             self.history[row.id] = {"prompt": fields[:5], **result}
             self.quarantined.append(row.id)
-            _try(self.history.settle)
+            self.history.settle()
 
         def put(self, item: tuple[Any, ...]) -> None:
             number, id, *rest = item
             with self.mutex:
                 if len(self.queue) >= most_waiting:
                     raise ZImageError("ZI-QUEUE-FULL", found=len(self.queue), maximum=most_waiting)
-                _try(self.history.settle)
+                self.history.settle()
                 place = store.accept(id, number, rest[:3])
                 self.history.forget(id)
                 super().put(Item.of(item, place))
@@ -175,7 +186,15 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
         def task_done(self, item_id: int, *rest: Any, **named: Any) -> None:
             with self.mutex:
                 super().task_done(item_id, *rest, **named)
-                _try(self.history.settle)
+                self.history.settle()
+
+        def get_history(
+            self, prompt_id: str | None = None, max_items: int | None = None, *rest: Any,
+            **named: Any,
+        ) -> Any:  # fmt: skip
+            if prompt_id is None and (max_items is None or max_items > RECENT):
+                self.history.whole()
+            return super().get_history(prompt_id, max_items, *rest, **named)
 
         def listed(self, most: int | None, offset: int) -> Iterator[tuple[str, Any]]:
             """As ``get_history``, entry by entry, so that others have their turn between them."""
@@ -189,9 +208,14 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
 
         def give_back(self) -> None:
             """What runs waits for the next process; for one that ends in order."""
-            _try(self.history.settle)
-            for item in list(self.currently_running.values()):
-                _try(store.give_back, item[1])
+            alone = self.mutex.acquire(timeout=1)  # else somebody hangs, and this process ends
+            try:
+                self.history.settle()
+                for item in list(self.currently_running.values()):
+                    _try(store.give_back, item[1])
+            finally:
+                if alone:
+                    self.mutex.release()
 
         def wipe_queue(self) -> None:
             with self.mutex:
@@ -205,44 +229,7 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
                 _try(store.remove, before - {item[1] for item in self.queue}, "waiting")
                 return found
 
-        def wipe_history(self) -> None:
-            with self.mutex:
-                kept = self.history
-                super().wipe_history()
-                self.history = kept
-                _try(kept.clear)
-
-        def delete_history_item(self, id_to_delete: str) -> None:
-            with self.mutex:
-                _try(super().delete_history_item, id_to_delete)
-
     return DurableQueue
-
-
-class Status(NamedTuple):
-    """As the host's ``PromptQueue.ExecutionStatus``."""
-
-    status_str: str
-    completed: bool
-    messages: list[tuple[str, dict[str, Any]]]
-
-
-def failure(id: str, error: ZImageError) -> Status:
-    """The status of a prompt that ended without its executor."""
-    when = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
-    about = {
-        "node_id": None,
-        "node_type": None,
-        "executed": [],
-        "exception_message": str(error),
-        "exception_type": error.code,
-        "traceback": [],
-        "current_inputs": {},
-        "current_outputs": [],
-    }
-    return Status(
-        "error", False, [("execution_start", when), ("execution_error", {**when, **about})]
-    )
 
 
 def _give_back_at_the_end(queue: Any) -> None:

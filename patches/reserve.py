@@ -9,7 +9,7 @@ from ..errors import ZImageError
 from . import gauge, ram, swap
 from .estimate import Needs, needs
 from .jobs import Graph, Job, jobs
-from .queue import failure
+from .outcomes import failure
 
 GIB = 2**30
 RAM, GPU = ("内存", "RAM"), ("显存", "GPU memory")

@@ -170,9 +170,15 @@ class Store:
             self._base.execute(statement, (id,))
 
     def end(self, id: str, result: dict[str, Any]) -> list[str]:
-        """Keep a prompt's result; returns ids of history entries that had to go for it."""
-        text = json.dumps(result, default=repr)  # a node may have put anything there
+        """Keep a prompt's result; returns ids of history entries that had to go for it.
+
+        One that has ended before gets another result, an unknown one is left out.
+        """
+        text = _text(result)
         with self._writing():
+            if id in self.sizes:
+                self._base.execute("UPDATE prompts SET result = ? WHERE id = ?", (text, id))
+                return []
             latest = next(reversed(self.sizes.values()), (0.0, 0))[0]
             ended = max(self.clock(), latest)  # in order, whatever the clock does
             found = self._base.execute(
@@ -194,11 +200,18 @@ class Store:
             for id, _ in pairs if state == "ended" else ():
                 self._drop(id)
 
+    def wipe(self) -> None:
+        """Take all prompts that have ended out of the file."""
+        with self._writing():
+            self._base.execute("DELETE FROM prompts WHERE state = 'ended'")
+            self.sizes.clear()
+            self._bytes = 0
+
     def ended(self, id: str) -> Row | None:
         """A prompt that has ended, with its result; None where there is none."""
         with self._told(), self._mutex:
             found = self._base.execute(ENDED, (id,)).fetchone()
-        return None if found is None else _row(found)
+            return None if found is None else _row(found)
 
     def recover(self) -> list[Row]:
         """All that waits, as accepted; what was running then waits, with one death more."""
@@ -207,8 +220,7 @@ class Store:
                 "UPDATE prompts SET state = 'waiting', deaths = deaths + 1 WHERE state = 'running'"
             )
             self._forget()
-            rows = self._base.execute(OTHERS).fetchall()
-        return [_row(found) for found in rows]
+            return [_row(found) for found in self._base.execute(OTHERS).fetchall()]
 
     def _forget(self) -> list[str]:
         """Drop the oldest entries of history until the limits hold."""
@@ -258,10 +270,18 @@ class Store:
     def _told(self) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except (sqlite3.Error, OSError, ValueError) as error:  # the last: what is no JSON
             raise ZImageError("ZI-QUEUE-FILE", path=self.path, found=error) from error
 
 
 def _row(found: tuple[Any, ...]) -> Row:
     seq, id, number, deaths, item, result = found
     return Row(seq, id, number, deaths, json.loads(item), json.loads(result or "null"))
+
+
+def _text(result: dict[str, Any]) -> str:
+    """As JSON; a node may have put anything there."""
+    try:
+        return json.dumps(result, default=repr, skipkeys=True)
+    except (ValueError, RecursionError):  # it contains itself
+        return json.dumps({**result, "outputs": {}, "meta": {}}, default=repr, skipkeys=True)

@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ZImageError
-from .queue import failure
+from .outcomes import failure
 from .seam import Patch, Patches, Seam
 
 log = logging.getLogger(__name__)

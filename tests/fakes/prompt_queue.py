@@ -8,7 +8,9 @@ from typing import Any
 
 
 class PromptQueue:
-    """One prompt at a time, numbered 0 while it runs."""
+    """One prompt at a time, numbered 0 while it runs; ``most`` entries of history."""
+
+    most = 10_000
 
     def __init__(self, server: Any) -> None:
         self.server, self.mutex = server, threading.RLock()
@@ -28,10 +30,20 @@ class PromptQueue:
         return self.currently_running[0], 0
 
     def task_done(self, item_id: int, history_result: Any, status: Any) -> None:
-        """What ran is history."""
+        """What ran is history; the oldest goes. An entry is set, then completed."""
         item = self.currently_running.pop(item_id)
+        if len(self.history) > self.most:
+            self.history.pop(next(iter(self.history)))
         status = status._asdict() if hasattr(status, "_asdict") else status
-        self.history[item[1]] = {"prompt": item, "status": status, **history_result}
+        self.history[item[1]] = {"prompt": item[:5], "outputs": {}, "status": status}
+        self.history[item[1]].update(history_result)
+
+    def get_history(
+        self, prompt_id: Any = None, max_items: Any = None, offset: int = -1
+    ) -> dict[str, Any]:
+        """One entry, or all."""
+        ids = [*self.history] if prompt_id is None else [prompt_id]
+        return {id: self.history[id] for id in ids}
 
     def wipe_history(self) -> None:
         """All of it."""

@@ -123,6 +123,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
     stats = terminalreporter.stats
     found = {name: len(stats.get(name, ())) for name in OUTCOMES}
     outcomes = {name: count for name, count in found.items() if count}
-    failed = [one.nodeid for kind in ("failed", "error") for one in stats.get(kind, ())]
+    ends = (one for kind in ("failed", "error") for one in stats.get(kind, ()))
+    failed = list(dict.fromkeys(one.nodeid for one in ends))  # a test may fail and then not end
     report = {"outcomes": outcomes, "parts": PARTS, "failed": failed}
     config.getoption("hostsuite_report").write_text(json.dumps(report), encoding="utf-8")

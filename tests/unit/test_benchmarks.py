@@ -104,7 +104,7 @@ def test_a_slope_is_that_among_the_same_models():
     noisy = [(x, y + (-1) ** x, models) for x, y, models in points]
     found = soak.slope(noisy)
     assert abs(found["slope"] - 1.5) < found["plus_minus"] < 1
-    assert soak.slope(points[:2]) == {"slope": 0.0, "plus_minus": 0.0}
+    assert soak.slope(points[:2]) == {"slope": None, "plus_minus": None}
 
 
 def test_machine_is_described_without_naming_it():

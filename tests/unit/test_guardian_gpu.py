@@ -41,6 +41,11 @@ def answered(gpu: Gpu, now: float) -> bool:
     return verdicts[-1]
 
 
+def gone(gpu: Gpu) -> bool:
+    """Whether tools that were given up have ended."""
+    return all(one.poll() is not None for one in gpu._left)
+
+
 def test_enough_is_enough(say: Say) -> None:
     """On the card that has most."""
     say("echo 200; echo 1000")
@@ -87,6 +92,7 @@ def test_a_tool_that_hangs_is_given_up(say: Say) -> None:
     assert not gpu.may_start(0.0)
     assert not gpu.may_start(PATIENCE - 1)
     assert gpu.may_start(PATIENCE + 1)
+    wait(lambda: gone(gpu))
 
 
 def test_who_does_not_use_a_gpu_asks_nobody(say: Say) -> None:
@@ -101,7 +107,11 @@ def test_a_wait_that_ended_otherwise_does_not_count(say: Say) -> None:
     say("echo 200")
     gpu = Gpu(LIMITS, used=True)
     assert not answered(gpu, 0.0)
+    say("exec sleep 600")
+    assert not gpu.may_start(29.0)  # asks again
     gpu.forget()
+    wait(lambda: gone(gpu))
+    say("echo 200")
     assert not gpu.waits
     assert not answered(gpu, 100.0)
     assert not gpu.may_start(129.0)

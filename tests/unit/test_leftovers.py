@@ -11,7 +11,7 @@ import pytest
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches import leftovers
-from zimage_comfyui.patches.queue import failure
+from zimage_comfyui.patches.outcomes import failure
 
 
 class PromptQueue:

@@ -16,7 +16,8 @@ import pytest
 from zimage_comfyui.patches import fuse, logs
 from zimage_comfyui.patches.lines import Lines
 from zimage_comfyui.patches.logs import Logs
-from zimage_comfyui.patches.queue import Status, durable
+from zimage_comfyui.patches.outcomes import Status
+from zimage_comfyui.patches.queue import durable
 from zimage_comfyui.patches.store import Store
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 from zimage_comfyui.tests.fakes.waiting import wait

@@ -167,6 +167,16 @@ def test_a_client_is_told_before_memory_is_given_back(host, ram, protocol) -> No
     assert seen == [1]
 
 
+def test_a_queue_whose_get_is_a_packs_own(host, ram, protocol) -> None:
+    """It may not call the host's; memory is given back at once then."""
+    executor = host.execution.PromptExecutor()
+    executor.server.prompt_queue = host.execution.PromptQueue()
+    executor.server.prompt_queue.get = lambda timeout=None: None
+    executor.work = lambda: use(host, ram, 50 * MIB)
+    executor.execute(TRIVIAL, "id")
+    assert len(host.collected) == 1
+
+
 def test_small_growth_is_collected_sooner_or_later(host, ram, protocol) -> None:
     """What counts is how far memory has moved since it was last collected."""
     executor = host.execution.PromptExecutor()

@@ -73,9 +73,7 @@ def test_entries_from_disk_are_those_from_memory(folder: Path, restarted: bool) 
         id: {"prompt": [number, id, GRAPH, EXTRA, ["1"]], **entry}
         for number, id in enumerate("abcd")
     }
-    found = plain(dict(queue.history))
-    for one in found.values():
-        del one["prompt"][5:]  # what this fake host does not take out
+    found = plain(queue.history.copy())
     assert found == expected
     assert list(found) == list(reversed(list(reversed(queue.history)))) == list("abcd")
     assert len(queue.history) == 4
@@ -86,16 +84,36 @@ def test_entries_from_disk_are_those_from_memory(folder: Path, restarted: bool) 
 def test_memory_holds_the_newest(folder: Path) -> None:
     """However many have ended."""
     queue = queue_in(folder)
-    run(queue, *map(str, range(30)))
-    assert list(queue.history._recent) == ["28", "29"]
+    for number in range(30):
+        run(queue, str(number))
+        assert len(queue.history._near) <= 4
+    assert list(queue.history._near)[-2:] == ["28", "29"]
     assert (len(queue.history), queue.history._unwritten) == (30, {})
+
+
+def test_who_reads_all_reads_it_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then entries stay in memory for a while, as pages ask for them again and again."""
+    now = [1000.0]
+    queue = queue_in(folder)
+    monkeypatch.setattr(queue.history, "clock", lambda: now[0])
+    run(queue, *map(str, range(9)))
+    queue.get_history(max_items=2)
+    assert len(queue.history._near) <= 4
+    for _ in range(2):
+        queue.get_history()
+    run(queue, "9")
+    assert len(queue.history._near) == 10
+    assert queue.history["0"] is queue.history["0"]
+    now[0] += ended.WHOLE_SECONDS + 1
+    run(queue, "10")
+    assert list(queue.history._near) == ["8", "9", "10"]
 
 
 def test_limits_hold(folder: Path) -> None:
     """In memory as well."""
     queue = queue_in(folder, Limits(count=1))
     run(queue, *"abc")
-    assert list(queue.history) == list(queue.history._recent) == ["c"]
+    assert list(queue.history) == list(queue.history._near) == ["c"]
     with pytest.raises(KeyError):
         queue.history["b"]
 
@@ -125,17 +143,18 @@ def test_an_id_again(folder: Path) -> None:
     assert list(queue.history) == ["b"]
 
 
+def full(*_values: object) -> None:
+    """A write to a disk that fails."""
+    raise ZImageError("ZI-QUEUE-FILE", path="p", found="disk I/O error")
+
+
 def test_a_disk_that_takes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What ended is there, what was to be deleted stays, and nobody hears an exception."""
-
-    def full(*_values: object) -> None:
-        raise ZImageError("ZI-QUEUE-FILE", path="p", found="disk I/O error")
-
     queue = queue_in(folder)
     run(queue, "a")
     with monkeypatch.context() as broken:
-        broken.setattr(queue.store, "end", full)
-        broken.setattr(queue.store, "remove", full)
+        for write in ("end", "remove", "wipe"):
+            broken.setattr(queue.store, write, full)
         queue.put((1, "b", GRAPH, EXTRA, ["1"], {}))
         queue.get()
         queue.task_done(0, {"outputs": OUTPUTS, "meta": {}}, {"status_str": "success"})
@@ -145,6 +164,98 @@ def test_a_disk_that_takes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch
     assert list(queue.history) == ["a", "b"]
     run(queue, "c")
     assert list(queue_in(folder).history) == ["a", "b", "c"]
+
+
+def test_a_full_history_on_a_full_disk(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The host takes the oldest out when a prompt ends; where that fails, it ends all the same."""
+    queue = queue_in(folder)
+    queue.most = 2
+    run(queue, *"abc")
+    for id in "de":
+        queue.put((1, id, GRAPH, EXTRA, ["1"], {}))
+    with monkeypatch.context() as broken:
+        for write in ("end", "remove"):
+            broken.setattr(queue.store, write, full)
+        for _ in "de":
+            queue.get()
+            queue.task_done(0, {"outputs": OUTPUTS, "meta": {}}, {"status_str": "success"})
+    assert {*"de"} <= {*queue.history}
+    queue.give_back()
+    assert {*"de"} <= {*queue_in(folder).history}
+
+
+def test_an_end_that_is_only_in_memory_can_be_deleted(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not before it is on disk: the prompt would run again."""
+    queue = queue_in(folder)
+    with monkeypatch.context() as broken:
+        broken.setattr(queue.store, "end", full)
+        run(queue, "a")
+        queue.delete_history_item("a")
+        assert "a" in queue.history
+    queue.delete_history_item("a")
+    assert "a" not in queue.history
+    assert queue_in(folder).queue == []
+
+
+def test_packs_assign_to_it(folder: Path) -> None:
+    """Some wipe so, some keep a part; the disk follows."""
+    queue = queue_in(folder)
+    run(queue, *"abcd")
+    queue.history = {id: entry for id, entry in queue.history.items() if id in "bd"}
+    run(queue, "e")
+    assert list(queue.history) == list(queue_in(folder).history) == ["b", "d", "e"]
+    queue = queue_in(folder)
+    queue.history = {}
+    run(queue, "f")
+    assert list(queue.history) == list(queue_in(folder).history) == ["f"]
+
+
+def test_packs_put_entries_in(folder: Path) -> None:
+    """Those of prompts that never were in this queue stay in memory; others can be changed."""
+    queue = queue_in(folder)
+    run(queue, "a")
+    queue.history["restored"] = {"prompt": (0, "restored", {}, {}, []), "outputs": OUTPUTS}
+    queue.history["a"] = {**queue.history["a"], "outputs": {}}
+    assert len(queue.history) == 2
+    run(queue, "b")
+    assert queue.history["restored"]["outputs"] == OUTPUTS
+    assert len(queue.history) == len([*queue.history]) == 3
+    queue.delete_history_item("restored")
+    assert "restored" not in queue.history
+    assert queue_in(folder).history["a"]["outputs"] == {}
+
+
+def test_an_entry_that_cannot_be_read_says_so(folder: Path, caplog) -> None:
+    """And nothing else suffers: others are listed, and it can be deleted."""
+    queue = queue_in(folder)
+    run(queue, *"ab")
+    queue.store._base.execute("UPDATE prompts SET result = '{' WHERE id = 'a'")
+    queue = queue_in(folder)
+    found = dict(queue.listed(None, -1))
+    assert [*found] == ["a", "b"]
+    assert "ZI-QUEUE-FILE" in str(found["a"]["status"])
+    assert found["b"]["outputs"] == OUTPUTS
+    assert "ZI-QUEUE-FILE" in caplog.text
+    queue.delete_history_item("a")
+    assert [*queue_in(folder).history] == ["b"]
+
+
+@pytest.mark.parametrize("kind", ["a key", "a ring"])
+def test_results_that_are_no_json(folder: Path, kind: str) -> None:
+    """The prompt ends, and so does the next one."""
+    queue = queue_in(folder)
+    odd: dict[Any, Any] = {("a", 1): 2} if kind == "a key" else {}
+    if kind == "a ring":
+        odd["itself"] = odd
+    queue.put((0, "a", GRAPH, EXTRA, ["1"], {}))
+    queue.get()
+    queue.task_done(0, {"outputs": {"1": odd}, "meta": {}}, {"status_str": "success"})
+    run(queue, "b")
+    history = queue_in(folder).history
+    assert [*history] == ["a", "b"]
+    assert history["a"]["status"] == {"status_str": "success"}
 
 
 @given(st.integers(0, 6), st.none() | st.integers(0, 8), st.integers(-3, 8))
