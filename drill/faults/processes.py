@@ -52,8 +52,8 @@ def kill_the_server_while_saving(stage: Stage, dice: random.Random) -> None:
 @fault
 def kill_the_standby(stage: Stage, dice: random.Random) -> None:
     """Another one takes its place; nobody notices."""
-    before, active = stage.standby, stage.active
-    os.kill(before, signal.SIGKILL)
+    before, active = until(lambda: stage.standby, "a standby"), stage.active
+    os.kill(before, signal.SIGKILL)  # never 0, which is the drill's own group
     until(lambda: stage.standby not in {0, before}, "another standby")
     assert stage.active == active
 
