@@ -177,7 +177,12 @@ class Store:
         text = _text(result)
         with self._writing():
             if id in self.sizes:
-                self._base.execute("UPDATE prompts SET result = ? WHERE id = ?", (text, id))
+                found = self._base.execute(
+                    "UPDATE prompts SET result = ? WHERE id = ? RETURNING length(item)", (text, id)
+                ).fetchall()
+                when, before = self.sizes[id]
+                self.sizes[id] = when, found[0][0] + len(text)  # at its place
+                self._bytes += self.sizes[id][1] - before
                 return []
             latest = next(reversed(self.sizes.values()), (0.0, 0))[0]
             ended = max(self.clock(), latest)  # in order, whatever the clock does

@@ -126,6 +126,21 @@ def test_history_has_bounds(folder: Path, limits: Limits, kept: list[str]) -> No
     assert gone == [id for id in "abcde" if id not in kept]
 
 
+def test_another_result_of_what_has_ended(folder: Path) -> None:
+    """At its place, with its own size."""
+    store = make(folder)
+    for id in "ab":
+        store.accept(id, 0, ITEM)
+        store.end(id, RESULT)
+    store.end("a", {"outputs": "x" * 1000})
+    row = store.ended("a")
+    assert row is not None
+    assert row.result == {"outputs": "x" * 1000}
+    sizes, whole = dict(store.sizes), store._bytes
+    store = reopen(store)
+    assert (list(store.sizes), dict(store.sizes), store._bytes) == (["a", "b"], sizes, whole)
+
+
 def test_a_clock_that_jumps_back_keeps_the_order(folder: Path) -> None:
     """What ended last is what goes last."""
     now = [1000.0]
