@@ -68,7 +68,8 @@ class Weights:
         """Every tensor by name, memory-mapped where the system allows it.
 
         Raises:
-            ZImageError: ``ZI-FILE-CORRUPT`` when the file changed since its header was read.
+            ZImageError: ``ZI-FILE-CORRUPT`` when the file changed since its header was read or has
+                a type that torch lacks, ``ZI-FILE-MISSING`` when it is gone.
         """
         state: StateDict = {}
         for header in self.headers:
@@ -77,7 +78,8 @@ class Weights:
 
 
 def _read(header: Header, names: Iterable[str]) -> StateDict:
-    """Tensors that are mapped, not read; each keeps the whole mapping.
+    """Tensors that are mapped, not read. Each has its own part of the storage: who copies one whose
+    storage is the whole file copies the whole file.
 
     The library maps them in the same way, but its version 0.8.0 never frees two integers of each
     tensor: 15 KiB with every picture of the small models, where they are loaded for each.
@@ -89,20 +91,24 @@ def _read(header: Header, names: Iterable[str]) -> StateDict:
         if read_header(header.path) != header:
             raise _corrupt(header.path.name, "another header", "the file that was checked")
         size = header.path.stat().st_size
-        whole = torch.from_file(str(header.path), shared=False, size=size, dtype=torch.uint8)
+        mapped = torch.UntypedStorage.from_file(str(header.path), False, size)  # private
     except (OSError, RuntimeError) as error:
         raise _corrupt(header.path.name, str(error)[:200], "safetensors") from error
-    data = whole[size - max(info.end for info in header.tensors.values()) :]
-    return {name: _tensor(header.path.name, data, name, header.tensors[name]) for name in wanted}
+    begin = size - max(info.end for info in header.tensors.values())
+    found: StateDict = {}
+    for name in wanted:
+        info = header.tensors[name]
+        if info.dtype not in TORCH_DTYPES:
+            told = f"{short(name)}: dtype {info.dtype}"
+            raise _corrupt(header.path.name, told, ", ".join(TORCH_DTYPES))
+        found[name] = _tensor(mapped[begin + info.start : begin + info.end], info)
+    return found
 
 
-def _tensor(path: str, data: torch.Tensor, name: str, info: TensorInfo) -> torch.Tensor:
-    dtype = TORCH_DTYPES.get(info.dtype)
-    if dtype is None:
-        found = f"{short(name)}: dtype {info.dtype}"
-        raise _corrupt(path, found, ", ".join(TORCH_DTYPES))
-    raw = data[info.start : info.end]
-    if raw.storage_offset() % dtype.itemsize:  # no file that was made by a library has this
+def _tensor(storage: torch.UntypedStorage, info: TensorInfo) -> torch.Tensor:
+    dtype = TORCH_DTYPES[info.dtype]
+    raw = torch.empty(0, dtype=torch.uint8).set_(storage)
+    if raw.data_ptr() % dtype.itemsize:  # no file that was made by a library has this
         raw = raw.clone()
     return raw.view(dtype).reshape(info.shape)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 import sys
@@ -72,6 +73,18 @@ def test_a_type_that_torch_lacks(tmp_path: Path) -> None:
     file.write_bytes(len(header).to_bytes(8, "little") + header + b"\0")
     with pytest.raises(ZImageError, match="F4"):
         open_weights(file).load()
+
+
+def test_a_tensor_is_copied_and_saved_by_itself(tmp_path: Path) -> None:
+    """Not with the whole file, as one that shared its storage would be."""
+    file, again = tmp_path / "a.safetensors", tmp_path / "again.safetensors"
+    save_file(tensors := every_type(), file)
+    loaded = open_weights(file).load()
+    assert all(one.untyped_storage().nbytes() == one.nbytes for one in loaded.values())
+    assert same(copy.deepcopy(loaded), tensors)
+    save_file(loaded, again)
+    del loaded
+    assert same(open_weights(again).load(), tensors)
 
 
 def test_tensors_can_be_changed_and_the_file_stays(tmp_path: Path) -> None:
