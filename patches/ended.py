@@ -35,8 +35,14 @@ class Ended(MutableMapping[str, Entry]):
     or cannot be deleted, and one that cannot be read says so. The caller has the queue's mutex.
     """
 
-    def __init__(self, store: Store, clock: Callable[[], float] = time.monotonic) -> None:
-        self.store, self.clock = store, clock
+    def __init__(
+        self,
+        store: Store,
+        busy: Callable[[str], bool],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Args: ``busy`` tells whether a prompt waits or runs, and so has no end to be written."""
+        self.store, self.busy, self.clock = store, busy, clock
         self._unwritten: dict[str, Entry] = {}
         self._near: dict[str, Entry] = {}
         self._foreign: OrderedDict[str, Entry] = OrderedDict()
@@ -45,6 +51,8 @@ class Ended(MutableMapping[str, Entry]):
     def settle(self) -> None:
         """Write what was set, also what a full disk did not take before."""
         for id, entry in list(self._unwritten.items()):
+            if self.busy(id):  # a pack says how it ended
+                continue
             try:
                 gone = self.store.end(id, {k: v for k, v in entry.items() if k != "prompt"})
             except ZImageError as error:

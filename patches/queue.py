@@ -126,7 +126,7 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
         def __init__(self, server: Any) -> None:
             self._ended: Ended | None = None
             super().__init__(server)
-            self._ended = Ended(store)
+            self._ended = Ended(store, self._is_busy)
             self.store = store
             self.quarantined: list[str] = []
             self._may_run = threading.Event()
@@ -143,6 +143,9 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
             if self._ended is not None:  # the host's __init__ has no entries to give
                 with self.mutex:
                     self._ended.replace(entries)
+
+        def _is_busy(self, id: str) -> bool:
+            return any(one[1] == id for one in (*self.queue, *self.currently_running.values()))
 
         def _restore(self, rows: list[Row]) -> None:
             for row in rows:

@@ -227,6 +227,23 @@ def test_packs_put_entries_in(folder: Path) -> None:
     assert queue_in(folder).history["a"]["outputs"] == {}
 
 
+@pytest.mark.parametrize("runs", [False, True], ids=["waits", "runs"])
+def test_no_pack_ends_a_prompt_of_the_queue(folder: Path, runs: bool) -> None:
+    """It is there after a death, whatever somebody wrote about it, and its own end counts."""
+    queue = queue_in(folder)
+    queue.put((0, "a", GRAPH, EXTRA, ["1"], {}))
+    if runs:
+        queue.get()
+    queue.history["a"] = {"prompt": (0, "a", {}, {}, []), "outputs": {"other": {}}}
+    queue.history.settle()
+    queue = queue_in(folder)
+    assert [item[1] for item in queue.queue] == ["a"]
+    queue.history["a"] = {"prompt": (0, "a", {}, {}, []), "outputs": {"other": {}}}
+    queue.get()
+    queue.task_done(0, {"outputs": OUTPUTS, "meta": {}}, {"status_str": "success"})
+    assert queue_in(folder).history["a"]["outputs"] == OUTPUTS
+
+
 def test_an_entry_that_cannot_be_read_says_so(folder: Path, caplog) -> None:
     """And nothing else suffers: others are listed, and it can be deleted."""
     queue = queue_in(folder)
