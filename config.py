@@ -94,6 +94,8 @@ class Settings:
             :data:`.patches.fuse.LIMITS` (``$ZIMAGE_LIMITS``, ``waiting=5000,steps=100``).
         guard: limits of the guardian that differ from its own, by their names in
             :class:`.guardian.limits.Limits` (``$ZIMAGE_GUARD``, ``silence=30,grace=120``).
+        sandbox: takes the place of ``mode`` in ``sandbox.toml`` (``$ZIMAGE_SANDBOX``: ``auto``,
+            ``strict``, ``off``), or None.
         ci: True when ``$CI`` says so; then missing test tools are failures, not skips.
     """
 
@@ -112,6 +114,7 @@ class Settings:
     deadlines: Mapping[str, float] = field(default_factory=dict)
     limits: Mapping[str, float] = field(default_factory=dict)
     guard: Mapping[str, float] = field(default_factory=dict)
+    sandbox: str | None = None
     ci: bool = False
 
     @property
@@ -140,6 +143,7 @@ class Settings:
             deadlines=_numbers(env.get("ZIMAGE_DEADLINES", ""), r"(?:turbo|base)\.(?:cuda|cpu)"),
             limits=_numbers(env.get("ZIMAGE_LIMITS", ""), r"[a-z]+"),
             guard=_numbers(env.get("ZIMAGE_GUARD", ""), r"[a-z_]+"),
+            sandbox=env.get("ZIMAGE_SANDBOX") or None,
             ci=env.get("CI", "").lower() in {"1", "true", "yes"},
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,7 @@ class ComfyUI:
     ) -> None:
         from zimage_comfyui.cli.server import Server
 
+        os.environ["ZIMAGE_SANDBOX"] = "off"  # the probe measures the server's own process
         self.name = name
         self.graph = graph
         own = folder / f"server-{name}"

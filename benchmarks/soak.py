@@ -40,6 +40,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("--idle", type=float, default=0, metavar="MINUTES", help="wait at the end")
     parser.add_argument("--plot", default="", metavar="FILE", help="also draw the curves (PNG)")
     options = parser.parse_args(argv)
+    os.environ["ZIMAGE_SANDBOX"] = "off"  # the failing nodes are meant for the server itself
     _common.load_pack()
     from zimage_comfyui.cli.server import Server
     from zimage_comfyui.drill import nodes

@@ -165,6 +165,7 @@ def command(tests: Sequence[str], further: Sequence[str], port: int, folder: Pat
 def environment() -> dict[str, str]:
     """For pytest and the servers that it starts as ``python``: no part of the pack is off."""
     env = {name: value for name, value in host_environment().items() if name[:7] != "ZIMAGE_"}
+    env["ZIMAGE_SANDBOX"] = "off"
     env["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", "")))
     env["PYTHONPATH"] = str(PLUGIN)
     return env

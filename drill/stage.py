@@ -67,6 +67,7 @@ class Stage:
         self.folder, self.port = folder, free_port()
         self.env = host_environment() | {
             "ZIMAGE_HOME": str(folder / "home"), "ZIMAGE_LOG_DIR": str(folder / "logs"),
+            "ZIMAGE_SANDBOX": "off",  # the trouble is meant for the server itself
             **(env or {}),
         }  # fmt: skip
         self.client = Client(f"http://127.0.0.1:{self.port}")

@@ -7,9 +7,9 @@ the keyword arguments of :class:`ZImageError`.
 
 from __future__ import annotations
 
-from . import commands, generation, server, workflows
+from . import commands, generation, sandbox, server, workflows
 
-CATALOGUE = generation.TEXTS | workflows.TEXTS | server.TEXTS | commands.TEXTS
+CATALOGUE = generation.TEXTS | workflows.TEXTS | server.TEXTS | commands.TEXTS | sandbox.TEXTS
 """Code: text in Chinese, text in English."""
 
 

@@ -16,6 +16,8 @@ settings.register_profile(
     "any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any machine")
+# Packs of the tests make trouble for the server itself, unless a test is about sandboxes.
+os.environ.setdefault("ZIMAGE_SANDBOX", "off")
 
 ROOT = Path(__file__).resolve().parent.parent
 ALIAS = "zimage_comfyui"

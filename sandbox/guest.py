@@ -1,0 +1,305 @@
+"""ComfyUI as a pack in a sandbox sees it: the real modules, with a server that only passes on."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import importlib.util
+import logging
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from . import messages as m
+from .describe import Snapshot, Watch, describe, inputs
+from .values import ValueTroubleError
+from .worker import Worker, running
+
+log = logging.getLogger("zimage.sandbox")
+MISSING = re.compile(r"No module named '([\w.]+)'")
+
+
+class Guest:
+    """One pack in this process.
+
+    Args:
+        worker: the connection to the host.
+        begin: which pack, and the host's folders.
+    """
+
+    def __init__(self, worker: Worker, begin: m.Begin) -> None:
+        self.worker, self.begin = worker, begin
+        self.server: Any = None
+        self.watch: Watch | None = None
+        self.nodes: dict[str, Any] = {}
+        self.info: m.PackInfo | None = None
+        self._prompt: str | None = None
+        self._routes: dict[tuple[str, str], Any] = {}
+        worker.run = self.run
+        worker.cancelled = self.cancel
+
+    def run(self, call: m.Call) -> Any:
+        """Answer one call of the host."""
+        if call.what == "describe":
+            if self.info is None:
+                self.info = self.load()
+            return m.encode(self.info)
+        if self.info is None:
+            self.info = self.load()
+        if call.what == "node":
+            return self._node(call)
+        if call.what == "inputs":
+            return self._inputs(self.worker.codec.unpack(call.arguments))
+        if call.what == "object":
+            args, kwargs = self.worker.codec.unpack(call.arguments)
+            return self.worker.objects.find(call.instance)(*args, **kwargs)
+        if call.what == "route":
+            return self._route(call)
+        raise ValueTroubleError(call.what)
+
+    # Loading.
+
+    def load(self) -> m.PackInfo:
+        """Import the pack as ComfyUI does, and look at what there is then."""
+        self._folders()
+        self._server()
+
+        nodes: Any = importlib.import_module("nodes")
+
+        self.watch = Watch()
+        before, own = Snapshot(), set(nodes.NODE_CLASS_MAPPINGS)
+        web, names = dict(nodes.EXTENSION_WEB_DIRS), dict(nodes.NODE_DISPLAY_NAME_MAPPINGS)
+        folders, routes = _kinds(), len(self.server.routes)
+        handlers = self._handlers()
+        records = _Records()
+        logging.getLogger().addHandler(records)
+        try:
+            self._prestartup()
+            loaded = asyncio.run(
+                nodes.load_custom_node(self.begin.path, set(self.begin.ignore), self.begin.parent)
+            )
+        finally:
+            logging.getLogger().removeHandler(records)
+        self.nodes = {
+            name: node
+            for name, node in nodes.NODE_CLASS_MAPPINGS.items()
+            if name not in own and name not in self.begin.ignore
+        }
+        shown = nodes.NODE_DISPLAY_NAME_MAPPINGS
+        self._routes = {
+            (one.method, one.path): one.handler
+            for one in list(self.server.routes)[routes:]
+            if hasattr(one, "handler")
+        }
+        return m.PackInfo(
+            loaded=loaded,
+            nodes=[describe(k, v, shown.get(k), self.watch) for k, v in self.nodes.items()],
+            trace=records.text(),
+            missing=records.missing(),
+            web={k: v for k, v in nodes.EXTENSION_WEB_DIRS.items() if web.get(k) != v},
+            routes=list(self._routes),
+            folders={k: v for k, v in _kinds().items() if folders.get(k) != v},
+            patched=before.changed(),
+            handlers=[one for one in self._handlers() if one not in handlers],
+            names={str(k): str(v) for k, v in shown.items() if names.get(k) != v},
+        )
+
+    def _folders(self) -> None:
+        import folder_paths
+
+        for name, path in self.begin.directories.items():
+            setattr(folder_paths, f"{name}_directory", path)
+        for name, (paths, suffixes) in self.begin.folders.items():
+            folder_paths.folder_names_and_paths[name] = (list(paths), set(suffixes))
+        folder_paths.filename_list_cache.clear()
+
+    def _server(self) -> None:
+        """A server that is never started: what it would send goes to the host."""
+        import server
+        from comfy import utils
+
+        loop = asyncio.new_event_loop()
+        self.server = server.PromptServer(loop)
+        self.server.send_sync = self._send
+        utils.set_progress_bar_global_hook(self._progress)
+
+    def _handlers(self) -> list[str]:
+        found = [f"prompt handler {one!r}" for one in self.server.on_prompt_handlers]
+        return found + [f"middleware {one!r}" for one in self.server.app.middlewares]
+
+    def _prestartup(self) -> None:
+        script = Path(self.begin.path) / "prestartup_script.py"
+        if not script.is_file():
+            return
+        spec = importlib.util.spec_from_file_location(os.path.splitext(script)[0], script)
+        if spec is None or spec.loader is None:
+            return
+        try:
+            spec.loader.exec_module(importlib.util.module_from_spec(spec))
+        except Exception:
+            log.exception("Failed to execute startup-script: %s", script)
+
+    # Running.
+
+    def _node(self, call: m.Call) -> Any:
+        node = self.nodes.get(call.name)
+        if node is None:
+            raise ValueTroubleError(f"no node {call.name}")
+        arguments = self.worker.codec.unpack(call.arguments)
+        function = self._bound(node, call)
+        self._surroundings(call.context)
+        if asyncio.iscoroutinefunction(function):
+            return self._awaited(function, arguments, call.context)
+        import torch
+        from comfy_execution.utils import CurrentNodeContext
+
+        context = call.context or m.Context("", "")
+        with (
+            torch.inference_mode(),
+            CurrentNodeContext(context.prompt, context.node, context.index),
+        ):
+            return _plain(function(**arguments))
+
+    async def _awaited(self, function: Any, arguments: Any, context: m.Context | None) -> Any:
+        from comfy_execution.utils import CurrentNodeContext
+
+        context = context or m.Context("", "")
+        with CurrentNodeContext(context.prompt, context.node, context.index):
+            return _plain(await function(**arguments))
+
+    def _bound(self, node: Any, call: m.Call) -> Any:
+        from comfy_api.internal import _ComfyNodeInternal, make_locked_method_func
+
+        if issubclass(node, _ComfyNodeInternal):
+            from comfy_api.latest import io
+
+            hidden = self.worker.codec.unpack(call.hidden) or {}
+            clone = node.PREPARE_CLASS_CLONE({io.Hidden[k]: v for k, v in hidden.items()})
+            return make_locked_method_func(node, call.function, clone)
+        if not call.instance:
+            return getattr(node, call.function)
+        instance = self.worker.instances.get(call.instance)
+        if instance is None:
+            instance = self.worker.instances[call.instance] = node()
+        return getattr(instance, call.function)
+
+    def _surroundings(self, context: m.Context | None) -> None:
+        import comfy.model_management
+        from comfy_execution.graph_utils import GraphBuilder
+        from comfy_execution.progress import add_progress_handler, reset_progress_state
+
+        comfy.model_management.interrupt_current_processing(False)
+        if context is None:
+            return
+        self.server.client_id, self.server.last_node_id = context.client, context.node
+        self.server.last_prompt_id = context.prompt
+        if context.prefix:
+            GraphBuilder.set_default_prefix(*context.prefix)
+        if self._prompt != context.prompt:
+            from .progress import handler
+
+            self._prompt = context.prompt
+            reset_progress_state(context.prompt, None)  # type: ignore[arg-type]
+            add_progress_handler(handler(self.worker))
+
+    def _inputs(self, names: list[str]) -> bytes:
+        from comfy_api.internal import _ComfyNodeInternal
+
+        found = {}
+        for name in names:
+            node = self.nodes[name]
+            v3 = issubclass(node, _ComfyNodeInternal)
+            try:
+                found[name] = inputs(node, v3)[:2]
+            except Exception as error:  # noqa: BLE001
+                log.warning("%s.INPUT_TYPES: %s", name, error)
+        return m.encode(found)
+
+    def _route(self, call: m.Call) -> Any:
+        raise ValueTroubleError(f"no route {call.function} {call.name}")
+
+    # Telling.
+
+    def _progress(
+        self, value: Any, total: Any, preview: Any, prompt_id: Any = None, node_id: Any = None
+    ) -> None:
+        import comfy.model_management
+
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        from .progress import flat
+
+        self.worker.tell("progress", [value, total, flat(preview)])
+
+    def _send(self, event: Any, data: Any, sid: Any = None) -> None:
+        if isinstance(event, str) and running.get() >= 0:
+            self.worker.tell("send", [event, data, sid])
+
+    def cancel(self, number: int) -> None:
+        """Ask what runs to stop: ComfyUI's flag, and an exception in the main thread."""
+        import ctypes
+
+        import comfy.model_management
+
+        comfy.model_management.interrupt_current_processing(True)
+        main = _main_thread()
+        if main is not None and self.worker.current == number:
+            kind = comfy.model_management.InterruptProcessingException
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(main), ctypes.py_object(kind))
+
+
+def _main_thread() -> int | None:
+    import threading
+
+    return threading.main_thread().ident
+
+
+def _plain(value: Any) -> Any:
+    """What a node gave, with V3's output as a dictionary of its own."""
+    from comfy_api.internal import _NodeOutputInternal
+
+    if not isinstance(value, _NodeOutputInternal):
+        return value
+    ui = value.ui if value.ui is None or isinstance(value.ui, dict) else value.ui.as_dict()
+    return {
+        "\0v3": True,
+        "result": value.result,
+        "ui": ui,
+        "expand": value.expand,
+        "block": value.block_execution,
+    }
+
+
+def _kinds() -> dict[str, tuple[list[str], list[str]]]:
+    import folder_paths
+
+    return {
+        str(name): ([str(path) for path in paths], sorted(str(one) for one in suffixes))
+        for name, (paths, suffixes) in folder_paths.folder_names_and_paths.items()
+    }
+
+
+class _Records(logging.Handler):
+    """Warnings while a pack is imported: the only place where ComfyUI says why it failed."""
+
+    MOST = 64 * 2**10
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._said: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._said.append(record.getMessage())
+
+    def text(self) -> str:
+        return "\n".join(self._said)[-self.MOST :].encode("utf-8", "backslashreplace").decode()
+
+    def missing(self) -> str:
+        found = MISSING.findall(self.text())
+        return found[-1][:200] if found else ""
+
+
+def listen(worker: Worker, begin: m.Begin) -> None:
+    """Work for the host until it hangs up."""
+    Guest(worker, begin)
+    worker.main()

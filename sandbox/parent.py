@@ -1,0 +1,145 @@
+"""The host's end of a template process: asks it for workers, hears how they end."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ..errors import ZImageError
+from .template import REPLY, REQUEST
+
+log = logging.getLogger(__name__)
+
+TEMPLATE = Path(__file__).parent / "template.py"
+START_SECONDS = 300.0
+"""A cold disk can take a minute to import torch."""
+SPAWN_SECONDS = 20.0
+
+
+class Parent:
+    """A template process and the workers it has made.
+
+    Args:
+        comfyui: folder of the host's code.
+        arguments: for its command line, as a worker shall see it.
+        environment: variables of the template and, unless replaced, of its workers.
+        output: descriptor for what it prints.
+    """
+
+    def __init__(
+        self, comfyui: str, arguments: list[str], environment: Mapping[str, str], output: int
+    ) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control = ours
+        self._token = 0
+        self._lock = threading.Lock()
+        self._changed = threading.Condition()
+        self._pids: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        self._listeners: dict[int, Callable[[int], None]] = {}
+        self.ready = False
+        self.gone = False
+        self.began = time.monotonic()
+        self.seconds = 0.0
+        with theirs:
+            self.process = subprocess.Popen(
+                [sys.executable, "-I", str(TEMPLATE), str(theirs.fileno()), comfyui, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=dict(environment),
+                pass_fds=(theirs.fileno(),),
+                start_new_session=True,
+            )
+        threading.Thread(target=self._listen, name="zimage-template", daemon=True).start()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                data = self._control.recv(REPLY.size)
+            except OSError:
+                data = b""
+            if len(data) != REPLY.size:
+                break
+            kind, token, pid, status = REPLY.unpack(data)
+            with self._changed:
+                if kind == b"r":
+                    self.ready, self.seconds = True, time.monotonic() - self.began
+                elif kind == b"s":
+                    self._pids[token] = pid
+                else:
+                    self._ends[token] = status
+                self._changed.notify_all()
+            if kind == b"e" and (listener := self._listeners.pop(token, None)) is not None:
+                listener(status)
+        with self._changed:
+            self.gone = True
+            self._changed.notify_all()
+        for listener in list(self._listeners.values()):
+            listener(9)  # they died with it
+
+    def spawn(self, fds: tuple[int, int, int], ended: Callable[[int], None]) -> tuple[int, int]:
+        """A new worker with these descriptors; its token and process.
+
+        Args:
+            fds: for frames, for descriptors, for what it prints.
+            ended: called with the status of ``wait`` once it is over, in another thread.
+
+        Raises:
+            ZImageError: ``ZI-SANDBOX-START``.
+        """
+        with self._lock:
+            self._token += 1
+            token = self._token
+        self._await(lambda: self.ready, START_SECONDS)
+        self._listeners[token] = ended
+        try:
+            socket.send_fds(self._control, [REQUEST.pack(token)], list(fds))
+        except OSError as error:
+            raise ZImageError("ZI-SANDBOX-START", found=error) from error
+        self._await(lambda: token in self._pids, SPAWN_SECONDS)
+        return token, self._pids[token]
+
+    def _await(self, what: Callable[[], bool], seconds: float) -> None:
+        with self._changed:
+            if not self._changed.wait_for(lambda: what() or self.gone, seconds) or self.gone:
+                found = "gone" if self.gone else f"{seconds:g} s"
+                raise ZImageError("ZI-SANDBOX-START", found=found)
+
+    def end_of(self, token: int, seconds: float) -> int | None:
+        """Status of ``wait`` of a worker, if it ends within that time."""
+        with self._changed:
+            self._changed.wait_for(lambda: token in self._ends or self.gone, seconds)
+            return self._ends.get(token)
+
+    def close(self) -> None:
+        """End the template and all its workers."""
+        with contextlib.suppress(OSError):
+            self._control.shutdown(socket.SHUT_RDWR)
+        self._control.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(2)
+            return
+        self.process.kill()
+        self.process.wait()
+
+
+def words(status: int) -> str:
+    """How a process ended, in the words of a shell: ``SIGSEGV`` or ``exit 3``."""
+    import signal
+
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        try:
+            return signal.Signals(number).name
+        except ValueError:
+            return f"signal {number}"
+    return f"exit {os.waitstatus_to_exitcode(status)}"

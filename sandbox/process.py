@@ -1,0 +1,464 @@
+"""One living worker, seen from the host: calls, what it asks for meanwhile, and its end."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+import threading
+import time
+import weakref
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from typing import Any
+
+import msgspec
+
+from . import messages as m
+from .arena import Arena, Chunk, QuotaError, make_chunk, seal
+from .memory import Handover, Lender, copy_out
+from .parent import Parent
+from .values import Codec, ValueTroubleError
+
+SLICE_SECONDS = 0.1
+SEND_SECONDS = 10
+"""A worker that reads nothing for so long is given up."""
+
+
+class Died(Exception):
+    """The worker is not there any more; ``found`` says how that came."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(found)
+        self.found = found
+
+
+class Remote(Exception):
+    """A call failed inside; the trouble as the worker told it."""
+
+    def __init__(self, trouble: m.Trouble) -> None:
+        super().__init__(trouble.message)
+        self.trouble = trouble
+
+
+class Handle:
+    """An object that stays in a worker. It is of use to nodes of the same pack only."""
+
+    def __init__(self, process: Process, number: int, name: str) -> None:
+        self.process, self.number, self.name = process, number, name
+        weakref.finalize(self, process.forget, number).atexit = False
+
+    def __repr__(self) -> str:
+        return f"<{self.name} in the sandbox of {self.process.name}>"
+
+
+class Callback(Handle):
+    """A function that stays in a worker; it can be called while that worker waits for the host."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.process.call_object(self.number, args, kwargs)
+
+
+@dataclass
+class Pending:
+    """A call that has not ended.
+
+    Attributes:
+        call: what was sent.
+        inbox: frames for whoever waits for it.
+        told: what to do with events.
+    """
+
+    call: m.Call
+    told: Callable[[str, Any], None] | None
+    inbox: deque[Any] = field(default_factory=deque)
+
+
+class Process:
+    """A worker.
+
+    Args:
+        name: of the pack.
+        parent: the template that forks it.
+        begin: its first frame.
+        output: descriptor for what it prints.
+        answer: answers a question: ``(target object or None, name, arguments)``.
+        quota: bytes that each side may have waiting for the other.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        parent: Parent,
+        begin: m.Begin,
+        output: int,
+        answer: Callable[[Process, Any, str, Any], Any],
+        quota: int,
+    ) -> None:
+        self.name, self.parent, self._answer = name, parent, answer
+        self.codec = Codec(self)
+        self.quota = quota
+        self._pending: dict[int, Pending] = {}
+        self._number = 0
+        self._numbers = threading.Lock()
+        self._sending, self._reading = threading.Lock(), threading.Lock()
+        self._forgotten: deque[int] = deque()
+        self._dropped: deque[int] = deque()
+        self._asking = threading.local()
+        self.objects = HostObjects()
+        self.report: dict[str, dict[str, str]] | None = None
+        self.heard = time.monotonic()
+        self.dead: str | None = None
+        self.status: int | None = None
+        self._theirs: dict[int, Chunk] = {}
+        self._arena = Arena(quota, self._make)
+        self._lender = Lender(self._arena)
+        self._arenas = 0
+        ours, theirs = socket.socketpair()
+        fds_ours, fds_theirs = socket.socketpair()
+        patience = struct.pack("ll", SEND_SECONDS, 0)
+        for one in (ours, fds_ours):
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+        self.connection = Connection(ours.detach())
+        self.handover = Handover(fds_ours)
+        try:
+            with theirs, fds_theirs:
+                fds = (theirs.fileno(), fds_theirs.fileno(), output)
+                self.token, self.pid = parent.spawn(fds, self._ended)
+            self._send_bytes(m.encode(begin))
+        except BaseException:
+            self.connection.close()
+            self.handover.close()
+            raise
+
+    # The port of the codec.
+
+    def put(self, view: Any, size: int) -> m.Place:
+        """See :class:`values.Port`."""
+        return self._lender.put(view, size)
+
+    def get(self, place: m.Place) -> Any:
+        """See :class:`values.Port`: a copy, since the worker can still write there."""
+        chunk = self._theirs.get(place.arena)
+        if chunk is None or not 0 <= place.offset <= place.offset + place.size <= chunk.size:
+            raise ValueTroubleError("no such place")
+        copy = copy_out(chunk.memory, place)
+        self._send(m.Returned([place.lease]))
+        return copy
+
+    def foreign(self, value: Any) -> m.Theirs | m.Ours:
+        """See :class:`values.Port`."""
+        if isinstance(value, Handle):
+            if value.process is not self:
+                raise ValueTroubleError(
+                    f"{value!r} is of use to nodes of that pack only, not of {self.name}"
+                    + (", which was restarted since" if value.process.name == self.name else "")
+                )
+            return m.Theirs(value.number, value.name)
+        return self.objects.keep(value)
+
+    def native(self, value: m.Theirs | m.Ours) -> Any:
+        """See :class:`values.Port`."""
+        if isinstance(value, m.Ours):
+            return self.objects.find(value.number)
+        return (Callback if value.calls else Handle)(self, value.number, value.name)
+
+    def _make(self, _number: int, size: int) -> Chunk:
+        return self._chunk(size, writable=False)
+
+    def _chunk(self, size: int, writable: bool) -> Chunk:
+        self._arenas += 1
+        chunk = make_chunk(self._arenas, size)
+        seal(chunk, writable)
+        self.handover.send(chunk.number, chunk.fd)
+        return chunk
+
+    def lend(self, size: int) -> int:
+        """A chunk that the worker may write into; its number.
+
+        Raises:
+            QuotaError: the worker has as much as it may.
+        """
+        held = sum(chunk.size for chunk in self._theirs.values())
+        if size <= 0 or held + size > self.quota:
+            raise QuotaError(f"{held + size} > {self.quota} bytes")
+        chunk = self._chunk(size, writable=True)
+        self._theirs[chunk.number] = chunk
+        return chunk.number
+
+    def forget(self, number: int) -> None:
+        """A handle is gone; the worker hears of it with the next call."""
+        self._forgotten.append(number)
+
+    def drop(self, instance: int) -> None:
+        """An instance of a node is gone; the worker hears of it with the next call."""
+        self._dropped.append(instance)
+
+    # Talking.
+
+    def _send(self, frame: Any) -> None:
+        data = m.encode(frame)
+        if len(data) > m.FRAME_BYTES:
+            raise ValueTroubleError(f"{len(data)} bytes are more than {m.FRAME_BYTES}")
+        self._send_bytes(data)
+
+    def _send_bytes(self, data: bytes) -> None:
+        try:
+            with self._sending:
+                self.connection.send_bytes(data)
+        except OSError:
+            self.kill()
+            raise Died(self.end()) from None
+
+    def _tidy(self) -> None:
+        objects = [(self._forgotten.popleft(), 1) for _ in range(len(self._forgotten))]
+        instances = [self._dropped.popleft() for _ in range(len(self._dropped))]
+        if objects or instances:
+            self._send(m.Forget(objects, instances))
+
+    def call(
+        self,
+        call: m.Call,
+        told: Callable[[str, Any], None] | None = None,
+        check: Callable[[Process, float, bool], None] | None = None,
+    ) -> Any:
+        """Run something in the worker and wait for it; its value.
+
+        Args:
+            call: what; its number is set here.
+            told: gets events while it runs.
+            check: called every tenth of a second with seconds of silence and whether it has begun
+                to be cancelled; raises to give up.
+
+        Raises:
+            Died: the worker ended, or was ended for what it sent.
+            Remote: the call failed inside.
+        """
+        pending = self._open(call, told)
+        try:
+            self._tidy()
+            self._send(call)
+            while True:
+                frame = self._next(pending, check)
+                if isinstance(frame, m.Question):
+                    self._reply(frame)
+                elif isinstance(frame, m.Failed):
+                    raise Remote(frame.trouble)
+                else:
+                    return self._trusted(self.codec.unpack, frame.value)
+        finally:
+            self._pending.pop(call.number, None)
+
+    def call_object(self, number: int, args: Any, kwargs: Any) -> Any:
+        """Call a function that stays in the worker, for a question it is waiting on."""
+        inside = getattr(self._asking, "number", 0)
+        call = m.Call(0, "object", inside, instance=number)
+        call.arguments = self.codec.pack((args, kwargs))
+        return self.call(call)
+
+    def _open(self, call: m.Call, told: Callable[[str, Any], None] | None) -> Pending:
+        if self.dead is not None:
+            raise Died(self.dead)
+        with self._numbers:
+            self._number += 1
+            call.number = self._number
+        pending = self._pending[call.number] = Pending(call, told)
+        return pending
+
+    def cancel(self, number: int) -> None:
+        """Ask the worker to stop a call."""
+        self._send(m.Cancel(number))
+
+    def _trusted(self, function: Callable[[Any], Any], value: Any) -> Any:
+        """Whatever is wrong with what a worker sent ends it."""
+        try:
+            return function(value)
+        except Died:
+            raise
+        except Exception as error:
+            raise self._bad(error) from error
+
+    def _bad(self, error: Exception) -> Died:
+        found = f"bad message: {str(error)[:500]}"
+        self.kill(found)
+        return Died(found)
+
+    def _next(self, pending: Pending, check: Callable[[Process, float, bool], None] | None) -> Any:
+        while True:
+            if pending.inbox:
+                return pending.inbox.popleft()
+            if self._reading.acquire(timeout=SLICE_SECONDS):
+                try:
+                    if pending.inbox:
+                        continue
+                    self._read(SLICE_SECONDS)
+                finally:
+                    self._reading.release()
+            if not pending.inbox and check is not None:
+                check(self, time.monotonic() - self.heard, False)
+
+    def _read(self, seconds: float) -> None:
+        """Take one frame, if there is one, to where it belongs."""
+        try:
+            if not self.connection.poll(seconds):
+                return
+            data = self.connection.recv_bytes(m.FRAME_BYTES)
+        except (EOFError, OSError) as error:
+            raise (self._bad(error) if "bad message" in str(error) else Died(self.end())) from None
+        self.heard = time.monotonic()
+        try:
+            frame = m.from_worker(data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise self._bad(error) from error
+        self._sort(frame)
+
+    def _sort(self, frame: Any) -> None:
+        if isinstance(frame, m.Done | m.Failed | m.Question | m.Event):
+            number = frame.number if isinstance(frame, m.Done | m.Failed) else frame.inside
+            pending = self._pending.get(number)
+            if isinstance(frame, m.Event):
+                value = self._trusted(self.codec.unpack, frame.value)
+                if pending is not None and pending.told is not None:
+                    pending.told(frame.kind, value)
+            elif pending is not None:
+                pending.inbox.append(frame)
+            elif isinstance(frame, m.Question):
+                self._send(m.Answer(frame.number, error=m.Trouble("error", "", "no such call")))
+        elif isinstance(frame, m.Forget):
+            self.objects.forget(frame.objects)
+        elif isinstance(frame, m.Returned):
+            for lease in frame.leases:
+                self._arena.give_back(lease)
+        elif isinstance(frame, m.Ready):
+            self.report = frame.report
+
+    def _reply(self, question: m.Question) -> None:
+        arguments = self._trusted(self.codec.unpack, question.arguments)
+        target = None
+        if question.target is not None:
+            target = self._trusted(self.objects.find, question.target.number)
+        before = getattr(self._asking, "number", 0)
+        self._asking.number = question.number
+        try:
+            if question.target is None and question.name == "arena":
+                value: Any = self.lend(int(arguments[0]))
+            else:
+                value = self._answer(self, target, question.name, arguments)
+            answer = m.Answer(question.number, self.codec.pack(value))
+        except Died:
+            raise
+        except Exception as error:
+            if type(error).__name__ == "InterruptProcessingException":
+                raise
+            answer = m.Answer(
+                question.number, error=m.Trouble("error", type(error).__name__, str(error)[:4000])
+            )
+        finally:
+            self._asking.number = before
+        self._send(answer)
+
+    def drain(self) -> None:
+        """Read what came while nobody waited."""
+        if self.dead is None and not self._pending and self._reading.acquire(blocking=False):
+            try:
+                while self.connection.poll(0):
+                    self._read(0)
+            except Died:
+                pass
+            except OSError:
+                self.kill()
+            finally:
+                self._reading.release()
+
+    # Its end.
+
+    def _ended(self, status: int) -> None:
+        self.status = status
+
+    def end(self) -> str:
+        """How it ended, in words, once the template has told."""
+        from .parent import words
+
+        if self.dead is None:
+            status = self.parent.end_of(self.token, 2.0)
+            self.dead = "?" if status is None else words(status)
+        return self.dead
+
+    def kill(self, why: str | None = None) -> None:
+        """End it at once."""
+        if why is not None and self.dead is None:
+            self.dead = why
+        if self.status is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
+
+    def close(self) -> None:
+        """Forget everything about it; it is ended if it has not yet."""
+        self.kill("stopped")
+        self.parent.end_of(self.token, 5.0)
+        self.connection.close()
+        self.handover.close()
+        self._arena.close()
+        for chunk in self._theirs.values():
+            with contextlib.suppress(BufferError):
+                chunk.memory.close()
+            os.close(chunk.fd)
+        self._theirs.clear()
+
+    @property
+    def busy(self) -> bool:
+        """True while a call is running."""
+        return bool(self._pending)
+
+
+class HostObjects:
+    """Objects of the host that a worker has a handle for."""
+
+    def __init__(self) -> None:
+        self._kept: dict[int, list[Any]] = {}
+        self._numbers: dict[int, int] = {}
+        self._next = 0
+        self._lock = threading.Lock()
+
+    def keep(self, value: Any) -> m.Ours:
+        """A handle, which the worker gives back with :class:`messages.Forget`."""
+        from .remote import kind_of
+
+        with self._lock:
+            number = self._numbers.get(id(value))
+            if number is None:
+                self._next += 1
+                number = self._numbers[id(value)] = self._next
+                self._kept[number] = [value, 0]
+            self._kept[number][1] += 1
+        return m.Ours(number, kind_of(value))
+
+    def find(self, number: int) -> Any:
+        """The object.
+
+        Raises:
+            ValueTroubleError: the worker was never given that handle, or has given it back.
+        """
+        try:
+            return self._kept[number][0]
+        except KeyError:
+            raise ValueTroubleError(f"no object {number}") from None
+
+    def forget(self, counts: list[tuple[int, int]]) -> None:
+        """The worker has dropped that many handles."""
+        gone = []
+        with self._lock:
+            for number, count in counts:
+                kept = self._kept.get(number)
+                if kept is not None and count > 0:
+                    kept[1] -= count
+                    if kept[1] <= 0:
+                        del self._kept[number], self._numbers[id(kept[0])]
+                        gone.append(kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)

@@ -1,0 +1,178 @@
+"""Node classes that stand in ComfyUI for nodes that run in a sandbox."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import itertools
+import weakref
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from . import messages as m
+from .describe import PLAIN
+
+_instances = itertools.count(1)
+
+
+class Caller(Protocol):
+    """What runs the functions of a pack's nodes."""
+
+    def node(
+        self, name: str, function: str, instance: int, arguments: Any, hidden: Any = None
+    ) -> Any:
+        """Run it in the sandbox and wait."""
+        ...
+
+    def inputs(self, name: str) -> Any:
+        """``INPUT_TYPES`` as it is now, and what a V3 node says of itself."""
+        ...
+
+    def drop(self, instance: int) -> None:
+        """An instance is not used any more."""
+        ...
+
+
+def make(info: m.NodeInfo, caller: Caller) -> type:
+    """The class for ``NODE_CLASS_MAPPINGS``."""
+    return _v3(info, caller) if info.v3 else _v1(info, caller)
+
+
+def _v1(info: m.NodeInfo, caller: Caller) -> type:
+    attributes: dict[str, Any] = dict(PLAIN.unpack(info.attributes) or {})
+
+    def INPUT_TYPES(cls: type) -> Any:
+        return _inputs(info, caller)[0]
+
+    def __init__(self: Any) -> None:
+        self._zimage_instance = number = next(_instances)
+        weakref.finalize(self, caller.drop, number).atexit = False
+
+    run = info.functions["run"]
+    attributes |= {
+        "__init__": __init__,
+        "INPUT_TYPES": classmethod(INPUT_TYPES),
+        run.name: _method(info.name, run, caller),
+    }
+    if lazy := info.functions.get("lazy"):
+        attributes[lazy.name] = _method(info.name, lazy, caller)
+    for role in ("changed", "validate"):
+        if function := info.functions.get(role):
+            attributes[function.name] = _of_class(info.name, function, caller, role == "validate")
+    return type(info.name, (), attributes)
+
+
+def _inputs(info: m.NodeInfo, caller: Caller) -> tuple[Any, Any]:
+    if info.trouble:
+        raise RuntimeError(info.trouble)
+    if info.dynamic:
+        return caller.inputs(info.name)
+    return PLAIN.unpack(info.inputs), PLAIN.unpack(info.info)
+
+
+def _method(name: str, function: m.Function, caller: Caller) -> Callable[..., Any]:
+    def method(self: Any, **arguments: Any) -> Any:
+        return caller.node(name, function.name, self._zimage_instance, arguments)
+
+    async def coroutine(self: Any, **arguments: Any) -> Any:
+        return await asyncio.to_thread(
+            caller.node, name, function.name, self._zimage_instance, arguments
+        )
+
+    return coroutine if function.coroutine else method
+
+
+def _of_class(name: str, function: m.Function, caller: Caller, waits: bool) -> Any:
+    """A function of the class. ComfyUI reads the parameters of ``VALIDATE_INPUTS``, and calls it
+    where it answers everybody: it must not wait there."""
+
+    def method(*_: Any, **arguments: Any) -> Any:
+        return caller.node(name, function.name, 0, arguments)
+
+    async def coroutine(*_: Any, **arguments: Any) -> Any:
+        return await asyncio.to_thread(caller.node, name, function.name, 0, arguments)
+
+    found: Any = coroutine if waits or function.coroutine else method
+    found.__signature__ = _signature(function)
+    return classmethod(found)
+
+
+def _signature(function: m.Function) -> inspect.Signature:
+    kinds = inspect.Parameter
+    names = [one for one in function.arguments if one.isidentifier()]
+    if not names or names[0] not in {"cls", "s", "self"}:
+        names.insert(0, "cls")
+    parameters = [kinds(one, kinds.POSITIONAL_OR_KEYWORD) for one in dict.fromkeys(names)]
+    if function.open:
+        parameters.append(kinds("kwargs", kinds.VAR_KEYWORD))
+    return inspect.Signature(parameters)
+
+
+def _v3(info: m.NodeInfo, caller: Caller) -> type:
+    from comfy_api.latest import io
+
+    attributes: dict[str, Any] = dict(PLAIN.unpack(info.attributes) or {})
+    about, hidden = attributes.pop("schema", {}), attributes.pop("hidden", [])
+    schema = io.Schema(
+        **{key: value for key, value in about.items() if key in _schema_fields(io)},
+        hidden=[getattr(io.Hidden, one) for one in hidden if hasattr(io.Hidden, one)],
+    )
+
+    def INPUT_TYPES(cls: type, include_hidden: bool = True, return_schema: bool = False) -> Any:
+        found = dict(_inputs(info, caller)[0])
+        if not include_hidden:
+            found.pop("hidden", None)
+        return (found, schema) if return_schema else found
+
+    run = info.functions["run"]
+    attributes |= {
+        "define_schema": classmethod(lambda cls: schema),
+        "GET_SCHEMA": classmethod(lambda cls: schema),
+        "VALIDATE_CLASS": classmethod(lambda cls: None),
+        "GET_NODE_INFO_V1": classmethod(lambda cls: _inputs(info, caller)[1]),
+        "INPUT_TYPES": classmethod(INPUT_TYPES),
+        "SCHEMA": schema,
+        "execute": classmethod(lambda cls, **_: None),
+        run.name: classmethod(_v3_run(info.name, run, caller)),
+    }
+    for role in ("changed", "validate", "lazy"):
+        if function := info.functions.get(role):
+            found = _v3_run(info.name, function, caller, role == "validate")
+            found.__signature__ = _signature(function)  # type: ignore[attr-defined]
+            attributes[function.name] = classmethod(found)
+    return type(info.name, (io.ComfyNode,), attributes)
+
+
+def _schema_fields(io: Any) -> frozenset[str]:
+    return frozenset(inspect.signature(io.Schema).parameters)
+
+
+def _v3_run(
+    name: str, function: m.Function, caller: Caller, waits: bool = False
+) -> Callable[..., Any]:
+    def hidden(cls: Any) -> dict[str, Any]:
+        holder = getattr(cls, "hidden", None)
+        return {} if holder is None else {k: v for k, v in vars(holder).items() if v is not None}
+
+    def method(cls: Any, *_: Any, **arguments: Any) -> Any:
+        return _output(caller.node(name, function.name, 0, arguments, hidden(cls)))
+
+    async def coroutine(cls: Any, *_: Any, **arguments: Any) -> Any:
+        return _output(
+            await asyncio.to_thread(caller.node, name, function.name, 0, arguments, hidden(cls))
+        )
+
+    return coroutine if waits or function.coroutine else method
+
+
+def _output(value: Any) -> Any:
+    """What :func:`guest._plain` made of V3's output, as that again."""
+    if not (isinstance(value, dict) and value.pop("\0v3", False)):
+        return value
+    from comfy_api.latest import io
+
+    found = io.NodeOutput(
+        *(value.get("result") or ()), ui=value.get("ui"), expand=value.get("expand"),
+        block_execution=value.get("block"),
+    )  # fmt: skip
+    return found

@@ -1,0 +1,159 @@
+"""All sandboxes of this server: their template, their processes, what is due every second."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from . import messages as m
+from .grants import comfyui, environment, jail
+from .output import Output, Pump
+from .pack import Pack
+from .parent import Parent
+from .policy import GIB, Policy
+from .process import Process
+from .remote import answer
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+TRIM_SECONDS = 30.0
+
+
+class Supervisor:
+    """The sandboxes of one server.
+
+    Args:
+        policy: which packs run where.
+        home: folder for what sandboxes keep, in ComfyUI's user folder.
+    """
+
+    def __init__(self, policy: Policy, home: Path) -> None:
+        self.policy, self.home = policy, home
+        self.packs: dict[str, Pack] = {}
+        self.paths: dict[str, tuple[str, frozenset[str]]] = {}
+        self._parents: dict[str, Parent] = {}
+        self._lock = threading.Lock()
+        self._pump = Pump()
+        self._output = Output("sandboxes")
+        self._pump.add(self._output)
+        self._ticking = threading.Event()
+
+    def add(self, path: str, ignore: frozenset[str]) -> Pack:
+        """The pack of a folder or file."""
+        name = name_of(path)
+        output = Output(name)
+        self._pump.add(output)
+        pack = Pack(name, self.policy.rule(name), self._start, output)
+        self.packs[name], self.paths[name] = pack, (path, ignore)
+        if not self._ticking.is_set():
+            self._ticking.set()
+            threading.Thread(target=self._tick, name="zimage-sandboxes", daemon=True).start()
+        return pack
+
+    def warm(self) -> None:
+        """Start the template, without waiting for it."""
+        self._parent("")
+
+    def _parent(self, gpu: str) -> Parent:
+        """The template; a pack that uses CUDA has one of its own, since CUDA outlives no fork."""
+        with self._lock:
+            parent = self._parents.get(gpu)
+            if parent is None or parent.gone:
+                arguments = [] if gpu else ["--cpu"]
+                base = comfyui()
+                home = self.home / (gpu or "template")
+                home.mkdir(parents=True, exist_ok=True)
+                parent = self._parents[gpu] = Parent(
+                    base, arguments, environment(home, gpu=bool(gpu)), self._output.writing
+                )
+            return parent
+
+    def _start(self, pack: Pack) -> Process:
+        path, ignore = self.paths[pack.name]
+        home = self.home / pack.name
+        (home / "tmp").mkdir(parents=True, exist_ok=True)
+        parent = self._parent(pack.name if pack.rule.gpu else "")
+        begin = m.Begin(
+            path=path,
+            parent="custom_nodes",
+            ignore=sorted(ignore),
+            directories=_directories(pack.name),
+            folders=_folders(),
+            jail=jail(path, home, _directories(pack.name), pack.rule),
+            environment=environment(home, gpu=pack.rule.gpu),
+            quota=int(pack.rule.arena * GIB),
+        )
+        return Process(
+            pack.name, parent, begin, pack.output.writing, answer, int(pack.rule.arena * GIB)
+        )
+
+    def _tick(self) -> None:
+        while True:
+            time.sleep(TICK_SECONDS)
+            for pack in list(self.packs.values()):
+                try:
+                    pack.tend()
+                except Exception:
+                    log.exception("Z-Image: %s", pack.name)
+
+    def stop(self) -> None:
+        """End every process."""
+        for pack in self.packs.values():
+            pack.stop()
+        for parent in self._parents.values():
+            parent.close()
+        self._parents.clear()
+
+    def describe(self) -> dict[str, Any]:
+        """For ``/health`` and the panel."""
+        return {
+            "mode": self.policy.mode,
+            "packs": {name: _state(pack) for name, pack in self.packs.items()},
+        }
+
+
+def _state(pack: Pack) -> dict[str, Any]:
+    process = pack.process
+    running = process is not None and process.status is None
+    return {
+        "status": "quarantined" if pack.quarantined else "running" if running else "resting",
+        "pid": process.pid if process is not None and running else None,
+        "starts": pack.starts,
+        "nodes": len(pack.info.nodes) if pack.info else 0,
+        "last_end": pack.reason,
+        "confinement": (process.report or {}) if process is not None else {},
+    }
+
+
+def name_of(path: str) -> str:
+    """What policy and messages call a pack: its folder, or its file without ``.py``."""
+    base = os.path.basename(path.rstrip("/"))
+    return base[:-3] if base.endswith(".py") else base
+
+
+def _directories(name: str) -> dict[str, str]:
+    """ComfyUI's folders as the pack shall see them: ``temp`` is a part of the host's own."""
+    import folder_paths
+
+    temp = os.path.join(folder_paths.get_temp_directory(), name)
+    os.makedirs(temp, exist_ok=True)
+    return {
+        "output": folder_paths.get_output_directory(),
+        "input": folder_paths.get_input_directory(),
+        "temp": temp,
+        "user": folder_paths.get_user_directory(),
+    }
+
+
+def _folders() -> dict[str, tuple[list[str], list[str]]]:
+    import folder_paths
+
+    return {
+        str(kind): ([str(path) for path in paths], sorted(str(one) for one in suffixes))
+        for kind, (paths, suffixes) in folder_paths.folder_names_and_paths.items()
+    }

@@ -1,0 +1,172 @@
+"""A process that has imported ComfyUI and forks a worker whenever the host wants one.
+
+Started by file, ``python -I template.py FD COMFYUI [ARGUMENT …]``. Over the socket ``FD`` it gets
+requests with three descriptors each (frames, descriptors, log) and says which process it has made
+and how each ended. It is the parent of all workers: they die with it, it dies with the host, and
+what they leave behind is ended by it.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import importlib.util
+import os
+import selectors
+import signal
+import socket
+import struct
+import sys
+from pathlib import Path
+from typing import Any
+
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NAME = 1, 36, 15
+ALIAS = "zimage_sandbox"
+REQUEST = struct.Struct("<Q")
+REPLY = struct.Struct("<cQqq")
+"""Kind (``s`` for started, ``e`` for ended, ``r`` for ready), token, process, status of wait."""
+
+
+def main(argv: list[str]) -> None:
+    """Import, say that it is ready, then fork on request until the host hangs up."""
+    control = socket.socket(fileno=int(argv[1]))
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    libc.prctl(PR_SET_NAME, b"zimage-template", 0, 0, 0)
+    load_package()
+    import_comfyui(argv[2], argv[3:])
+    gc.collect()
+    gc.freeze()  # the collector would write into pages that workers share
+    control.send(REPLY.pack(b"r", 0, os.getpid(), _threads()))
+    Template(control, libc).run()
+
+
+def load_package() -> None:
+    """Make this folder importable by name, whatever it is called."""
+    here = Path(__file__).resolve().parent
+    spec = importlib.util.spec_from_file_location(
+        ALIAS, here / "__init__.py", submodule_search_locations=[str(here)]
+    )
+    if spec is None or spec.loader is None:
+        raise ImportError(ALIAS)
+    package = importlib.util.module_from_spec(spec)
+    sys.modules[ALIAS] = package
+    spec.loader.exec_module(package)
+
+
+def import_comfyui(folder: str, arguments: list[str]) -> None:
+    """What packs import most, once for all of them."""
+    sys.path.insert(0, folder)
+    os.chdir(folder)
+    sys.argv = [os.path.join(folder, "main.py"), *arguments]
+    import comfy.options
+
+    comfy.options.enable_args_parsing()
+    # In the order of main.py: nodes puts the folder comfy, with its own utils, on the path.
+    for name in ("folder_paths", "utils.extra_config", "comfy.utils", "execution", "server"):
+        importlib.import_module(name)
+    import asyncio
+
+    nodes: Any = importlib.import_module("nodes")
+    asyncio.run(nodes.init_builtin_extra_nodes())
+    for name in ("messages", "values", "memory", "worker", "describe", "guest", "progress"):
+        importlib.import_module(f"{ALIAS}.{name}")
+
+
+def _threads() -> int:
+    return len(os.listdir("/proc/self/task"))
+
+
+class Template:
+    """The loop: one socket, and a descriptor for each worker that becomes ready when it ends."""
+
+    def __init__(self, control: socket.socket, libc: Any) -> None:
+        self.control, self.libc = control, libc
+        self.selector = selectors.DefaultSelector()
+        self.selector.register(control, selectors.EVENT_READ)
+        self.workers: dict[int, tuple[int, int]] = {}
+
+    def run(self) -> None:
+        """Until the host hangs up; then everything ends."""
+        while True:
+            for key, _ in self.selector.select():
+                if key.fileobj is self.control:
+                    self._request()
+                else:
+                    self._ended(key.data)
+
+    def _request(self) -> None:
+        try:
+            data, fds, _, _ = socket.recv_fds(self.control, REQUEST.size, 3)
+        except OSError:
+            data, fds = b"", []
+        if len(data) != REQUEST.size or len(fds) != 3:
+            for pid in self.workers:
+                os.kill(pid, signal.SIGKILL)
+            os._exit(0)
+        (token,) = REQUEST.unpack(data)
+        pid = os.fork()
+        if not pid:
+            self._become(fds)
+        for fd in fds:
+            os.close(fd)
+        watch = os.pidfd_open(pid)
+        self.workers[pid] = (token, watch)
+        self.selector.register(watch, selectors.EVENT_READ, pid)
+        self.control.send(REPLY.pack(b"s", token, pid, 0))
+
+    def _become(self, fds: list[int]) -> None:
+        """In the new process: nothing of the template is left but what it has imported."""
+        code = 1
+        try:
+            self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            os.setsid()
+            self.selector.close()
+            self.control.close()
+            for _, watch in self.workers.values():
+                os.close(watch)
+            os.dup2(fds[2], 1)
+            os.dup2(fds[2], 2)
+            os.close(fds[2])
+            from zimage_sandbox.start import start
+
+            start(fds[0], fds[1])
+            code = 0
+        except BaseException:  # noqa: BLE001  nothing may run on in a copy of the template
+            import traceback
+
+            traceback.print_exc()
+        finally:
+            os._exit(code)
+
+    def _ended(self, pid: int) -> None:
+        token, watch = self.workers.pop(pid)
+        self.selector.unregister(watch)
+        os.close(watch)
+        _, status = os.waitpid(pid, 0)
+        self._orphans()
+        self.control.send(REPLY.pack(b"e", token, pid, status))
+
+    def _orphans(self) -> None:
+        """End and reap what a worker has left behind."""
+        for pid in _children():
+            if pid not in self.workers:
+                try:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
+                except (ProcessLookupError, ChildProcessError):
+                    continue
+
+
+def _children() -> list[int]:
+    own = os.getpid()
+    try:
+        text = Path(f"/proc/{own}/task/{own}/children").read_text()
+    except OSError:
+        return []
+    return [int(one) for one in text.split()]
+
+
+if __name__ == "__main__":
+    main(sys.argv)
