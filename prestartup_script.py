@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import logging
 import os
 import sys
+import tomllib
 import types
+from typing import Any
 
 _FOLDER = os.path.dirname(__file__)
+log = logging.getLogger("zimage")
 
 
 def _pack() -> types.ModuleType:
@@ -24,15 +28,38 @@ def _pack() -> types.ModuleType:
 
 
 def _begin() -> None:
+    mode = os.environ.get("ZIMAGE_SANDBOX", "")
+    if mode == "off":
+        return
     try:
-        pack = _pack()
-        settings = importlib.import_module(".config", pack.__name__).Settings.from_environment()
-        if settings.sandbox != "off":
-            importlib.import_module(".sandbox.interception", pack.__name__).install(
-                settings.sandbox
-            )
+        begin = importlib.import_module(".sandbox.interception", _pack().__name__).install
+        begin(mode or None, first=__name__ == "zimage_first")
     except Exception:
-        logging.getLogger("zimage").exception("Z-Image: other packs are not in sandboxes")
+        log.exception("Z-Image: other packs are not in sandboxes")
+        if mode == "strict" or (not mode and _wanted() == "strict"):
+            _load_none()
+
+
+def _wanted() -> str:
+    """The mode of the file, read without any of our own code."""
+    import folder_paths
+
+    path = os.path.join(folder_paths.get_user_directory(), "__zimage", "sandbox.toml")
+    try:
+        with open(path, "rb") as file:
+            return str(tomllib.load(file).get("mode", "auto"))
+    except FileNotFoundError:
+        return "auto"
+    except (OSError, ValueError):
+        return "strict"  # nobody knows what was wanted
+
+
+def _load_none() -> None:
+    """What cannot be sandboxed is not loaded: ComfyUI's own switch, with us left in."""
+    args: Any = importlib.import_module("comfy.cli_args").args
+    args.disable_all_custom_nodes = True
+    args.whitelist_custom_nodes = [os.path.basename(_FOLDER)]
+    log.error("Z-Image: mode is strict and sandboxes do not work: no other pack is loaded")
 
 
 _begin()

@@ -14,6 +14,7 @@ from typing import Any
 from ..config import PACK_DIR, Settings
 from ..errors import ZImageError
 from . import bootstrap, device, models, running
+from .confined import sandboxes
 from .host import Host, discover
 from .terminal import DONE, LACKING, Stop, document, problem, result
 
@@ -48,6 +49,7 @@ def run(options: argparse.Namespace, settings: Settings, failure: Stop | None = 
         own = settings.data / "models"
         folders = {kind: [str(own / kind), *folders.get(kind, [])] for kind in models.KINDS}
     report["models"] = models.report(PACK_DIR, folders)
+    report["sandbox"] = sandboxes(probe.get("sandbox", {}))
     report["server"] = running.report(options.server)
     serious = [p for part in report.values() for p in part["problems"] if p["level"] == "error"]
     if options.json:

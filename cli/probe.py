@@ -1,6 +1,7 @@
-"""Run by file in the host's own Python: prints what its torch and its folder list say, as JSON."""
+"""Run by file in the host's own Python: what torch, folders and kernel say, as JSON."""
 
 import contextlib
+import importlib.util
 import json
 import os
 import platform
@@ -45,11 +46,29 @@ def model_folders(host: str) -> dict[str, Any]:
     return {kind: list(folder_paths.folder_names_and_paths[kind][0]) for kind in kinds}
 
 
+def sandbox_report() -> dict[str, Any]:
+    """What this machine offers for confining other packs; ``error`` when that cannot be told."""
+    folder = os.path.join(os.path.dirname(os.path.dirname(__file__)), "sandbox", "confinement")
+    try:
+        spec = importlib.util.spec_from_file_location(
+            "confinement", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
+        )
+        if spec is None or spec.loader is None:
+            raise ImportError(folder)
+        package = importlib.util.module_from_spec(spec)
+        sys.modules["confinement"] = package
+        spec.loader.exec_module(package)
+        return package.probe()
+    except Exception as error:  # noqa: BLE001 - a machine of any kind
+        return {"error": f"{type(error).__name__}: {error}"}
+
+
 if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):  # the host's modules may print
         report = {
             "python": platform.python_version(),
             "torch": torch_report(),
             "folders": model_folders(sys.argv[1]),
+            "sandbox": sandbox_report(),
         }
     sys.stdout.write(json.dumps(report))

@@ -13,7 +13,7 @@ from ..config import PACK_DIR, Settings
 from . import guard
 from .bootstrap import digest
 from .host import Host, discover
-from .server import host_environment, pack_arguments, require_free, write_paths
+from .server import host_environment, main_command, pack_arguments, require_free, write_paths
 from .terminal import LACKING, Stop, say
 
 MODEL_KINDS = (
@@ -35,7 +35,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         f"starting ComfyUI {host.version}, soon at http://{shown}:{options.port}, Ctrl-C stops it",
     )
     folder = settings.home / f"serve-{digest(str(PACK_DIR).encode())}"
-    command = [str(host.python), str(host.path / "main.py")]
+    command = main_command(host, PACK_DIR)
     command += ["--listen", options.host, "--port", str(options.port), "--disable-auto-launch"]
     command += _folder_arguments(host, settings, folder, options.rest)
     command += _device(host.device_arguments(), options.rest) + options.rest

@@ -200,13 +200,18 @@ def _end_with_parent() -> Callable[[], object] | None:
     return arm
 
 
+def main_command(host: Host, pack: Path) -> list[str]:
+    """Starts a host with our script before those of other packs, in whatever folders."""
+    return [str(host.python), str(pack / "sandbox" / "first.py"), str(host.path / "main.py")]
+
+
 def start_command(
     host: Host, pack: Path, folder: Path, port: int, arguments: tuple[str, ...] = ()
 ) -> list[str]:
     """The command that starts ``host`` with everything it writes under ``folder``."""
     for name in ("output", "temp", "input", "user"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    command = [str(host.python), str(host.path / "main.py"), "--port", str(port)]
+    command = [*main_command(host, pack), "--port", str(port)]
     command += ["--listen", "127.0.0.1", "--disable-auto-launch"]
     for name in ("output", "temp", "input", "user"):
         command += [f"--{name}-directory", str(folder / name)]

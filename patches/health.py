@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from ..config import Settings
-from . import state
+from . import sandboxes, state
 from .guarded import Guarded
 from .metrics import Metrics, gpu_reserved
 from .registry import EARLY, SHARED, Part, Registry, part_of
@@ -61,6 +61,7 @@ class Health:
                 "history": len(queue.history),
             },
             "patches": self.registry.describe(),
+            "sandboxes": sandboxes.describe(),
         }
 
     async def health(self, _request: web.Request) -> web.Response:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 from aiohttp import web
 
-from . import fuse, ram, state
+from . import fuse, ram, sandboxes, state
 
 if TYPE_CHECKING:
     from .health import Health
@@ -35,7 +35,7 @@ class Metrics:
 
     def text(self) -> str:
         """All metrics; takes about a millisecond."""
-        families = (*self._server(), *self._prompts(), *_process())
+        families = (*self._server(), *self._prompts(), *sandboxes.families(), *_process())
         return "".join(family(*one) for one in families)
 
     def _server(self) -> Iterator[tuple[str, str, str, Samples]]:

@@ -9,18 +9,20 @@ What the worker writes into is copied by the host before it is looked at.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import mmap
 import os
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 CHUNK_BYTES = 64 * 2**20
 """Size of a chunk, unless something larger has to fit in."""
 PAGE = mmap.PAGESIZE
-F_ADD_SEALS = 1033
+F_ADD_SEALS, F_GET_SEALS = 1033, 1034
 SEAL, SHRINK, GROW, FUTURE_WRITE = 1, 2, 4, 16
 
 
@@ -95,6 +97,11 @@ def seal(chunk: Chunk, writable: bool) -> None:
     fcntl.fcntl(chunk.fd, F_ADD_SEALS, SEAL | (0 if writable else FUTURE_WRITE))
 
 
+def ours_alone(chunk: Chunk) -> bool:
+    """Whether nobody but this process can write there."""
+    return bool(fcntl.fcntl(chunk.fd, F_GET_SEALS) & FUTURE_WRITE)
+
+
 class Arena:
     """Where one side puts what the other shall read.
 
@@ -113,6 +120,9 @@ class Arena:
         self.quota, self._obtain, self._clock = quota, obtain, clock
         self.chunks: dict[int, Chunk] = {}
         self.leases: dict[int, tuple[Chunk, int, int]] = {}
+        self._homes: dict[int, tuple[Chunk, int, int]] = {}
+        self._users: dict[tuple[int, int], int] = {}
+        self._ended: deque[tuple[Chunk, int, int]] = deque()
         self._number = self._lease = 0
         self._lock = threading.Lock()
 
@@ -124,11 +134,58 @@ class Arena:
         """
         size = max(-(-size // PAGE) * PAGE, PAGE)
         with self._lock:
+            self._tidy()
             chunk, offset = self._room(size)
-            self._lease += 1
-            self.leases[self._lease] = (chunk, offset, size)
-            chunk.used = self._clock()
-            return chunk, offset, self._lease
+            return chunk, offset, self._use(chunk, offset, size)
+
+    def again(self, home: int) -> int:
+        """A lease of what is held, for the other side; its number."""
+        with self._lock:
+            return self._use(*self._homes[home])
+
+    def _use(self, chunk: Chunk, offset: int, size: int) -> int:
+        self._lease += 1
+        self.leases[self._lease] = (chunk, offset, size)
+        self._users[chunk.number, offset] = self._users.get((chunk.number, offset), 0) + 1
+        chunk.used = self._clock()
+        return self._lease
+
+    def hold(self, lease: int) -> None:
+        """Make a lease this side's own: the other cannot give it back by its number."""
+        with self._lock:
+            self._homes[lease] = self.leases.pop(lease)
+
+    def let_go(self, home: int) -> None:
+        """The end of what was held; the room is free once all leases of it have ended, too."""
+        self._end(self._homes.pop(home, None))
+
+    @property
+    def held(self) -> int:
+        """Bytes that this side holds."""
+        return sum(size for _, _, size in tuple(self._homes.values()))
+
+    def _end(self, what: tuple[Chunk, int, int] | None) -> bool:
+        """Never waits: it is called where the other side is read, and when a tensor ends, which
+        can be while this thread is in here."""
+        if what is None:
+            return False
+        self._ended.append(what)
+        if self._lock.acquire(blocking=False):
+            try:
+                self._tidy()
+            finally:
+                self._lock.release()
+        return True
+
+    def _tidy(self) -> None:
+        while self._ended:
+            chunk, offset, size = self._ended.popleft()
+            users = self._users.pop((chunk.number, offset), 0) - 1
+            if users > 0:
+                self._users[chunk.number, offset] = users
+            elif self.chunks.get(chunk.number) is chunk:
+                chunk.give(offset, size)
+                chunk.used = self._clock()
 
     def _room(self, size: int) -> tuple[Chunk, int]:
         for chunk in self.chunks.values():
@@ -148,24 +205,19 @@ class Arena:
 
     def _drop(self, chunk: Chunk) -> int:
         del self.chunks[chunk.number]
-        chunk.memory.close()
+        with contextlib.suppress(BufferError):  # a tensor lives there: it goes with the tensor
+            chunk.memory.close()
         os.close(chunk.fd)
         return chunk.size
 
     def give_back(self, lease: int) -> bool:
         """The other side needs it no more; False for a lease that there is not."""
-        with self._lock:
-            found = self.leases.pop(lease, None)
-            if found is None:
-                return False
-            chunk, offset, size = found
-            chunk.give(offset, size)
-            chunk.used = self._clock()
-            return True
+        return self._end(self.leases.pop(lease, None))
 
     def trim(self, older: float) -> list[int]:
         """Give chunks back to the system that were empty for ``older`` seconds; their numbers."""
         with self._lock:
+            self._tidy()
             until = self._clock() - older
             gone = [one for one in self.chunks.values() if one.empty and one.used <= until]
             for chunk in gone:
@@ -178,3 +230,5 @@ class Arena:
             for chunk in [*self.chunks.values()]:
                 self._drop(chunk)
             self.leases.clear()
+            self._homes.clear()
+            self._users.clear()

@@ -13,6 +13,8 @@ from typing import Any
 
 from . import messages as m
 from .describe import Snapshot, Watch, describe, inputs
+from .handlers import Handlers
+from .hosted import Hosted
 from .values import ValueTroubleError
 from .worker import Worker, running
 
@@ -35,9 +37,10 @@ class Guest:
         self.nodes: dict[str, Any] = {}
         self.info: m.PackInfo | None = None
         self._prompt: str | None = None
-        self._routes: dict[tuple[str, str], Any] = {}
+        self._web: Handlers | None = None
         worker.run = self.run
         worker.cancelled = self.cancel
+        worker.at_once = self._at_once
 
     def run(self, call: m.Call) -> Any:
         """Answer one call of the host."""
@@ -52,11 +55,18 @@ class Guest:
         if call.what == "inputs":
             return self._inputs(self.worker.codec.unpack(call.arguments))
         if call.what == "object":
+            import torch
+
             args, kwargs = self.worker.codec.unpack(call.arguments)
-            return self.worker.objects.find(call.instance)(*args, **kwargs)
+            with torch.inference_mode():  # as the host's samplers are when they call it
+                return self.worker.objects.find(call.instance)(*args, **kwargs)
         if call.what == "route":
             return self._route(call)
         raise ValueTroubleError(call.what)
+
+    def _at_once(self, call: m.Call) -> bool:
+        """Requests are answered while a node runs, as they are in ComfyUI."""
+        return call.what in {"describe", "route"} and self.info is not None
 
     # Loading.
 
@@ -64,14 +74,15 @@ class Guest:
         """Import the pack as ComfyUI does, and look at what there is then."""
         self._folders()
         self._server()
+        Hosted(self.worker).install()
 
         nodes: Any = importlib.import_module("nodes")
 
         self.watch = Watch()
         before, own = Snapshot(), set(nodes.NODE_CLASS_MAPPINGS)
         web, names = dict(nodes.EXTENSION_WEB_DIRS), dict(nodes.NODE_DISPLAY_NAME_MAPPINGS)
-        folders, routes = _kinds(), len(self.server.routes)
-        handlers = self._handlers()
+        folders, handlers = _kinds(), self._handlers()
+        self._web = routes = Handlers(self.server)
         records = _Records()
         logging.getLogger().addHandler(records)
         try:
@@ -87,18 +98,15 @@ class Guest:
             if name not in own and name not in self.begin.ignore
         }
         shown = nodes.NODE_DISPLAY_NAME_MAPPINGS
-        self._routes = {
-            (one.method, one.path): one.handler
-            for one in list(self.server.routes)[routes:]
-            if hasattr(one, "handler")
-        }
+        routes.collect()
         return m.PackInfo(
             loaded=loaded,
             nodes=[describe(k, v, shown.get(k), self.watch) for k, v in self.nodes.items()],
             trace=records.text(),
             missing=records.missing(),
             web={k: v for k, v in nodes.EXTENSION_WEB_DIRS.items() if web.get(k) != v},
-            routes=list(self._routes),
+            routes=routes.paths(),
+            static=routes.folders(),
             folders={k: v for k, v in _kinds().items() if folders.get(k) != v},
             patched=before.changed(),
             handlers=[one for one in self._handlers() if one not in handlers],
@@ -217,7 +225,9 @@ class Guest:
         return m.encode(found)
 
     def _route(self, call: m.Call) -> Any:
-        raise ValueTroubleError(f"no route {call.function} {call.name}")
+        if self._web is None:
+            raise ValueTroubleError("no routes")
+        return self._web.answer(call.number, self.worker.codec.unpack(call.arguments))
 
     # Telling.
 
@@ -237,6 +247,8 @@ class Guest:
 
     def cancel(self, number: int) -> None:
         """Ask what runs to stop: ComfyUI's flag, and an exception in the main thread."""
+        if self._web is not None and self._web.cancel(number):
+            return
         import ctypes
 
         import comfy.model_management

@@ -115,11 +115,12 @@ class Nothing(importlib.abc.Loader):
         log.info("Z-Image: %s runs in its sandbox", module.__name__)
 
 
-def install(mode: str | None) -> Interception | None:
+def install(mode: str | None, first: bool = False) -> Interception | None:
     """Begin, unless the mode is ``off`` and no pack has a rule of its own.
 
     Args:
         mode: takes the place of the one in ``sandbox.toml``.
+        first: no script of a pack has run yet.
     """
     global state
     import folder_paths
@@ -131,7 +132,7 @@ def install(mode: str | None) -> Interception | None:
     if state is None and (policy.mode != "off" or any(r.run for r in policy.packs.values())):
         state = Interception(policy, folder / "sandboxes")
         state.begin()
-        for name in _before():
+        for name in () if first else _before():
             log.warning("Z-Image: %s: its %s ran in ComfyUI's process", name, SCRIPT)
     return state
 

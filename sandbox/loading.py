@@ -6,15 +6,18 @@ import asyncio
 import importlib
 import logging
 import os
-from pathlib import Path
+import sys
 from typing import Any
 
 from ..config import PACK_DIR
 from ..errors import ZImageError
 from . import messages as m
+from .cache import digest_of
+from .pack import Pack
 from .policy import Policy
 from .proxy import make
 from .supervisor import Supervisor, name_of
+from .web import Web
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +36,7 @@ class Loading:
     def __init__(self, policy: Policy, supervisor: Supervisor) -> None:
         self.policy, self.supervisor = policy, supervisor
         self.findings: list[ZImageError] = [policy.trouble] if policy.trouble else []
+        self.web = Web(self)
 
     def place(self, path: str) -> str:
         """``host``, ``sandbox`` or ``blocked`` for the pack at a path."""
@@ -56,6 +60,7 @@ class Loading:
             module_parent: str = "custom_nodes",
             **more: Any,
         ) -> bool:
+            self.web.begin()
             place = self.place(module_path) if module_parent == "custom_nodes" else "host"
             if place == "host":
                 return await original(module_path, ignore, module_parent, **more)
@@ -71,7 +76,7 @@ class Loading:
     ) -> bool:
         pack = self.supervisor.add(path, frozenset(ignore))
         try:
-            info = await asyncio.to_thread(pack.discover)
+            info = await asyncio.to_thread(self._described, pack, path, ignore)
             self._judge(pack.name, info)
         except ZImageError as error:
             self.findings.append(error)
@@ -95,6 +100,21 @@ class Loading:
         log.info("Z-Image: %s runs in a sandbox, %d nodes", pack.name, len(info.nodes))
         return True
 
+    def _described(self, pack: Pack, path: str, ignore: Any) -> m.PackInfo:
+        """From the last start if nothing has changed, else from the pack in its process."""
+        version = str(getattr(sys.modules.get("comfyui_version"), "__version__", ""))
+        digest = digest_of(path, pack.rule, ignore, version)
+        stored = self.supervisor.descriptions
+        info = stored.load(pack.name, digest)
+        if info is None:
+            info = pack.discover()
+            if info.loaded:
+                stored.save(pack.name, digest, info)
+        else:
+            self.supervisor.warm()
+        pack.info = info
+        return info
+
     def _judge(self, name: str, info: m.PackInfo) -> None:
         """What keeps a pack from living outside.
 
@@ -111,34 +131,64 @@ class Loading:
 
     def _register(self, pack: Any, info: m.PackInfo, path: str, ignore: Any, parent: str) -> None:
         nodes: Any = importlib.import_module("nodes")
+        module = nodes.get_module_name(path)
         for one in info.nodes:
-            if one.name in ignore:
+            if one.name in ignore or one.name in nodes.NODE_CLASS_MAPPINGS:
+                self._find(ZImageError("ZI-SANDBOX-NAME", pack=pack.name, found=one.name))
                 continue
-            if "run" not in one.functions:
-                log.warning("Z-Image: %s, %s: %s", pack.name, one.name, one.trouble)
+            try:
+                made = self._made(one, pack)
+            except Exception as error:  # noqa: BLE001  what a worker says must not end the host
+                found = f"{one.name}: {one.trouble or error}"
+                self._find(ZImageError("ZI-SANDBOX-NODE", pack=pack.name, found=found))
                 continue
-            made: Any = make(one, pack)
-            made.RELATIVE_PYTHON_MODULE = f"{parent}.{nodes.get_module_name(path)}"
+            made.RELATIVE_PYTHON_MODULE = f"{parent}.{module}"
             nodes.NODE_CLASS_MAPPINGS[one.name] = made
-        nodes.NODE_DISPLAY_NAME_MAPPINGS.update(info.names)
-        root = os.path.realpath(path if os.path.isdir(path) else os.path.dirname(path))
-        nodes.LOADED_MODULE_DIRS[nodes.get_module_name(path)] = os.path.abspath(root)
-        for name, folder in info.web.items():
-            real = os.path.realpath(folder)
-            if os.path.isdir(path) and os.path.commonpath([real, root]) == root:
-                nodes.EXTENSION_WEB_DIRS[name] = folder
-            else:
-                log.warning("Z-Image: %s: %s lies outside of the pack", pack.name, folder)
-        self._folders(info)
+            if one.name in info.names:
+                nodes.NODE_DISPLAY_NAME_MAPPINGS[one.name] = info.names[one.name]
+        root = path if os.path.isdir(path) else os.path.dirname(path)
+        nodes.LOADED_MODULE_DIRS[module] = os.path.abspath(root)
+        self.web.add(pack, info, path)
+        self._folders(pack.name, info, path)
 
     @staticmethod
-    def _folders(info: m.PackInfo) -> None:
+    def _made(one: m.NodeInfo, pack: Any) -> Any:
+        if "run" not in one.functions or one.attributes is None:
+            raise ValueError("no node")
+        return make(one, pack)
+
+    def _find(self, error: ZImageError) -> None:
+        """Something that is left out, while the rest of the pack is loaded."""
+        self.findings.append(error)
+        log.warning("%s", error)
+
+    def _folders(self, name: str, info: m.PackInfo, path: str) -> None:
+        """Folders for models, as the pack has registered them: the host and other packs will read
+        them, so they have to lie where models may."""
         import folder_paths
 
+        roots = [path, folder_paths.models_dir, str(self.supervisor.home / name)]
+        roots += [folder_paths.get_output_directory(), folder_paths.get_input_directory()]
         for kind, (paths, suffixes) in info.folders.items():
+            new = kind not in folder_paths.folder_names_and_paths
             for one in paths:
-                if kind != "custom_nodes" and Path(one).is_absolute():
+                if kind == "custom_nodes" or _known(kind, one):
+                    continue
+                if any(lies_in(one, root) for root in roots):
                     folder_paths.add_model_folder_path(kind, one)
-            known = folder_paths.folder_names_and_paths.get(kind)
-            if known is not None and isinstance(known[1], set):
-                known[1].update(suffixes)
+                else:
+                    self._find(ZImageError("ZI-SANDBOX-FOLDER", pack=name, found=one))
+            if new and kind in folder_paths.folder_names_and_paths:
+                folder_paths.folder_names_and_paths[kind][1].update(suffixes)
+
+
+def _known(kind: str, path: str) -> bool:
+    import folder_paths
+
+    return path in folder_paths.folder_names_and_paths.get(kind, ([], set()))[0]
+
+
+def lies_in(path: str, root: str) -> bool:
+    """Whether a path, links followed, is a folder or below it."""
+    real, base = os.path.realpath(path), os.path.realpath(root)
+    return os.path.isabs(path) and os.path.commonpath([real, base]) == base

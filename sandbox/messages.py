@@ -19,7 +19,11 @@ if TYPE_CHECKING:
         def __init_subclass__(cls, tag: str | None = None, frozen: bool = False) -> None: ...
 
 else:
-    Struct, field = msgspec.Struct, msgspec.field
+    field = msgspec.field
+
+    class Struct(msgspec.Struct, tag_field="@"):
+        """One whose kind is told beside its fields, which may have any name."""
+
 
 FRAME_BYTES = 256 * 2**20
 """Largest frame. Tensors travel beside it, in arenas."""
@@ -76,7 +80,9 @@ class Place(Struct, frozen=True):
 class Tensor(Struct, tag="t"):
     """Contiguous elements, as bytes here or at a place.
 
-    ``kind`` is ``torch`` or ``numpy``; ``dtype`` one of the names in ``values``.
+    ``kind`` is ``torch`` or ``numpy``; ``dtype`` one of the names in ``values``; ``order`` the
+    dimensions from the slowest to the fastest, if that is not their own order: what comes out of a
+    sum depends on it in the last bit.
     """
 
     kind: str
@@ -84,6 +90,7 @@ class Tensor(Struct, tag="t"):
     shape: list[int]
     data: bytes | None = None
     place: Place | None = None
+    order: list[int] | None = None
 
 
 class Named(Struct, tag="n"):
@@ -126,11 +133,13 @@ class Theirs(Struct, tag="h"):
 class Ours(Struct, tag="m"):
     """An object that stays in the host, such as a MODEL.
 
-    ``number`` is the host's; ``kind`` says which operations it has (see ``remote``).
+    ``number`` is the host's; ``kind`` says which operations it has, ``type`` of which of ComfyUI's
+    classes it is (see ``kinds``).
     """
 
     number: int
     kind: str
+    type: str = ""
 
 
 Value = (
@@ -231,6 +240,7 @@ class PackInfo(Struct):
         missing: a library that it did not find.
         web: folders of the page, by name.
         routes: method and path.
+        static: folders that are served as they are, by the beginning of their paths.
         folders: kinds of model it has registered or changed.
         patched: functions and classes of ComfyUI that it has replaced in its process.
         handlers: what it has hung into the server that cannot be outside, such as ``middleware``.
@@ -243,6 +253,7 @@ class PackInfo(Struct):
     missing: str = ""
     web: dict[str, str] = field(default_factory=dict)
     routes: list[tuple[str, str]] = field(default_factory=list)
+    static: dict[str, str] = field(default_factory=dict)
     folders: dict[str, tuple[list[str], list[str]]] = field(default_factory=dict)
     patched: list[str] = field(default_factory=list)
     handlers: list[str] = field(default_factory=list)
@@ -301,6 +312,12 @@ class Returned(Struct, tag="returned"):
     leases: list[int]
 
 
+class Dropped(Struct, tag="dropped"):
+    """Arenas of the sender that are no more; what they took is free once nobody has them open."""
+
+    arenas: list[int]
+
+
 class Trouble(Struct):
     """An exception, as text.
 
@@ -356,8 +373,8 @@ class Ready(Struct, tag="ready"):
     report: dict[str, dict[str, str]]
 
 
-FromHost = Call | Answer | Cancel | Forget | Returned
-FromWorker = Done | Failed | Question | Event | Beat | Ready | Forget | Returned
+FromHost = Call | Answer | Cancel | Forget | Returned | Dropped
+FromWorker = Done | Failed | Question | Event | Beat | Ready | Forget | Returned | Dropped
 
 encode = msgspec.msgpack.Encoder().encode
 begin = msgspec.msgpack.Decoder(Begin).decode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -12,8 +13,12 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ZImageError
 from . import messages as m
 from .events import tell
+from .limit import Limit, interrupted
+from .policy import GIB
 from .process import Died, Process, Remote
+from .raised import translated
 from .values import ValueTroubleError
+from .watch import Slope, use_of
 
 if TYPE_CHECKING:
     from .output import Output
@@ -23,10 +28,10 @@ log = logging.getLogger(__name__)
 
 CRASHES, CRASH_SECONDS = 3, 300.0
 """So many ends in so many seconds, and the pack is quarantined."""
+WANTED = frozenset({"interrupted", "stopped"})
+"""Ends that are nobody's fault."""
+TRIM_SECONDS = 30.0
 BACKOFF_SECONDS = (0.0, 1.0, 4.0)
-GRACE_SECONDS = 5.0
-"""After a call was cancelled, until its process is ended."""
-LOAD_SECONDS = 180.0
 INPUTS_SECONDS = 1.0
 """How long ``/object_info`` waits for lists of files; then it says what they were."""
 MOST_NODES, LONGEST_NAME, MOST_BYTES = 5000, 256, 32 * 2**20
@@ -61,6 +66,9 @@ class Pack:
         self.starts = 0
         self.reason = ""
         self.used = clock()
+        self.private = 0
+        self._slope = Slope()
+        self.ends = self._generation = 0
         self._inputs: dict[str, tuple[Any, Any]] = {}
         self._asked = float("-inf")
 
@@ -78,7 +86,9 @@ class Pack:
             if (process := self.process) is not None:
                 if process.status is None and process.dead is None:
                     return process
-                self._buried(process)
+                self._crashed(process, process.end(), again=False)
+                if self.quarantined:
+                    return self.ready()
             self._wait()
             self.output.begin()
             self.process = self._start(self)
@@ -92,24 +102,29 @@ class Pack:
             time.sleep(max(0.0, min(recent[-1] + pause - self._clock(), pause)))
 
     def _buried(self, process: Process) -> None:
+        self._generation += bool(process.handles)
+        self.ends += 1
         process.close()
         if self.process is process:
             self.process = None
 
-    def _crashed(self, process: Process, found: str) -> None:
+    def _crashed(self, process: Process, found: str, again: bool = True) -> None:
         """Count it, once for each process, and begin anew in the background."""
         with self._lock:
             if self.process is not process:
                 return
+            self._buried(process)
+            if found in WANTED:
+                return
             self.reason = found
             self.crashes.append(self._clock())
-            self._buried(process)
             full = len(self.crashes) == CRASHES
             if full and self.crashes[0] > self._clock() - CRASH_SECONDS:
                 self.quarantined = True
                 log.error("%s", ZImageError("ZI-SANDBOX-QUARANTINE", pack=self.name, found=found))
                 return
-        threading.Thread(target=self._again, name="zimage-restart", daemon=True).start()
+        if again:
+            threading.Thread(target=self._again, name="zimage-restart", daemon=True).start()
 
     def _again(self) -> None:
         try:
@@ -135,13 +150,34 @@ class Pack:
         if process is None:
             return
         process.drain()
+        if process.status is None and not process.busy:
+            with contextlib.suppress(Died):
+                process.trim(TRIM_SECONDS)
         if process.busy:
             self.used = self._clock()
-        elif process.status is not None:
+        if (found := self._excess(process)) is not None:
+            process.kill(found)
+        if process.status is not None and not process.busy:
             self._crashed(process, process.end())
-        elif self.rule.idle_minutes and self._clock() - self.used > 60 * self.rule.idle_minutes:
-            log.info("Z-Image: the sandbox of %s rests", self.name)
-            self.stop()
+        elif not process.busy and not process.handles:
+            idle = self._clock() - self.used > 60 * self.rule.idle_minutes
+            if (self.rule.idle_minutes and idle) or self._slope.leaks():
+                log.info("Z-Image: the sandbox of %s %s", self.name, "rests" if idle else "leaks")
+                self.stop()
+
+    def _excess(self, process: Process) -> str | None:
+        """What it takes of the machine beyond its limits, in words."""
+        use = use_of(process.pid)
+        if process.first is None:
+            process.first, self._slope = use.private, Slope()
+        own = self.private = max(0, use.private - process.first)
+        if not process.busy:
+            self._slope.add(own, process.calls)
+        if self.rule.memory and own > self.rule.memory * GIB:
+            return f"{own / GIB:.1f} GiB of memory, {self.rule.memory:g} are granted"
+        if self.rule.tasks and use.tasks > self.rule.tasks:
+            return f"{use.tasks} threads and processes, {self.rule.tasks} are granted"
+        return None
 
     # Its nodes.
 
@@ -169,7 +205,8 @@ class Pack:
         return self.info
 
     def _describe(self, process: Process) -> m.PackInfo:
-        data = process.call(m.Call(0, "describe"), None, Limit(LOAD_SECONDS, LOAD_SECONDS))
+        seconds = self.rule.load_seconds
+        data = process.call(m.Call(0, "describe"), None, Limit(seconds, seconds))
         if not isinstance(data, bytes) or len(data) > MOST_BYTES:
             raise Died("bad description")
         return m.pack_info(data)
@@ -233,61 +270,14 @@ class Pack:
         except (Died, Remote, TimeoutError, ValueError, TypeError) as error:
             log.warning("Z-Image: %s: %s", self.name, error)
 
+    def generation(self) -> int:
+        """See :class:`proxy.Caller`."""
+        return self._generation
+
     def drop(self, instance: int) -> None:
         """See :class:`proxy.Caller`."""
         if (process := self.process) is not None:
             process.drop(instance)
-
-
-class Limit:
-    """Judges, every tenth of a second, whether a call goes on.
-
-    Args:
-        seconds: for the call, 0 for no limit.
-        silent: without a sign of life, 0 for no limit.
-        call: to be cancelled when ``unwanted`` says so.
-        unwanted: whether the user has interrupted.
-        give_up: leave the process as it is, and only stop waiting.
-    """
-
-    def __init__(
-        self,
-        seconds: float,
-        silent: float,
-        call: m.Call | None = None,
-        unwanted: Callable[[], bool] = lambda: False,
-        give_up: bool = False,
-    ) -> None:
-        self.seconds, self.silent, self.call = seconds, silent, call
-        self.unwanted, self.give_up = unwanted, give_up
-        self.began = time.monotonic()
-        self.cancelled = 0.0
-
-    def __call__(self, process: Process, silence: float, _begun: bool) -> None:
-        """Cancel, or end the process.
-
-        Raises:
-            Died: it was ended.
-        """
-        now = time.monotonic()
-        lasted = now - self.began
-        if self.seconds and lasted > self.seconds:
-            if self.give_up:
-                raise TimeoutError(f"no answer in {self.seconds:g} s")
-            self._end(process, f"more than {self.seconds:g} s")
-        if self.silent and min(silence, lasted) > self.silent:
-            self._end(process, f"no sign of life for {self.silent:g} s")
-        if self.cancelled and now - self.cancelled > GRACE_SECONDS:
-            process.kill("interrupted")
-            raise_interrupted()
-        if self.call is not None and not self.cancelled and self.unwanted():
-            self.cancelled = now
-            process.cancel(self.call.number)
-
-    @staticmethod
-    def _end(process: Process, why: str) -> None:
-        process.kill(why)
-        raise Died(why)
 
 
 def surroundings() -> m.Context | None:
@@ -306,48 +296,6 @@ def surroundings() -> m.Context | None:
     ]
     client = getattr(getattr(PromptServer, "instance", None), "client_id", None)
     return m.Context(found.prompt_id, found.node_id, found.list_index, client, prefix)
-
-
-def interrupted() -> bool:
-    """Whether the user has asked ComfyUI to stop."""
-    import comfy.model_management
-
-    return comfy.model_management.processing_interrupted()
-
-
-def raise_interrupted() -> None:
-    """As ComfyUI does when a prompt is interrupted."""
-    import comfy.model_management
-
-    raise comfy.model_management.InterruptProcessingException()
-
-
-BUILTIN = {
-    one.__name__: one
-    for one in (
-        ArithmeticError, AssertionError, AttributeError, EOFError, FileNotFoundError,
-        FloatingPointError, ImportError, IndexError, KeyError, LookupError, ModuleNotFoundError,
-        NameError, NotImplementedError, OSError, OverflowError, PermissionError, RecursionError,
-        RuntimeError, TypeError, ValueError, ZeroDivisionError, Exception,
-    )
-}  # fmt: skip
-"""Exceptions that are raised again as themselves; a closed list, by name."""
-
-
-def translated(pack: str, node: str, trouble: m.Trouble) -> Exception:
-    """What to raise in the host for what was raised in a worker."""
-    if trouble.kind == "interrupted":
-        import comfy.model_management
-
-        return comfy.model_management.InterruptProcessingException()
-    log.error("Z-Image: %s, %s:\n%s", pack, node, trouble.trace)
-    if trouble.kind == "memory":
-        return ZImageError("ZI-SANDBOX-MEMORY", pack=pack, node=node, found=trouble.message)
-    if (kind := BUILTIN.get(trouble.type)) is not None:
-        return kind(trouble.message)
-    return ZImageError(
-        "ZI-SANDBOX-RAISED", pack=pack, node=node, found=f"{trouble.type}: {trouble.message}"
-    )
 
 
 def _absurd(info: m.PackInfo) -> str:

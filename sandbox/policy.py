@@ -28,6 +28,7 @@ class Rule:
         memory: GiB of its own; 0: no limit.
         arena: GiB of tensors on their way, each direction.
         tasks: threads and processes.
+        load_seconds: longest import.
         call_seconds: longest call; 0: no limit.
         silent_seconds: without any sign of life while it works.
         idle_minutes: without a call, after which its process ends; 0: never.
@@ -43,6 +44,7 @@ class Rule:
     memory: float = 8.0
     arena: float = 4.0
     tasks: int = 256
+    load_seconds: float = 180.0
     call_seconds: float = 3600.0
     silent_seconds: float = 60.0
     idle_minutes: float = 10.0

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import Any
@@ -60,7 +60,9 @@ class Callback(Handle):
     """A function that stays in a worker; it can be called while that worker waits for the host."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.process.call_object(self.number, args, kwargs)
+        from .remote import call_back
+
+        return call_back(self.process, self.number, args, kwargs)
 
 
 @dataclass
@@ -109,10 +111,13 @@ class Process:
         self._forgotten: deque[int] = deque()
         self._dropped: deque[int] = deque()
         self._asking = threading.local()
+        self._open_questions: list[int] = []
         self.objects = HostObjects()
         self.report: dict[str, dict[str, str]] | None = None
         self.heard = time.monotonic()
         self.dead: str | None = None
+        self.handles = self.calls = 0
+        self.first: int | None = None
         self.status: int | None = None
         self._theirs: dict[int, Chunk] = {}
         self._arena = Arena(quota, self._make)
@@ -165,6 +170,7 @@ class Process:
         """See :class:`values.Port`."""
         if isinstance(value, m.Ours):
             return self.objects.find(value.number)
+        self.handles += 1
         return (Callback if value.calls else Handle)(self, value.number, value.name)
 
     def _make(self, _number: int, size: int) -> Chunk:
@@ -192,6 +198,7 @@ class Process:
 
     def forget(self, number: int) -> None:
         """A handle is gone; the worker hears of it with the next call."""
+        self.handles -= 1
         self._forgotten.append(number)
 
     def drop(self, instance: int) -> None:
@@ -252,13 +259,15 @@ class Process:
                     return self._trusted(self.codec.unpack, frame.value)
         finally:
             self._pending.pop(call.number, None)
+            self.calls += 1
 
-    def call_object(self, number: int, args: Any, kwargs: Any) -> Any:
-        """Call a function that stays in the worker, for a question it is waiting on."""
-        inside = getattr(self._asking, "number", 0)
-        call = m.Call(0, "object", inside, instance=number)
+    def call_object(
+        self, call: m.Call, args: Any, kwargs: Any, check: Callable[[Process, float, bool], None]
+    ) -> Any:
+        """Call a function that stays in the worker: in a question that it waits on, if any."""
+        call.inside = getattr(self._asking, "number", 0) or (self._open_questions or [0])[-1]
         call.arguments = self.codec.pack((args, kwargs))
-        return self.call(call)
+        return self.call(call, None, check)
 
     def _open(self, call: m.Call, told: Callable[[str, Any], None] | None) -> Pending:
         if self.dead is not None:
@@ -333,8 +342,22 @@ class Process:
         elif isinstance(frame, m.Returned):
             for lease in frame.leases:
                 self._arena.give_back(lease)
+        elif isinstance(frame, m.Dropped):
+            self._drop_theirs(frame.arenas)
         elif isinstance(frame, m.Ready):
             self.report = frame.report
+
+    def _drop_theirs(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            if (chunk := self._theirs.pop(number, None)) is not None:
+                with contextlib.suppress(BufferError):
+                    chunk.memory.close()
+                os.close(chunk.fd)
+
+    def trim(self, seconds: float) -> None:
+        """Give back the memory of arenas that were empty for so long."""
+        if gone := self._arena.trim(seconds):
+            self._send(m.Dropped(gone))
 
     def _reply(self, question: m.Question) -> None:
         arguments = self._trusted(self.codec.unpack, question.arguments)
@@ -343,6 +366,7 @@ class Process:
             target = self._trusted(self.objects.find, question.target.number)
         before = getattr(self._asking, "number", 0)
         self._asking.number = question.number
+        self._open_questions.append(question.number)
         try:
             if question.target is None and question.name == "arena":
                 value: Any = self.lend(int(arguments[0]))
@@ -351,14 +375,11 @@ class Process:
             answer = m.Answer(question.number, self.codec.pack(value))
         except Died:
             raise
-        except Exception as error:
-            if type(error).__name__ == "InterruptProcessingException":
-                raise
-            answer = m.Answer(
-                question.number, error=m.Trouble("error", type(error).__name__, str(error)[:4000])
-            )
+        except Exception as error:  # noqa: BLE001  the worker is told, whatever it is
+            answer = m.Answer(question.number, error=refusal(error))
         finally:
             self._asking.number = before
+            self._open_questions.remove(question.number)
         self._send(answer)
 
     def drain(self) -> None:
@@ -403,11 +424,7 @@ class Process:
         self.connection.close()
         self.handover.close()
         self._arena.close()
-        for chunk in self._theirs.values():
-            with contextlib.suppress(BufferError):
-                chunk.memory.close()
-            os.close(chunk.fd)
-        self._theirs.clear()
+        self._drop_theirs(list(self._theirs))
 
     @property
     def busy(self) -> bool:
@@ -426,7 +443,7 @@ class HostObjects:
 
     def keep(self, value: Any) -> m.Ours:
         """A handle, which the worker gives back with :class:`messages.Forget`."""
-        from .remote import kind_of
+        from .kinds import class_of, kind_of
 
         with self._lock:
             number = self._numbers.get(id(value))
@@ -435,7 +452,7 @@ class HostObjects:
                 number = self._numbers[id(value)] = self._next
                 self._kept[number] = [value, 0]
             self._kept[number][1] += 1
-        return m.Ours(number, kind_of(value))
+        return m.Ours(number, kind_of(value), class_of(value))
 
     def find(self, number: int) -> Any:
         """The object.
@@ -460,5 +477,16 @@ class HostObjects:
                         del self._kept[number], self._numbers[id(kept[0])]
                         gone.append(kept)
 
+    def all(self) -> list[Any]:
+        """Every object that the worker has a handle for."""
+        return [kept[0] for kept in list(self._kept.values())]
+
     def __len__(self) -> int:
         return len(self._kept)
+
+
+def refusal(error: Exception) -> m.Trouble:
+    """What the host could not do, as text."""
+    name = type(error).__name__
+    kinds = {"InterruptProcessingException": "interrupted", "OutOfMemoryError": "memory"}
+    return m.Trouble(kinds.get(name, "error"), name, str(error)[:4000])

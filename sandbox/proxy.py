@@ -32,6 +32,10 @@ class Caller(Protocol):
         """An instance is not used any more."""
         ...
 
+    def generation(self) -> int:
+        """Rises whenever objects that the host still had have ended with their process."""
+        ...
+
 
 def make(info: m.NodeInfo, caller: Caller) -> type:
     """The class for ``NODE_CLASS_MAPPINGS``."""
@@ -56,9 +60,13 @@ def _v1(info: m.NodeInfo, caller: Caller) -> type:
     }
     if lazy := info.functions.get("lazy"):
         attributes[lazy.name] = _method(info.name, lazy, caller)
-    for role in ("changed", "validate"):
-        if function := info.functions.get(role):
-            attributes[function.name] = _of_class(info.name, function, caller, role == "validate")
+    if function := info.functions.get("validate"):
+        attributes[function.name] = _of_class(info.name, function, caller, waits=True)
+    changed = info.functions.get("changed")
+    if changed is not None:
+        attributes[changed.name] = _of_class(info.name, changed, caller, waits=False)
+    if keeps_objects(attributes.get("RETURN_TYPES")):
+        attributes["IS_CHANGED"] = _renewed(attributes.get("IS_CHANGED"), caller)
     return type(info.name, (), attributes)
 
 
@@ -95,6 +103,31 @@ def _of_class(name: str, function: m.Function, caller: Caller, waits: bool) -> A
     found: Any = coroutine if waits or function.coroutine else method
     found.__signature__ = _signature(function)
     return classmethod(found)
+
+
+CROSSING = frozenset(
+    {
+        "IMAGE", "MASK", "LATENT", "AUDIO", "STRING", "INT", "FLOAT", "BOOLEAN", "COMBO", "SIGMAS",
+        "CONDITIONING", "MODEL", "CLIP", "VAE", "CONTROL_NET", "NOISE", "SAMPLER", "GUIDER",
+    }
+)  # fmt: skip
+"""Types whose values do not stay in a sandbox, as a rule."""
+
+
+def keeps_objects(types: Any) -> bool:
+    """Whether outputs of these types may be objects that stay in the pack's process."""
+    return any(isinstance(one, str) and one not in CROSSING for one in types or ())
+
+
+def _renewed(changed: Any, caller: Caller) -> Any:
+    """``IS_CHANGED`` for such outputs: with the process ComfyUI's cached ones are gone, too."""
+
+    def is_changed(cls: Any, **arguments: Any) -> Any:
+        own = False if changed is None else changed.__func__(cls, **arguments)
+        generation = caller.generation()
+        return [own, generation] if generation else own
+
+    return classmethod(is_changed)
 
 
 def _signature(function: m.Function) -> inspect.Signature:

@@ -7,9 +7,9 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
 
 from . import messages as m
+from .cache import Descriptions
 from .grants import comfyui, environment, jail
 from .output import Output, Pump
 from .pack import Pack
@@ -21,7 +21,6 @@ from .remote import answer
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
-TRIM_SECONDS = 30.0
 
 
 class Supervisor:
@@ -34,6 +33,8 @@ class Supervisor:
 
     def __init__(self, policy: Policy, home: Path) -> None:
         self.policy, self.home = policy, home
+        self.rule = policy.rule
+        self.descriptions = Descriptions(home.parent / "descriptions")
         self.packs: dict[str, Pack] = {}
         self.paths: dict[str, tuple[str, frozenset[str]]] = {}
         self._parents: dict[str, Parent] = {}
@@ -74,6 +75,7 @@ class Supervisor:
             return parent
 
     def _start(self, pack: Pack) -> Process:
+        pack.rule = self.rule(pack.name)
         path, ignore = self.paths[pack.name]
         home = self.home / pack.name
         (home / "tmp").mkdir(parents=True, exist_ok=True)
@@ -108,26 +110,6 @@ class Supervisor:
         for parent in self._parents.values():
             parent.close()
         self._parents.clear()
-
-    def describe(self) -> dict[str, Any]:
-        """For ``/health`` and the panel."""
-        return {
-            "mode": self.policy.mode,
-            "packs": {name: _state(pack) for name, pack in self.packs.items()},
-        }
-
-
-def _state(pack: Pack) -> dict[str, Any]:
-    process = pack.process
-    running = process is not None and process.status is None
-    return {
-        "status": "quarantined" if pack.quarantined else "running" if running else "resting",
-        "pid": process.pid if process is not None and running else None,
-        "starts": pack.starts,
-        "nodes": len(pack.info.nodes) if pack.info else 0,
-        "last_end": pack.reason,
-        "confinement": (process.report or {}) if process is not None else {},
-    }
 
 
 def name_of(path: str) -> str:

@@ -34,7 +34,7 @@ class Port(Protocol):
     """What one side of the border has."""
 
     def put(self, view: Any, size: int) -> m.Place:
-        """Store ``size`` bytes where the other side can read them."""
+        """Store ``size`` bytes, a contiguous tensor on the CPU or array, for the other side."""
         ...
 
     def get(self, place: m.Place) -> Any:
@@ -128,13 +128,17 @@ class Codec:
         dtype = str(value.dtype).partition(".")[2]
         if dtype not in TORCH_DTYPES or value.layout is not torch.strided:
             raise ValueTroubleError(f"tensor of {value.dtype}, {value.layout}")
-        shape = list(value.shape)
-        flat = value.detach().resolve_conj().resolve_neg().to("cpu").contiguous()
-        flat = flat.reshape(-1).view(torch.uint8) if flat.numel() else flat.new_empty(0)
-        size = flat.numel() * flat.element_size()
+        shape, size = list(value.shape), value.numel() * value.element_size()
+        plain = value.is_cpu and value.is_contiguous() and not (value.is_conj() or value.is_neg())
+        order = None if plain else _order(value)
+        if not plain:
+            value = value.detach().resolve_conj().resolve_neg().to("cpu")
+            value = (value if order is None else value.permute(order)).contiguous()
         if size <= INLINE_BYTES:
-            return m.Tensor("torch", dtype, shape, data=flat.numpy().tobytes() if size else b"")
-        return m.Tensor("torch", dtype, shape, place=self.port.put(flat, size))
+            flat = value.detach().reshape(-1)
+            data = flat.view(torch.uint8).numpy().tobytes() if size else b""
+            return m.Tensor("torch", dtype, shape, data=data, order=order)
+        return m.Tensor("torch", dtype, shape, place=self.port.put(value, size), order=order)
 
     def _numpy(self, value: Any, numpy: Any) -> m.Tensor:
         dtype, shape = value.dtype.str, list(value.shape)
@@ -176,7 +180,13 @@ class Codec:
         if not count:
             return torch.empty(value.shape, dtype=dtype)
         data = data if value.place is None else self.port.get(value.place)
-        return torch.frombuffer(data, dtype=dtype, count=count).reshape(value.shape)
+        found = torch.frombuffer(data, dtype=dtype, count=count)
+        if value.order is None:
+            return found.reshape(value.shape)
+        if sorted(value.order) != list(range(len(value.shape))):
+            raise ValueTroubleError(f"order {value.order[:40]}")
+        found = found.reshape([value.shape[i] for i in value.order])
+        return found.permute([value.order.index(i) for i in range(len(value.order))])
 
     def _to_numpy(self, value: m.Tensor, data: Any) -> Any:
         import numpy
@@ -187,6 +197,15 @@ class Codec:
             return numpy.empty(value.shape, dtype=dtype)
         data = data if value.place is None else self.port.get(value.place)
         return numpy.frombuffer(data, dtype=dtype, count=count).reshape(value.shape)
+
+
+def _order(value: Any) -> list[int] | None:
+    """Dimensions of a tensor from slowest to fastest, None if that is as they are numbered."""
+    if value.is_contiguous():
+        return None
+    strides = value.stride()
+    order = sorted(range(value.ndim), key=lambda i: -strides[i])
+    return order if value.permute(order).is_contiguous() else None
 
 
 def _count(value: m.Tensor, item: int, data: bytearray | None) -> int:

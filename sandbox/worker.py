@@ -7,12 +7,14 @@ and a third runs coroutines once there are any.
 from __future__ import annotations
 
 import asyncio
+import builtins
 import contextvars
 import inspect
 import os
 import queue
 import threading
 import traceback
+from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
@@ -20,10 +22,15 @@ from typing import Any
 from . import messages as m
 from .arena import Arena, Chunk
 from .memory import Borrower, Handover, Lender
+from .objects import Handles, HostObject
 from .values import Codec, ValueTroubleError
 
 BEAT_SECONDS = 1.0
+TRIM_SECONDS = 30.0
+"""How long an arena stays empty before its memory goes back."""
 LONGEST_MESSAGE = 64 * 2**10
+MANY = 32
+"""Objects of the host that are not referred to any more, until it hears of them at once."""
 
 running: contextvars.ContextVar[int] = contextvars.ContextVar("running", default=0)
 """Number of the call that this code runs for, 0 outside of any."""
@@ -56,9 +63,11 @@ class Worker:
         self.current = 0
         self._gone: list[Any] = []
         self.objects = Objects()
+        self.handles = Handles(self)
         self.instances: dict[int, Any] = {}
         self.run: Callable[[m.Call], Any] = _nothing
         self.cancelled: Callable[[int], None] = _ignore
+        self.at_once: Callable[[m.Call], bool] = _never
         self._loop: asyncio.AbstractEventLoop | None = None
 
     # The port of the codec.
@@ -73,15 +82,18 @@ class Worker:
 
     def foreign(self, value: Any) -> m.Theirs | m.Ours:
         """See :class:`values.Port`."""
-        if isinstance(value, HostObject):
-            return m.Ours(value._zimage_number, value._zimage_kind)
-        return self.objects.keep(value)
+        if type(value) is HostObject:
+            return value._zimage_ours
+        from .lifting import lifted
+
+        found = lifted(self, value)
+        return self.objects.keep(value) if found is None else found._zimage_ours
 
     def native(self, value: m.Theirs | m.Ours) -> Any:
         """See :class:`values.Port`."""
         if isinstance(value, m.Theirs):
             return self.objects.find(value.number)
-        return HostObject(self, value.number, value.kind)
+        return self.handles.take(value)
 
     def _obtain(self, _number: int, size: int) -> Chunk:
         import mmap
@@ -127,7 +139,7 @@ class Worker:
                 if isinstance(frame, m.Call):
                     self.serve(frame)
                 elif frame.error is not None:
-                    raise HostError(f"{frame.error.type}: {frame.error.message}")
+                    raise as_exception(frame.error)
                 else:
                     return self.codec.unpack(frame.value)
         finally:
@@ -211,6 +223,9 @@ class Worker:
 
     def _idle(self) -> None:
         self._give_back()
+        if gone := self._arena.trim(TRIM_SECONDS):
+            self.handover.forget(gone)
+            self.send(m.Dropped(gone))
         if self._busy:
             self.send(m.Beat(self._busy))
 
@@ -224,7 +239,10 @@ class Worker:
     def _sort(self, frame: Any) -> None:
         if isinstance(frame, m.Call):
             inbox = self._inboxes.get(frame.inside)
-            (inbox or self._calls).put(frame)
+            if inbox is None and self.at_once(frame):
+                self.serve(frame)
+            else:
+                (inbox or self._calls).put(frame)
         elif isinstance(frame, m.Answer):
             if (inbox := self._inboxes.get(frame.number)) is not None:
                 inbox.put(frame)
@@ -234,10 +252,12 @@ class Worker:
             self.objects.forget(frame.objects)
             for instance in frame.instances:
                 self.instances.pop(instance, None)
+        elif isinstance(frame, m.Dropped):
+            self.handover.forget(frame.arenas)
         else:
             for lease in frame.leases:
                 self._arena.give_back(lease)
-        if self._gone:
+        if self._gone or self.objects.many_lost:
             self._give_back()
 
 
@@ -248,7 +268,7 @@ class Objects:
         self._kept: dict[int, list[Any]] = {}
         self._numbers: dict[int, int] = {}
         self._next = 0
-        self._lost: list[tuple[int, int]] = []
+        self._lost: deque[tuple[int, int]] = deque()
         self._lock = threading.Lock()
 
     def keep(self, value: Any) -> m.Theirs:
@@ -281,40 +301,18 @@ class Objects:
                         del self._kept[number], self._numbers[id(kept[0])]
                         dropped.append(kept)
 
-    def lose(self, number: int) -> None:
+    def lose(self, number: int, count: int) -> None:
         """An object of the host is not referred to any more; the host is told in time."""
-        self._lost.append((number, 1))
+        self._lost.append((number, count))
+
+    @property
+    def many_lost(self) -> bool:
+        """Whether the host should hear of them soon: it keeps them until then."""
+        return len(self._lost) >= MANY
 
     def lost(self) -> list[tuple[int, int]]:
         """What to tell the host, once."""
-        lost, self._lost = self._lost, []
-        return lost
-
-
-class HostObject:
-    """An object of the host, such as a MODEL; what it can do is the host's to say."""
-
-    def __init__(self, worker: Worker, number: int, kind: str) -> None:
-        self.__dict__["_zimage_worker"] = worker
-        self.__dict__["_zimage_number"] = number
-        self.__dict__["_zimage_kind"] = kind
-
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        worker, ours = self._zimage_worker, m.Ours(self._zimage_number, self._zimage_kind)
-
-        def method(*args: Any, **kwargs: Any) -> Any:
-            return worker.ask(ours, name, [list(args), kwargs])
-
-        method.__name__ = name
-        return method
-
-    def __del__(self) -> None:
-        self._zimage_worker.objects.lose(self._zimage_number)
-
-    def __repr__(self) -> str:
-        return f"<{self._zimage_kind} {self._zimage_number} in the host>"
+        return [self._lost.popleft() for _ in range(len(self._lost))]
 
 
 def trouble(error: BaseException) -> m.Trouble:
@@ -330,6 +328,22 @@ def trouble(error: BaseException) -> m.Trouble:
     return m.Trouble(kind, name[:200], _sound(message), _sound(trace))
 
 
+def as_exception(error: m.Trouble) -> Exception:
+    """What to raise for what the host could not do: of the same type, if Python has it."""
+    if error.kind == "interrupted":
+        import comfy.model_management
+
+        return comfy.model_management.InterruptProcessingException()
+    if error.kind == "memory":
+        import comfy.model_management
+
+        return comfy.model_management.OOM_EXCEPTION(error.message)
+    kind = getattr(builtins, error.type, None)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        return kind(error.message)
+    return HostError(f"{error.type}: {error.message}")
+
+
 def _sound(text: str) -> str:
     return text[-LONGEST_MESSAGE:].encode("utf-8", "backslashreplace").decode()
 
@@ -340,3 +354,7 @@ def _nothing(_call: m.Call) -> Any:
 
 def _ignore(_number: int) -> None:
     return None
+
+
+def _never(_call: m.Call) -> bool:
+    return False

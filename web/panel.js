@@ -1,7 +1,8 @@
-// A tab of the sidebar that shows how the server is: queue, memory, disk, models, hardening, guardian.
+// A tab of the sidebar that shows how the server is: queue, memory, disk, models, sandboxes, hardening, guardian.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { Curve } from "./curve.js";
+import { sandboxes, shown } from "./sandboxes.js";
 import { disk, guardian, models, parts, queue, state } from "./sections.js";
 import { element, say } from "./shared.js";
 
@@ -26,7 +27,7 @@ class Panel {
     };
     this.memory = element("section", "zimage-section zimage-memory");
     this.box = element("div", "zimage-panel");
-    const boxes = [state, queue, disk, models, parts, guardian].map((section) => section.box);
+    const boxes = [state, queue, disk, models, sandboxes, parts, guardian].map((section) => section.box);
     boxes.splice(2, 0, this.memory);
     this.box.append(...boxes);
     this.rounds = 0; // counts openings, so that an answer to an earlier one starts no second round
@@ -66,6 +67,7 @@ class Panel {
     }
     disk.update(found.patches.disk?.percent ?? {});
     models.update(found.models_loaded);
+    sandboxes.update(shown(found.sandboxes));
     parts.update(
       Object.fromEntries(
         Object.entries(found.patches).map(([name, { status, code, zh, en }]) => [name, { status, code, zh, en }]),

@@ -117,7 +117,12 @@ class ComfyPage:
 
 @contextmanager
 def tab(
-    browser: Browser, url: str, locale: str = "zh-CN", width: int = 1600, height: int = 950
+    browser: Browser,
+    url: str,
+    locale: str = "zh-CN",
+    width: int = 1600,
+    height: int = 950,
+    scale: float = 1,
 ) -> Iterator[ComfyPage]:
     """A fresh page in a fresh profile, with no way out of this machine.
 
@@ -126,8 +131,10 @@ def tab(
         url: the server's address without a slash at the end.
         locale: the person's language, such as ``en-US``.
         width, height: pixels of the page.
+        scale: pixels of a picture for each of them.
     """
-    context = browser.new_context(locale=locale, viewport={"width": width, "height": height})
+    size: Any = {"width": width, "height": height}
+    context = browser.new_context(locale=locale, viewport=size, device_scale_factor=scale)
     context.set_default_timeout(TIMEOUT_MS)
     context.route(
         lambda wanted: not wanted.startswith((url, "data:", "blob:")), lambda route: route.abort()

@@ -1,0 +1,121 @@
+"""The pack in a sandbox of ours, for ``sandbox``: the supervisor and all, without a server."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import _common
+from _sandbox_measure import private_bytes, serve
+
+
+def _host_object() -> Any:
+    """An object of the host with ``get_node``, which packs may call of a prompt."""
+    from comfy_execution.graph import DynamicPrompt
+
+    class Prompt(DynamicPrompt):
+        took = 0.0
+
+        def get_node(self, what: str, function: Any = None, count: int = 0) -> int:
+            """Answer, or call a function of the pack."""
+            if what == "call":
+                began = time.perf_counter()
+                for index in range(count):
+                    function(index)
+                self.took = (time.perf_counter() - began) / count
+            return 1
+
+    return Prompt({})
+
+
+class Ours:
+    """A supervisor with one pack. Confinement is what the product has by default."""
+
+    def __init__(self, folder: Path) -> None:
+        from zimage_comfyui.sandbox.policy import Policy
+        from zimage_comfyui.sandbox.supervisor import Supervisor
+
+        self.supervisor = Supervisor(Policy(), folder)
+        pack = Path(__file__).parent / "_sandbox" / "pack"
+        self.pack = self.supervisor.add(str(pack), frozenset())
+        self.host = _host_object()
+        self.instances: dict[str, int] = {}
+        self.about: dict[str, Any] = {}
+
+    async def start(self) -> None:
+        """A worker, forked from the template; the first time the template is started, too."""
+        self.pack.discover()
+        await self.echo(1)
+        if not self.about:
+            process = self.pack.process
+            assert process is not None
+            report = process.report or {}
+            parent = process.parent
+            self.about = {
+                "template_seconds": parent.seconds,
+                "template_private_bytes": private_bytes(parent.process.pid),
+                "confinement": {name: part.get("state", "?") for name, part in report.items()},
+            }
+
+    async def stop(self) -> None:
+        """End the worker, not the template."""
+        self.pack.stop()
+        self.pack.lift()
+
+    def pid(self) -> int:
+        """The worker."""
+        assert self.pack.process is not None
+        return self.pack.process.pid
+
+    def _run(self, node: str, **arguments: Any) -> Any:
+        instance = self.instances.setdefault(node, len(self.instances) + 1)
+        return self.pack.node(node, "run", instance, arguments)[0]
+
+    async def echo(self, value: int) -> Any:
+        """See :class:`_sandbox_measure.Contender`."""
+        return self._run("Echo", value=value)
+
+    async def first(self, tensor: Any) -> float:
+        """See :class:`_sandbox_measure.Contender`."""
+        return self._run("First", tensor=tensor)
+
+    async def add(self, tensor: Any) -> Any:
+        """See :class:`_sandbox_measure.Contender`."""
+        return self._run("Add", tensor=tensor)
+
+    async def die(self) -> None:
+        """See :class:`_sandbox_measure.Contender`."""
+        self._run("Die")
+
+    async def ask(self, count: int) -> None:
+        """See :class:`_sandbox_measure.Contender`."""
+        self._run("Ask", host=self.host, count=count)
+
+    async def serve(self, count: int) -> float:
+        """See :class:`_sandbox_measure.Contender`."""
+        self._run("Serve", host=self.host, count=count)
+        return self.host.took
+
+
+def main() -> None:
+    """ComfyUI's modules as its server has them, then the questions."""
+    _common.load_pack()
+    sys.path.insert(0, os.environ["ZIMAGE_COMFYUI_DIR"])
+    import comfy.cli_args
+
+    comfy.cli_args.args.cpu = True
+    for name in ("utils.extra_config", "execution", "server"):  # in the order of main.py
+        importlib.import_module(name)
+    with tempfile.TemporaryDirectory(prefix="zimage-bench-") as folder:
+        ours = Ours(Path(folder))
+        serve(ours)
+        ours.supervisor.stop()
+
+
+if __name__ == "__main__":
+    main()

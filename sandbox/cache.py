@@ -1,0 +1,111 @@
+"""Descriptions of packs that were imported before: starting does not pay for them again.
+
+They lie where no sandbox can write, named by a digest of everything that a description depends on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from . import messages as m
+from .policy import Rule
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = frozenset(
+    {".py", ".pyd", ".so", ".toml", ".json", ".yaml", ".yml", ".txt", ".ini", ".cfg", ".csv"}
+)
+"""Files that nodes may be made from."""
+LARGEST_BYTES = 2 * 2**20
+"""Of larger files size and time of change count: they are models."""
+
+
+class Descriptions:
+    """The stored ones.
+
+    Args:
+        folder: where they lie.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, name: str, digest: str) -> m.PackInfo | None:
+        """What is stored for exactly this, or None."""
+        try:
+            return m.pack_info((self.folder / f"{name}.{digest}").read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            log.warning("Z-Image: the stored description of %s: %s", name, error)
+            return None
+
+    def save(self, name: str, digest: str, info: m.PackInfo) -> None:
+        """Store it in the place of older ones; a disk that cannot be written is no failure."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            target = self.folder / f"{name}.{digest}"
+            fresh = target.with_suffix(".new")
+            fresh.write_bytes(m.encode(info))
+            for old in self.folder.glob(f"{glob_name(name)}.*"):
+                if old != fresh:
+                    old.unlink()
+            fresh.rename(target)
+        except OSError as error:
+            log.warning("Z-Image: the description of %s was not stored: %s", name, error)
+
+
+def glob_name(name: str) -> str:
+    """A name in which no character stands for others."""
+    return "".join(f"[{one}]" if one in "*?[" else one for one in name)
+
+
+def digest_of(path: str, rule: Rule, ignore: Iterable[str], version: str) -> str:
+    """Digest of all that the description of a pack depends on: 32 hexadecimal digits.
+
+    Args:
+        path: the pack's folder or file.
+        rule: a pack that may do less may describe itself otherwise.
+        ignore: names that ComfyUI has itself.
+        version: of ComfyUI.
+    """
+    found = hashlib.sha256()
+    about = [sys.version, version, sorted(vars(rule).items()), sorted(ignore)]
+    found.update(repr(about).encode())
+    for folder in (Path(__file__).parent, *map(Path, _libraries())):
+        found.update(str(folder.stat().st_mtime_ns).encode())
+    for one in _files(path):
+        found.update(one.encode("utf-8", "surrogateescape") + b"\0" + _content(one))
+    return found.hexdigest()[:32]
+
+
+def _libraries() -> list[str]:
+    return [one for one in sys.path if one.endswith("-packages") and os.path.isdir(one)]
+
+
+def _files(path: str) -> Iterator[str]:
+    if os.path.isfile(path):
+        yield path
+        return
+    for folder, folders, files in os.walk(path):
+        folders[:] = sorted(one for one in folders if one not in {"__pycache__", ".git"})
+        for name in sorted(files):
+            if os.path.splitext(name)[1] in SUFFIXES:
+                yield os.path.join(folder, name)
+
+
+def _content(path: str) -> bytes:
+    try:
+        about = os.stat(path)
+        if about.st_size > LARGEST_BYTES:
+            return f"{about.st_size} {about.st_mtime_ns}".encode()
+        return hashlib.sha256(Path(path).read_bytes()).digest()
+    except OSError as error:
+        return str(error.errno).encode()

@@ -1,0 +1,5 @@
+"""A pack that never finishes importing."""
+
+import threading
+
+threading.Event().wait()

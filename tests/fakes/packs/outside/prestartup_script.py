@@ -1,0 +1,3 @@
+import sys
+
+sys._outside_script_ran = True

@@ -1,0 +1,271 @@
+"""When a pack's process starts, ends and starts again; what it may take of the machine."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.sandbox import pack as pack_module
+from zimage_comfyui.sandbox.cache import Descriptions, digest_of
+from zimage_comfyui.sandbox.messages import NodeInfo, PackInfo
+from zimage_comfyui.sandbox.output import Output, clean
+from zimage_comfyui.sandbox.pack import Pack
+from zimage_comfyui.sandbox.policy import Rule
+from zimage_comfyui.sandbox.watch import LEAK_BYTES, READINGS, Slope, use_of
+from zimage_comfyui.tests.fakes.waiting import wait
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+class FakeProcess:
+    """A worker as far as a pack looks at it: its process is this one."""
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.dead: str | None = None
+        self.pid = os.getpid()
+        self.busy, self.handles, self.calls, self.first = False, 0, 0, None
+        self.closed = False
+
+    def end(self) -> str:
+        return self.dead or "SIGKILL"
+
+    def kill(self, why: str = "") -> None:
+        self.dead, self.status = why, 9
+
+    def drain(self) -> None:
+        return None
+
+    def trim(self, seconds: float) -> None:
+        return None
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def made() -> list[FakeProcess]:
+    return []
+
+
+@pytest.fixture
+def pack(clock: Clock, made: list[FakeProcess], monkeypatch: pytest.MonkeyPatch) -> Pack:
+    """A pack whose processes are fakes, and that does not begin anew by itself."""
+
+    def start(_pack: Pack) -> Any:
+        made.append(FakeProcess())
+        return made[-1]
+
+    monkeypatch.setattr(Pack, "_again", lambda self: None)
+    monkeypatch.setattr(pack_module.time, "sleep", lambda seconds: setattr(
+        clock, "now", clock.now + seconds))  # fmt: skip
+    return Pack("some", Rule(), start, Output("some"), clock)
+
+
+def test_a_living_process_is_used_again(pack: Pack, made: list[FakeProcess]) -> None:
+    """One start for many calls."""
+    assert pack.ready() is pack.ready()
+    assert len(made) == 1
+
+
+def test_a_process_that_ended_is_replaced(pack: Pack, made: list[FakeProcess]) -> None:
+    """The next call has another one; the old one is put away."""
+    pack.ready()
+    made[0].status = 9
+    assert pack.ready() is made[1]
+    assert made[0].closed
+
+
+def test_starting_again_takes_longer_each_time(
+    pack: Pack, made: list[FakeProcess], clock: Clock
+) -> None:
+    """At once after the first end, a second after the next."""
+    waited = []
+    for _ in range(2):
+        pack.ready()
+        made[-1].status = 9
+        began = clock.now
+        pack.ready()
+        waited.append(clock.now - began)
+    assert waited == [0.0, 1.0]
+
+
+def test_three_ends_in_five_minutes_are_a_quarantine(
+    pack: Pack, made: list[FakeProcess], clock: Clock
+) -> None:
+    """Until somebody lifts it."""
+    for _ in range(2):
+        pack.ready()
+        made[-1].status = 9
+    pack.ready()
+    made[-1].status = 9
+    with pytest.raises(ZImageError, match="ZI-SANDBOX-QUARANTINE"):
+        pack.ready()
+    pack.lift()
+    assert pack.ready() is made[-1]
+
+
+def test_old_ends_are_forgotten(pack: Pack, made: list[FakeProcess], clock: Clock) -> None:
+    """Three in an hour are no quarantine."""
+    for _ in range(6):
+        pack.ready()
+        made[-1].status = 9
+        clock.now += 200
+    assert pack.ready() is made[-1]
+
+
+def test_an_end_that_was_wanted_counts_for_nothing(pack: Pack, made: list[FakeProcess]) -> None:
+    """Interrupting a node that does not listen ends its process."""
+    for _ in range(5):
+        pack.ready()
+        made[-1].kill("interrupted")
+    assert pack.ready() is made[-1]
+    assert pack.reason == ""
+
+
+def test_an_idle_process_rests_unless_the_host_holds_objects_of_it(
+    pack: Pack, made: list[FakeProcess], clock: Clock
+) -> None:
+    """What ComfyUI's cache refers to stays alive."""
+    pack.ready()
+    made[0].handles = 1
+    clock.now += 3600
+    pack.tend()
+    assert pack.process is made[0]
+    made[0].handles = 0
+    pack.tend()
+    assert pack.process is None
+
+
+def test_objects_that_ended_with_their_process_make_a_new_generation(
+    pack: Pack, made: list[FakeProcess]
+) -> None:
+    """Only then: ComfyUI forgets what it has cached of such nodes."""
+    pack.ready()
+    made[0].status = 9
+    pack.ready()
+    assert pack.generation() == 0
+    made[1].handles, made[1].status = 2, 9
+    pack.ready()
+    assert pack.generation() == 1
+
+
+def test_too_many_threads_end_a_process(
+    clock: Clock, made: list[FakeProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit holds for root, too."""
+    monkeypatch.setattr(Pack, "_again", lambda self: None)
+    found = FakeProcess()
+    few = Pack("some", Rule(tasks=1), lambda _pack: found, Output("some"), clock)  # type: ignore[arg-type, return-value]
+    few.ready()
+    stop = threading.Event()
+    other = threading.Thread(target=stop.wait)
+    other.start()
+    try:
+        few.tend()
+    finally:
+        stop.set()
+        other.join()
+    assert "threads and processes, 1 are granted" in str(found.dead)
+
+
+def test_use_counts_children() -> None:
+    """Threads of a process and of those below it."""
+    alone = use_of(os.getpid())
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        wait(lambda: use_of(os.getpid()).tasks > alone.tasks)
+        assert child.stdin is not None
+        child.stdin.close()
+    assert alone.private > 2**20
+
+
+def test_use_of_nobody_is_nothing() -> None:
+    """A process may end while it is looked at."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        child.wait()
+    assert use_of(child.pid).tasks == 0
+
+
+def test_memory_that_rises_with_every_call_is_a_leak() -> None:
+    """A model that is loaded once is not."""
+    leak, model = Slope(), Slope()
+    for number in range(READINGS):
+        leak.add(number * LEAK_BYTES // 4, number)
+        model.add(0 if number < 3 else 8 * LEAK_BYTES, number)
+    assert leak.leaks()
+    assert not model.leaks()
+
+
+def test_readings_without_a_call_between_them_count_once() -> None:
+    """Time alone is no call."""
+    slope = Slope()
+    for number in range(100):
+        slope.add(number * LEAK_BYTES, 1)
+    assert len(slope.readings) == 1
+
+
+def test_lines_are_harmless() -> None:
+    """Control characters, directions and endless lines."""
+    assert clean("a\x1b[31mb\u202ec\x9b\r") == "a\\x1b[31mb\\x202ec\\x9b"
+    assert len(clean("x" * 100_000)) < 2000
+    assert clean("中文 ok\t!") == "中文 ok\t!"
+
+
+def test_the_last_lines_are_kept_whatever_was_printed_before() -> None:
+    """Also what is still in the pipe, and bytes that are no text."""
+    output = Output("some")
+    os.write(output.writing, b"x\n" * 500 + b"\xff\xfe end\n")
+    assert output.last().splitlines()[-1] == "\\xff\\xfe end"
+    output.begin()
+    assert output.last() == ""
+    output.close()
+
+
+def test_a_description_is_stored_for_exactly_one_state_of_a_pack(tmp_path: Path) -> None:
+    """Another file, rule or ComfyUI is another digest; only the newest is kept."""
+    folder = tmp_path / "pack"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("a = 1")
+    first = digest_of(str(folder), Rule(), (), "1")
+    assert first == digest_of(str(folder), Rule(), (), "1")
+    others = {digest_of(str(folder), Rule(network=True), (), "1")}
+    others.add(digest_of(str(folder), Rule(), ("KSampler",), "1"))
+    others.add(digest_of(str(folder), Rule(), (), "2"))
+    (folder / "__init__.py").write_text("a = 2")
+    others.add(digest_of(str(folder), Rule(), (), "1"))
+    (folder / "nodes.py").write_text("")
+    others.add(digest_of(str(folder), Rule(), (), "1"))
+    assert len(others | {first}) == 6
+    stored = Descriptions(tmp_path / "stored")
+    info = PackInfo(True, [NodeInfo("N", None, False, None, None, None, {}, False)])
+    stored.save("pack[1]", first, info)
+    stored.save("pack[1]", "other", info)
+    assert stored.load("pack[1]", "other") == info
+    assert stored.load("pack[1]", first) is None
+
+
+def test_a_description_that_cannot_be_read_is_made_again(tmp_path: Path) -> None:
+    """Half a file is none."""
+    stored = Descriptions(tmp_path)
+    (tmp_path / "pack.digest").write_bytes(b"\x93")
+    assert stored.load("pack", "digest") is None

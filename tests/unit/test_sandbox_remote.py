@@ -1,0 +1,300 @@
+"""What a pack in a sandbox may ask of the host: closed lists, own objects, files of models."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from zimage_comfyui.sandbox import messages as m
+from zimage_comfyui.sandbox import offered, remote
+from zimage_comfyui.sandbox.core_nodes import ALL, LOADERS, MAKERS, USERS
+from zimage_comfyui.sandbox.kinds import KINDS, OBJECTS, class_of, kind_of
+from zimage_comfyui.sandbox.objects import Fixed, HostObject, Options
+from zimage_comfyui.sandbox.process import Callback, Handle
+from zimage_comfyui.sandbox.worker import HostError, Objects, as_exception
+
+
+def comfy(name: str, *bases: type, module: str = "comfy.model_patcher", **parts: Any) -> type:
+    """A class that says it is ComfyUI's."""
+    return type(name, bases, {"__module__": module, **parts})
+
+
+def clone(self: Any) -> Any:
+    found = type(self)()
+    found.model_options = copy.deepcopy(self.model_options)
+    return found
+
+
+def model() -> Any:
+    """A MODEL."""
+    found: Any = comfy(
+        "ModelPatcher", clone=clone, model_options={"transformer_options": {}}, patched=None,
+        set_model_sampler_cfg_function=lambda self, f: setattr(self, "patched", f),
+        get_model_object=lambda self, name: name, add_patches=lambda self, *args: args,
+        detach=lambda self: 1 / 0, size=7,
+    )()  # fmt: skip
+    found.model_options = {"transformer_options": {}}
+    return found
+
+
+class Worker:
+    """A process, as far as answers need one."""
+
+    name = "pack"
+
+    def forget(self, number: int) -> None:
+        """Nothing to do."""
+
+
+@pytest.fixture
+def worker() -> Any:
+    """A process."""
+    return Worker()
+
+
+def ask(worker: Any, target: Any, name: str, *args: Any, **kwargs: Any) -> Any:
+    """As a worker does."""
+    return remote.answer(worker, target, name, [list(args), kwargs])
+
+
+def test_kinds_are_told_by_comfyuis_classes() -> None:
+    """An object whose class merely has the name is of no kind."""
+    assert kind_of(model()) == "MODEL"
+    assert kind_of(comfy("Own", comfy("ModelPatcher"), module="some_pack")()) == "MODEL"
+    assert kind_of(comfy("ModelPatcher", module="some_pack")()) == "OTHER"
+    assert kind_of(comfy("Anything", module="comfy.ldm.flux")()) == "DIFFUSION_MODEL"
+    assert kind_of(print) == kind_of(object()) == kind_of(3) == "OTHER"
+    assert class_of(model()) == "comfy.model_patcher.ModelPatcher"
+
+
+def test_no_list_names_what_is_private() -> None:
+    """Nor anything that leads to code."""
+    for kind in KINDS.values():
+        names = kind.methods | kind.changes | kind.reads | kind.writes
+        assert not any(name.startswith("_") for name in names)
+    assert not any("." in name for name in OBJECTS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["detach", "__class__", ".__dict__", ".patched", "=size", "()", "", ".", "=", "x" * 999],
+)  # fmt: skip
+def test_an_operation_off_the_list_is_refused(worker: Any, name: str) -> None:
+    """Whatever the object itself can do."""
+    with pytest.raises(PermissionError, match="no operation of MODEL"):
+        ask(worker, model(), name, 1)
+
+
+def test_reading_and_methods(worker: Any) -> None:
+    """What is listed is done."""
+    one = model()
+    assert ask(worker, one, ".size") == 7
+    assert ask(worker, one, "get_model_object", "model_sampling") == "model_sampling"
+    for wanted in ("diffusion_model.blocks", "__class__", None, 3):
+        with pytest.raises(PermissionError, match="not for sandboxes"):
+            ask(worker, one, "get_model_object", wanted)
+
+
+def test_only_what_a_pack_has_cloned_can_be_changed(worker: Any) -> None:
+    """A shared MODEL stays as it is; another pack's clone, too."""
+    one = model()
+    with pytest.raises(PermissionError, match="clone this MODEL"):
+        ask(worker, one, "set_model_sampler_cfg_function", None)
+    own = ask(worker, one, "clone")
+    function = Callback(worker, 1, "f")
+    ask(worker, own, "set_model_sampler_cfg_function", function)
+    assert own.patched is function
+    assert one.patched is None
+    with pytest.raises(PermissionError, match="clone this MODEL"):
+        ask(Worker(), own, "set_model_sampler_cfg_function", function)
+
+
+def test_options_are_set_by_path(worker: Any) -> None:
+    """Inside the dictionaries of an own model, with data and functions."""
+    own = ask(worker, model(), "clone")
+    ask(worker, own, "set_option", ["transformer_options", "a"], {"b": [1]})
+    ask(worker, own, "set_option", ["transformer_options", "a", "c"], Callback(worker, 1, "f"))
+    assert own.model_options["transformer_options"]["a"]["b"] == [1]
+    ask(worker, own, "drop_option", ["transformer_options", "a"])
+    assert own.model_options == {"transformer_options": {}}
+    for path in ([], ["x"] * 9, "transformer_options", ["none", "x"], None):
+        with pytest.raises((PermissionError, KeyError, TypeError)):
+            ask(worker, own, "set_option", path, 1)
+    with pytest.raises(PermissionError, match="means nothing"):
+        ask(worker, own, "set_option", ["a"], Handle(worker, 2, "thing"))
+
+
+def test_patches_of_weights_are_data(worker: Any) -> None:
+    """Tensors and numbers by key; no functions, no objects."""
+    own = ask(worker, model(), "clone")
+    weight = torch.zeros(2)
+    found = ask(
+        worker, own, "add_patches", {"a": (weight,), ("b", (0, 1, 2)): ("diff", (weight,))}, 0.5
+    )
+    assert found[1:] == (0.5, 1.0)
+    function = Callback(worker, 1, "f")
+    for patches in ({("a", None, function): (weight,)}, {"a": (function,)}, {"a": model()}, 3):
+        with pytest.raises((PermissionError, TypeError)):
+            ask(worker, own, "add_patches", patches)
+
+
+def test_functions_are_a_closed_list(worker: Any) -> None:
+    """A name is looked up there and nowhere else."""
+    for name in ("os.system", "", "run", "comfy.sd.save_checkpoint", "__builtins__"):
+        with pytest.raises(PermissionError, match="there is no function"):
+            ask(worker, None, name)
+    for name in ("CheckpointSave", "SaveImage", "HypernetworkLoader", "x", None):
+        with pytest.raises(PermissionError, match="is not run for packs"):
+            offered.FUNCTIONS["node"](name, [], {})
+
+
+def test_no_node_that_writes_files_is_run() -> None:
+    """By their names in ComfyUI."""
+    assert not [name for name in ALL if "Save" in name or "Train" in name]
+    assert not USERS & MAKERS
+    assert not USERS & LOADERS.keys()
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of models with a file, and one beside it."""
+    models = tmp_path / "models"
+    for name in ("a.safetensors", "b.ckpt", "c.safetensors.pt"):
+        (models / "vae").mkdir(parents=True, exist_ok=True)
+        (models / "vae" / name).write_bytes(b"")
+    (tmp_path / "secret.safetensors").write_bytes(b"")
+    (tmp_path / "models" / "vae2").mkdir()
+    (tmp_path / "models" / "vae2" / "d.safetensors").write_bytes(b"")
+    fake: Any = types.ModuleType("folder_paths")
+    fake.folder_names_and_paths = {
+        "vae": ([str(models / "vae")], {".safetensors"}),
+        "custom_nodes": ([str(tmp_path / "packs")], set()),
+        "own": ([str(tmp_path / "packs" / "one")], {".safetensors"}),
+    }
+    (tmp_path / "packs" / "one").mkdir(parents=True)
+    for folder in (models / "vae", tmp_path / "packs" / "one"):
+        (folder / "link.safetensors").symlink_to(tmp_path / "secret.safetensors")
+    for name in ("output", "user", "temp"):
+        setattr(fake, f"get_{name}_directory", lambda name=name: str(tmp_path / name))
+    fake.get_folder_paths = lambda kind: fake.folder_names_and_paths[kind][0]
+    monkeypatch.setitem(sys.modules, "folder_paths", fake)
+    return models / "vae"
+
+
+def test_files_of_models_only(folders: Path) -> None:
+    """Inside the folders of models, safetensors, there."""
+    assert offered.model_file(str(folders / "a.safetensors")) == str(folders / "a.safetensors")
+    assert offered.model_file(str(folders / "x" / ".." / "a.safetensors"))
+    assert offered.model_file(str(folders / "link.safetensors")), "users link their models"
+    for path in (
+        folders / "b.ckpt", folders / "c.safetensors.pt", folders / "none.safetensors",
+        folders.parent.parent / "packs" / "one" / "link.safetensors",
+        folders.parent.parent / "secret.safetensors", folders.parent / "vae2" / "d.safetensors",
+        folders / ".." / ".." / "secret.safetensors", "/etc/passwd", "a.safetensors", folders,
+    ):  # fmt: skip
+        with pytest.raises(PermissionError):
+            offered.model_file(str(path))
+
+
+def test_weights_are_tensors() -> None:
+    """Or a file of a model; nothing else."""
+    weights = {"a": torch.zeros(1)}
+    assert offered._state(weights) == weights
+    for wrong in ({"a": object()}, [1], None, "x", {"a": [model()]}):
+        with pytest.raises(PermissionError):
+            offered._state(wrong)
+    assert offered._loading({"dtype": torch.float16, "custom_operations": 1}) == {
+        "dtype": torch.float16
+    }
+
+
+class Asking:
+    """A worker that writes down what it would ask."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+        self.objects = Objects()
+        self.gives: Any = None
+
+    def ask(self, target: Any, name: str, arguments: Any) -> Any:
+        """See ``worker.Worker``."""
+        self.asked.append((name, *arguments[0]))
+        return self.gives
+
+
+def handle(kind: str = "MODEL") -> tuple[HostObject, Asking]:
+    """A handle and its worker."""
+    worker: Any = Asking()
+    return HostObject(worker, m.Ours(5, kind)), worker
+
+
+def test_a_handle_knows_what_it_can_do() -> None:
+    """Without asking: other attributes are not there, and cannot be set or called."""
+    one, worker = handle()
+    assert not hasattr(one, "diffusion_model")
+    assert not hasattr(one, "__len__")
+    with pytest.raises(AttributeError):
+        one.anything = 1
+    with pytest.raises(TypeError):
+        one()
+    assert worker.asked == []
+    assert "clone" in dir(one)
+
+
+def test_copies_are_the_handle_and_pickles_are_refused() -> None:
+    """And it is true, and equal to itself alone."""
+    one, _ = handle()
+    assert copy.copy(one) is one
+    assert copy.deepcopy([one])[0] is one
+    assert one
+    assert one == one
+    assert one != handle()[0]
+    with pytest.raises(TypeError, match="cannot be pickled"):
+        pickle.dumps(one)
+
+
+def test_a_lost_handle_is_told_with_its_count() -> None:
+    """So the host forgets as many as it has given."""
+    one, worker = handle()
+    one.__dict__["_zimage_count"] = 3
+    objects = worker.objects
+    del one
+    assert objects.lost() == [(5, 3)]
+    assert objects.lost() == []
+
+
+def test_options_write_through() -> None:
+    """Each change of ``model_options`` reaches the host; lists in it are fixed."""
+    one, worker = handle()
+    worker.gives = {"transformer_options": {"patches": {"a": [1]}}}
+    options = one.model_options
+    assert isinstance(options, Options)
+    worker.asked.clear()
+    options["transformer_options"]["x"] = 1
+    options["transformer_options"].pop("x")
+    options.update(y=2)
+    assert worker.asked == [
+        ("set_option", ["transformer_options", "x"], 1),
+        ("drop_option", ["transformer_options", "x"]),
+        ("set_option", ["y"], 2),
+    ]
+    inner = options["transformer_options"]["patches"]["a"]
+    assert isinstance(inner, Fixed)
+    with pytest.raises(TypeError):
+        inner.append(2)
+    assert type(options["transformer_options"].copy()) is dict
+    assert type(copy.deepcopy(options)) is dict
+
+
+def test_errors_of_the_host_keep_their_type() -> None:
+    """As far as Python has it; what a name says otherwise is text."""
+    assert type(as_exception(m.Trouble("error", "KeyError", "a"))) is KeyError
+    for name in ("Strange", "print", "SystemExit", "__import__"):
+        assert type(as_exception(m.Trouble("error", name, "a"))) is HostError

@@ -1,0 +1,557 @@
+"""Requests for packs: which path may be theirs, and what crosses the border."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+import time
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import FormData, web
+from aiohttp.test_utils import TestClient, TestServer
+
+from zimage_comfyui.cli.confined import sandboxes as doctor
+from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.patches import sandboxes
+from zimage_comfyui.patches.metrics import family
+from zimage_comfyui.sandbox import crossing, handlers, links
+from zimage_comfyui.sandbox import messages as m
+from zimage_comfyui.sandbox.folders import Folders
+from zimage_comfyui.sandbox.forward import MOST_AT_ONCE, Deadline, Forwarder
+from zimage_comfyui.sandbox.patterns import claims
+from zimage_comfyui.sandbox.process import Died, Remote
+from zimage_comfyui.sandbox.routes import PREFIX, Routes
+
+HOSTILE = "/" + "a" * 8000
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "expected"),
+    [
+        ("/a", "/a", True), ("/a", "/a/", False), ("/a", "/ab", False), ("/a/", "/a/", True),
+        ("/a/{x}", "/a/b", True), ("/a/{x}", "/a/", False), ("/a/{x}", "/a/b/c", False),
+        ("/a/{x}/c", "/a/b/c", True), ("/a/{x}/c", "/a/b/d", False),
+        ("/a/{x}.{y}", "/a/b.c", True), ("/a/{x}.{y}", "/a/b.", False),
+        ("/a/{x}.{y}", "/a/bc", False), ("/{x}-{y}-{z}", "/1-2-3", True),
+        ("/a/x{n}y", "/a/x1y", True), ("/a/x{n}y", "/a/xy", False),
+        ("/a/{rest:.*}", "/a/", True), ("/a/{rest:.*}", "/a/b/c", True),
+        ("/a/{rest:.*}", "/a", False), ("/a/{rest:.*}", "/b/c", False),
+        ("/a/{n:[0-9]{2,3}}/b", "/a/12/b", True), ("/a/n{n:\\d+}", "/a/n1", True),
+        ("/a/n{n:\\d+}", "/a/m1", False), ("/{x}/{rest:.*}", "/q/w/e", True),
+        ("/a%20b/{x}", "/a b/c", True), ("/中/{x}", "/中/文", True),
+        ("/{x:(a+)+b}", HOSTILE, True), ("/" + "{x}a" * 50, HOSTILE + "b", False),
+        ("/a/{x}", "/a/b%2Fc", True), ("/a/{x}", "/%61/%E4%B8%AD", True),
+    ],
+)  # fmt: skip
+def test_which_paths_a_route_may_mean(pattern: str, path: str, expected: bool) -> None:
+    """Exactly for literal text and plain variables, generously for expressions, fast for all."""
+    began = time.perf_counter()
+    assert claims(pattern, path) is expected
+    assert time.perf_counter() - began < 0.5
+
+
+@pytest.fixture
+def server() -> Any:
+    """ComfyUI's server as a pack in its process finds it, with one route of the host's."""
+    table = web.RouteTableDef()
+    table.get("/of-the-host")(_never)
+    return SimpleNamespace(app=web.Application(), routes=table, loop=None)
+
+
+async def _never(_request: web.Request) -> web.Response:
+    raise AssertionError
+
+
+def ask(
+    found: handlers.Handlers, method: str, target: str, body: bytes = b"", **headers: str
+) -> dict[str, Any]:
+    """What a pack's own handlers give, through its own router."""
+    asked = {"method": method, "target": target, "body": body,
+             "headers": [*map(list, headers.items())]}  # fmt: skip
+    return asyncio.run(found.answer(1, asked))
+
+
+def test_everything_of_a_request_is_there(server: Any) -> None:
+    """Query, parts of the path, text, JSON, forms and bytes; a loop to schedule on."""
+    found = handlers.Handlers(server)
+
+    @server.routes.post("/a/{name}/{rest:.+}")
+    async def both(request: web.Request) -> web.Response:
+        about = {**request.match_info, **request.query, "body": await request.text()}
+        assert server.loop is asyncio.get_running_loop()
+        return web.json_response(about | {"path": request.path, "json": await request.json()})
+
+    @server.routes.post("/form")
+    async def form(request: web.Request) -> web.Response:
+        posted = await request.post()
+        file: Any = posted["file"]
+        return web.json_response({"text": posted["text"], "file": file.file.read().decode()})
+
+    found.collect()
+    answer = ask(found, "POST", "/a/%E4%B8%AD/c/d?q=%20x", b"[1]")
+    assert json.loads(answer["body"]) == {
+        "name": "中", "rest": "c/d", "q": " x", "body": "[1]", "path": "/a/中/c/d", "json": [1]
+    }  # fmt: skip
+    assert answer["status"] == 200
+    assert ["Content-Type", "application/json; charset=utf-8"] in answer["headers"]
+    data = FormData({"text": "t"})
+    data.add_field("file", b"inside", filename="f.txt")
+    payload = data()
+    kind = payload.headers["Content-Type"]
+    answer = ask(found, "POST", "/form", asyncio.run(_written(payload)), **{"Content-Type": kind})
+    assert json.loads(answer["body"]) == {"text": "t", "file": "inside"}
+
+
+async def _written(payload: Any) -> bytes:
+    writer = handlers.Writer()
+    await payload.write(writer)
+    return bytes(writer.body)
+
+
+def test_every_kind_of_answer(server: Any, tmp_path: Path) -> None:
+    """Files, also parts of them, streams with an end, compressed ones, and exceptions of HTTP."""
+    (tmp_path / "f.txt").write_text("0123456789")
+    found = handlers.Handlers(server)
+
+    async def file(_request: web.Request) -> web.FileResponse:
+        return web.FileResponse(tmp_path / "f.txt")
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_compression(web.ContentCoding.gzip)
+        await response.prepare(request)
+        await response.write(b"one ")
+        await response.write(b"two")
+        return response
+
+    async def elsewhere(_request: web.Request) -> web.Response:
+        raise web.HTTPFound("/there")
+
+    server.app.router.add_get("/file", file)
+    server.app.router.add_get("/stream", stream)
+    server.app.router.add_get("/elsewhere", elsewhere)
+    found.collect()
+    assert ask(found, "GET", "/file")["body"] == b"0123456789"
+    part = ask(found, "GET", "/file", Range="bytes=2-4")
+    assert (part["status"], part["body"]) == (206, b"234")
+    assert ask(found, "HEAD", "/file")["body"] == b""
+    streamed = ask(found, "GET", "/stream", **{"Accept-Encoding": "gzip"})
+    assert streamed["body"] == b"one two"
+    assert "content-encoding" not in {name.lower() for name, _ in streamed["headers"]}
+    moved = ask(found, "GET", "/elsewhere")
+    assert moved["status"] == 302
+    assert ["Location", "/there"] in moved["headers"]
+    assert ask(found, "GET", "/of-the-host") is None
+    assert ask(found, "POST", "/file") is None
+
+
+def test_what_has_no_end_is_refused(server: Any) -> None:
+    """Events before they begin, too much as soon as it is, and what is cancelled when it is."""
+    found = handlers.Handlers(server)
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        return response
+
+    async def large(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(bytes(2**20))
+
+    async def never(_request: web.Request) -> web.Response:
+        assert found.cancel(1)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    for path, handler in (("/events", events), ("/large", large), ("/never", never)):
+        server.app.router.add_get(path, handler)
+    with pytest.raises(handlers.StreamRefusedError):
+        ask(found, "GET", "/events")
+    with pytest.raises(handlers.TooLargeError):
+        ask(found, "GET", "/large")
+    with pytest.raises(asyncio.CancelledError):
+        ask(found, "GET", "/never")
+    assert found.cancel(1)  # too late, and nobody else's
+    assert not found.cancel(2)
+
+
+def test_a_request_is_cancelled_before_it_begins(server: Any) -> None:
+    """It never reaches the handler then."""
+    found = handlers.Handlers(server)
+    server.app.router.add_get("/never", _never)
+    asked = {"method": "GET", "target": "/never", "body": b"", "headers": []}
+
+    async def run() -> None:
+        answer = found.answer(5, asked)
+        assert found.cancel(5)
+        await answer
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+
+
+def test_what_a_pack_has_registered(server: Any, tmp_path: Path) -> None:
+    """In the table and in the application, with the paths as written; folders by themselves."""
+    found = handlers.Handlers(server)
+    server.routes.get("/a/{x:[a-z]+}", allow_head=False)(_never)
+    server.routes.static("/s", tmp_path)
+    server.app.router.add_route("*", "/b", _never)
+    server.app.add_routes([web.static("/t", tmp_path)])
+    sub = web.Application()
+    sub.router.add_get("/c", _never)
+    server.app.add_subapp("/sub", sub)
+    found.collect()
+    assert sorted(found.paths()) == [("*", "/b"), ("*", "/sub/{rest:.*}"), ("GET", "/a/{x:[a-z]+}")]
+    assert found.folders() == {"/s": str(tmp_path), "/t": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None, [], {}, {"status": 200}, {"status": 200, "headers": [], "body": b"", "more": 1},
+        {"status": "200", "headers": [], "body": b""}, {"status": 101, "headers": [], "body": b""},
+        {"status": True, "headers": [], "body": b""}, {"status": 600, "headers": [], "body": b""},
+        {"status": 200, "headers": [], "body": "text"}, {"status": 200, "headers": {}, "body": b""},
+        {"status": 200, "headers": [["A"]], "body": b""},
+        {"status": 200, "headers": [["A", 1]], "body": b""},
+        {"status": 200, "headers": [["ETag", "a"]] * 65, "body": b""},
+        {"status": 200, "headers": [], "body": bytes(64 * 2**20 + 1)},
+    ],
+    ids=lambda found: repr(found)[:60],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_refused(found: Any) -> None:
+    """Whatever it is: a worker may send anything."""
+    with pytest.raises(ZImageError, match="ZI-SANDBOX-ROUTE-ANSWER"):
+        crossing.answered("p", found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "passes"),
+    [
+        ("ETag", '"1"', True), ("cache-control", "no-store", True),
+        ("Content-Disposition", "attachment; filename*=UTF-8''%E4", True),
+        ("Set-Cookie", "a=b", False), ("Access-Control-Allow-Origin", "*", False),
+        ("Content-Security-Policy", "default-src *", False), ("Service-Worker-Allowed", "/", False),
+        ("Connection", "close", False), ("Transfer-Encoding", "chunked", False),
+        ("Content-Length", "5", False), ("Clear-Site-Data", "*", False), ("X-Any", "1", False),
+        ("ETag", "a\r\nSet-Cookie: b=c", False), ("ETag", "a\0", False),
+        ("ETag", "a" * 9000, False),
+        ("Location", "/here", True), ("Location", "//evil", False), ("Location", "/\\evil", False),
+        ("Location", "https://evil", False), ("Location", "javascript:alert(1)", False),
+    ],
+)  # fmt: skip
+def test_which_headers_reach_the_browser(name: str, value: str, passes: bool) -> None:
+    """Those on the list, sound ones; a length is the host's own to say."""
+    answer = {"status": 200, "headers": [[name, value]], "body": b"abc"}
+    response = crossing.answered("p", answer)
+    assert (response.headers.get(name) == value) is passes
+    assert response.body == b"abc"
+
+
+class Pack:
+    """A pack without a process, as far as requests ask for it."""
+
+    def __init__(self, answer: Any = None) -> None:
+        self.name, self.answer = "p", answer
+        self.asked: list[dict[str, Any]] = []
+
+
+class Direct(Forwarder):
+    """Answers by itself."""
+
+    async def ask(self, pack: Any, asked: dict[str, Any]) -> Any:
+        """See :class:`Forwarder`."""
+        pack.asked.append(asked)
+        return pack.answer
+
+
+def exchange(
+    tmp_path: Path, pack: Pack, paths: list[tuple[str, str]], static: dict[str, str], *asked: Any
+) -> list[tuple[int, bytes]]:
+    """Status and body of each request to a server like ComfyUI's, page included."""
+    (tmp_path / "index.html").write_text("page")
+
+    async def run() -> list[tuple[int, bytes]]:
+        routes = Routes(Direct())
+        routes.add(pack, m.PackInfo(True, [], routes=paths), static)  # type: ignore[arg-type]
+        app = web.Application(middlewares=[routes.middleware], client_max_size=100 * 2**20)
+
+        async def host(_request: web.Request) -> web.Response:
+            return web.Response(text="host")
+
+        app.router.add_get("/host", host)
+        app.router.add_route("*", PREFIX + "/{pack}/{rest:.*}", routes.direct)
+        app.router.add_static("/", tmp_path)
+        found = []
+        async with TestClient(TestServer(app)) as client:
+            for method, path, *more in asked:
+                async with client.request(method, path, **(more[0] if more else {})) as answer:
+                    found.append((answer.status, await answer.read()))
+        return found
+
+    return asyncio.run(run())
+
+
+OWN = {"status": 201, "headers": [["Content-Type", "text/x"]], "body": b"pack"}
+
+
+def test_a_pack_has_what_nobody_else_has(tmp_path: Path) -> None:
+    """Its own path, with and without ``/api``; never the host's, and no file of the page."""
+    paths = [("GET", "/host"), ("GET", "/index.html"), ("GET", "/own"), ("*", "/any/{x:.*}")]
+    pack = Pack(OWN)
+    found = exchange(
+        tmp_path, pack, paths, {}, ("GET", "/host"), ("GET", "/index.html"), ("GET", "/own"),
+        ("GET", "/api/own"), ("DELETE", "/any/thing"), ("POST", "/own"), ("GET", "/nothing"),
+        ("GET", PREFIX + "/p/host"), ("GET", PREFIX + "/p//evil"), ("GET", PREFIX + "/q/own"),
+    )  # fmt: skip
+    expected = [200, 200, 201, 201, 201, 405, 404, 201, 404, 404]
+    assert [status for status, _ in found] == expected
+    assert found[0][1] == b"host"
+    assert found[1][1] == b"page"
+    assert [one["target"] for one in pack.asked] == ["/own", "/own", "/any/thing", "/host"]
+    assert json.loads(found[-1][1])["error"]["code"] == "ZI-SANDBOX-UNKNOWN"
+
+
+def test_what_of_a_request_reaches_a_pack(tmp_path: Path) -> None:
+    """No cookies, no passwords, nothing that is not on the list; the rest as it came."""
+    headers = {"Cookie": "a=b", "Authorization": "secret", "Origin": "o", "Referer": "r",
+               "X-Forwarded-For": "1.2.3.4", "Accept": "x/y", "Comfy-User": "u"}  # fmt: skip
+    pack = Pack(OWN)
+    exchange(tmp_path, pack, [("POST", "/own/{x}")], {}, (
+        "POST", "/own/a%2Fb?q=%26", {"headers": headers, "data": b"body"}
+    ))  # fmt: skip
+    names = {name.lower() for name, _ in pack.asked[0]["headers"]}
+    assert names <= crossing.ASKED | {"content-length"}
+    assert "accept" in names
+    assert pack.asked[0]["body"] == b"body"
+    assert pack.asked[0]["target"].startswith("/own/a%2Fb?q=")
+
+
+def test_what_is_refused_before_a_pack_sees_it(tmp_path: Path) -> None:
+    """WebSockets, and more than 32 MiB."""
+    pack = Pack(OWN)
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    large = io.BytesIO(bytes(32 * 2**20 + 1))
+    found = exchange(
+        tmp_path, pack, [("*", "/own")], {},
+        ("GET", "/own", {"headers": upgrade}), ("POST", "/own", {"data": large}),
+    )  # fmt: skip
+    codes = [(status, json.loads(body)["error"]["code"]) for status, body in found]
+    assert codes == [(501, "ZI-SANDBOX-ROUTE-SOCKET"), (413, "ZI-REQUEST-LARGE")]
+    assert not pack.asked
+
+
+def test_folders_are_served_from_inside_the_pack(tmp_path: Path) -> None:
+    """No link leads out, no dots, no other method."""
+    folder = tmp_path / "pack" / "static"
+    folder.mkdir(parents=True)
+    (folder / "a.txt").write_text("a")
+    (tmp_path / "pack" / "secret.txt").write_text("s")
+    (folder / "link.txt").symlink_to(tmp_path / "pack" / "secret.txt")
+    (folder / "out").symlink_to("/etc")
+    page = tmp_path / "page"
+    page.mkdir()
+    found = exchange(
+        page, Pack(), [], {"/s": str(folder)}, ("GET", "/s/a.txt"), ("HEAD", "/s/a.txt"),
+        ("GET", "/s/link.txt"), ("GET", "/s/out/hostname"), ("GET", "/s/%2e%2e/secret.txt"),
+        ("GET", "/s/..%2fsecret.txt"), ("GET", "/s//etc/hostname"), ("GET", "/s/a%00.txt"),
+        ("POST", "/s/a.txt"), ("GET", PREFIX + "/p/s/a.txt"),
+    )  # fmt: skip
+    assert [status for status, _ in found] == [200, 200, 404, 404, 404, 404, 404, 404, 405, 200]
+
+
+def test_folders_for_the_page(tmp_path: Path) -> None:
+    """Those inside, links and all, under names that are free and are one folder."""
+    root = tmp_path / "pack"
+    (root / "js").mkdir(parents=True)
+    (root / "linked").symlink_to(root / "js")
+    (root / "out").symlink_to(tmp_path)
+    (tmp_path / "pack-other").mkdir()
+    web_folders = {
+        "a": str(root / "js"), "b": str(root / "linked"), "out": str(root / "out"),
+        "etc": "/etc", "near": str(tmp_path / "pack-other"), "none": str(root / "none"),
+        "taken": str(root / "js"), "x/y": str(root / "js"), "..": str(root / "js"),
+        "a{b}": str(root / "js"), "": str(root / "js"), "中文": str(root / "js"),
+    }  # fmt: skip
+    folders = Folders("p", str(root))
+    found = folders.page(m.PackInfo(True, [], web=web_folders), {"taken"})
+    real = os.path.realpath(root / "js")
+    assert found == {"a": real, "b": real, "中文": real}
+    assert len(folders.findings) == len(web_folders) - len(found)
+    assert {one.code for one in folders.findings} == {"ZI-SANDBOX-WEB"}
+    single = Folders("p", str(root / "js" / "one.py"))
+    assert single.static(m.PackInfo(True, [], static={"/s": str(root / "js")})) == {}
+
+
+def test_links_that_lead_out_of_a_pack(tmp_path: Path) -> None:
+    """Files and folders, at any depth that ComfyUI reads; links inside are no trouble."""
+    packs = tmp_path / "packs"
+    for name in ("bad", "good", "trusted"):
+        (packs / name / "locales" / "en").mkdir(parents=True)
+        (packs / name / "locales" / "en" / "main.json").write_text("{}")
+    (packs / "good" / "locales" / "zh").symlink_to("en")
+    (tmp_path / "secret.json").write_text("{}")
+    (packs / "one.py").write_text("")
+    for name in ("bad", "trusted"):
+        (packs / name / "locales" / "en" / "main.json").unlink()
+        (packs / name / "locales" / "en" / "main.json").symlink_to(tmp_path / "secret.json")
+    (packs / "bad" / "subgraphs").symlink_to(tmp_path)
+    found = links.leaking(
+        [str(packs), str(tmp_path / "none")],
+        lambda path: "host" if path.endswith("trusted") else "sandbox",
+    )
+    root = os.path.realpath(packs / "bad")
+    assert found == [f"{root}/locales/en/main.json", f"{root}/subgraphs"]
+    assert [path for path in ("/i18n", "/api/i18n", "/global_subgraphs/x", "/i18nx", "/") if
+            links.shown(path)] == ["/i18n", "/api/i18n", "/global_subgraphs/x"]  # fmt: skip
+
+
+class Process:
+    """A process as far as requests ask for it: what ``call`` does is the test's."""
+
+    def __init__(self, call: Any) -> None:
+        self.codec = SimpleNamespace(pack=lambda value: value)
+        self._call, self.cancelled, self.killed = call, [], ""
+
+    def call(self, call: m.Call, told: Any, check: Any) -> Any:
+        """Answer at once to ``describe``."""
+        return None if call.what == "describe" else self._call(self, call, check)
+
+    def cancel(self, number: int) -> None:
+        """Note it."""
+        self.cancelled.append(number)
+
+    def kill(self, why: str) -> None:
+        """Note it."""
+        self.killed = why
+
+
+class Running(Pack):
+    """A pack with such a process."""
+
+    def __init__(self, call: Any, seconds: float = 60.0) -> None:
+        super().__init__()
+        self.rule = SimpleNamespace(call_seconds=seconds, load_seconds=60.0)
+        self.process, self.crashes, self.used = Process(call), [], 0.0
+
+    def ready(self) -> Process:
+        """The process."""
+        return self.process
+
+    def _crashed(self, _process: Process, found: str) -> None:
+        self.crashes.append(found)
+
+
+def raises(error: Exception) -> Any:
+    """A call that fails so."""
+
+    def call(*_: Any) -> Any:
+        raise error
+
+    return call
+
+
+def _late(process: Process, _call: m.Call, check: Deadline) -> Any:
+    """A handler that ends when it is cancelled."""
+    check.until = time.monotonic() - 1
+    check(process, 0.0, False)
+    raise Remote(m.Trouble("error", "CancelledError", ""))
+
+
+def _stuck(process: Process, _call: m.Call, check: Deadline) -> Any:
+    """A handler that does not."""
+    check.until = time.monotonic() - 1
+    check(process, 0.0, False)
+    check.until -= 60
+    check(process, 0.0, False)
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "crashes"),
+    [
+        (raises(Died("SIGSEGV")), "ZI-SANDBOX-ROUTE-DIED", ["SIGSEGV"]),
+        (raises(Remote(m.Trouble("error", "KeyError", "x"))), "ZI-SANDBOX-ROUTE-RAISED", []),
+        (raises(Remote(m.Trouble("error", "StreamRefusedError", ""))),
+         "ZI-SANDBOX-ROUTE-STREAM", []),
+        (raises(Remote(m.Trouble("error", "TooLargeError", ""))), "ZI-SANDBOX-ROUTE-ANSWER", []),
+        (_late, "ZI-SANDBOX-ROUTE-SLOW", []),
+        (_stuck, "ZI-SANDBOX-ROUTE-SLOW", ["a request took more than 60 s"]),
+    ],
+)  # fmt: skip
+def test_how_a_request_fails(call: Any, code: str, crashes: list[str]) -> None:
+    """With a code; only what ended the process counts towards quarantine."""
+    pack: Any = Running(call)
+    with pytest.raises(ZImageError) as caught:
+        Forwarder().run(pack, {"target": "/own?secret=1"})
+    assert caught.value.code == code
+    assert "secret" not in str(caught.value)
+    assert pack.crashes == crashes
+
+
+def test_requests_wait_beside_the_loop_and_not_without_end() -> None:
+    """The server goes on meanwhile; beyond a number they are refused."""
+
+    async def run() -> tuple[list[Any], str]:
+        go = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def call(*_: Any) -> str:
+            asyncio.run_coroutine_threadsafe(go.wait(), loop).result(60)
+            return "answer"
+
+        pack: Any = Running(call)
+        forwarder = Forwarder()
+        waiting = [
+            asyncio.ensure_future(forwarder.ask(pack, {"target": "/"})) for _ in range(MOST_AT_ONCE)
+        ]
+        await asyncio.sleep(0)
+        with pytest.raises(ZImageError) as caught:
+            await forwarder.ask(pack, {"target": "/"})
+        go.set()
+        answers = await asyncio.gather(*waiting)
+        assert await forwarder.ask(pack, {"target": "/"}) == "answer"
+        return answers, caught.value.code
+
+    assert asyncio.run(run()) == (["answer"] * MOST_AT_ONCE, "ZI-SANDBOX-ROUTE-BUSY")
+
+
+def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One line for each pack; a name cannot make another line; nothing without sandboxes."""
+    assert list(sandboxes.families()) == []
+    pack = {"status": "running", "starts": 2, "ends": 1, "memory_bytes": 5}
+    packs = {"a": pack, 'b"\n\\': pack | {"status": "resting"}}
+    monkeypatch.setattr(sandboxes, "_source", lambda: {**sandboxes.NONE, "packs": packs})
+    text = "".join(family(*one) for one in sandboxes.families())
+    assert 'zimage_sandbox_up{pack="a"} 1\n' in text
+    assert 'zimage_sandbox_up{pack="b\\"\\n\\\\"} 0\n' in text
+    assert 'zimage_sandbox_starts_total{pack="a"} 2\n' in text
+    assert 'zimage_sandbox_ends_total{pack="a"} 1\n' in text
+    assert 'zimage_sandbox_memory_bytes{pack="a"} 5\n' in text
+
+
+@pytest.mark.parametrize(
+    ("probe", "codes"),
+    [
+        ({}, []),
+        ({"error": "ImportError"}, []),
+        ({"system": "linux", "landlock": 7, "seccomp": True}, []),
+        ({"system": "darwin", "landlock": 0, "seccomp": False}, ["ZI-SANDBOX-NO-LINUX"]),
+        (
+            {"system": "linux", "landlock": 0, "landlock_reason": "off", "seccomp": False,
+             "machine": "riscv64", "kernel": "6"},
+            ["ZI-SANDBOX-NO-LANDLOCK", "ZI-SANDBOX-NO-SECCOMP"],
+        ),
+    ],
+)  # fmt: skip
+def test_doctor_says_what_cannot_be_confined(probe: dict[str, Any], codes: list[str]) -> None:
+    """As notes: pictures can be made all the same."""
+    problems = doctor(probe)["problems"]
+    assert [one["code"] for one in problems] == codes
+    assert {one["level"] for one in problems} <= {"note"}
