@@ -15,10 +15,11 @@ from typing import Any
 from ..errors import ZImageError
 from . import messages as m
 from .events import tell
+from .handles import Died, Remote
 from .limit import GRACE_SECONDS, Limit
 from .output import clean
 from .pack import Pack
-from .process import Died, Process, Remote
+from .process import Process
 from .values import ValueTroubleError
 
 log = logging.getLogger(__name__)

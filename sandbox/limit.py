@@ -6,7 +6,8 @@ import time
 from collections.abc import Callable
 
 from . import messages as m
-from .process import Died, Process
+from .handles import Died
+from .process import Process
 
 GRACE_SECONDS = 5.0
 """After a call was cancelled, until its process is ended."""

@@ -126,7 +126,7 @@ def sampler(function: Any, extra_options: Any, inpaint_options: Any) -> Any:
     import comfy.k_diffusion.sampling as known
     import comfy.samplers
 
-    from .process import Callback
+    from .handles import Callback
 
     extra, inpaint = data(dict(extra_options), True), data(dict(inpaint_options))
     if not isinstance(function, Callback):

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ..errors import ZImageError
 from . import messages as m
 from .events import tell
+from .handles import Died, Remote
 from .limit import Limit, interrupted
 from .policy import GIB
-from .process import Died, Process, Remote
+from .process import Process
 from .raised import translated
 from .values import ValueTroubleError
 from .watch import Slope, use_of

@@ -108,10 +108,10 @@ def _of_class(name: str, function: m.Function, caller: Caller, waits: bool) -> A
 CROSSING = frozenset(
     {
         "IMAGE", "MASK", "LATENT", "AUDIO", "STRING", "INT", "FLOAT", "BOOLEAN", "COMBO", "SIGMAS",
-        "CONDITIONING", "MODEL", "CLIP", "VAE", "CONTROL_NET", "NOISE", "SAMPLER", "GUIDER",
+        "CONDITIONING", "VAE", "CONTROL_NET",
     }
 )  # fmt: skip
-"""Types whose values do not stay in a sandbox, as a rule."""
+"""Types whose values do not stay in a sandbox, as a rule. A MODEL may carry functions that do."""
 
 
 def keeps_objects(types: Any) -> bool:

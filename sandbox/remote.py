@@ -198,7 +198,7 @@ def data(value: Any, functions: bool = False) -> Any:
     Raises:
         PermissionError: it is an object of a worker that the host could do nothing with.
     """
-    from .process import Callback, Handle
+    from .handles import Callback, Handle
 
     for one in flat(value):
         if isinstance(one, Handle) and not (functions and isinstance(one, Callback)):
@@ -240,8 +240,8 @@ def call_back(process: Process, number: int, args: Any, kwargs: Any) -> Any:
         ZImageError: the process has ended, or the function has failed.
     """
     from ..errors import ZImageError
+    from .handles import Died, Remote
     from .limit import Limit, interrupted
-    from .process import Died, Remote
     from .raised import translated
 
     call = m.Call(0, "object", instance=number)

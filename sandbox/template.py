@@ -22,6 +22,11 @@ from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NAME = 1, 36, 15
 ALIAS = "zimage_sandbox"
+WORKERS = (
+    "confinement", "messages", "values", "memory", "worker", "describe", "guest", "progress",
+    "objects", "kinds", "hosted", "lifting", "handlers", "start",
+)  # fmt: skip
+"""What every worker needs of this folder."""
 REQUEST = struct.Struct("<Q")
 REPLY = struct.Struct("<cQqq")
 """Kind (``s`` for started, ``e`` for ended, ``r`` for ready), token, process, status of wait."""
@@ -70,7 +75,7 @@ def import_comfyui(folder: str, arguments: list[str]) -> None:
 
     nodes: Any = importlib.import_module("nodes")
     asyncio.run(nodes.init_builtin_extra_nodes())
-    for name in ("messages", "values", "memory", "worker", "describe", "guest", "progress"):
+    for name in WORKERS:
         importlib.import_module(f"{ALIAS}.{name}")
 
 

@@ -15,9 +15,9 @@ import torch
 from zimage_comfyui.sandbox import messages as m
 from zimage_comfyui.sandbox import offered, remote
 from zimage_comfyui.sandbox.core_nodes import ALL, LOADERS, MAKERS, USERS
+from zimage_comfyui.sandbox.handles import Callback, Handle
 from zimage_comfyui.sandbox.kinds import KINDS, OBJECTS, class_of, kind_of
 from zimage_comfyui.sandbox.objects import Fixed, HostObject, Options
-from zimage_comfyui.sandbox.process import Callback, Handle
 from zimage_comfyui.sandbox.worker import HostError, Objects, as_exception
 
 

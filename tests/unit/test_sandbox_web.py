@@ -23,8 +23,8 @@ from zimage_comfyui.sandbox import crossing, handlers, links
 from zimage_comfyui.sandbox import messages as m
 from zimage_comfyui.sandbox.folders import Folders
 from zimage_comfyui.sandbox.forward import MOST_AT_ONCE, Deadline, Forwarder
+from zimage_comfyui.sandbox.handles import Died, Remote
 from zimage_comfyui.sandbox.patterns import claims
-from zimage_comfyui.sandbox.process import Died, Remote
 from zimage_comfyui.sandbox.routes import PREFIX, Routes
 
 HOSTILE = "/" + "a" * 8000
