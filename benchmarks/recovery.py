@@ -56,7 +56,12 @@ class Served:
     """A server that is started again when it dies."""
 
     def __init__(self, kind: str, folder: Path) -> None:
-        from zimage_comfyui.cli.server import free_port, host_environment, start_command
+        from zimage_comfyui.cli.server import (
+            free_port,
+            host_environment,
+            main_command,
+            start_command,
+        )
 
         self.kind, self.folder, self.port = kind, folder, free_port()
         self.host, pack = _common.the_host(), _common.pack_dir()
@@ -70,7 +75,8 @@ class Served:
         begin += ["--comfyui", str(self.host.path), "--port", str(self.port)]
         begin += ["--standby", "on" if kind == "standby" else "off", "--"]
         own = ["--listen", "--port", "--temp-directory", "--extra-model-paths-config"]
-        self.command = begin + _without(direct[2:], own)
+        arguments = direct[len(main_command(self.host, pack)) :]
+        self.command = begin + _without(arguments, own)
 
     def __enter__(self) -> Served:
         self.ended = threading.Event()
