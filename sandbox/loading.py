@@ -67,7 +67,11 @@ class Loading:
             if place == "blocked":
                 log.warning("%s", ZImageError("ZI-SANDBOX-BLOCKED", pack=name_of(module_path)))
                 return False
-            return await self._load(original, module_path, ignore, module_parent, more)
+            try:
+                return await self._load(original, module_path, ignore, module_parent, more)
+            except Exception:  # whatever it is, ComfyUI and the other packs start
+                log.exception("Z-Image: %s is not loaded", name_of(module_path))
+                return False
 
         return load_custom_node
 

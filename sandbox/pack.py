@@ -10,6 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from ..errors import ZImageError
 from . import messages as m
 from .events import tell
@@ -210,7 +212,10 @@ class Pack:
         data = process.call(m.Call(0, "describe"), None, Limit(seconds, seconds))
         if not isinstance(data, bytes) or len(data) > MOST_BYTES:
             raise Died("bad description")
-        return m.pack_info(data)
+        try:
+            return m.pack_info(data)
+        except (msgspec.DecodeError, RecursionError) as error:
+            raise Died(f"bad description: {str(error)[:500]}") from None
 
     def node(
         self, name: str, function: str, instance: int, arguments: Any, hidden: Any = None
@@ -268,7 +273,7 @@ class Pack:
             data = process.call(call, None, Limit(INPUTS_SECONDS, INPUTS_SECONDS, give_up=True))
             for name, (found, info) in m.inputs(data).items():
                 self._inputs[name] = PLAIN.unpack(found), PLAIN.unpack(info)
-        except (Died, Remote, TimeoutError, ValueError, TypeError) as error:
+        except (Died, Remote, TimeoutError, ValueError, TypeError, RecursionError) as error:
             log.warning("Z-Image: %s: %s", self.name, error)
 
     def generation(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -14,10 +15,12 @@ import pytest
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.sandbox import pack as pack_module
 from zimage_comfyui.sandbox.cache import Descriptions, digest_of
+from zimage_comfyui.sandbox.loading import Loading
 from zimage_comfyui.sandbox.messages import NodeInfo, PackInfo
 from zimage_comfyui.sandbox.output import Output, clean
 from zimage_comfyui.sandbox.pack import Pack
-from zimage_comfyui.sandbox.policy import Rule
+from zimage_comfyui.sandbox.policy import Policy, Rule
+from zimage_comfyui.sandbox.supervisor import Supervisor
 from zimage_comfyui.sandbox.watch import LEAK_BYTES, READINGS, Slope, use_of
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -132,6 +135,33 @@ def test_old_ends_are_forgotten(pack: Pack, made: list[FakeProcess], clock: Cloc
         made[-1].status = 9
         clock.now += 200
     assert pack.ready() is made[-1]
+
+
+@pytest.mark.parametrize("said", [b"", b"\xc1 no frame", b"\x91" * 100_000, "text", None])
+def test_a_description_that_is_none_is_a_coded_failure(
+    pack: Pack, made: list[FakeProcess], said: Any
+) -> None:
+    """Whatever a worker says of its pack, the process is put away and the error has a code."""
+    pack.ready()
+    made[0].call = lambda *_: said  # type: ignore[attr-defined]
+    with pytest.raises(ZImageError, match="ZI-SANDBOX-IMPORT"):
+        pack.discover()
+    assert made[0].closed
+
+
+def test_no_failure_of_ours_ends_the_start_of_comfyui(tmp_path: Path) -> None:
+    """A pack that cannot be loaded for reasons that nobody thought of is left out."""
+    loading = Loading(Policy("strict"), Supervisor(Policy("strict"), tmp_path))
+
+    async def original(*_: Any, **__: Any) -> bool:
+        raise AssertionError("it must not be loaded in ComfyUI")
+
+    def broken(*_: Any) -> Any:
+        raise RuntimeError("nobody thought of this")
+
+    loading.supervisor.add = broken  # type: ignore[method-assign]
+    loading.web.begin = lambda: None  # type: ignore[method-assign]
+    assert asyncio.run(loading.wrap(original)(str(tmp_path / "pack"))) is False
 
 
 def test_an_end_that_was_wanted_counts_for_nothing(pack: Pack, made: list[FakeProcess]) -> None:
