@@ -136,8 +136,9 @@ def small_edit(trainer: Trainer) -> tuple[Trainer, int, str]:
 
 
 def small_adapter(trainer: Trainer) -> tuple[Trainer, int, str]:
-    """With small encoders; stopped in stage 2, then a step more."""
-    small = ("--pairs", "12", "--batch", "1", "--latent", "4", "--feature-steps", "1")
+    """With small encoders; stopped in stage 2, then a step more, and the third stage."""
+    small = ("--pairs", "12", "--batch", "1", "--latent", "4", "--feature-steps", "1",
+             "--hard-pairs", "24", "--hard-steps", "2")  # fmt: skip
     step = trainer.interrupt(signal.SIGTERM, "denoiser", *small, "--denoiser-steps", MANY)
     return trainer, step, trainer.run(*small, "--denoiser-steps", str(step + 1))
 
@@ -146,7 +147,8 @@ def big_adapter(trainer: Trainer, files: Path) -> tuple[Trainer, str]:
     """With the encoders of ``files``."""
     encoders = ("--clip", str(files / "clip_l.safetensors"),
                 "--bert", str(files / "bert" / "model.safetensors"))  # fmt: skip
-    small = ("--layers", "1", "--batch", "2", "--latent", "4", "--feature-steps", "3")
+    small = ("--layers", "1", "--batch", "2", "--latent", "4", "--feature-steps", "3",
+             "--hard-steps", "0")  # fmt: skip
     prompts = ("--prompts", str(files / "prompts.txt"))
     return trainer, trainer.run(*encoders, *prompts, *small, "--denoiser-steps", "2")
 
@@ -227,7 +229,8 @@ def test_edit(runs: dict[str, Future], comfy_modules) -> None:
 
 
 def test_small_adapter(runs: dict[str, Future], turbo) -> None:
-    """Stage 1 is not done again, stage 2 goes on; encoders and adapter belong together."""
+    """Stage 1 is not done again, stage 2 goes on, stage 3 takes an eighth of its prompts; encoders
+    and adapter belong together."""
     from zimage_comfyui.engine import dual
 
     trainer, step, said = runs["adapter"].result()
@@ -238,7 +241,10 @@ def test_small_adapter(runs: dict[str, Future], turbo) -> None:
     encoders = [trainer.out / "text_encoders" / f"zimage-small-{name}.safetensors"
                 for name in ("clip", "bert")]  # fmt: skip
     file = trainer.out / "zimage_adapters" / "zimage-small-adapter.safetensors"
-    check_report(trainer, said, file, step + 2)
+    check_report(trainer, said, file, step + 4)
+    assert "hard 24/24 looked at" in said
+    assert "hard 2/2 loss " in said
+    assert len(json.loads((trainer.work / "hard.json").read_text(encoding="utf-8"))) == 3
     check_features(dual.load(*encoders, file, turbo), 32)
 
 
