@@ -111,7 +111,11 @@ def main() -> None:
     comfy.cli_args.args.cpu = True
     for name in ("utils.extra_config", "execution", "server"):  # in the order of main.py
         importlib.import_module(name)
+    import folder_paths
+
     with tempfile.TemporaryDirectory(prefix="zimage-bench-") as folder:
+        folder_paths.set_user_directory(str(Path(folder) / "user"))
+        Path(folder_paths.get_user_directory()).mkdir()  # as the server does
         ours = Ours(Path(folder))
         serve(ours)
         ours.supervisor.stop()

@@ -40,12 +40,22 @@ class Output:
         """Take what is there; False when there was nothing."""
         with self._lock, contextlib.suppress(BlockingIOError):
             data = os.read(self.reading, READ_BYTES)
-            *lines, rest = (self._rest + data).split(b"\n")
-            self._rest = rest[-READ_BYTES:]
-            for line in lines:
-                self._line(line)
+            self._take(data)
             return bool(data)
         return False
+
+    def add(self, data: bytes) -> None:
+        """Lines that came another way, after all that is in the pipe."""
+        while self.pump():
+            pass
+        with self._lock:
+            self._take(data)
+
+    def _take(self, data: bytes) -> None:
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[-READ_BYTES:]
+        for line in lines:
+            self._line(line)
 
     def _line(self, line: bytes) -> None:
         text = clean(line.decode("utf-8", "backslashreplace"))

@@ -104,32 +104,36 @@ class Pack:
             pause = BACKOFF_SECONDS[min(len(recent), len(BACKOFF_SECONDS)) - 1]
             time.sleep(max(0.0, min(recent[-1] + pause - self._clock(), pause)))
 
-    def _buried(self, process: Process) -> None:
+    def _forget(self, process: Process) -> None:
         self._generation += bool(process.handles)
         self.ends += 1
-        process.close()
-        if self.process is process:
-            self.process = None
+        self.process = None
 
     def _crashed(self, process: Process, found: str, again: bool = True) -> None:
         """Count it, once for each process, and begin anew in the background."""
         with self._lock:
             if self.process is not process:
                 return
-            self._buried(process)
+            self._forget(process)
             if found in WANTED:
-                return
-            self.reason = found
-            self.crashes.append(self._clock())
-            full = len(self.crashes) == CRASHES
-            if full and self.crashes[0] > self._clock() - CRASH_SECONDS:
-                self.quarantined = True
-                log.error("%s", ZImageError("ZI-SANDBOX-QUARANTINE", pack=self.name, found=found))
-                return
-        if again:
-            threading.Thread(target=self._again, name="zimage-restart", daemon=True).start()
+                again = False
+            else:
+                self.reason = found
+                self.crashes.append(self._clock())
+                full = len(self.crashes) == CRASHES
+                if full and self.crashes[0] > self._clock() - CRASH_SECONDS:
+                    self.quarantined, again = True, False
+                    error = ZImageError("ZI-SANDBOX-QUARANTINE", pack=self.name, found=found)
+                    log.error("%s", error)
+        # The prompt need not wait for the kernel to take the process apart.
+        threading.Thread(
+            target=self._after, args=(process, again), name="zimage-restart", daemon=True
+        ).start()
 
-    def _again(self) -> None:
+    def _after(self, process: Process, again: bool) -> None:
+        process.close()
+        if not again:
+            return
         try:
             self._describe(self.ready())
         except (Died, Remote, ZImageError) as error:
@@ -144,8 +148,9 @@ class Pack:
     def stop(self) -> None:
         """End the process; the next call starts another."""
         with self._lock:
-            if self.process is not None:
-                self._buried(self.process)
+            if (process := self.process) is not None:
+                self._forget(process)
+                process.close()
 
     def tend(self) -> None:
         """To be called every second or so: what is due without a call."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+import select
 import signal
 import socket
 import struct
@@ -13,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -24,9 +26,21 @@ from .memory import Handover, Lender, copy_out
 from .parent import Parent
 from .values import Codec, ValueTroubleError
 
+if TYPE_CHECKING:
+    from .output import Output
+
 SLICE_SECONDS = 0.1
 SEND_SECONDS = 10
 """A worker that reads nothing for so long is given up."""
+FAULT_SECONDS = 0.05
+"""How long the rest of faulthandler's report may be on its way."""
+FAULT_BYTES = 64 * 2**10
+FAULTS = {
+    "Segmentation fault": "SIGSEGV", "Aborted": "SIGABRT", "Bus error": "SIGBUS",
+    "Floating point exception": "SIGFPE", "Illegal instruction": "SIGILL",
+}  # fmt: skip
+"""Signals in faulthandler's words."""
+FAULT = re.compile(rf"Fatal Python error: ({'|'.join(FAULTS)})\n")
 
 
 @dataclass
@@ -51,7 +65,7 @@ class Process:
         name: of the pack.
         parent: the template that forks it.
         begin: its first frame.
-        output: descriptor for what it prints.
+        output: what it prints.
         answer: answers a question: ``(target object or None, name, arguments)``.
         quota: bytes that each side may have waiting for the other.
     """
@@ -61,11 +75,11 @@ class Process:
         name: str,
         parent: Parent,
         begin: m.Begin,
-        output: int,
+        output: Output,
         answer: Callable[[Process, Any, str, Any], Any],
         quota: int,
     ) -> None:
-        self.name, self.parent, self._answer = name, parent, answer
+        self.name, self.parent, self.output, self._answer = name, parent, output, answer
         self.codec = Codec(self)
         self.quota = quota
         self._pending: dict[int, Pending] = {}
@@ -94,9 +108,12 @@ class Process:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
         self.connection = Connection(ours.detach())
         self.handover = Handover(fds_ours)
+        self._arrivals = select.poll()
+        self._arrivals.register(self.connection, select.POLLIN)
+        self._arrivals.register(fds_ours, select.POLLIN)
         try:
             with theirs, fds_theirs:
-                fds = (theirs.fileno(), fds_theirs.fileno(), output)
+                fds = (theirs.fileno(), fds_theirs.fileno(), output.writing)
                 self.token, self.pid = parent.spawn(fds, self._ended)
             self._send_bytes(m.encode(begin))
         except BaseException:
@@ -274,11 +291,14 @@ class Process:
             if not pending.inbox and check is not None:
                 check(self, time.monotonic() - self.heard, False)
 
-    def _read(self, seconds: float) -> None:
+    def _read(self, seconds: float) -> bool:
         """Take one frame, if there is one, to where it belongs."""
+        arrived = self._arrivals.poll(1000 * seconds)
+        if not arrived:
+            return False
         try:
-            if not self.connection.poll(seconds):
-                return
+            if all(fd != self.connection.fileno() for fd, _ in arrived):
+                raise self._fault()
             data = self.connection.recv_bytes(m.FRAME_BYTES)
         except (EOFError, OSError) as error:
             raise (self._bad(error) if "bad message" in str(error) else Died(self.end())) from None
@@ -288,6 +308,25 @@ class Process:
         except (msgspec.DecodeError, RecursionError) as error:
             raise self._bad(error) from error
         self._sort(frame)
+        return True
+
+    def _fault(self) -> Died:
+        """faulthandler tells of a fatal signal here, long before the kernel has taken the memory
+        of the process apart; nothing else ever comes this way."""
+        told, until = b"", time.monotonic() + FAULT_SECONDS
+        fault = self.handover.socket
+        while b"(total: " not in told and len(told) < FAULT_BYTES and time.monotonic() < until:
+            with contextlib.suppress(BlockingIOError):
+                part = fault.recv(FAULT_BYTES, socket.MSG_DONTWAIT)
+                if not part:
+                    break
+                told += part
+                continue
+            select.select([fault], [], [], max(0.0, until - time.monotonic()))
+        self.output.add(told)
+        found = FAULT.match(told.decode("utf-8", "replace"))
+        self.kill(FAULTS[found.group(1)] if found else None)
+        return Died(self.end())
 
     def _sort(self, frame: Any) -> None:
         if isinstance(frame, m.Done | m.Failed | m.Question | m.Event):
@@ -350,8 +389,8 @@ class Process:
         """Read what came while nobody waited."""
         if self.dead is None and not self._pending and self._reading.acquire(blocking=False):
             try:
-                while self.connection.poll(0):
-                    self._read(0)
+                while self._read(0):
+                    pass
             except Died:
                 pass
             except OSError:

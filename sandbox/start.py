@@ -25,7 +25,7 @@ def start(frames: int, handover: int) -> None:
 
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-    faulthandler.enable(all_threads=False)
+    faulthandler.enable(handover, all_threads=False)  # the host hears of it before this ends
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     connection = Connection(frames)

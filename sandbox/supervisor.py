@@ -90,9 +90,7 @@ class Supervisor:
             environment=environment(home, gpu=pack.rule.gpu),
             quota=int(pack.rule.arena * GIB),
         )
-        return Process(
-            pack.name, parent, begin, pack.output.writing, answer, int(pack.rule.arena * GIB)
-        )
+        return Process(pack.name, parent, begin, pack.output, answer, int(pack.rule.arena * GIB))
 
     def _tick(self) -> None:
         while True:

@@ -12,6 +12,7 @@ import contextvars
 import inspect
 import os
 import queue
+import select
 import threading
 import traceback
 from collections import deque
@@ -211,9 +212,11 @@ class Worker:
         )
 
     def _read(self) -> None:
+        arrivals = select.poll()
+        arrivals.register(self.connection, select.POLLIN)
         while True:
             try:
-                if not self.connection.poll(BEAT_SECONDS):
+                if not arrivals.poll(1000 * BEAT_SECONDS):
                     self._idle()
                     continue
                 frame = m.from_host(self.connection.recv_bytes(m.FRAME_BYTES))

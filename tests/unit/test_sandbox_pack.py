@@ -79,7 +79,7 @@ def pack(clock: Clock, made: list[FakeProcess], monkeypatch: pytest.MonkeyPatch)
         made.append(FakeProcess())
         return made[-1]
 
-    monkeypatch.setattr(Pack, "_again", lambda self: None)
+    monkeypatch.setattr(Pack, "_after", lambda self, process, _again: process.close())
     monkeypatch.setattr(pack_module.time, "sleep", lambda seconds: setattr(
         clock, "now", clock.now + seconds))  # fmt: skip
     return Pack("some", Rule(), start, Output("some"), clock)
@@ -96,7 +96,7 @@ def test_a_process_that_ended_is_replaced(pack: Pack, made: list[FakeProcess]) -
     pack.ready()
     made[0].status = 9
     assert pack.ready() is made[1]
-    assert made[0].closed
+    wait(lambda: made[0].closed)
 
 
 def test_starting_again_takes_longer_each_time(
@@ -204,7 +204,7 @@ def test_too_many_threads_end_a_process(
     clock: Clock, made: list[FakeProcess], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The limit holds for root, too."""
-    monkeypatch.setattr(Pack, "_again", lambda self: None)
+    monkeypatch.setattr(Pack, "_after", lambda self, process, _again: process.close())
     found = FakeProcess()
     few = Pack("some", Rule(tasks=1), lambda _pack: found, Output("some"), clock)  # type: ignore[arg-type, return-value]
     few.ready()
