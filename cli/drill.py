@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import random
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -33,13 +34,18 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         f"drill: {len(names)} faults, {rounds} rounds, seed {seed}",
     )
     host = discover(settings, PACK_DIR, options.comfyui)
-    with tempfile.TemporaryDirectory(prefix="zimage-drill-") as folder:
-        stage = Stage(host, Path(folder), "--standby", "on", env=IMPATIENT)
-        try:
-            stage.start()
-            report = drill(stage, names, rounds, seed, _progress)
-        finally:
-            stage.stop()
+    folder = Path(tempfile.mkdtemp(prefix="zimage-drill-"))
+    stage = Stage(host, folder, "--standby", "on", env=IMPATIENT)
+    try:
+        stage.start()
+        report = drill(stage, names, rounds, seed, _progress)
+    finally:
+        stage.stop()
+    if report.ok:
+        shutil.rmtree(folder)
+    else:
+        logs = folder / "logs"
+        say(f"日志与状态保留在 {logs}", f"logs are kept in {logs}, state beside them")
     if options.json:
         document({"seed": seed, **report.document()})
     else:

@@ -67,9 +67,11 @@ def run(
             plan = Plan(
                 start, host.path, env, folder, name, standby, gpu, settings.notify_socket,
                 terminal=sys.stderr.isatty(),
+                reopen=lambda: open_all(options.host, options.port),
             )  # fmt: skip
-            code = Guardian(plan, sockets, Limits.with_changes(settings.guard)).run()
-            for one in sockets:
+            guardian = Guardian(plan, sockets, Limits.with_changes(settings.guard))
+            code = guardian.run()
+            for one in guardian.sockets:
                 if settings.listen_fds:  # systemd has them open, too: nobody could bind the port
                     one.set_inheritable(True)
                     one.detach()

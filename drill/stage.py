@@ -95,7 +95,10 @@ class Stage:
             self.process = subprocess.Popen(
                 self.command, env=self.env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
             )
-        until(self.client.answers, "an answer of the server")
+        process = self.process
+        until(lambda: self.client.answers() or process.poll() is not None, "an answer")
+        if process.returncode is not None:
+            raise OSError(f"the guardian ended: exit {process.returncode}")
 
     def stop(self) -> None:
         """End the guardian and whatever it has started."""

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ..errors import ZImageError
 from . import texts
 from .caught import caught
 from .channel import STACKS, Message, Peer, listen
@@ -96,10 +97,14 @@ class Guardian:
         return USELESS if self.useless else DONE
 
     def _adopt(self) -> bool:
-        """Wait for a server whose guardian is gone; it brings the sockets."""
+        """Wait for a server whose guardian is gone; it brings the sockets. One that was killed
+        with its guardian has the port a little longer than it lives, and then nobody has."""
         until = self.clock() + ADOPTION
         while not self.sockets and self.clock() < until:
             self._wait(TICK)
+            if not self.sockets and self.plan.reopen:
+                with contextlib.suppress(ZImageError):
+                    self.sockets = self.plan.reopen()
         return bool(self.sockets)
 
     # --- events -----------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ class Plan:
         gpu: whether servers use one.
         notify: ``$NOTIFY_SOCKET``.
         terminal: whether this is somebody's terminal, whose end (SIGHUP) is then the end.
+        reopen: gives listening sockets; raises ``ZI-PORT-USED`` while somebody has the port.
     """
 
     command: Callable[[Mode, Path], Sequence[str]]
@@ -36,6 +38,7 @@ class Plan:
     gpu: bool = False
     notify: str = ""
     terminal: bool = False
+    reopen: Callable[[], list[socket.socket]] | None = None
 
     @property
     def control(self) -> Path:

@@ -32,6 +32,15 @@ def ask_to_be_killed(reason: str) -> bool:
     return any(one.ask_for("kill", reason) for one in _current)
 
 
+def _leads_a_session() -> bool:
+    """Whether a guardian has started this process, and not a server with its environment.
+
+    A server that waits while its guardian ends must not go on by itself: the next guardian has
+    others, and the first to take the queue would leave them without.
+    """
+    return os.getsid(0) == os.getpid()
+
+
 class Link:
     """Talks to the guardian.
 
@@ -79,9 +88,9 @@ class Link:
                 self._peer = connect(self.path, BEAT)
                 met = True
             except OSError:
-                if self.state != "active" and met:  # nobody will ever tell it to go
-                    os._exit(1)
-                if not met:  # the variable is somebody else's
+                if self.state != "active" and (met or _leads_a_session()):
+                    os._exit(1)  # nobody will ever tell it to go
+                if not met:
                     self._be_a_stranger()
                     return
                 time.sleep(BEAT)
@@ -112,7 +121,9 @@ class Link:
                 self.sockets, self.state = sockets, "active"
                 self._go.set()
             elif "stranger" in message and self.state != "active":
-                self._be_a_stranger()  # started from a server, with its environment
+                if _leads_a_session():  # of a guardian before this one, which has its own servers
+                    os._exit(1)
+                self._be_a_stranger()
                 return
             elif "drain" in message:
                 threading.Thread(target=self.drain, args=(message["drain"],), daemon=True).start()

@@ -47,7 +47,8 @@ def part() -> Swap:
     settings = Settings.from_environment()
     days, most = settings.disk.keep_days, fuse.limits(settings.limits)["waiting"]
     limits = Limits(seconds=days * 86400) if days else Limits()  # what it names is kept, too
-    return Swap(state.server(), state.folder(), limits, most)
+    # Under a guardian only a server that is being killed can still have it.
+    return Swap(state.server(), state.folder(), limits, most, 10.0 if settings.guardian else 0.0)
 
 
 class Swap:
@@ -59,9 +60,10 @@ class Swap:
         folder: Path,
         limits: Limits | None = None,
         most_waiting: int = fuse.LIMITS["waiting"],
+        patience: float = 0.0,
     ) -> None:
         self.server, self.folder, self.limits = server, folder, limits
-        self.most_waiting = most_waiting
+        self.most_waiting, self.patience = most_waiting, patience
         self.original: Any = None
         self.ours: Any = None
 
@@ -81,7 +83,7 @@ class Swap:
             found = type(original).__qualname__
             raise ZImageError("ZI-PATCH-SEAM", name="prompt_queue", found=found,
                               expected="PromptQueue")  # fmt: skip
-        store = Store(self.folder, self.limits)
+        store = Store(self.folder, self.limits, patience=self.patience)
         try:
             self.ours = durable(type(original), store, self.most_waiting)(self.server)
         except BaseException:

@@ -86,9 +86,19 @@ class Store:
     """
 
     def __init__(
-        self, folder: Path, limits: Limits | None = None, clock: Callable[[], float] = time.time
+        self,
+        folder: Path,
+        limits: Limits | None = None,
+        clock: Callable[[], float] = time.time,
+        patience: float = 0.0,
     ) -> None:
         """Open or make ``queue.sqlite`` in a folder.
+
+        Args:
+            folder: of the file and its lock.
+            limits: of the history.
+            clock: seconds since 1970.
+            patience: seconds to wait for another process that has it open.
 
         Raises:
             ZImageError: ``ZI-QUEUE-TAKEN`` when another process has it open, ``ZI-QUEUE-FILE``
@@ -99,11 +109,12 @@ class Store:
         with self._told():
             folder.mkdir(parents=True, exist_ok=True)
             self._lock = (folder / "queue.lock").open("a")
-            try:
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._lock.close()
-                raise ZImageError("ZI-QUEUE-TAKEN", path=folder) from None
+            until = time.monotonic() + patience
+            while not self._locked():
+                if time.monotonic() > until:
+                    self._lock.close()
+                    raise ZImageError("ZI-QUEUE-TAKEN", path=folder)
+                time.sleep(0.05)
             self._synchronous = ""
             self.sizes: OrderedDict[str, tuple[float, int]] = OrderedDict()
             self._bytes = 0
@@ -113,6 +124,13 @@ class Store:
             except BaseException:
                 self.close()
                 raise
+
+    def _locked(self) -> bool:
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _open(self) -> None:
         self._base.execute("PRAGMA journal_mode=WAL")

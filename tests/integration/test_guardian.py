@@ -244,6 +244,20 @@ def test_a_guardian_that_is_killed_costs_nothing(guard) -> None:
     assert guarded.ask() != first
 
 
+def test_a_port_that_is_free_in_a_moment(tmp_path: Path) -> None:
+    """A server that was killed with its guardian has it until the kernel is done with it."""
+    sockets = open_all("127.0.0.1", 0)
+    port = sockets[0].getsockname()[1]
+    small = plan(tmp_path, "dumb")
+    guardian = Guardian(replace(small, reopen=lambda: open_all("127.0.0.1", port)), [], PATIENT)
+    closing = threading.Timer(0.5, sockets[0].close)
+    closing.start()
+    assert guardian.run() == USELESS  # it has started servers, which are of no use here
+    closing.join()
+    assert guardian.sockets[0].getsockname()[1] == port
+    guardian.sockets[0].close()
+
+
 def test_a_port_that_somebody_else_has(tmp_path: Path) -> None:
     """Nobody says hello, so there is nothing to guard."""
     assert Guardian(plan(tmp_path), [], PATIENT).run() == TAKEN

@@ -6,6 +6,7 @@ import json
 import os
 import sqlite3
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,10 @@ def test_one_process_has_the_folder(folder: Path) -> None:
     store.accept("a", 0, ITEM)
     with pytest.raises(ZImageError, match="ZI-QUEUE-TAKEN"):
         Store(folder)
+    closing = threading.Timer(0.2, store.close)
+    closing.start()
+    Store(folder, patience=60).close()
+    closing.join()
     assert [row.id for row in reopen(store).recover()] == ["a"]
 
 
