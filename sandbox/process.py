@@ -21,6 +21,7 @@ import msgspec
 
 from . import messages as m
 from .arena import Arena, Chunk, QuotaError, make_chunk, seal
+from .events import tell
 from .handles import Callback, Died, Handle, HostObjects, Remote, refusal
 from .memory import Handover, Lender, copy_out
 from .parent import Parent
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 SLICE_SECONDS = 0.1
 SEND_SECONDS = 10
 """A worker that reads nothing for so long is given up."""
+DRAIN_SECONDS = 0.1
 FAULT_SECONDS = 0.05
 """How long the rest of faulthandler's report may be on its way."""
 FAULT_BYTES = 64 * 2**10
@@ -336,6 +338,8 @@ class Process:
                 value = self._trusted(self.codec.unpack, frame.value)
                 if pending is not None and pending.told is not None:
                     pending.told(frame.kind, value)
+                elif pending is None and frame.kind == "send":  # from a thread of the pack's own
+                    tell(frame.kind, value, None)
             elif pending is not None:
                 pending.inbox.append(frame)
             elif isinstance(frame, m.Question):
@@ -386,10 +390,11 @@ class Process:
         self._send(answer)
 
     def drain(self) -> None:
-        """Read what came while nobody waited."""
+        """Read what came while nobody waited; others have their turn after a flood's share."""
+        until = time.monotonic() + DRAIN_SECONDS
         if self.dead is None and not self._pending and self._reading.acquire(blocking=False):
             try:
-                while self._read(0):
+                while self._read(0) and time.monotonic() < until:
                     pass
             except Died:
                 pass

@@ -70,8 +70,12 @@ def server(start, tmp_path_factory) -> Iterator[Server]:
     (packs / "dump.py").write_text(DUMP)
     write_paths(packs / "paths.yaml", {"custom_nodes": str(packs)})
     made: Server = start(folder)
+    rules = folder / "user" / "__zimage" / "sandbox.toml"
+    rules.parent.mkdir(parents=True)
+    rules.write_text('[default]\nrun = "trusted"\n')  # their routes are there, and no sandbox
     made.arguments += ("--extra-model-paths-config", str(packs / "paths.yaml"))
-    made.env = {**(made.env or os.environ), "ROUTES": str(folder / "routes.json")}
+    made.env = {**(made.env or os.environ), "ROUTES": str(folder / "routes.json"),
+                "ZIMAGE_SANDBOX": "auto"}  # fmt: skip
     with made:
         yield made
 
@@ -98,9 +102,10 @@ def registered(server: Server) -> set[tuple[str, str]]:
     """The same of a running server; a folder of files is ``/{path}`` below its own path."""
     found = set()
     for method, path, kind in json.loads((server.folder / "routes.json").read_text()):
+        path = path.replace("{rest:.*}", "{rest}")
         whole = path + "/{path}" if kind == "StaticResource" else path
         whole = re.sub(r"^(/extensions|/api/workflow_templates)/[^/{]+/", r"\1/{pack}/", whole)
-        found.add((method, whole))
+        found |= {(one.upper() if method == "*" else method, whole) for one in METHODS}
     return {(method, path) for method, path in found if method != "HEAD"}
 
 

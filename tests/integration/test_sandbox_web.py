@@ -284,9 +284,11 @@ def test_events_reach_the_page(server: Server) -> None:
     assert own == [
         {"type": "webby.event", "data": {"value": 7, "node": "1"}},
         {"type": "webby.last", "data": {"value": 7}},
+        {"type": "webby.later", "data": {"value": heard[-1]["data"]["value"]}},
     ]
-    prompt = heard[-1]["data"]["prompt_id"]
-    ends = [one["data"] for one in heard if one["type"] == "execution_success"]
+    prompt = heard[-1]["data"]["value"]
+    ended = {"execution_success", "execution_error"}
+    ends = [one["data"] for one in heard if one["type"] in ended]
     assert [one["prompt_id"] for one in ends] == [prompt]
     told = [one["data"] for one in heard if one["type"] == "executing" and "own" in one["data"]]
     assert told == [{"prompt_id": prompt, "node": "1", "own": 1}]
@@ -294,7 +296,7 @@ def test_events_reach_the_page(server: Server) -> None:
 
 
 async def _events(server: Server, graph: dict[str, Any]) -> list[dict[str, Any]]:
-    """Everything that the page hears until a prompt has succeeded."""
+    """Everything that the page hears until a thread of the pack tells of a prompt that ended."""
     client, heard = server.client, []
     async with (
         aiohttp.ClientSession() as session,
@@ -305,9 +307,7 @@ async def _events(server: Server, graph: dict[str, Any]) -> list[dict[str, Any]]
         async for message in socket:
             if message.type == aiohttp.WSMsgType.TEXT:
                 heard.append(json.loads(message.data))
-                data = heard[-1].get("data", {})
-                ends = heard[-1]["type"] in {"execution_success", "execution_error"}
-                if ends and data.get("prompt_id") == answer["prompt_id"]:
+                if heard[-1]["type"] == "webby.later":
                     break
     return heard
 

@@ -166,7 +166,13 @@ class Tell:
         server.send_sync("execution_success", "no dictionary")
         server.send_sync("executing", {"prompt_id": server.last_prompt_id, "node": me, "own": 1})
         server.send_sync("webby.last", {"value": value})
+        threading.Timer(0.5, later, [server.last_prompt_id]).start()
         return {}
+
+
+def later(prompt):
+    server.send_sync("execution_error", {"prompt_id": prompt})
+    server.send_sync("webby.later", {"value": prompt})
 
 
 class Wait:
