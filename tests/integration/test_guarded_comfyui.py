@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 
 from zimage_comfyui.drill.faults.base import node, submit
@@ -57,6 +59,36 @@ def test_a_killed_server_is_replaced_and_nothing_is_lost(serve) -> None:
     assert load.refused == []
     assert load.broken_promises() == []
     assert len(load.promised) > 0
+
+
+def test_sandboxes_belong_to_one_server(serve) -> None:
+    """A standby has its own; those of a server that is killed or replaced end with it, and the
+    prompt that ran in one runs in another."""
+    served = serve("--standby", "on", ZIMAGE_SANDBOX="strict")
+    for harm in (signal.SIGKILL, signal.SIGHUP):
+        served.settle()
+        active = served.active
+        running = submit(served, node("sleep", seconds=3.0, note=harm.name))
+        until(lambda: served.client.get("/health")["queue"]["running"], "a prompt that runs")
+        found = served.client.get("/health")["sandboxes"]["packs"]
+        assert {name: one["status"] for name, one in found.items()} == {"trouble": "running"}
+        family = psutil.Process(active).children(recursive=True)
+        assert {one.name() for one in family} >= {"zimage-template"}
+        if harm == signal.SIGKILL:
+            os.kill(active, harm)
+        else:
+            served.process.send_signal(harm)  # to the guardian: a planned replacement
+        assert served.entry(running)["status"]["completed"]
+        until(lambda active=active: not served.runs(active), "the end of the server")
+        until(lambda family=family: not any(map(alive, family)), "the end of its sandboxes")
+        assert served.client.run(node("none", note=harm.name)).succeeded
+
+
+def alive(process: psutil.Process) -> bool:
+    """Whether it is still the same process, and not only its exit status."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    return False
 
 
 def test_sigterm_lets_the_running_prompt_end_and_keeps_the_rest(serve, pack_dir: Path) -> None:
