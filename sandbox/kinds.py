@@ -211,6 +211,8 @@ CLASSES = {
     "WrapperExecutor": "EXECUTOR",
     "DynamicPrompt": "DYNPROMPT",
     "ModelDescriptor": "UPSCALE_MODEL",
+    "ImageModelDescriptor": "UPSCALE_MODEL",
+    "MaskedImageModelDescriptor": "UPSCALE_MODEL",
 }
 """Names of ComfyUI's classes, own or inherited, and the kind that they are."""
 NOISES = frozenset({"Noise_EmptyNoise", "Noise_RandomNoise"})

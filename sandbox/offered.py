@@ -258,6 +258,7 @@ def _functions() -> dict[str, Callable[..., Any]]:
         "guider.sample": samplers.guider_sample,
         "noise": samplers.noise,
         "model_sampling": samplers.model_sampling,
+        "own_model_sampling": samplers.own_model_sampling,
         "comfy.sd.load_checkpoint_guess_config": _checkpoint,
         "comfy.sd.load_state_dict_guess_config": _state_checkpoint,
         "comfy.sd.load_diffusion_model": _diffusion,

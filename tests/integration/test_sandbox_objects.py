@@ -157,7 +157,9 @@ def test_a_pack_samples_alike(inside: Server, bare: Server, how: str) -> None:
     same(inside, bare, prompt, ["run", 0])
 
 
-@pytest.mark.parametrize("how", ["cfg", "post", "wrapper", "outer", "options", "sampling"])
+@pytest.mark.parametrize(
+    "how", ["cfg", "post", "wrapper", "outer", "options", "sampling", "levels"]
+)
 def test_a_patched_model_is_sampled_alike(inside: Server, bare: Server, how: str) -> None:
     """The host calls the pack's functions long after the node has ended."""
     prompt = graph(
