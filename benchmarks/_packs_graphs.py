@@ -31,7 +31,11 @@ class Graphs:
         """Which node is known to give a type, at which of its outputs, and by which prompt."""
 
     def learn(self, name: str, full: bool) -> None:
-        """This node has run: what it gives can be had for others."""
+        """This node has run: what it gives can be had for others, unless that may be anything."""
+        inputs = self.info[name]["input"]
+        given = [one[0] for group in inputs.values() for one in dict(group).values() if one]
+        if "*" in given:
+            return
         for index, kind in enumerate(self.info[name]["output"]):
             if isinstance(kind, str) and kind not in self.kinds and kind != "*":
                 self.known.setdefault(kind, (name, index, full))

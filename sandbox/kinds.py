@@ -159,7 +159,9 @@ KINDS: dict[str, Kind] = {
     ),
     "STYLE_MODEL": Kind(methods=_words("get_cond")),
     "UPSCALE_MODEL": Kind(
-        reads=_words("scale input_channels output_channels tiling supports_half supports_bfloat16"),
+        reads=_words(
+            "scale input_channels output_channels tiling supports_half supports_bfloat16 model"
+        ),
         local=DEVICES,
         calls=True,
     ),

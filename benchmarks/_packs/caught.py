@@ -24,7 +24,7 @@ def said(value, depth=0):
     if isinstance(value, dict):
         return {str(k): said(v, depth + 1) for k, v in list(value.items())[:LONGEST]
                 if k != "uuid"}  # fmt: skip
-    if isinstance(value, list | tuple):
+    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
         return [said(one, depth + 1) for one in value[:LONGEST]]
     if isinstance(value, set | frozenset):
         return sorted(str(one) for one in value)

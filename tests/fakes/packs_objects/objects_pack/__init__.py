@@ -147,6 +147,19 @@ class Patch(Node):
         return (own,)
 
 
+class Layer(Node):
+    """A layer whose weights are what another node gave."""
+
+    INPUT_TYPES = inputs(samples="LATENT")
+    RETURN_TYPES = ("LATENT",)
+
+    def run(self, samples: Any) -> Any:
+        """See the class."""
+        layer = torch.nn.Linear(8, 8, bias=False)
+        layer.weight.data = samples["samples"][0, 0]
+        return ({"samples": layer(samples["samples"])},)
+
+
 class Sample(Node):
     """Sampling in each of the ways there are."""
 
@@ -325,5 +338,5 @@ class Cost(Node):
 
 NODE_CLASS_MAPPINGS = {
     f"Objects{one.__name__}": one
-    for one in (Encode, Codes, Patch, Sample, Load, Same, Trespass, Cost)
+    for one in (Encode, Codes, Patch, Layer, Sample, Load, Same, Trespass, Cost)
 }
