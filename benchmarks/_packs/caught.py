@@ -24,7 +24,9 @@ def said(value, depth=0):
     if isinstance(value, dict):
         return {str(k): said(v, depth + 1) for k, v in list(value.items())[:LONGEST]
                 if k != "uuid"}  # fmt: skip
-    if isinstance(value, list | tuple) and not hasattr(value, "_fields"):
+    if hasattr(value, "_fields"):  # a named tuple is a class of the pack's own
+        return "object"
+    if isinstance(value, list | tuple):
         return [said(one, depth + 1) for one in value[:LONGEST]]
     if isinstance(value, set | frozenset):
         return sorted(str(one) for one in value)
