@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from .policy import GIB, Rule
+from .policy import GIB, Rule, known
 
 LEFT_OUT = frozenset(
     {"custom_nodes", "user", "output", "temp", "input", "models", ".git", "tests", "tests-unit"}
@@ -15,12 +15,14 @@ LEFT_OUT = frozenset(
 
 
 def environment(home: Path, gpu: bool) -> dict[str, str]:
-    """Variables of a worker: nothing that a stranger should know."""
+    """Variables of a worker: nothing that a stranger should know; its home has its name."""
     from .confinement.environment import scrub
 
     found = scrub(os.environ, str(home), str(home / "tmp"), gpu)
     if not gpu:
         found["CUDA_VISIBLE_DEVICES"] = ""
+    for name, value in known().get(home.name.lower(), {}).get("variables", {}).items():
+        found[name] = str(home) if value == "~" else value
     found["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # large results without page faults
     return found
 

@@ -57,8 +57,8 @@ class Guest:
         if call.what == "object":
             import torch
 
-            args, kwargs = self.worker.codec.unpack(call.arguments)
             with torch.inference_mode():  # as the host's samplers are when they call it
+                args, kwargs = self.worker.codec.unpack(call.arguments)
                 return self.worker.objects.find(call.instance)(*args, **kwargs)
         if call.what == "route":
             return self._route(call)
@@ -154,10 +154,10 @@ class Guest:
         node = self.nodes.get(call.name)
         if node is None:
             raise ValueTroubleError(f"no node {call.name}")
-        arguments = self.worker.codec.unpack(call.arguments)
         function = self._bound(node, call)
         self._surroundings(call.context)
         if asyncio.iscoroutinefunction(function):
+            arguments = self.worker.codec.unpack(call.arguments)
             return self._awaited(function, arguments, call.context)
         import torch
         from comfy_execution.utils import CurrentNodeContext
@@ -167,6 +167,8 @@ class Guest:
             torch.inference_mode(),
             CurrentNodeContext(context.prompt, context.node, context.index),
         ):
+            # Tensors of the mode, as in ComfyUI: a parameter made here would not bear others.
+            arguments = self.worker.codec.unpack(call.arguments)
             return _plain(function(**arguments))
 
     async def _awaited(self, function: Any, arguments: Any, context: m.Context | None) -> Any:

@@ -23,6 +23,7 @@ WITH_OBJECTS = (
     "nodes.common_ksampler",
     "comfy.samplers.calculate_sigmas",
     "comfy.sd.load_lora_for_models",
+    "comfy.model_management.module_size",
 )
 """Run in the host when an argument is an object of the host."""
 ALWAYS = (

@@ -159,7 +159,9 @@ KINDS: dict[str, Kind] = {
     ),
     "STYLE_MODEL": Kind(methods=_words("get_cond")),
     "UPSCALE_MODEL": Kind(
-        reads=_words("scale input_channels output_channels tiling supports_half supports_bfloat16"),
+        reads=_words(
+            "scale input_channels output_channels tiling supports_half supports_bfloat16 model"
+        ),
         local=DEVICES,
         calls=True,
     ),
@@ -211,6 +213,8 @@ CLASSES = {
     "WrapperExecutor": "EXECUTOR",
     "DynamicPrompt": "DYNPROMPT",
     "ModelDescriptor": "UPSCALE_MODEL",
+    "ImageModelDescriptor": "UPSCALE_MODEL",
+    "MaskedImageModelDescriptor": "UPSCALE_MODEL",
 }
 """Names of ComfyUI's classes, own or inherited, and the kind that they are."""
 NOISES = frozenset({"Noise_EmptyNoise", "Noise_RandomNoise"})

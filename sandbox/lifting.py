@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .kinds import KINDS
 from .objects import HostObject, Options
 
 if TYPE_CHECKING:
@@ -13,14 +14,26 @@ if TYPE_CHECKING:
 
 def lifted(worker: Worker, value: Any) -> HostObject | None:
     """The host's counterpart of a sampler, guider, noise or schedule that was made here."""
-    kind = type(value)
-    for one in kind.__mro__:
-        if (lift := _LIFTS.get(f"{one.__module__.rpartition('/')[2]}.{one.__name__}")) is not None:
-            found = worker.ask(None, *lift(value))
-            if isinstance(found, HostObject):
-                value.__dict__["_zimage_lifted"] = found  # alive until the host has heard of it
-                return found
+    names = [f"{one.__module__.rpartition('/')[2]}.{one.__name__}" for one in type(value).__mro__]
+    lifts = [_LIFTS[one] for one in names if one in _LIFTS]
+    if not lifts and "torch.nn.modules.module.Module" in names and _own_sampling(value):
+        lifts = [_model_sampling]
+    for lift in lifts:
+        found = worker.ask(None, *lift(value))
+        if isinstance(found, HostObject):
+            value.__dict__["_zimage_lifted"] = found  # alive until the host has heard of it
+            return found
     return None
+
+
+def _own_sampling(value: Any) -> bool:
+    """Noise levels of a class of the pack's own: no class of ComfyUI's, but all that one needs."""
+    import torch
+
+    wanted = ("sigma", "timestep", "percent_to_sigma", "calculate_denoised")
+    return isinstance(value, torch.nn.Module) and all(
+        callable(getattr(type(value), name, None)) for name in wanted
+    )
 
 
 def _sampler(value: Any) -> tuple[str, Any]:
@@ -53,12 +66,18 @@ def _model_sampling(value: Any) -> tuple[str, Any]:
     )]  # fmt: skip
     known = {"builtins", "torch.nn.modules.module"}
     packs = [one for one in type(value).__mro__ if one not in bases and one.__module__ not in known]
-    own = [name for one in packs for name, part in vars(one).items() if callable(part)]
-    if own:
-        raise TypeError(f"a model_sampling with {own[0]} of its own means nothing to the host")
+    if any(callable(part) for one in packs for part in vars(one).values()):
+        return "own_model_sampling", [[names, *_functions_of(value)], {}]
     values = {k: v for k, v in vars(value).items() if not k.startswith("_") and k != "training"}
     values |= dict(value._buffers)
     return "model_sampling", [[names, values], {}]
+
+
+def _functions_of(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Methods, which stay here, and what can be read of it."""
+    offered = KINDS["MODEL_SAMPLING"]
+    functions = {k: getattr(value, k) for k in sorted(offered.methods) if hasattr(value, k)}
+    return functions, {k: getattr(value, k) for k in sorted(offered.reads) if hasattr(value, k)}
 
 
 _LIFTS: dict[str, Callable[[Any], tuple[str, Any]]] = {

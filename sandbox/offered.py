@@ -231,6 +231,16 @@ def loaded(target: Any, kind: str, args: Any, kwargs: Any) -> Any:
     return moved(target(*moved(list(args), device), **moved(dict(kwargs), device)), "cpu")
 
 
+def _module_size(module: Any) -> int:
+    """Bytes of a model's weights."""
+    import comfy.model_management
+    import torch
+
+    if not isinstance(module, torch.nn.Module):
+        raise TypeError("no model")
+    return int(comfy.model_management.module_size(module))
+
+
 def _keep_on_device(models: Any, *_: Any, **__: Any) -> None:
     import comfy.model_management
     import comfy.model_patcher
@@ -258,6 +268,7 @@ def _functions() -> dict[str, Callable[..., Any]]:
         "guider.sample": samplers.guider_sample,
         "noise": samplers.noise,
         "model_sampling": samplers.model_sampling,
+        "own_model_sampling": samplers.own_model_sampling,
         "comfy.sd.load_checkpoint_guess_config": _checkpoint,
         "comfy.sd.load_state_dict_guess_config": _state_checkpoint,
         "comfy.sd.load_diffusion_model": _diffusion,
@@ -276,6 +287,7 @@ def _functions() -> dict[str, Callable[..., Any]]:
             "comfy.clip_vision", "load_clipvision_from_sd"
         ),
         "comfy.model_management.load_models_gpu": _keep_on_device,
+        "comfy.model_management.module_size": _module_size,
     }
 
 

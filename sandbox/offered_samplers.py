@@ -9,6 +9,7 @@ import importlib
 import uuid
 from typing import Any
 
+from .kinds import KINDS
 from .remote import data, moved
 
 PREVIEW = "\0zimage preview"
@@ -194,3 +195,38 @@ def model_sampling(names: Any, values: Any) -> Any:
         elif isinstance(value, int | float | str | None):
             setattr(found, name, value)
     return found
+
+
+def own_model_sampling(names: Any, functions: Any, values: Any) -> Any:
+    """Noise levels of a model by functions of a pack's own, which stay in its process."""
+    import comfy.model_sampling as known
+    import torch
+
+    from .handles import Callback
+
+    offered = KINDS["MODEL_SAMPLING"]
+    if not isinstance(names, list) or len(names) > 3 or not set(names) <= SAMPLINGS:
+        raise PermissionError("no such model_sampling")
+    if not set(functions) <= offered.methods or not set(values) <= offered.reads:
+        raise PermissionError("a model_sampling has nothing of that name")
+    if not all(isinstance(one, Callback) for one in functions.values()):
+        raise TypeError("functions of a pack")
+    bases = [getattr(known, one) for one in names]
+    if not any(issubclass(one, torch.nn.Module) for one in bases):
+        bases.append(torch.nn.Module)
+    buffers = {k: v for k, v in values.items() if k in {"sigmas", "log_sigmas"}}
+    parts = {k: _asked(function) for k, function in functions.items()}
+    parts |= {k: data(v) for k, v in values.items() if k not in buffers}
+    kind: Any = type("ModelSamplingAdvanced", tuple(bases), parts)
+    found = kind.__new__(kind)  # what its base would work out stands in the values
+    torch.nn.Module.__init__(found)
+    for name, value in buffers.items():
+        found.register_buffer(name, value)
+    return found
+
+
+def _asked(function: Any) -> Any:
+    def method(_self: Any, *args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return method

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import tomllib
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -71,7 +72,20 @@ class Policy:
 
     def rule(self, name: str) -> Rule:
         """What holds for a pack."""
-        return self.packs.get(name.lower(), self.default)
+        own = self.packs.get(name.lower())
+        return own if own is not None else with_known(name, self.default)
+
+
+@functools.cache
+def known() -> dict[str, dict[str, Any]]:
+    """``known.toml``: what comes with us for packs that need it, by name in small letters."""
+    return tomllib.loads((Path(__file__).parent / "known.toml").read_text("utf-8"))
+
+
+def with_known(name: str, default: Rule) -> Rule:
+    """The default for one pack."""
+    found = known().get(name.lower(), {})
+    return replace(default, **{k: v for k, v in found.items() if k != "variables"})
 
 
 def read(path: Path, mode: str | None = None) -> Policy:
@@ -106,7 +120,9 @@ def parse(document: dict[str, Any]) -> Policy:
     if document or not isinstance(packs, dict):
         raise ValueError(f"{', '.join(document) or 'packs'}; expected mode, default, packs")
     return Policy(
-        mode, default, {str(k).lower(): _rule(str(k), v, default) for k, v in packs.items()}
+        mode,
+        default,
+        {str(k).lower(): _rule(str(k), v, with_known(str(k), default)) for k, v in packs.items()},
     )
 
 

@@ -145,6 +145,14 @@ def test_latents_are_decoded_and_encoded_alike(inside: Server, bare: Server) -> 
     assert text(inside, prompt, ["run", 2]) == text(bare, prompt, ["run", 2])
 
 
+def test_tensors_are_of_comfyuis_mode(inside: Server, bare: Server) -> None:
+    """Made in inference mode, so that a parameter of a layer can bear them."""
+    prompt = graph(
+        sample=sampled(["load", 0]), run=node("ObjectsLayer", samples=["sample", 0])
+    )  # fmt: skip
+    same(inside, bare, prompt, ["run", 0])
+
+
 @pytest.mark.parametrize("how", ["common", "node", "custom", "own", "guider", "whole"])
 def test_a_pack_samples_alike(inside: Server, bare: Server, how: str) -> None:
     """In the host, with samplers of ComfyUI's and of the pack's own."""
@@ -157,7 +165,9 @@ def test_a_pack_samples_alike(inside: Server, bare: Server, how: str) -> None:
     same(inside, bare, prompt, ["run", 0])
 
 
-@pytest.mark.parametrize("how", ["cfg", "post", "wrapper", "outer", "options", "sampling"])
+@pytest.mark.parametrize(
+    "how", ["cfg", "post", "wrapper", "outer", "options", "sampling", "levels"]
+)
 def test_a_patched_model_is_sampled_alike(inside: Server, bare: Server, how: str) -> None:
     """The host calls the pack's functions long after the node has ended."""
     prompt = graph(

@@ -139,3 +139,40 @@ def test_peak_of_a_process_is_counted_anew(pack_dir: Path):
     fell, rose = (int(word) for word in done.stdout.split())
     assert fell > 64 * 2**20
     assert rose > 48 * 2**20
+
+
+def test_results_of_nodes_are_compared_by_bits_then_by_numbers():
+    """Last digits may differ, shapes and anything else may not."""
+    import packs
+
+    def result(sha: str, *near: float, kind: str = "float32[2]") -> dict:
+        return {"end": "success", "caught": [{"tensor": kind, "sha": sha, "near": list(near)}]}
+
+    assert packs.same(result("a", 1.0), result("b", 1.00001))
+    assert not packs.same(result("a", 1.0), result("b", 1.1))
+    assert not packs.same(result("a", 1.0), result("a", 1.0, kind="float32[1, 2]"))
+    assert "1.1" in packs.difference(result("a", 1.0), result("b", 1.1))
+    assert packs.difference(result("a", 1.0), {"end": "refused"}) == "refused"
+
+
+def test_a_prompt_for_a_node_has_what_it_needs():
+    """Of ComfyUI's types from the helper, of the pack's own from a node that has run."""
+    from _packs_graphs import Graphs, NotRunnableError
+
+    def node(outputs: list[str], **inputs: list) -> dict:
+        return {"input": {"required": inputs}, "output": outputs, "output_node": False}
+
+    info = {
+        "BenchMake": {"input": {"required": {"kind": [["IMAGE"]]}}, "output": ["*"]},
+        "Find": node(["SEGS"], image=["IMAGE"], size=["INT", {"default": 4096}]),
+        "Use": node(["IMAGE"], segs=["SEGS"], how=[["a", "b"], {"default": "b"}]),
+    }
+    graphs = Graphs(info)
+    with pytest.raises(NotRunnableError, match="SEGS"):
+        graphs.graph("Use", False)
+    assert graphs.graph("Find", False)["target"]["inputs"]["size"] == 128
+    graphs.learn("Find", False)
+    graph = graphs.graph("Use", False)
+    assert graph["target"]["inputs"] == {"segs": ["target.segs", 0], "how": "b"}
+    assert graph["target.segs.image"]["class_type"] == "BenchMake"
+    assert graph["caught"]["inputs"] == {"value0": ["target", 0]}

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.sandbox.policy import MODES, PLACES, Policy, Rule, parse, read
+from zimage_comfyui.sandbox.grants import environment
+from zimage_comfyui.sandbox.policy import MODES, PLACES, Policy, Rule, known, parse, read
 from zimage_comfyui.sandbox.rules import Rules
 
 SAMPLES = {
@@ -185,3 +186,29 @@ def test_the_mode_of_the_environment_waits_for_nothing(tmp_path: Path) -> None:
     write(path, 'mode = "off"\n')
     rules.reload()
     assert rules.waiting() == []
+
+
+def test_a_known_pack_gets_what_it_needs(tmp_path: Path) -> None:
+    """Whatever its folder's capitals; other packs do not, and what the file says goes before."""
+    path = tmp_path / "sandbox.toml"
+    assert read(path).rule("WAS-Node-Suite-ComfyUI").processes
+    assert not read(path).rule("was-node-suite").processes
+    path.write_text("[packs.was-node-suite-comfyui]\nmemory = 2\n")
+    assert read(path).rule("was-node-suite-comfyui") == Rule(processes=True, memory=2.0)
+    path.write_text("[packs.was-node-suite-comfyui]\nprocesses = false\n")
+    assert not read(path).rule("was-node-suite-comfyui").processes
+
+
+def test_what_known_packs_get_is_narrow() -> None:
+    """No network, no GPU, no file outside; variables lead nowhere but into their own folder."""
+    for name, found in known().items():
+        assert name == name.lower()
+        assert found.keys() <= {"processes", "variables"}
+        assert all(value == "~" for value in found.get("variables", {}).values())
+
+
+def test_a_known_pack_keeps_its_settings_in_its_own_folder(tmp_path: Path) -> None:
+    """By a variable that it reads; no other pack has that."""
+    home = tmp_path / "WAS-node-suite-comfyui"
+    assert environment(home, gpu=False)["WAS_CONFIG_DIR"] == str(home)
+    assert "WAS_CONFIG_DIR" not in environment(tmp_path / "other", gpu=False)

@@ -69,6 +69,8 @@ def test_kinds_are_told_by_comfyuis_classes() -> None:
     assert kind_of(model()) == "MODEL"
     assert kind_of(comfy("Own", comfy("ModelPatcher"), module="some_pack")()) == "MODEL"
     assert kind_of(comfy("ModelPatcher", module="some_pack")()) == "OTHER"
+    upscaler = comfy("ImageModelDescriptor", module="spandrel.__helpers.model_descriptor")()
+    assert kind_of(upscaler) == "UPSCALE_MODEL"
     assert kind_of(comfy("Anything", module="comfy.ldm.flux")()) == "DIFFUSION_MODEL"
     assert kind_of(print) == kind_of(object()) == kind_of(3) == "OTHER"
     assert class_of(model()) == "comfy.model_patcher.ModelPatcher"

@@ -66,6 +66,36 @@ def stronger(args: Any) -> torch.Tensor:
     return args["uncond"] + (args["cond"] - args["uncond"]) * (args["cond_scale"] * 0.5)
 
 
+class Levels(torch.nn.Module, comfy.model_sampling.CONST):
+    """Noise levels of this pack's own: no class of ComfyUI's knows them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("sigmas", (torch.arange(1, 1001) / 1000) ** 1.5)
+
+    @property
+    def sigma_min(self) -> Any:
+        """The smallest, []."""
+        return self.sigmas[0]
+
+    @property
+    def sigma_max(self) -> Any:
+        """The greatest, []."""
+        return self.sigmas[-1]
+
+    def timestep(self, sigma: Any) -> Any:
+        """Of a level."""
+        return sigma**1.1
+
+    def sigma(self, timestep: Any) -> Any:
+        """Level of a timestep."""
+        return timestep ** (1 / 1.1)
+
+    def percent_to_sigma(self, percent: float) -> float:
+        """From the whole to the level."""
+        return (1.0 - percent) ** 1.5
+
+
 class Patch(Node):
     """A MODEL with a function of this pack in it."""
 
@@ -106,6 +136,8 @@ class Patch(Node):
             made = Shifted(model.model.model_config)
             made.set_parameters(shift=2.5)
             own.add_object_patch("model_sampling", made)
+        elif how == "levels":
+            own.add_object_patch("model_sampling", Levels())
         elif how == "dies":
             import os
 
@@ -113,6 +145,19 @@ class Patch(Node):
         elif how == "raises":
             own.set_model_sampler_cfg_function(lambda args: args["no such key"])
         return (own,)
+
+
+class Layer(Node):
+    """A layer whose weights are what another node gave."""
+
+    INPUT_TYPES = inputs(samples="LATENT")
+    RETURN_TYPES = ("LATENT",)
+
+    def run(self, samples: Any) -> Any:
+        """See the class."""
+        layer = torch.nn.Linear(8, 8, bias=False)
+        layer.weight.data = samples["samples"][0, 0]
+        return ({"samples": layer(samples["samples"])},)
 
 
 class Sample(Node):
@@ -293,5 +338,5 @@ class Cost(Node):
 
 NODE_CLASS_MAPPINGS = {
     f"Objects{one.__name__}": one
-    for one in (Encode, Codes, Patch, Sample, Load, Same, Trespass, Cost)
+    for one in (Encode, Codes, Patch, Layer, Sample, Load, Same, Trespass, Cost)
 }

@@ -1,0 +1,128 @@
+"""What a value is, in words that two runs can be compared by; models are tried, not looked at."""
+
+import hashlib
+
+import comfy.sample
+import comfy.samplers
+import torch
+
+from . import made
+
+DEEPEST, LONGEST, SEEN = 12, 200, 48
+
+
+def said(value, depth=0):
+    """A value that JSON can hold: the same for the same value."""
+    if value is None or isinstance(value, bool | int | float):
+        return value if not isinstance(value, float) else repr(value)
+    if isinstance(value, str):
+        return value[:2000]
+    if depth > DEEPEST:
+        return "…"
+    if isinstance(value, torch.Tensor):
+        return _tensor(value)
+    if isinstance(value, dict):
+        return {str(k): said(v, depth + 1) for k, v in list(value.items())[:LONGEST]
+                if k != "uuid"}  # fmt: skip
+    if hasattr(value, "_fields"):  # a named tuple is a class of the pack's own
+        return "object"
+    if isinstance(value, list | tuple):
+        return [said(one, depth + 1) for one in value[:LONGEST]]
+    if isinstance(value, set | frozenset):
+        return sorted(str(one) for one in value)
+    if type(value).__module__ == "numpy":
+        return _tensor(torch.as_tensor(value.copy())) if value.ndim else value.item()
+    return _object(value, depth)
+
+
+def _tensor(value):
+    """Type, shape, digest, and some of its numbers, for what differs in the last digits."""
+    value = value.detach().cpu().contiguous()
+    data = value.reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b""
+    flat = value.reshape(-1).to(torch.float64) if value.dtype != torch.complex64 else value.real
+    flat = flat.reshape(-1)
+    some = flat[:: max(1, flat.numel() // SEEN)][:SEEN].tolist()
+    kind = f"{str(value.dtype)[6:]}{list(value.shape)}"
+    whole = [flat.mean().item(), flat.abs().mean().item()] if data else []
+    return {"tensor": kind, "sha": hashlib.sha256(data).hexdigest()[:16], "near": whole + some}
+
+
+def _object(value, depth):
+    for name, kind in _kinds():
+        if isinstance(value, kind):
+            return {name: said(_TRIED[name](value), depth + 1)}
+    if callable(value):
+        return "function"
+    return "object"  # a pack's own: of use to its nodes only, which are run with it
+
+
+def _kinds():
+    import comfy.clip_vision
+    import comfy.controlnet
+    import comfy.model_patcher
+    import comfy.sd
+    from comfy_api.latest import Input
+
+    yield "model", comfy.model_patcher.ModelPatcher
+    yield "clip", comfy.sd.CLIP
+    yield "vae", comfy.sd.VAE
+    yield "sampler", comfy.samplers.Sampler
+    yield "guider", comfy.samplers.CFGGuider
+    yield "control", comfy.controlnet.ControlBase
+    yield "vision", comfy.clip_vision.ClipVisionModel
+    yield "output", comfy.clip_vision.Output
+    yield "video", Input.Video
+    yield "noise", _Noise
+
+
+class _Draws(type):
+    def __instancecheck__(cls, value):
+        return hasattr(value, "generate_noise")
+
+
+class _Noise(metaclass=_Draws):
+    """Whatever can draw noise."""
+
+
+def _fixed(kind):
+    torch.manual_seed(sum(kind.encode()))
+    return made.MAKERS[kind]()
+
+
+def _sampled(model, sampler=None, conditioning=None):
+    """Two steps with fixed noise: whatever was done to the model shows in the samples."""
+    torch.manual_seed(3)
+    latent, cond = torch.zeros(1, 4, 8, 12), conditioning or _fixed("CONDITIONING")
+    noise, sigmas = torch.randn(latent.shape), torch.tensor([8.0, 2.0, 0.0])
+    sampler = sampler or comfy.samplers.sampler_object("euler")
+    return comfy.sample.sample_custom(
+        model, noise, 2.0, sampler, sigmas, cond, cond, latent, disable_pbar=True, seed=1
+    )
+
+
+def _guided(guider):
+    torch.manual_seed(3)
+    latent = torch.zeros(1, 4, 8, 12)
+    sampler, sigmas = comfy.samplers.sampler_object("euler"), torch.tensor([8.0, 2.0, 0.0])
+    return guider.sample(torch.randn(latent.shape), latent, sampler, sigmas, disable_pbar=True)
+
+
+def _controlled(control):
+    one = control.copy().set_cond_hint(_fixed("IMAGE")[:1].movedim(-1, 1))
+    (cond, about), *rest = _fixed("CONDITIONING")
+    about = {**about, "control": one, "control_apply_to_uncond": True}
+    return _sampled(made.MAKERS["MODEL"](), conditioning=[[cond, about], *rest])
+
+
+_TRIED = {
+    "model": _sampled,
+    "clip": lambda one: one.encode_from_tokens_scheduled(one.tokenize("a red cat")),
+    "vae": lambda one: one.decode(torch.ones(1, 4, 4, 4)),
+    "sampler": lambda one: _sampled(made.MAKERS["MODEL"](), one),
+    "guider": _guided,
+    "control": _controlled,
+    "vision": lambda one: one.encode_image(_fixed("IMAGE"))["last_hidden_state"],
+    "output": lambda one: {k: v for k, v in vars(one).items() if torch.is_tensor(v)},
+    "video": lambda one: one.get_components().images,
+    "noise": lambda one: one.generate_noise({"samples": torch.zeros(1, 4, 8, 12)}),
+}
