@@ -116,3 +116,17 @@ def test_a_wait_that_ended_otherwise_does_not_count(say: Say) -> None:
     assert not answered(gpu, 100.0)
     assert not gpu.may_start(129.0)
     wait(lambda: gpu.may_start(131.0))
+
+
+def test_a_start_that_nobody_wants_any_more(say: Say, tmp_path: Path) -> None:
+    """What was asked for it is given up; the next start asks and waits anew."""
+    say(f"touch {tmp_path}/asked; exec sleep 600")
+    gpu = Gpu(LIMITS, used=True)
+    assert not gpu.may_start(0.0)
+    wait(lambda: (tmp_path / "asked").exists())
+    gpu.forget()
+    wait(lambda: gone(gpu))
+    assert not gpu.waits
+    say("echo 1000")
+    assert answered(gpu, LIMITS.gpu_wait + 1)
+    assert gpu.free == 1000.0
