@@ -36,16 +36,18 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     host = discover(settings, PACK_DIR, options.comfyui)
     folder = Path(tempfile.mkdtemp(prefix="zimage-drill-"))
     stage = Stage(host, folder, "--standby", "on", env=IMPATIENT)
+    passed = False
     try:
         stage.start()
         report = drill(stage, names, rounds, seed, _progress)
+        passed = report.ok
     finally:
         stage.stop()
-    if report.ok:
-        shutil.rmtree(folder)
-    else:
-        logs = folder / "logs"
-        say(f"日志与状态保留在 {logs}", f"logs are kept in {logs}, state beside them")
+        if passed:
+            shutil.rmtree(folder)
+        else:
+            logs = folder / "logs"
+            say(f"日志与状态保留在 {logs}", f"logs are kept in {logs}, state beside them")
     if options.json:
         document({"seed": seed, **report.document()})
     else:

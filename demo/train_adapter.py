@@ -130,7 +130,9 @@ def hardest(args, student, teacher, pairs, models) -> list:
     student.train()
     order = sorted(range(len(pairs)), key=errors.__getitem__, reverse=True)
     found = [pairs[number] for number in order[: max(1, len(pairs) // 8)]]
-    kept.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+    partial = kept.with_suffix(".partial")
+    partial.write_text(json.dumps(found, ensure_ascii=False), encoding="utf-8")
+    partial.replace(kept)
     return found
 
 
@@ -195,7 +197,9 @@ def train(args: argparse.Namespace) -> None:
     teacher = students.Teacher(
         checkpoints.load_text_encoder(args.qwen), args.work / "cache.safetensors"
     )
-    fresh = pairs if args.prompts else students.world_pairs(args.hard_pairs, seed=2)
+    fresh = pairs
+    if args.hard_steps and not args.prompts:
+        fresh = students.world_pairs(args.hard_pairs, seed=2)
     teacher.learn([pair[1] for pair in [*pairs, *fresh, *unseen]])
     teach_features(args, student, teacher, pairs)
     teach_denoiser(args, student, teacher, pairs, models)

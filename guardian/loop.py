@@ -100,7 +100,7 @@ class Guardian:
         """Wait for a server whose guardian is gone; it brings the sockets. One that was killed
         with its guardian has the port a little longer than it lives, and then nobody has."""
         until = self.clock() + ADOPTION
-        while not self.sockets and self.clock() < until:
+        while not self.sockets and not self.ending and self.clock() < until:
             self._wait(TICK)
             if not self.sockets and self.plan.reopen:
                 with contextlib.suppress(ZImageError):

@@ -41,6 +41,12 @@ def _leads_a_session() -> bool:
     return os.getsid(0) == os.getpid()
 
 
+def _end() -> None:
+    log.warning("Z-Image: the guardian of this waiting server is gone, so the server ends")
+    logging.shutdown()
+    os._exit(1)
+
+
 class Link:
     """Talks to the guardian.
 
@@ -89,7 +95,7 @@ class Link:
                 met = True
             except OSError:
                 if self.state != "active" and (met or _leads_a_session()):
-                    os._exit(1)  # nobody will ever tell it to go
+                    _end()  # nobody will ever tell it to go
                 if not met:
                     self._be_a_stranger()
                     return
@@ -122,7 +128,7 @@ class Link:
                 self._go.set()
             elif "stranger" in message and self.state != "active":
                 if _leads_a_session():  # of a guardian before this one, which has its own servers
-                    os._exit(1)
+                    _end()
                 self._be_a_stranger()
                 return
             elif "drain" in message:

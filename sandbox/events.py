@@ -30,7 +30,7 @@ def tell(kind: str, value: Any, context: m.Context | None) -> None:
         elif kind == "send":
             event, data, sid = value
             _send(event, data, sid, context)
-    except (TypeError, ValueError, KeyError, RecursionError) as error:
+    except (TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
         log.warning("Z-Image: an event of a sandbox was left out: %s", str(error)[:500])
 
 

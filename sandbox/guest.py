@@ -156,10 +156,12 @@ class Guest:
             raise ValueTroubleError(f"no node {call.name}")
         function = self._bound(node, call)
         self._surroundings(call.context)
-        if asyncio.iscoroutinefunction(function):
-            arguments = self.worker.codec.unpack(call.arguments)
-            return self._awaited(function, arguments, call.context)
         import torch
+
+        if asyncio.iscoroutinefunction(function):
+            with torch.inference_mode():
+                arguments = self.worker.codec.unpack(call.arguments)
+            return self._awaited(function, arguments, call.context)
         from comfy_execution.utils import CurrentNodeContext
 
         context = call.context or m.Context("", "")

@@ -211,6 +211,10 @@ def own_model_sampling(names: Any, functions: Any, values: Any) -> Any:
         raise PermissionError("a model_sampling has nothing of that name")
     if not all(isinstance(one, Callback) for one in functions.values()):
         raise TypeError("functions of a pack")
+    if not all(
+        isinstance(v, bool | int | float | str | None | torch.Tensor) for v in values.values()
+    ):
+        raise TypeError("plain values")
     bases = [getattr(known, one) for one in names]
     if not any(issubclass(one, torch.nn.Module) for one in bases):
         bases.append(torch.nn.Module)

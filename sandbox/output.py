@@ -16,6 +16,8 @@ CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u20
 LINE_CHARACTERS = 1000
 TAIL_LINES = 20
 READ_BYTES = 65536
+PIPE_BYTES = 2**20
+"""The most that a pipe holds."""
 LINES_PER_SECOND = 200
 """Of one pack in the host's log; the rest is counted. Its end can still be read in full."""
 
@@ -45,11 +47,16 @@ class Output:
         return False
 
     def add(self, data: bytes) -> None:
-        """Lines that came another way, after all that is in the pipe."""
-        while self.pump():
-            pass
+        """Lines that came another way, after what is in the pipe."""
+        self._empty()
         with self._lock:
             self._take(data)
+
+    def _empty(self) -> None:
+        """Read what the pipe can hold, not what somebody goes on to write."""
+        for _ in range(PIPE_BYTES // READ_BYTES + 1):
+            if not self.pump():
+                break
 
     def _take(self, data: bytes) -> None:
         *lines, rest = (self._rest + data).split(b"\n")
@@ -77,9 +84,8 @@ class Output:
         self.tail.clear()
 
     def last(self) -> str:
-        """The last lines, with all that is in the pipe."""
-        while self.pump():
-            pass
+        """The last lines, with what is in the pipe."""
+        self._empty()
         return "\n".join(self.tail)
 
     def close(self) -> None:

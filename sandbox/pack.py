@@ -94,7 +94,10 @@ class Pack:
                     return self.ready()
             self._wait()
             self.output.begin()
-            self.process = self._start(self)
+            try:
+                self.process = self._start(self)
+            except Died as error:
+                raise ZImageError("ZI-SANDBOX-START", found=error.found) from None
             self.starts += 1
             return self.process
 
@@ -132,11 +135,17 @@ class Pack:
 
     def _after(self, process: Process, again: bool) -> None:
         process.close()
-        if not again:
-            return
+        with self._lock:
+            if not again or self.process is not None:  # a call was faster, and imports the pack
+                return
+            try:
+                process = self.ready()
+            except ZImageError as error:
+                log.warning("Z-Image: %s: %s", self.name, error)
+                return
         try:
-            self._describe(self.ready())
-        except (Died, Remote, ZImageError) as error:
+            self._describe(process, give_up=True)  # a call that came meanwhile has its own limits
+        except (Died, Remote, ZImageError, TimeoutError) as error:
             log.warning("Z-Image: %s: %s", self.name, error)
 
     def lift(self) -> None:
@@ -212,9 +221,10 @@ class Pack:
             raise ZImageError("ZI-SANDBOX-ABSURD", pack=self.name, found=absurd)
         return self.info
 
-    def _describe(self, process: Process) -> m.PackInfo:
+    def _describe(self, process: Process, give_up: bool = False) -> m.PackInfo:
         seconds = self.rule.load_seconds
-        data = process.call(m.Call(0, "describe"), None, Limit(seconds, seconds))
+        limit = Limit(seconds, seconds, give_up=give_up)
+        data = process.call(m.Call(0, "describe"), None, limit)
         if not isinstance(data, bytes) or len(data) > MOST_BYTES:
             raise Died("bad description")
         try:

@@ -63,29 +63,30 @@ class Policy:
         default: for packs without a rule of their own.
         packs: by the name of folder or file, in small letters.
         trouble: why the file could not be used; then the mode is ``strict``.
+        said: keys that the file has for a pack; with an empty name, for all.
     """
 
     mode: str = "auto"
     default: Rule = field(default_factory=Rule)
     packs: dict[str, Rule] = field(default_factory=dict)
     trouble: ZImageError | None = None
+    said: dict[str, frozenset[str]] = field(default_factory=dict)
 
     def rule(self, name: str) -> Rule:
-        """What holds for a pack."""
-        own = self.packs.get(name.lower())
-        return own if own is not None else with_known(name, self.default)
+        """What holds for a pack: what the file says goes before ``known.toml``, and where the mode
+        is ``strict`` nothing is granted that the file does not say."""
+        key = name.lower()
+        found = self.packs.get(key, self.default)
+        if self.mode == "strict":
+            return found
+        said = {"variables"} | self.said.get("", set()) | self.said.get(key, set())
+        return replace(found, **{k: v for k, v in known().get(key, {}).items() if k not in said})
 
 
 @functools.cache
 def known() -> dict[str, dict[str, Any]]:
     """``known.toml``: what comes with us for packs that need it, by name in small letters."""
     return tomllib.loads((Path(__file__).parent / "known.toml").read_text("utf-8"))
-
-
-def with_known(name: str, default: Rule) -> Rule:
-    """The default for one pack."""
-    found = known().get(name.lower(), {})
-    return replace(default, **{k: v for k, v in found.items() if k != "variables"})
 
 
 def read(path: Path, mode: str | None = None) -> Policy:
@@ -115,15 +116,14 @@ def parse(document: dict[str, Any]) -> Policy:
     mode = document.pop("mode", "auto")
     if mode not in MODES:
         raise ValueError(f"mode = {mode!r}; expected {', '.join(MODES)}")
-    default = _rule("default", document.pop("default", {}), Rule())
+    table = document.pop("default", {})
+    default = _rule("default", table, Rule())
     packs = document.pop("packs", {})
     if document or not isinstance(packs, dict):
         raise ValueError(f"{', '.join(document) or 'packs'}; expected mode, default, packs")
-    return Policy(
-        mode,
-        default,
-        {str(k).lower(): _rule(str(k), v, with_known(str(k), default)) for k, v in packs.items()},
-    )
+    rules = {str(k).lower(): _rule(str(k), v, default) for k, v in packs.items()}
+    said = {"": frozenset(table), **{str(k).lower(): frozenset(v) for k, v in packs.items()}}
+    return Policy(mode, default, rules, said=said)
 
 
 def _rule(name: str, found: Any, default: Rule) -> Rule:

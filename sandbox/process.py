@@ -34,14 +34,18 @@ SLICE_SECONDS = 0.1
 SEND_SECONDS = 10
 """A worker that reads nothing for so long is given up."""
 DRAIN_SECONDS = 0.1
+FRAME_SECONDS = 10
+"""How long a message may be on its way."""
+READ_BYTES = 2**20
 FAULT_SECONDS = 0.05
-"""How long the rest of faulthandler's report may be on its way."""
+"""How long the next piece of faulthandler's report may be on its way."""
 FAULT_BYTES = 64 * 2**10
 FAULTS = {
     "Segmentation fault": "SIGSEGV", "Aborted": "SIGABRT", "Bus error": "SIGBUS",
     "Floating point exception": "SIGFPE", "Illegal instruction": "SIGILL",
 }  # fmt: skip
 """Signals in faulthandler's words."""
+FATAL = b"Fatal Python error"
 FAULT = re.compile(rf"Fatal Python error: ({'|'.join(FAULTS)})\n")
 
 
@@ -108,6 +112,7 @@ class Process:
         patience = struct.pack("ll", SEND_SECONDS, 0)
         for one in (ours, fds_ours):
             one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
         self.connection = Connection(ours.detach())
         self.handover = Handover(fds_ours)
         self._arrivals = select.poll()
@@ -163,7 +168,11 @@ class Process:
         self._arenas += 1
         chunk = make_chunk(self._arenas, size)
         seal(chunk, writable)
-        self.handover.send(chunk.number, chunk.fd)
+        try:
+            self.handover.send(chunk.number, chunk.fd)
+        except OSError:
+            self.kill()
+            raise Died(self.end()) from None
         return chunk
 
     def lend(self, size: int) -> int:
@@ -301,9 +310,12 @@ class Process:
         try:
             if all(fd != self.connection.fileno() for fd, _ in arrived):
                 raise self._fault()
-            data = self.connection.recv_bytes(m.FRAME_BYTES)
-        except (EOFError, OSError) as error:
-            raise (self._bad(error) if "bad message" in str(error) else Died(self.end())) from None
+            data = self._frame()
+        except (BlockingIOError, ValueError) as error:
+            raise self._bad(error) from None
+        except (EOFError, OSError):
+            self.output.add(self._report(0))  # it may have told why, and nobody has looked
+            raise Died(self.end()) from None
         self.heard = time.monotonic()
         try:
             frame = m.from_worker(data)
@@ -312,23 +324,56 @@ class Process:
         self._sort(frame)
         return True
 
+    def _frame(self) -> bytes:
+        """One message as ``Connection`` sends it; one that does not end ends the worker.
+
+        Raises:
+            BlockingIOError: it takes too long.
+            ValueError: it is too long.
+        """
+        until = time.monotonic() + FRAME_SECONDS
+        (size,) = struct.unpack("!i", self._exactly(4, until))
+        if not 0 <= size <= m.FRAME_BYTES:
+            raise ValueError(f"{size} bytes, at most {m.FRAME_BYTES}")
+        return self._exactly(size, until)
+
+    def _exactly(self, size: int, until: float) -> bytes:
+        parts, missing = [], size
+        while missing:
+            part = os.read(self.connection.fileno(), min(missing, READ_BYTES))
+            if not part:
+                raise EOFError
+            parts.append(part)
+            missing -= len(part)
+            if missing and time.monotonic() > until:
+                raise BlockingIOError(f"{missing} of {size} bytes did not come")
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
     def _fault(self) -> Died:
         """faulthandler tells of a fatal signal here, long before the kernel has taken the memory
         of the process apart; nothing else ever comes this way."""
-        told, until = b"", time.monotonic() + FAULT_SECONDS
-        fault = self.handover.socket
-        while b"(total: " not in told and len(told) < FAULT_BYTES and time.monotonic() < until:
-            with contextlib.suppress(BlockingIOError):
+        told = self._report(FAULT_SECONDS)
+        found = FAULT.match(told.decode("utf-8", "replace"))
+        if found is None and told.startswith(FATAL):
+            self.parent.end_of(self.token, 1.0)  # the kernel will say which
+        self.kill(FAULTS[found.group(1)] if found else None)
+        self.output.add(told)
+        return Died(self.end())
+
+    def _report(self, seconds: float) -> bytes:
+        """What faulthandler has written, in many small pieces: so long no more has come."""
+        told, last = b"", time.monotonic() + 1.0
+        with contextlib.suppress(OSError):
+            fault, arrivals = self.handover.socket, select.poll()
+            arrivals.register(fault, select.POLLIN)
+            while b"(total: " not in told and len(told) < FAULT_BYTES and time.monotonic() < last:
+                if not arrivals.poll(1000 * seconds):
+                    break
                 part = fault.recv(FAULT_BYTES, socket.MSG_DONTWAIT)
                 if not part:
                     break
                 told += part
-                continue
-            select.select([fault], [], [], max(0.0, until - time.monotonic()))
-        self.output.add(told)
-        found = FAULT.match(told.decode("utf-8", "replace"))
-        self.kill(FAULTS[found.group(1)] if found else None)
-        return Died(self.end())
+        return told
 
     def _sort(self, frame: Any) -> None:
         if isinstance(frame, m.Done | m.Failed | m.Question | m.Event):

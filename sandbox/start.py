@@ -26,6 +26,7 @@ def start(frames: int, handover: int) -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
     faulthandler.enable(handover, all_threads=False)  # the host hears of it before this ends
+    os.register_at_fork(after_in_child=lambda: faulthandler.enable(2, all_threads=False))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
     connection = Connection(frames)

@@ -8,6 +8,7 @@ what they leave behind is ended by it.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import importlib.util
@@ -22,6 +23,8 @@ from typing import Any
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NAME = 1, 36, 15
 ALIAS = "zimage_sandbox"
+MOST_GENERATIONS = 10_000
+"""Of processes that were left behind: each is the child of one before it."""
 WORKERS = (
     "confinement", "messages", "values", "memory", "worker", "describe", "guest", "progress",
     "objects", "kinds", "hosted", "lifting", "handlers", "start",
@@ -154,14 +157,15 @@ class Template:
         self.control.send(REPLY.pack(b"e", token, pid, status))
 
     def _orphans(self) -> None:
-        """End and reap what a worker has left behind."""
-        for pid in _children():
-            if pid not in self.workers:
-                try:
+        """End and reap what a worker has left behind, and what that leaves behind."""
+        for _ in range(MOST_GENERATIONS):
+            left = [pid for pid in _children() if pid not in self.workers]
+            if not left:
+                return
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError, ChildProcessError):
                     os.kill(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
-                except (ProcessLookupError, ChildProcessError):
-                    continue
 
 
 def _children() -> list[int]:

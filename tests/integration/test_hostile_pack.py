@@ -69,6 +69,8 @@ STOPPED: dict[str, tuple[str, ...]] = {
     "stop_itself": ("no sign of life", *REFUSED), "flood_of_output": ("left out",),
     "output_without_end": ("cut",), "many_events": ("they harm nobody",),
     # What a worker says.
+    "half_a_frame": BAD, "frame_by_drops": BAD, "report_forged": ("SIGSEGV",),
+    "report_of_nothing": ("SIGKILL",),
     "garbage": BAD, "oversized": BAD, "deep": BAD, "unknown_type": BAD,
     "reply_naming_code": BAD, "tensor_nowhere": BAD, "tensor_too_long": BAD,
     "dtype_naming_code": BAD, "guessed_objects": BAD, "hidden_attribute": BAD,

@@ -214,6 +214,19 @@ def test_the_end_of_the_process_fails_that_node_alone(trusting, kind: str, says:
     assert where(trusting, 6)["pid"] not in (before, trusting.process.pid)
 
 
+def test_a_crash_between_calls_is_told(trusting) -> None:
+    """By faulthandler's report in the log, though nobody waited for anything."""
+    before = where(trusting, 11)["pid"]
+    graph = {"1": node("OutsideTrouble", kind="later", seed=4)}
+    assert outcome(trusting.client, graph)["status"]["status_str"] == "success"
+    wait(
+        lambda: (
+            "Fatal Python error: Segmentation fault" in log(trusting).rpartition("before later")[2]
+        )
+    )
+    assert where(trusting, 12)["pid"] != before
+
+
 def test_handles_of_a_process_that_ended_are_made_again(trusting) -> None:
     """ComfyUI's cache does not hand out objects that are gone."""
     graph = {

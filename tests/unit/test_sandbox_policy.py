@@ -197,6 +197,16 @@ def test_a_known_pack_gets_what_it_needs(tmp_path: Path) -> None:
     assert read(path).rule("was-node-suite-comfyui") == Rule(processes=True, memory=2.0)
     path.write_text("[packs.was-node-suite-comfyui]\nprocesses = false\n")
     assert not read(path).rule("was-node-suite-comfyui").processes
+    path.write_text("[default]\nprocesses = false\n[packs.was-node-suite-comfyui]\nmemory = 2\n")
+    assert read(path).rule("was-node-suite-comfyui") == Rule(memory=2.0)
+
+
+def test_strict_grants_nothing_unsaid(tmp_path: Path) -> None:
+    """A folder's name is no reason to trust what is in it."""
+    path = tmp_path / "sandbox.toml"
+    assert not read(path, "strict").rule("was-node-suite-comfyui").processes
+    path.write_text('mode = "strict"\n[packs.was-node-suite-comfyui]\nprocesses = true\n')
+    assert read(path).rule("was-node-suite-comfyui").processes
 
 
 def test_what_known_packs_get_is_narrow() -> None:

@@ -5,6 +5,7 @@ import gc
 import os
 import sys
 import threading
+import time
 
 import torch
 from server import PromptServer
@@ -27,6 +28,39 @@ def garbage(**_):
 def oversized(**_):
     _m, _, worker = inside()
     os.write(worker.connection.fileno(), b"\xff\xff\xff\xff\x7f\xff\xff\xff\xff\xff\xff\xff")
+    threading.Event().wait(60)
+
+
+def half_a_frame(**_):
+    _m, _, worker = inside()
+    os.write(worker.connection.fileno(), (1000).to_bytes(4, "big"))
+    threading.Event().wait(60)
+
+
+def frame_by_drops(**_):
+    _m, _, worker = inside()
+    os.write(worker.connection.fileno(), (100_000).to_bytes(4, "big"))
+    for _ in range(600):
+        os.write(worker.connection.fileno(), b"x")
+        time.sleep(0.1)
+
+
+def _flood():
+    while True:
+        os.write(1, b"\n" * 65536)
+
+
+def report_forged(**_):
+    _m, _, worker = inside()
+    threading.Thread(target=_flood, daemon=True).start()
+    os.write(worker.handover.socket.fileno(), b"Fatal Python error: Segmentation fault\n")
+    threading.Event().wait(60)
+
+
+def report_of_nothing(**_):
+    _m, _, worker = inside()
+    threading.Thread(target=_flood, daemon=True).start()
+    os.write(worker.handover.socket.fileno(), b"x")
     threading.Event().wait(60)
 
 
@@ -196,7 +230,7 @@ def closed_connection(**_):
     threading.Event().wait(60)
 
 
-SKIPPED = {"inside", "ask"}
+SKIPPED = {"inside", "ask", "_flood"}
 ATTEMPTS = {
     name: one
     for name, one in globals().items()

@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import os
 import sys
+import threading
 import time
 
 import folder_paths
@@ -111,7 +112,8 @@ class Use:
 class Trouble:
     @classmethod
     def INPUT_TYPES(cls):
-        kinds = ["segv", "abort", "exit", "raise", "loop", "sleep", "quit", "kill", "odd"]
+        kinds = ["segv", "abort", "exit", "raise", "loop", "sleep", "quit", "kill", "odd",
+                 "later"]  # fmt: skip
         return {"required": {"kind": (kinds,), "seed": ("INT", {"default": 0})}}
 
     RETURN_TYPES = ("INT",)
@@ -123,6 +125,8 @@ class Trouble:
         print("last words before", kind, flush=True)
         if kind == "segv":
             ctypes.string_at(0)
+        elif kind == "later":
+            threading.Timer(1.0, ctypes.string_at, [0]).start()
         elif kind == "abort":
             os.abort()
         elif kind == "exit":
