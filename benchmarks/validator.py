@@ -6,6 +6,7 @@ A real ComfyUI with every file that the templates name gives the verdicts; nothi
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -82,6 +83,7 @@ def _agreement(saved: dict[str, Any], stored: Any) -> dict[str, Any]:
         arguments = verdicts.arguments(Path(folder), named, stored)
         home = Path(folder) / "server"
         _common.say("starting ComfyUI for its verdicts")
+        os.environ["ZIMAGE_SANDBOX"] = "off"  # the verdicts are those of the server's own process
         with Server(_common.the_host(), _common.pack_dir(), home, arguments) as server:
             known = Knowledge(server.client.get("/object_info"))
             results = {name: check(document, known) for name, document in saved.items()}

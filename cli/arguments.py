@@ -82,7 +82,8 @@ def _build() -> argparse.ArgumentParser:
     demo = commands.add_parser("demo", help="画一张示例图 / draw a picture, end to end")
     demo.add_argument("--template", default=TEMPLATE, metavar="NAME",
                       help=f"模板名 / one of: {', '.join(templates.names(PACK_DIR))}")  # fmt: skip
-    demo.add_argument("--prompt", metavar="TEXT", help="替换模板的提示词 / replace its prompt")
+    demo.add_argument("--prompt", metavar="TEXT",
+                      help="替换提示词或改图指令 / replace its prompt or instruction")  # fmt: skip
     demo.add_argument("--seed", type=_seed, metavar="N", help="随机种子 / random seed, 0 to 2^64-1")
     demo.add_argument(
         "--out", default=".", metavar="DIR", help="保存到，默认当前文件夹 / save into (here)"

@@ -37,8 +37,11 @@ def load(path: Path) -> Graph:
 
 
 def with_prompt(graph: Graph, text: str) -> Graph:
-    """A copy whose text-encode nodes carry ``text``; negative prompts stay as they are."""
-    return _with_input(graph, "ZImageTextEncode", "prompt", text)
+    """A copy that says ``text`` where the result comes from: in its Edit nodes, whose reference
+    picture then stays as it is, else in its text-encode nodes. Negative prompts stay, too."""
+    kinds = {node.get("class_type") for node in graph.values()}
+    kind = "ZImageEdit" if "ZImageEdit" in kinds else "ZImageTextEncode"
+    return _with_input(graph, kind, "prompt", text)
 
 
 def with_seed(graph: Graph, seed: int) -> Graph:

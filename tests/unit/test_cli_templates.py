@@ -55,3 +55,11 @@ def test_prompt_and_seed_change_only_what_they_name() -> None:
     assert changed["1"]["inputs"] == {"prompt": "蓝", "negative_prompt": "糊"}
     assert changed["2"]["inputs"] == {"seed": 7, "steps": -1}
     assert changed["3"] == GRAPH["3"]
+
+
+def test_a_prompt_for_an_edit_is_its_instruction() -> None:
+    """What draws the reference picture stays."""
+    edit = {"class_type": "ZImageEdit", "inputs": {"prompt": "把雨伞改成蓝色"}}
+    changed = templates.with_prompt(GRAPH | {"9": edit}, "把雨伞改成红色")
+    assert changed["9"]["inputs"]["prompt"] == "把雨伞改成红色"
+    assert {key: node for key, node in changed.items() if key != "9"} == GRAPH
