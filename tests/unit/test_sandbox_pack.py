@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -221,12 +222,12 @@ def test_too_many_threads_end_a_process(
 
 def test_use_counts_children() -> None:
     """Threads of a process and of those below it."""
-    alone = use_of(os.getpid())
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
-        wait(lambda: use_of(os.getpid()).tasks > alone.tasks)
-        assert child.stdin is not None
-        child.stdin.close()
-    assert alone.private > 2**20
+    # In a family that nothing else joins or leaves.
+    words = ["sh", "-c", "sleep 600 & sleep 600 & wait"]
+    with subprocess.Popen(words, start_new_session=True) as parent:
+        wait(lambda: use_of(parent.pid).tasks == 3)
+        os.killpg(parent.pid, signal.SIGKILL)
+    assert use_of(os.getpid()).private > 2**20
 
 
 def test_use_of_nobody_is_nothing() -> None:
