@@ -87,6 +87,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The picture has {found} pixels, the limit is {maximum}; it was not opened. Make it "
         "smaller, or raise the limit with the environment variable ZIMAGE_MAX_MEGAPIXELS.",
     ),
+    "ZI-PICTURE-FILE": (
+        "“{name}”不是能读取的图像（{found}）：文件损坏，或者不是图像。请用看图软件另存为 PNG 或 JPEG 再试。",
+        '"{name}" cannot be read as a picture ({found}): it is damaged, or no picture. Save it as '
+        "PNG or JPEG with a picture viewer and try again.",
+    ),
     "ZI-NODE-EXIT": (
         "节点 {name} 试图结束整个服务器（{found}），已当作该节点出错处理。请更新或停用它的节点包。",
         "Node {name} tried to end the whole server ({found}); it counts as failed instead. "

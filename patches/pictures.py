@@ -1,4 +1,6 @@
-"""A small file that unpacks to a huge picture is refused by its header, before it is unpacked.
+"""Pictures from files: too large ones are refused, unreadable ones named, 16-bit ones not white.
+
+A small file that unpacks to a huge picture is refused by its header, before it is unpacked.
 
 21 KB of PNG can be 13300² pixels: the host's ``/view`` unpacks it in the thread that answers
 everybody (3 s), and LoadImage takes 8 GB for it. The limit is 100 megapixels (10,000²): more than
@@ -6,6 +8,9 @@ any camera of its time and the largest upscales that are loaded again, and about
 LoadImage. ``$ZIMAGE_MAX_MEGAPIXELS`` sets another one. Pictures that are only saved have no limit.
 
 The frames of an animation count together where the host keeps them all (:data:`FRAMES`).
+
+LoadImage makes 8 bits of Pillow's 16-bit grey by cutting everything above 255, which leaves white;
+here the upper eight bits count, as in any viewer.
 """
 
 from __future__ import annotations
@@ -14,6 +19,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -86,9 +92,18 @@ class Limit:
         """Around the host's helper; a later frame can be larger than the first."""
 
         def pillow(fn: Any, arg: Any) -> Any:
-            if hasattr(arg, "getbands"):  # a picture, standing at one of its frames
+            frame = hasattr(arg, "getbands")  # a picture, standing at one of its frames
+            if frame:
                 self.check(*arg.size, frames=arg.tell() + 1)
-            return original(fn, arg)
+            try:
+                made = original(fn, arg)
+            except ZImageError:
+                raise
+            except Exception as error:
+                if getattr(error, "errno", None) is not None:  # the disk's trouble, not the file's
+                    raise
+                raise unreadable(arg, error) from error
+            return eight_bits(made) if frame else made
 
         return pillow
 
@@ -102,6 +117,32 @@ class Limit:
     def error(self, found: str) -> ZImageError:
         """What to raise for a picture that is too large."""
         return ZImageError("ZI-PICTURE-LARGE", found=found, maximum=f"{self.pixels:,}")
+
+
+def eight_bits(made: Any) -> Any:
+    """A picture of 16-bit grey as one of 8 bits, anything else as it is."""
+    if not str(getattr(made, "mode", "")).startswith("I;16"):
+        return made
+    plain = made.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    plain.info = made.info
+    return plain
+
+
+def unreadable(source: Any, error: Exception) -> ZImageError:
+    """What to raise for a file that is no picture: ``ZI-PICTURE-FILE``, and Pillow's error, too.
+
+    Packs expect Pillow's and go on to other readers of files.
+    """
+    from PIL import UnidentifiedImageError
+
+    class Unreadable(ZImageError, UnidentifiedImageError):
+        pass
+
+    name = Path(source).name if isinstance(source, str | Path) else ""
+    if not name:
+        name = Path(str(getattr(source, "filename", ""))).name or "-"
+    reason = "" if isinstance(error, UnidentifiedImageError) else str(error)
+    return Unreadable("ZI-PICTURE-FILE", name=name, found=reason or type(error).__name__)
 
 
 async def judge_upload(request: web.Request) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
-from PIL import Image, ImageSequence
+from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from zimage_comfyui.config import MEGAPIXELS, Settings
 from zimage_comfyui.errors import ZImageError
@@ -126,6 +126,33 @@ def test_a_later_frame_that_is_larger(patches, helpers) -> None:
         helpers.pillow(bool, frames[0])
         with pytest.raises(ZImageError, match="200×200"):
             helpers.pillow(bool, frames[1])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_16_bit_grey_keeps_its_brightness(patches, helpers, kind: str) -> None:
+    """The host cuts everything above 255 of it; frames stay what they are when only opened."""
+    file = io.BytesIO()
+    made = Image.new("I;16", (2, 1))
+    made.putpixel((0, 0), 65_535)
+    made.putpixel((1, 0), 0x3200)
+    made.save(file, kind)
+    with helpers.pillow(Image.open, file) as picture:
+        assert picture.format == kind
+        grey = helpers.pillow(lambda one: one.copy(), picture)
+    assert [grey.convert("RGB").getpixel((x, 0)) for x in (0, 1)] == [(255,) * 3, (50,) * 3]
+
+
+def test_no_picture_is_named(patches, helpers, tmp_path: Path) -> None:
+    """Ours with a code; packs that expect Pillow's go on to other readers."""
+    path = tmp_path / "照片.png"
+    path.write_bytes(b"no picture")
+    with pytest.raises(UnidentifiedImageError) as caught:
+        helpers.pillow(Image.open, str(path))
+    assert isinstance(caught.value, ZImageError)
+    assert str(caught.value).startswith("[ZI-PICTURE-FILE] “照片.png”")
+    assert str(tmp_path) not in str(caught.value)
+    with pytest.raises(FileNotFoundError):
+        helpers.pillow(Image.open, str(tmp_path / "none.png"))
 
 
 def test_applied_twice_and_undone(helpers) -> None:
