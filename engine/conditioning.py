@@ -46,13 +46,22 @@ def encode(clip: Any, prompt: str) -> Conditioning:
     return clip.encode_from_tokens_scheduled(tokens)
 
 
-def describe(clip: Any, prompt: str) -> str:
-    """How a prompt was read, one line in Chinese and one in English.
+def describe(clip: Any, prompt: str, negative_prompt: str = "") -> str:
+    """How prompts were read: one line in Chinese and one in English for each that is not empty.
 
     For a dual encoder: its tag, the tokens of each encoder, and what was cut.
     """
     if not host.is_dual(clip):
         return "Qwen3"
+    lines = [_described(clip, prompt)]
+    if negative_prompt.strip():
+        marks = ("反向提示词：", "Negative: ")
+        pair = zip(marks, _described(clip, negative_prompt).split("\n"), strict=True)
+        lines.append("\n".join(mark + line for mark, line in pair))
+    return "\n".join(lines)
+
+
+def _described(clip: Any, prompt: str) -> str:
     reading = clip.tokenizer.read(prompt)
     parts = (("CLIP", reading.clip), ("BERT", reading.bert))
     counts = " · ".join(f"{name} {part.whole}/{LIMIT}" for name, part in parts)
@@ -61,6 +70,25 @@ def describe(clip: Any, prompt: str) -> str:
     english = "".join(f' · {name} cut "{rest}"' for name, rest in rests)
     tag = reading.tag or "-"
     return f"{tag} {counts}{chinese}\n{tag} {counts}{english}"
+
+
+def cuts(clip: Any, **prompts: str) -> dict[str, list[dict[str, str]]] | None:
+    """What was not read of prompts, for the page and for ``/history``; None when all was.
+
+    Args:
+        prompts: texts by the name of their widget.
+
+    Returns:
+        ``{"zimage_cut": [{"field": widget, "encoder": "CLIP" or "BERT", "cut": text}, …]}``
+    """
+    if not host.is_dual(clip):
+        return None
+    found = []
+    for field, prompt in prompts.items():
+        reading = clip.tokenizer.read(prompt)
+        parts = (("CLIP", reading.clip.rest), ("BERT", reading.bert.rest))
+        found += [{"field": field, "encoder": name, "cut": rest} for name, rest in parts if rest]
+    return {"zimage_cut": found} if found else None
 
 
 def check_width(conditioning: Conditioning, expected: int) -> None:

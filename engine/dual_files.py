@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,34 +89,56 @@ def _strip(name: str) -> str:
     return name
 
 
+_KINDS = {
+    "clip": (clip_names, CLIP_EMBEDDING, host.CLIP_VOCABULARY),
+    "bert": (bert_names, BERT_EMBEDDING, host.BERT_VOCABULARY),
+}
+
+
 def load_clip(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> torch.nn.Module:
     """CLIP's text model, the host's class.
 
     Raises:
         ZImageError: ``ZI-FILE-*``, ``ZI-MODEL-KIND`` or ``ZI-MODEL-KEYS``.
     """
-    return _load(path, "clip", clip_names, CLIP_EMBEDDING, dtype, device)
+    return _load(path, "clip", dtype, device)
 
 
 def load_bert(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> torch.nn.Module:
     """BERT, the host's class; errors as :func:`load_clip`."""
-    return _load(path, "bert", bert_names, BERT_EMBEDDING, dtype, device)
+    return _load(path, "bert", dtype, device)
 
 
 def _load(
-    path: str | os.PathLike[str], kind: str, rename: Callable[[StateDict], StateDict],
-    table: str, dtype: torch.dtype, device: Any,
-) -> torch.nn.Module:  # fmt: skip
+    path: str | os.PathLike[str], kind: str, dtype: torch.dtype, device: Any
+) -> torch.nn.Module:
     with architecture.coded(Path(path).name):
         weights = open_weights(path)
-        rows = {"clip": host.CLIP_VOCABULARY, "bert": host.BERT_VOCABULARY}[kind]
-        names = (f"{table}.weight", f"{table}.ids")
-        outline = embedding.expand(rename(weights.outline()), rows, weights.name, *names)
-        shapes = inspection.shapes(outline)
-        config = architecture.encoder_config(kind, shapes, weights.name, weights.outline())
+        outline = _named(weights, kind, weights.outline())
+        config = _config(weights, kind, outline)
         inspection.check_shapes(outline, host.encoder_shapes(kind, config), weights)
-        state = embedding.expand(rename(weights.load()), rows, weights.name, *names)
+        state = _named(weights, kind, weights.load())
         return host.build_encoder(kind, config, state, dtype, device)
+
+
+def _named(weights: Weights, kind: str, state: StateDict) -> StateDict:
+    """A whole state or its outline under the host's names, its embedding in full."""
+    rename, table, rows = _KINDS[kind]
+    return embedding.expand(rename(state), rows, weights.name, f"{table}.weight", f"{table}.ids")
+
+
+def _config(weights: Weights, kind: str, outline: StateDict) -> dict[str, Any]:
+    shapes = inspection.shapes(outline)
+    return architecture.encoder_config(kind, shapes, weights.name, weights.outline())
+
+
+def bert_words(path: str | os.PathLike[str]) -> int:
+    """Rows of a BERT file's embedding, from its header alone; errors as :func:`load_clip`."""
+    with architecture.coded(Path(path).name):
+        weights = open_weights(path)
+        outline = _named(weights, "bert", weights.outline())
+        _config(weights, "bert", outline)
+        return outline[f"{BERT_EMBEDDING}.weight"].shape[0]
 
 
 def first_query(encoder: torch.nn.Module) -> torch.Tensor:

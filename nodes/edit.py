@@ -79,7 +79,8 @@ class ZImageEdit(io.ComfyNode):
                 raise ZImageError("ZI-EDIT-MODEL", found=type(model.model).__name__)
             texts = (prompt, negative_prompt)
             pair = [conditioning.encode(clip, text) for text in texts]
-            return io.NodeOutput(*pair, references.start(latents[0], mask))
+            cut = conditioning.cuts(clip, prompt=prompt, negative_prompt=negative_prompt)
+            return io.NodeOutput(*pair, references.start(latents[0], mask), ui=cut)
         seen = [editing.look(clip_vision, one) for one in pictures] if clip_vision else None
         pair = [
             editing.encode_instruction(clip, text, latents, seen)

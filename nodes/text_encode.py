@@ -67,5 +67,6 @@ class ZImageTextEncode(io.ComfyNode):
         return io.NodeOutput(
             conditioning.encode(clip, prompt),
             conditioning.encode(clip, negative_prompt),
-            conditioning.describe(clip, prompt),
+            conditioning.describe(clip, prompt, negative_prompt),
+            ui=conditioning.cuts(clip, prompt=prompt, negative_prompt=negative_prompt),
         )

@@ -6,6 +6,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from ..validator import snapshot
@@ -58,3 +59,12 @@ def knowledge() -> Knowledge:
     if isinstance(classes, Mapping) and classes:
         return LiveKnowledge(classes)
     return snapshot.load()
+
+
+def text_encoder(name: str | None) -> Path | None:
+    """The file that a loader's list calls by this name, None for any other name."""
+    folders = sys.modules.get("folder_paths")
+    if folders is None or name not in folders.get_filename_list("text_encoders"):
+        return None
+    path = folders.get_full_path("text_encoders", name)
+    return Path(path) if path else None

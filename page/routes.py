@@ -60,11 +60,17 @@ class Page:
         return web.json_response({"ok": result.ok, "findings": found})
 
     async def tokens(self, request: web.Request) -> web.Response:
-        """``POST /zimage/tokens``: ``{"text": …, "encoder": "qwen3" or "dual"}`` → counts."""
+        """``POST /zimage/tokens``: ``{"text": …, "encoder": "qwen3" or "dual"}`` → counts.
+
+        For ``dual`` also ``"bert"``, the name of its file: words that it lacks count otherwise.
+        """
         data = await read(request, LARGEST_PROMPT)
-        text, encoder = question(data)
-        answer = await _in(self.counting, lambda: count(text, encoder, self.tokenizers))
-        return web.json_response(answer)
+        text, encoder, bert = question(data)
+
+        def answer() -> dict[str, Any]:
+            return count(text, encoder, self.tokenizers, live.text_encoder(bert))
+
+        return web.json_response(await _in(self.counting, answer))
 
     def safely(self, handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
         """A handler whose failures are answered in JSON, with a code, and never with 500."""

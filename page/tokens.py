@@ -1,7 +1,8 @@
-"""Token counts of prompts, with the host's tokenizers alone: no model is loaded for them."""
+"""Token counts of prompts, with tokenizers and file headers alone: no model is loaded for them."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +18,7 @@ _FRAME = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
 
 
 class Tokenizers:
-    """The tokenizers that every ComfyUI carries, each read when it is first needed.
+    """Those that the encoders of a prompt use, each read when it is first needed.
 
     Args:
         comfy: the host's folder ``comfy`` (default: that of the running host).
@@ -25,38 +26,59 @@ class Tokenizers:
 
     def __init__(self, comfy: Path | None = None) -> None:
         self._comfy = comfy
+        self._pair: tuple[Any, Any] = None, None
 
     @cached_property
     def qwen3(self) -> Any:
         """Qwen's, 2 s to read."""
-        return self._read("Qwen3", "text_encoders/qwen25_tokenizer")
-
-    @cached_property
-    def bert(self) -> Any:
-        """Chinese BERT's."""
-        return self._read("BERT", "text_encoders/hydit_clip_tokenizer")
-
-    @cached_property
-    def clip(self) -> Any:
-        """CLIP's."""
-        return self._read("CLIP", "sd1_tokenizer")
-
-    def _read(self, name: str, folder: str) -> Any:
         try:
             from transformers import AutoTokenizer
 
-            path = str((self._comfy or _comfy()) / folder)
+            path = str((self._comfy or _comfy()) / "text_encoders/qwen25_tokenizer")
             tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
-        except Exception as error:  # another host: whatever is missing there, only counts are
-            found = type(error).__name__  # its text would name folders of this machine
-            raise ZImageError("ZI-TOKENIZER", name=name, found=found) from error
+        except Exception as error:
+            raise _lacking("Qwen3", error) from error
         if not tokenizer.is_fast:
-            raise ZImageError("ZI-TOKENIZER", name=name, found=type(tokenizer).__name__)
-        return tokenizer
+            raise ZImageError("ZI-TOKENIZER", name="Qwen3", found=type(tokenizer).__name__)
+        return tokenizer.backend_tokenizer
+
+    def pair(self, bert: Path | None) -> tuple[Any, Any]:
+        """CLIP's and Chinese BERT's, as the loader of the pair has them.
+
+        Args:
+            bert: the file of a BERT: its own vocabulary counts, if it has one, and only as many
+                words as it has rows. None, or one that cannot be used, for the host's vocabulary.
+        """
+        key = bert and (bert, bert.stat().st_mtime_ns)
+        if self._pair[1] is None or self._pair[0] != key:
+            self._pair = key, self._read(bert)
+        return self._pair[1]
+
+    def _read(self, bert: Path | None) -> Any:
+        try:
+            from ..engine import dual_files
+
+            if bert is not None:
+                with contextlib.suppress(ZImageError):  # the loader's to tell
+                    return dual_files.tokenizers(bert, dual_files.bert_words(bert))
+            return dual_files.tokenizers(None)
+        except Exception as error:
+            raise _lacking("CLIP, BERT", error) from error
 
 
-def count(text: str, encoder: str, tokenizers: Tokenizers) -> dict[str, Any]:
+def _lacking(name: str, error: Exception) -> ZImageError:
+    """For another host: whatever is missing there, only counts are. Its text would name folders."""
+    return ZImageError("ZI-TOKENIZER", name=name, found=type(error).__name__)
+
+
+def count(
+    text: str, encoder: str, tokenizers: Tokenizers, bert: Path | None = None
+) -> dict[str, Any]:
     """How many tokens a prompt takes and what does not fit.
+
+    Args:
+        encoder: one of :data:`ENCODERS`.
+        bert: as for :meth:`Tokenizers.pair`.
 
     Returns:
         ``tag``; ``encoders``, each with ``name``, ``count``, ``limit``, ``position`` (characters
@@ -67,13 +89,15 @@ def count(text: str, encoder: str, tokenizers: Tokenizers) -> dict[str, Any]:
         ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read, ``ZI-TOKENIZER``.
     """
     cleaned = rules.prepare(text)
-    return (_dual if encoder == "dual" else _qwen3)(cleaned, tokenizers)
+    if encoder == "dual":
+        return _dual(cleaned, *tokenizers.pair(bert))
+    return _qwen3(cleaned, tokenizers.qwen3)
 
 
-def _qwen3(cleaned: str, tokenizers: Tokenizers) -> dict[str, Any]:
+def _qwen3(cleaned: str, tokenizer: Any) -> dict[str, Any]:
     _, body = spans.take_off(cleaned)
     before, after = _FRAME
-    framed = _offsets(tokenizers.qwen3, before + body + after)
+    framed = _offsets(tokenizer, before + body + after)
     if len(framed) > limits.QWEN3_MOST:
         raise ZImageError("ZI-TEXT-TOKENS", found=len(framed), maximum=limits.QWEN3_MOST)
     found = limits.cut(framed, len(before) + len(body), limits.QWEN3, special=0)
@@ -82,14 +106,13 @@ def _qwen3(cleaned: str, tokenizers: Tokenizers) -> dict[str, Any]:
     return {"tag": spans.tag(cleaned).tag, "encoders": [row], "pieces": []}
 
 
-def _dual(cleaned: str, tokenizers: Tokenizers) -> dict[str, Any]:
+def _dual(cleaned: str, clip: Any, bert: Any) -> dict[str, Any]:
     tagged = spans.tag(cleaned)
     routed = spans.route(tagged)
     texts = limits.join(routed)
-    read = (tokenizers.bert, tokenizers.clip)
     chinese, other = (
         limits.cut(_offsets(tokenizer, text), len(text), limits.DUAL)
-        for tokenizer, text in zip(read, texts, strict=True)
+        for tokenizer, text in zip((bert, clip), texts, strict=True)
     )
     parts = [
         {"text": piece.text, "encoder": "BERT" if piece.chinese else "CLIP", "cut": piece.cut}
@@ -108,9 +131,7 @@ def _row(name: str, text: str, found: Cut, *, enforced: bool = True) -> dict[str
 
 def _offsets(tokenizer: Any, text: str) -> list[tuple[int, int]]:
     """Characters of each token, without those that the tokenizer would add at the ends."""
-    return tokenizer(
-        text, add_special_tokens=False, return_offsets_mapping=True, verbose=False
-    )["offset_mapping"]  # fmt: skip
+    return tokenizer.encode(text, add_special_tokens=False).offsets
 
 
 def _comfy() -> Path:

@@ -1,31 +1,18 @@
 // Under the prompt boxes: how many tokens each encoder gets, and what does not fit, struck through.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
+import { encoderOf } from "./encoders.js";
 import { ask, element, message, say, setting } from "./shared.js";
 
 const SWITCH = "ZImage.TokenCount";
 const PROMPTS = ["prompt", "negative_prompt"];
 const FIELDS = { ZImageTextEncode: PROMPTS, ZImageEdit: PROMPTS };
-const PAIR = "ZImageDualLoader";
 const WAIT_MS = 250;
 const ROW = 16;
 const CUT_ROWS = 56; // three lines of text, the rest scrolls
 const MARGIN = 6;
 
 const counters = new Set();
-
-// "dual" when the CLIP of a node comes, through whatever changes it, from our loader of a pair.
-export function encoderOf(node) {
-  const seen = new Set();
-  for (let at = node; at && !seen.has(at); ) {
-    seen.add(at);
-    if ((at.comfyClass ?? at.type) === PAIR) return "dual";
-    const inputs = at.inputs ?? [];
-    const clip = inputs.findIndex((input) => input.type === "CLIP");
-    at = at.getInputNode?.(clip < 0 && inputs.length === 1 ? 0 : clip); // a reroute has one input
-  }
-  return "qwen3";
-}
 
 function isLinked(node, name) {
   return node.inputs?.some((input) => input.widget?.name === name && input.link != null) ?? false;
@@ -68,6 +55,16 @@ class Counter {
       counters.delete(this);
       return removed?.apply(this.node, values);
     };
+    const linked = this.node.onConnectionsChange;
+    this.node.onConnectionsChange = (...values) => {
+      this.later();
+      return linked?.apply(this.node, values);
+    };
+    const executed = this.node.onExecuted;
+    this.node.onExecuted = (output) => {
+      this.ran(output);
+      return executed?.call(this.node, output);
+    };
     this.later();
   }
 
@@ -101,13 +98,29 @@ class Counter {
     this.node.setDirtyCanvas?.(true, true);
   }
 
+  // A prompt that comes through a link is known once it has run.
+  linked(name, row, cuts = []) {
+    const parts = [element("span", "", say("由连线输入", "linked"))];
+    const own = cuts.filter((cut) => cut.field === name);
+    const count = own.reduce((sum, { cut }) => sum + [...cut].length, 0);
+    if (count) parts.push(unread(count));
+    show(row, parts, own.map(({ encoder, cut }) => struck(encoder, cut, "s")));
+    this.grow();
+  }
+
+  ran(output) {
+    for (const [name, row] of this.rows) {
+      if (isLinked(this.node, name)) this.linked(name, row, output?.zimage_cut);
+    }
+  }
+
   async count(name, row, encoder) {
     const linked = isLinked(this.node, name);
     const key = JSON.stringify([encoder, linked, say("zh", "en"), row.widget.value]);
     if (row.key === key) return;
     row.key = key;
-    if (linked) return show(row, [element("span", "", say("由连线输入", "linked"))]);
-    const answer = await ask("/zimage/tokens", { text: String(row.widget.value ?? ""), encoder });
+    if (linked) return this.linked(name, row);
+    const answer = await ask("/zimage/tokens", { text: String(row.widget.value ?? ""), ...encoder });
     if (row.key !== key) return; // typed on meanwhile
     if (!answer) {
       row.key = null;
@@ -126,6 +139,14 @@ function show(row, parts, rest = []) {
   row.rest.hidden = rest.length === 0;
 }
 
+function unread(count) {
+  return element("span", "zimage-bad", say(`✂ 有 ${count} 字未读`, `✂ ${count} unread`));
+}
+
+function struck(encoder, text, kind) {
+  return element(kind, `zimage-${encoder.toLowerCase()}`, text);
+}
+
 function render(row, answer) {
   const parts = answer.tag ? [element("span", "zimage-tag", answer.tag)] : [];
   for (const { name, count, limit, enforced } of answer.encoders) {
@@ -140,9 +161,9 @@ function render(row, answer) {
   const cut = answer.pieces.filter((piece) => piece.cut);
   if (!cut.length) return show(row, parts);
   const count = [...cut.map((piece) => piece.text).join("")].length;
-  parts.push(element("span", "zimage-bad", say(`✂ 有 ${count} 字未读`, `✂ ${count} unread`)));
+  parts.push(unread(count));
   const texts = answer.pieces.map((piece) =>
-    element(piece.cut ? "s" : "span", `zimage-${piece.encoder.toLowerCase()}`, piece.text),
+    struck(piece.encoder, piece.text, piece.cut ? "s" : "span"),
   );
   show(row, parts, texts);
   row.rest.querySelector("s").scrollIntoView?.({ block: "nearest" });

@@ -20,20 +20,19 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
 TEMPLATE = "电商海报生成"
+PAIR = "双编码器中英混合"
 SENTENCE = "画面中间一个红色的礼盒，浅蓝色背景，高级感。"
-# A stand-in for the loader of two encoders, where the page has none: only its class counts here.
-PAIR = """() => {
-  if (!LiteGraph.registered_node_types.ZImageDualLoader) {
-    class Pair extends LiteGraph.LGraphNode {
-      constructor() { super('pair'); this.addOutput('clip', 'CLIP'); }
-    }
-    LiteGraph.registerNodeType('ZImageDualLoader', Pair);
-  }
-  const pair = LiteGraph.createNode('ZImageDualLoader');
-  app.graph.add(pair);
-  const text = app.graph.nodes.find((node) => node.type === 'ZImageTextEncode');
-  const output = pair.outputs.findIndex((entry) => entry.type === 'CLIP');
-  pair.connect(output, text, text.inputs.findIndex((input) => input.name === 'clip'));
+INTO_A_SUBGRAPH = """(type) => {
+  const node = app.graph.nodes.find((node) => node.type === type);
+  const { subgraph } = app.graph.convertToSubgraph(new Set([node]));
+  app.canvas.openSubgraph(subgraph);
+}"""
+LINK_A_PROMPT = """(text) => {
+  const source = LiteGraph.createNode('PrimitiveStringMultiline');
+  app.graph.add(source);
+  source.widgets[0].value = text;
+  const node = app.graph.nodes.find((node) => node.type === 'ZImageTextEncode');
+  source.connect(0, node, node.inputs.findIndex((input) => input.name === 'prompt'));
 }"""
 CUT_LINK = """() => {
   const node = app.graph.nodes.find((node) => node.type === 'ZImageDecode');
@@ -114,8 +113,7 @@ def test_a_pair_of_encoders_is_counted_apart_and_what_is_cut_is_struck_through(
     comfy: ComfyPage, pack_name: str
 ) -> None:
     """BERT's 77 and CLIP's 77; exactly the characters beyond BERT's limit are struck through."""
-    comfy.open_template(pack_name, TEMPLATE)
-    comfy.page.evaluate(PAIR)
+    comfy.open_template(pack_name, PAIR)
     prompt = SENTENCE * 5 + "Mercedes parked near a lake"
     comfy.set_widget("ZImageTextEncode", "prompt", prompt)
     _row(comfy).filter(has_text=f"BERT {len(SENTENCE) * 5 + 2}/77").wait_for()
@@ -125,6 +123,31 @@ def test_a_pair_of_encoders_is_counted_apart_and_what_is_cut_is_struck_through(
     assert rest.locator("s").all_text_contents() == [(SENTENCE * 5)[75:]]
     comfy.set_widget("ZImageTextEncode", "prompt", SENTENCE)
     rest.wait_for(state="hidden")
+
+
+@pytest.mark.parametrize("inside", ["ZImageTextEncode", "ZImageDualLoader"])
+def test_a_pair_is_known_through_subgraphs(comfy: ComfyPage, pack_name: str, inside: str) -> None:
+    """Whichever of the two is in one; the BERT's own vocabulary counts."""
+    comfy.open_template(pack_name, PAIR)
+    comfy.page.evaluate(INTO_A_SUBGRAPH, inside)
+    if inside == "ZImageDualLoader":
+        comfy.page.evaluate("() => app.canvas.setGraph(app.graph.rootGraph ?? app.graph)")
+    box = comfy.page.locator("textarea.comfy-multiline-input >> visible=true").first
+    box.fill("红色ARMY包")
+    _row(comfy).filter(has_text=re.compile(r"BERT 6/77\s*CLIP 2/77")).wait_for()
+
+
+def test_a_linked_prompt_is_known_after_it_ran(comfy: ComfyPage, pack_name: str) -> None:
+    """What BERT did not read of it is struck through, and is in ``/history``."""
+    comfy.open_template(pack_name, PAIR)
+    comfy.page.evaluate(LINK_A_PROMPT, SENTENCE * 5)
+    _row(comfy).filter(has_text="由连线输入").wait_for()
+    comfy.run()
+    comfy.wait_for_picture()
+    rest = comfy.page.locator(".zimage-cut[data-field=prompt]")
+    rest.wait_for()
+    assert rest.locator("s").all_text_contents() == [(SENTENCE * 5)[75:]]
+    _row(comfy).filter(has_text=f"✂ 有 {len(SENTENCE) * 5 - 75} 字未读").wait_for()
 
 
 def test_the_count_can_be_switched_off(comfy: ComfyPage, pack_name: str) -> None:

@@ -132,6 +132,20 @@ def test_any_length_of_prompt(clip, prompt: str) -> None:
     assert ("截去" in told) == ("cut" in told) == (len(prompt) > 200)
 
 
+def test_the_node_tells_what_was_cut_of_both_prompts(clip) -> None:
+    """In its ``info`` output and in what ``/history`` keeps; nothing where all was read."""
+    from zimage_comfyui.nodes.text_encode import ZImageTextEncode
+
+    plain = ZImageTextEncode.execute(clip, "红色 car", "")
+    assert plain.ui is None
+    assert "Negative" not in plain.args[2]
+    told = ZImageTextEncode.execute(clip, "红色 car", "中" * 80)
+    assert told.ui == {"zimage_cut": [{"field": "negative_prompt", "encoder": "BERT",
+                                       "cut": "中" * 5}]}  # fmt: skip
+    assert "反向提示词：[ZH] CLIP 2/77 · BERT 82/77 · BERT 截去“中中中中中”" in told.args[2]
+    assert 'Negative: [ZH] CLIP 2/77 · BERT 82/77 · BERT cut "中中中中中"' in told.args[2]
+
+
 @pytest.mark.parametrize(
     ("names", "code"),
     [

@@ -48,16 +48,38 @@ def test_a_cut_text_is_the_longest_that_fits(tokenizers: Tokenizers, prompt: str
 
     answer = count(prompt, "dual", tokenizers)
     texts = limits.join(spans.route(spans.tag(rules.prepare(prompt))))
-    pairs = zip(answer["encoders"], texts, (tokenizers.bert, tokenizers.clip), strict=True)
-    for row, text, tokenizer in pairs:
-        assert row["count"] == len(tokenizer(text, verbose=False)["input_ids"])
+    clip, bert = tokenizers.pair(None)
+    for row, text, tokenizer in zip(answer["encoders"], texts, (bert, clip), strict=True):
+        assert row["count"] == len(tokenizer.encode(text).ids)
         assert text[row["position"] :] == row["cut"]
-        kept = len(tokenizer(text[: row["position"]], verbose=False)["input_ids"])
+        kept = len(tokenizer.encode(text[: row["position"]]).ids)
         assert kept <= 77
         assert kept >= min(row["count"], 77) - 4  # a character may take several tokens
 
 
-def test_no_model_code_is_needed(tokenizers: Tokenizers) -> None:
-    """Nothing but the tokenizer's files of the host's folder is read."""
-    assert tokenizers.clip.is_fast
-    assert tokenizers.bert.is_fast
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "红", "色", "a", "##b", "ab"]
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_bert_is_counted_by_its_own_vocabulary(
+    comfy_modules: Path, tokenizers: Tokenizers, tmp_path: Path, own: bool
+) -> None:
+    """What the page shows is what the node's ``info`` says, with a ``vocab.txt`` and without."""
+    from safetensors.torch import save_file
+
+    from zimage_comfyui.engine import dual_files
+    from zimage_comfyui.engine.dual import DualTokenizer
+    from zimage_comfyui.tests.fakes import encoders
+
+    words = len(WORDS) if own else encoders.BERT_WORDS
+    path = tmp_path / "bert.safetensors"
+    save_file(encoders.state_of(encoders.bert(words)), path)
+    if own:
+        (tmp_path / "vocab.txt").write_text("\n".join(WORDS) + "\n", encoding="utf-8")
+    pair = dual_files.tokenizers(path, dual_files.bert_words(path))
+    prompt = "2024年12345元NASA灯ARMY包" * 9
+    reading = DualTokenizer(*pair).read(prompt)
+    rows = count(prompt, "dual", tokenizers, path)["encoders"]
+    assert [row["count"] for row in rows] == [reading.bert.whole, reading.clip.whole]
+    assert [row["cut"] for row in rows] == [reading.bert.rest, reading.clip.rest]
+    assert count(prompt, "dual", tokenizers)["encoders"] != rows
