@@ -18,7 +18,7 @@ SIMILAR = "是否想写“{}”？", 'Did you mean "{}"?'
 SOURCE = "可从此处下载：{}", "It can be downloaded from {}"
 More = tuple[tuple[str, str], str]
 """What may follow the text of a finding, in both languages, and its value."""
-_HELP = re.compile("。(.+)", re.DOTALL), re.compile(r"[.)] ([A-Z].*)", re.DOTALL)
+_HELP = re.compile("。(.+)", re.DOTALL), re.compile(r"[.] ([A-Z{].*)", re.DOTALL)
 """What to do, in texts of the catalogue: all sentences but the first."""
 _WHOLE = ("url", "path", "folder", "ring", "zh", "en")
 

@@ -86,10 +86,10 @@ PACK = Knowledge({
     ("Hidden", {"you": "1"}, {"you": ""}),
     ("Any", {"lora_1": {"on": True}, "anything": 4}, {}),
     ("Some", {"image2": ["9", 0], "image_3": 1, "whatever": 4}, {}),
-    ("Some", {"strengh": 0.5}, {"strengh": "strength"}),
+    ("Some", {"strengthh": 0.5}, {"strengthh": "strength"}),
     ("Grows", {"images.b": 1, "image1_$images_ag$": 1, "new.part": 2}, {}),
     ("Grows", {"how": "side", "how.pixels": 9}, {}),
-    ("Grows", {"how": "side", "how.lengh": 9}, {"how.lengh": "how.length"}),
+    ("Grows", {"how": "side", "how.lengt_h": 9}, {"how.lengt_h": "how.length"}),
     ("Grows", {"other": 9}, {"other": ""}),
 ])  # fmt: skip
 def test_nodes_that_take_more_than_they_say(
