@@ -15,7 +15,7 @@ HIDDEN = frozenset(
 )
 """What the host fills in itself; the stored node classes do not say which of them have it."""
 DRAWN = frozenset(
-    {"upload", "choose file to upload", "choose folder to upload", "audioUI"}
+    {"upload", "choose file to upload", "choose folder to upload", "refresh", "audioUI"}
     | {"control_after_generate", "control_before_generate", "control_filter_list"}
     | {"preview", "preview_text", "preview_markdown", "previewMode", "speak_and_recognation"}
 )
@@ -33,14 +33,19 @@ def tell(subject: Subject, number: str) -> None:
     for name, value in given.items():
         stem = _stem(kind, name)
         unknown = name not in known and name not in kind.hidden and name not in HIDDEN
-        if not unknown or stem not in ("", DYNAMIC_COMBO):
+        if not unknown or _is_drawn(kind, name) or stem not in ("", DYNAMIC_COMBO):
             continue
         meant = subject.similar.find(f"{kind.name} {open_ones}", name, open_ones)
         if meant and (fixed or not _counted(name, meant)):
             subject.tell("ZI-WF-INPUT-UNKNOWN", number, name, "warning", similar=meant,
                          value=kind.name)  # fmt: skip
-        elif fixed and not (stem or name in DRAWN or _says_nothing(subject, value)):
+        elif fixed and not (stem or _says_nothing(subject, value)):
             subject.tell("ZI-WF-INPUT-UNKNOWN", number, name, "warning", value=kind.name)
+
+
+def _is_drawn(kind: Kind, name: str) -> bool:
+    """A field of the page; nodes that show a scene also send a picture of it."""
+    return name in DRAWN or (name == "image" and "3D" in kind.name)
 
 
 def _says_nothing(subject: Subject, value: object) -> bool:
