@@ -102,13 +102,15 @@ def _build() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="COMMAND", title="命令 / commands"
     )
-    _add_working(commands)
+    _add_demo(commands)
+    _add_serve(commands)
+    _add_development(commands)
     _add_workflows(commands)
     _add_operating(commands)
     return parser
 
 
-def _add_working(commands: Commands) -> None:
+def _add_demo(commands: Commands) -> None:
     demo = commands.add_parser("demo", help="画一张示例图 / draw a picture, end to end")
     demo.add_argument("--template", default=TEMPLATE, metavar="NAME",
                       help=f"模板名 / one of: {', '.join(templates.names(PACK_DIR))}")  # fmt: skip
@@ -121,6 +123,8 @@ def _add_working(commands: Commands) -> None:
     demo.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
     _add_comfyui(demo)
 
+
+def _add_serve(commands: Commands) -> None:
     serve = commands.add_parser(
         "serve",
         help="启动服务器 / run the server (-- ComfyUI ARGS)",
@@ -138,6 +142,8 @@ def _add_working(commands: Commands) -> None:
     )  # fmt: skip
     _add_comfyui(serve)
 
+
+def _add_development(commands: Commands) -> None:
     commands.add_parser(
         "test",
         help="运行测试 / run the tests; further arguments go to pytest",
