@@ -96,6 +96,8 @@ class Settings:
             :class:`.guardian.limits.Limits` (``$ZIMAGE_GUARD``, ``silence=30,grace=120``).
         sandbox: takes the place of ``mode`` in ``sandbox.toml`` (``$ZIMAGE_SANDBOX``: ``auto``,
             ``strict``, ``off``), or None.
+        color: False when ``$NO_COLOR`` is set (https://no-color.org) or ``$TERM`` is ``dumb``; else
+            what is written to a terminal has colours.
         ci: True when ``$CI`` says so; then missing test tools are failures, not skips.
     """
 
@@ -115,6 +117,7 @@ class Settings:
     limits: Mapping[str, float] = field(default_factory=dict)
     guard: Mapping[str, float] = field(default_factory=dict)
     sandbox: str | None = None
+    color: bool = True
     ci: bool = False
 
     @property
@@ -144,6 +147,7 @@ class Settings:
             limits=_numbers(env.get("ZIMAGE_LIMITS", ""), r"[a-z]+"),
             guard=_numbers(env.get("ZIMAGE_GUARD", ""), r"[a-z_]+"),
             sandbox=env.get("ZIMAGE_SANDBOX") or None,
+            color=not env.get("NO_COLOR") and env.get("TERM") != "dumb",
             ci=env.get("CI", "").lower() in {"1", "true", "yes"},
         )
 

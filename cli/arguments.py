@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from typing import NoReturn
 
 from ..config import PACK_DIR
 from . import templates
-from .terminal import USAGE, say
+from .terminal import USAGE
+from .usage import Parser, integer
 
 TEMPLATE = "电商海报生成"
 EXAMPLES = """\
@@ -32,12 +32,35 @@ ComfyUI: --comfyui，否则 / else $COMFYUI_PATH，否则自带的 / else the em
 """
 
 
-class _Parser(argparse.ArgumentParser):
-    """Tells a usage error in both languages and exits with 2."""
+VALIDATE = """\
+例子 / examples:
+  ./zimage validate 我的工作流.json
+  ./zimage validate *.json --json > 结果.json
+  ./zimage validate 我的工作流.json --object-info http://127.0.0.1:8188
+  cat prompt.json | ./zimage validate -
 
-    def error(self, message: str) -> NoReturn:
-        say(f"用法有误：{message}（见 {self.prog} --help）", f"wrong usage: {message}")
-        raise SystemExit(USAGE)
+退出码 / exit codes:
+  0 没有错误（可能有警告）no errors, maybe warnings
+  1 至少一个文件有错误 at least one file has errors
+  2 用法有误，或文件无法读取 wrong usage, or a file cannot be read
+颜色 / colours: 只在终端中，NO_COLOR=1 可关闭 / on terminals alone; NO_COLOR=1 turns them off
+"""
+TO_API = """\
+例子 / examples:
+  ./zimage to-api 我的工作流.json > prompt.json
+  ./zimage to-api 我的工作流.json --object-info http://127.0.0.1:8188 > prompt.json
+
+有错误时标准输出为空，错误写到标准错误；本机缺少模型或图片不影响转换。
+With errors nothing is printed on standard output, and standard error has them. Models and
+pictures that the machine lacks are told and do not count.
+
+退出码 / exit codes:
+  0 已完整转换 converted wholly
+  1 工作流有错误，没有输出 the workflow has errors, nothing was printed
+  2 用法有误，或文件无法读取 wrong usage, or the file cannot be read
+"""
+Commands = argparse._SubParsersAction
+"""What ``add_subparsers`` gives; argparse has no public name for it."""
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -71,14 +94,23 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _build() -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog="./zimage",
         description="Z-Image 的 ComfyUI 节点与工作流 / Z-Image nodes and workflows for ComfyUI",
         epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="COMMAND", title="命令 / commands"
+    )
+    _add_demo(commands)
+    _add_serve(commands)
+    _add_development(commands)
+    _add_workflows(commands)
+    _add_operating(commands)
+    return parser
 
+
+def _add_demo(commands: Commands) -> None:
     demo = commands.add_parser("demo", help="画一张示例图 / draw a picture, end to end")
     demo.add_argument("--template", default=TEMPLATE, metavar="NAME",
                       help=f"模板名 / one of: {', '.join(templates.names(PACK_DIR))}")  # fmt: skip
@@ -91,6 +123,8 @@ def _build() -> argparse.ArgumentParser:
     demo.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
     _add_comfyui(demo)
 
+
+def _add_serve(commands: Commands) -> None:
     serve = commands.add_parser(
         "serve",
         help="启动服务器 / run the server (-- ComfyUI ARGS)",
@@ -108,6 +142,8 @@ def _build() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_comfyui(serve)
 
+
+def _add_development(commands: Commands) -> None:
     commands.add_parser(
         "test",
         help="运行测试 / run the tests; further arguments go to pytest",
@@ -122,10 +158,17 @@ def _build() -> argparse.ArgumentParser:
     bench.add_argument("name", nargs="?", metavar="NAME", help="名称 / name")
     bench.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
 
-    validate = commands.add_parser("validate", help="检查工作流 / check workflows; none: ours")
+
+def _add_workflows(commands: Commands) -> None:
+    validate = commands.add_parser(
+        "validate", help="检查工作流 / check workflows; none: ours", epilog=VALIDATE,
+        description="不运行就检查工作流 / checks workflows without running them",
+    )  # fmt: skip
     validate.add_argument(
-        "files", nargs="*", metavar="FILE", help="工作流，- 为标准输入 / - is stdin"
-    )
+        "files", nargs="*", metavar="FILE",
+        help="工作流，页面保存的或 API 格式；- 为标准输入，不写则为自带的模板 / "
+        "workflows that the page saved, or API form; - is stdin, none: the bundled templates",
+    )  # fmt: skip
     validate.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
     validate.add_argument(
         "--core-only", action="store_true",
@@ -133,10 +176,19 @@ def _build() -> argparse.ArgumentParser:
     )  # fmt: skip
     _add_object_info(validate)
 
-    to_api = commands.add_parser("to-api", help="工作流转为 API 格式 / a workflow as API JSON")
-    to_api.add_argument("file", metavar="FILE", help="页面保存的工作流 / what the page saved")
+    to_api = commands.add_parser(
+        "to-api", help="工作流转为 API 格式 / a workflow as API JSON", epilog=TO_API,
+        description="把页面保存的工作流转为 POST /prompt 所用的 JSON，写到标准输出 / "
+        "prints what the page saved as the JSON of POST /prompt",
+    )  # fmt: skip
+    to_api.add_argument(
+        "file", metavar="FILE",
+        help="页面保存的工作流，- 为标准输入 / what the page saved; - is stdin",
+    )  # fmt: skip
     _add_object_info(to_api)
 
+
+def _add_operating(commands: Commands) -> None:
     drill = commands.add_parser("drill", help="故障演练 / faults against a server under load")
     drill.add_argument("--rounds", type=_rounds, metavar="N", help="轮数，默认每种一次 / each once")
     drill.add_argument("--seed", type=_seed, metavar="N", help="随机种子 / the same drill again")
@@ -154,7 +206,6 @@ def _build() -> argparse.ArgumentParser:
         help="正在运行的服务器，看它的加固 / a server that runs, for its hardening (%(default)s)",
     )
     _add_comfyui(doctor)
-    return parser
 
 
 def _add_comfyui(parser: argparse.ArgumentParser) -> None:
@@ -164,24 +215,21 @@ def _add_comfyui(parser: argparse.ArgumentParser) -> None:
 def _add_object_info(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--object-info",
-        metavar="FILE",
-        help="节点信息：文件或服务器地址 / node classes: a file or a URL",
+        metavar="FILE|URL",
+        help="按哪个 ComfyUI 的节点、模型和图片检查：服务器的地址，或存有其 /object_info 内容的"
+        "文件；不给则用内置的节点信息，不查文件是否存在 / whose nodes, models and pictures count: "
+        "the address of a running server, or a file with the answer of its /object_info (without: "
+        "the stored nodes, no files)",
     )
 
 
 def _rounds(text: str) -> int:
-    return _integer(text, 1, 10**6)
+    return integer(text, 1, 10**6)
 
 
 def _port(text: str) -> int:
-    return _integer(text, 1, 65535)
+    return integer(text, 1, 65535)
 
 
 def _seed(text: str) -> int:
-    return _integer(text, 0, 2**64 - 1)
-
-
-def _integer(text: str, low: int, high: int) -> int:
-    if not text.isascii() or not text.isdigit() or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"{text!r}: {low} … {high}")
-    return int(text)
+    return integer(text, 0, 2**64 - 1)

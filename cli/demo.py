@@ -117,16 +117,16 @@ class _Progress:
     """Shows each node and its steps on standard error."""
 
     def __init__(self, graph: templates.Graph) -> None:
-        self.graph = graph
+        self.names = templates.display_names(PACK_DIR, graph)
 
     def __call__(self, event: Event) -> None:
         data = event["data"]
-        kind = self.graph.get(str(data.get("node")), {}).get("class_type", "?")
+        name = self.names.get(str(data.get("node")), "?")
         if event["type"] == "progress":
-            sys.stderr.write(f"\r  {kind} {data['value']}/{data['max']}")
+            sys.stderr.write(f"\r  {name} {data['value']}/{data['max']}")
             sys.stderr.write("\n" if data["value"] == data["max"] else "")
         elif event["type"] == "executing" and data.get("node"):
-            sys.stderr.write(f"  {kind}\n")
+            sys.stderr.write(f"  {name}\n")
         sys.stderr.flush()
 
 

@@ -36,6 +36,24 @@ def load(path: Path) -> Graph:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def display_names(pack: Path, graph: Graph) -> dict[str, str]:
+    """What the page calls the nodes of a graph, by id, in Chinese and English.
+
+    A class of somebody else's goes by the title of its node.
+    """
+    named: dict[str, list[str]] = {}
+    for language in ("zh", "en"):
+        file = pack / "locales" / language / "nodeDefs.json"
+        for kind, entry in json.loads(file.read_text(encoding="utf-8")).items():
+            named.setdefault(kind, []).append(entry["display_name"])
+    names = {}
+    for number, node in graph.items():
+        kind = str(node.get("class_type", "?"))
+        title = str(node.get("_meta", {}).get("title") or kind)
+        names[number] = " / ".join(named.get(kind) or [title])
+    return names
+
+
 def with_prompt(graph: Graph, text: str) -> Graph:
     """A copy that says ``text`` where the result comes from: in its Edit nodes, whose reference
     picture then stays as it is, else in its text-encode nodes. Negative prompts stay, too."""

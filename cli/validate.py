@@ -6,74 +6,103 @@ import argparse
 import json
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from http.client import HTTPException
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..config import PACK_DIR, Settings
 from ..errors import ZImageError
 from .client import Client
+from .report import Paint, painter, tell
 from .terminal import DONE, FAILED, USAGE, Stop, document, result, say
 
 if TYPE_CHECKING:
     from ..validator.check import Result
+    from ..validator.findings import Finding
     from ..validator.knowledge import Knowledge
-
 
 UNREAD = frozenset({"ZI-FILE-MISSING", "ZI-WF-UNREADABLE"})
 """What is wrong with the command line, not with a workflow."""
+LACKING = frozenset({"ZI-WF-MODEL", "ZI-WF-FILE"})
+"""What a machine lacks to run a workflow; it can be converted all the same."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A file, its bytes, and what came of it; the findings have their places."""
+
+    file: str
+    data: bytes
+    result: Result
+    findings: list[Finding]
+
+    @property
+    def unread(self) -> bool:
+        """True when it could not be read at all."""
+        return any(finding.code in UNREAD for finding in self.findings)
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
     """Checks every file; 2 when one cannot be read, else 1 when one of them has an error."""
     knowledge = _knowledge(options.object_info)
     files = [Path(name) for name in options.files] or bundled(PACK_DIR)
-    reports, unread = [], []
+    reports, unread, ok = [], False, True
     for file in files:
         checked = _check(file, knowledge, core_only=options.core_only)
-        unread += [finding for finding in checked.findings if finding.code in UNREAD]
-        reports.append({"file": str(file), "ok": checked.ok,
-                        "findings": [asdict(finding) for finding in checked.findings]})  # fmt: skip
-    ok = all(report["ok"] for report in reports)
+        unread, ok = unread or checked.unread, ok and checked.result.ok
+        if options.json:
+            findings = [asdict(finding) for finding in checked.findings]
+            reports.append({"file": str(file), "ok": checked.result.ok, "findings": findings})
+        elif not checked.unread:
+            _show(checked, painter(sys.stdout, settings))
+        if checked.unread:
+            _say_unread(checked)
     if options.json:
         document({"ok": ok, "files": reports})
-    else:
-        for report in reports:
-            _show(report)
-        if options.object_info is None:
-            say(
-                "模型和图片是否存在没有检查；用 --object-info 服务器地址 可一并检查",
-                "whether models and pictures exist was not checked; --object-info URL does",
-            )
-    for finding in unread:
-        say(f"[{finding.code}] {finding.chinese}", finding.english)
+    elif options.object_info is None:
+        say(
+            "模型和图片是否存在没有检查；用 --object-info 服务器地址 可一并检查",
+            "whether models and pictures exist was not checked; --object-info URL does",
+        )
     if unread:
         return USAGE
     return DONE if ok else FAILED
 
 
 def to_api(options: argparse.Namespace, settings: Settings) -> int:
-    """Prints API JSON; errors are told on standard error, and 1 (or 2) is returned for them."""
+    """Prints API JSON if all of the workflow became part of it; findings go to standard error.
+
+    Returns:
+        1 with nothing printed for a workflow that has errors, 2 for a file that cannot be read. A
+        model or picture that the machine lacks is told, but is no error here.
+    """
     checked = _check(Path(options.file), _knowledge(options.object_info))
-    errors = checked.findings.errors
-    if errors:
-        shown = {"file": options.file, "findings": [asdict(finding) for finding in errors]}
-        sys.stderr.write("\n".join(_lines(shown)) + "\n")
-    if any(finding.code in UNREAD for finding in errors):
+    if checked.unread:
+        _say_unread(checked)
         return USAGE
-    if checked.prompt is None:
+    errors = [finding for finding in checked.findings if finding.severity == "error"]
+    for line in tell(checked.file, checked.data, errors, painter(sys.stderr, settings)):
+        sys.stderr.write(f"{line}\n")
+    if checked.result.prompt is None or any(error.code not in LACKING for error in errors):
+        say("没有输出 JSON：请先改正上面的错误", "no JSON was printed: mend these errors first")
         return FAILED
-    document(checked.prompt)
-    return FAILED if errors else DONE
+    document(checked.result.prompt)
+    return DONE
 
 
-def _check(file: Path, knowledge: Knowledge, *, core_only: bool = False) -> Result:
+def _say_unread(checked: Checked) -> None:
+    for finding in checked.findings:
+        say(f"[{finding.code}] {finding.chinese}", finding.english)
+
+
+def _check(file: Path, knowledge: Knowledge, *, core_only: bool = False) -> Checked:
     """The findings of a file; that it cannot be read is one."""
     from ..engine import presets, saving, sizes
     from ..validator.check import Result, check_bytes
     from ..validator.findings import Findings
     from ..validator.own import Engine
+    from ..validator.places import locate
 
     engine = Engine(
         presets.resolve, sizes.resolve, sizes.check_batch, saving.check_quality, saving.check_prefix
@@ -84,8 +113,9 @@ def _check(file: Path, knowledge: Knowledge, *, core_only: bool = False) -> Resu
     except ZImageError as error:
         found = Findings()
         found.refuse(error)
-        return Result(found, None)
-    return check_bytes(data, knowledge, core_only=core_only, engine=engine)
+        return Checked(str(file), b"", Result(found, None), found)
+    result = check_bytes(data, knowledge, core_only=core_only, engine=engine)
+    return Checked(str(file), data, result, locate(data, result.findings, knowledge))
 
 
 def bundled(pack: Path) -> list[Path]:
@@ -145,30 +175,11 @@ def _read(file: Path) -> bytes:
                           en=reason) from error  # fmt: skip
 
 
-def _show(report: dict[str, Any]) -> None:
-    for line in _lines(report):
+def _show(checked: Checked, paint: Paint) -> None:
+    for line in tell(checked.file, checked.data, checked.findings, paint):
         result(line)
-    errors = sum(finding["severity"] == "error" for finding in report["findings"])
-    warnings = len(report["findings"]) - errors
-    state = "通过 ok" if report["ok"] else "失败 FAILED"
-    result(f"{state}  {report['file']}（{errors} 个错误 errors，{warnings} 个警告 warnings）")
-
-
-def _lines(report: dict[str, Any]) -> list[str]:
-    """Findings as a compiler tells them: what, where, what to do."""
-    lines = []
-    for finding in report["findings"]:
-        place = [report["file"]]
-        if finding["node"]:
-            place.append(
-                f"节点 node {finding['node']} {json.dumps(finding['title'], ensure_ascii=False)}"
-            )
-        if finding["input"]:
-            place.append(finding["input"])
-        lines += [
-            f"{finding['severity']}[{finding['code']}]: {finding['chinese']}",
-            f"  --> {' · '.join(place)}",
-            f"  = {finding['english']}",
-            "",
-        ]
-    return lines
+    errors = sum(finding.severity == "error" for finding in checked.findings)
+    warnings = len(checked.findings) - errors
+    ok = checked.result.ok
+    state = paint("help", "通过 ok") if ok else paint("error", "失败 FAILED")
+    result(f"{state}  {checked.file}（{errors} 个错误 errors，{warnings} 个警告 warnings）")

@@ -5,8 +5,8 @@
 
 TEXTS: dict[str, tuple[str, str]] = {
     "ZI-WF-JSON": (
-        "不是可用的 JSON：{zh}。",
-        "This is no usable JSON: {en}.",
+        "不是可用的 JSON：{zh}。{zh_do}。",
+        "This is no usable JSON: {en}. {en_do}.",
     ),
     "ZI-WF-KEY": (
         "“{value}”在同一个对象里写了不止一次，只有最后一个算数。请删去多余的。",
@@ -36,8 +36,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "The workflow is too large: more than {en}. Split it.",
     ),
     "ZI-WF-SHAPE": (
-        "{what} 的内容不是工作流应有的形状：{value}。请用页面重新保存。",
-        "{what} is not what a workflow holds there: {value}. Save it again in the page.",
+        "这不是工作流的形状：{zh}。请用页面的“导出”重新保存。",
+        "This does not have the shape of a workflow: {en}. Save it again with the page's Export.",
     ),
     "ZI-WF-DUPLICATE": (
         "{zh} {value} 出现了两次，只读取第一个。请用页面重新保存。",
@@ -86,6 +86,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     "ZI-WF-INPUT-MISSING": (
         "“{title}”缺少必需的输入 {input}（{expected}）。请连接或填写它。",
         '"{title}" lacks its required input {input} ({expected}). Connect it or fill it in.',
+    ),
+    "ZI-WF-INPUT-UNKNOWN": (
+        "“{title}”没有名为 {input} 的输入（{value}），服务器不会理会它。请改正名称或删去它。",
+        '"{title}" ({value}) has no input {input}; the server ignores it. Correct its name, or '
+        "delete it.",
     ),
     "ZI-WF-MUTED": (
         "“{title}”的 {input} 连到了被静音的节点“{value}”，运行时得不到任何值。"

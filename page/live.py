@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,10 @@ class LiveKnowledge(Knowledge):
             except Exception:  # anything can happen in somebody's INPUT_TYPES
                 log.debug("Z-Image: node class %s cannot be described", name, exc_info=True)
         return super().get(name)
+
+    def names(self) -> Iterable[str]:
+        """The names of all classes, described or not."""
+        return [name for name in list(self.classes) if isinstance(name, str)]
 
 
 def describe(kind: Any) -> dict[str, Any]:

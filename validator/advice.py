@@ -11,9 +11,8 @@ from typing import Any
 from ..text import spans
 from . import snapshot
 from .convert import Converter
-from .findings import Findings
-from .knowledge import Kind, Knowledge
-from .subject import Subject
+from .knowledge import Kind
+from .subject import Addresses, Subject
 
 _ENCODERS = ("CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader")
 _CHECKPOINTS = ("CheckpointLoaderSimple", "CheckpointLoader", "unCLIPCheckpointLoader")
@@ -67,25 +66,38 @@ def ours() -> frozenset[str]:
     return frozenset(name for name, kind in snapshot.load().kinds.items() if not kind.is_core)
 
 
-def downloads(converter: Converter, knowledge: Knowledge, found: Findings) -> None:
-    """Models that nodes are set to, say the address of, and the host is not known to have."""
-    told: set[tuple[str, str]] = set()
+def addresses(converter: Converter) -> Addresses:
+    """Where to get the models that nodes are set to, as far as the nodes say it."""
+    found: dict[tuple[str, str], str] = {}
     for number, page_node in converter.sent:
-        kind = knowledge.get(page_node.type)
         values = converter.prompt[number]["inputs"].values()
         held = {value for value in values if isinstance(value, str)}
         for model in page_node.models:
             name, url = model.get("name"), _address(model.get("url"))
-            if not isinstance(name, str) or not url or (name, url) in told:
-                continue
-            if name in held and not _has(kind, name):
-                told.add((name, url))
-                found.add("ZI-WF-DOWNLOAD", number, page_node.title, severity="warning",
-                          value=name, url=url)  # fmt: skip
+            if isinstance(name, str) and url and name in held:
+                found.setdefault((number, name), url)
+    return found
 
 
-def _has(kind: Kind | None, name: str) -> bool:
-    return kind is not None and any(name in (e.choices or ()) for e in kind.inputs.values())
+def downloads(converter: Converter, subject: Subject) -> None:
+    """Models that a host may lack whose files are not known; each address once."""
+    told: set[tuple[str, str]] = set()
+    titles = {number: page_node.title for number, page_node in converter.sent}
+    for (number, name), url in subject.addresses.items():
+        kind = subject.kinds.get(number)
+        if (name, url) not in told and not (kind is not None and _judged(subject, number, name)):
+            told.add((name, url))
+            subject.found.add("ZI-WF-DOWNLOAD", number, titles[number], severity="warning",
+                              value=name, url=url)  # fmt: skip
+
+
+def _judged(subject: Subject, number: str, name: str) -> bool:
+    """True where the files are known: then the rule for choices has told what is missing."""
+    return any(
+        entry.choices is not None and (name in entry.choices or given == name)
+        for input, entry in subject.inputs(number).items()
+        for given in [subject.given(number).get(input)]
+    )
 
 
 def _address(url: object) -> str:

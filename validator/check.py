@@ -55,8 +55,10 @@ def check_bytes(
             zh, en = converter.left_out()
             found.add("ZI-WF-EMPTY", zh=zh, en=en)
             return Result(found, prompt)
-        advice.downloads(converter, knowledge, found)
-        options = replace(options, unsent=converter.unsent)
+        addresses = advice.addresses(converter)
+        options = replace(options, unsent=converter.unsent, addresses=addresses)
+        advice.downloads(converter, rules.check(prompt, knowledge, found, options))
+        return Result(found, prompt)
     elif isinstance(document, dict) and isinstance(document.get("prompt"), dict):
         prompt = document["prompt"]  # the body of POST /prompt
     rules.check(prompt, knowledge, found, options)

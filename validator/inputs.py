@@ -30,6 +30,7 @@ class Input:
         choices: the values of a choice, None when they are not known (a list loaded later).
         options: ``default``, ``min``, ``max`` … as the host gives them.
         dynamic: the type of an input that stands for several, see :mod:`.dynamic`; else empty.
+        matched: types of an input that takes the same one as others, see :mod:`.matched`.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Input:
     choices: tuple[Any, ...] | None = None
     options: dict[str, Any] = field(default_factory=dict)
     dynamic: str = ""
+    matched: frozenset[str] = frozenset()
 
     @property
     def is_widget(self) -> bool:
@@ -89,8 +91,8 @@ def parse_input(name: str, spec: object, *, required: bool) -> Input | None:
         return Input(name, frozenset({"COMBO"}), required, keys, options, kind)
     if kind == MATCHED:
         allowed = table(options.get("template")).get("allowed_types")
-        return Input(name, _types(allowed if isinstance(allowed, str) else ANY), required, None,
-                     options)  # fmt: skip
+        matched = _types(allowed if isinstance(allowed, str) else ANY)
+        return Input(name, frozenset({ANY}), required, None, options, matched=matched)
     if is_dynamic(kind):
         return Input(name, frozenset({ANY}), required, None, options, kind)
     choices = None

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 from . import dynamic
-from .inputs import ANY, UPLOADS, Input, is_dynamic, parse_inputs
+from .inputs import ANY, UPLOADS, Input, is_dynamic, parse_inputs, table
 
 CORE = ("nodes", "comfy_extras", "comfy_api_nodes")
 """Modules that come with ComfyUI; packs are in ``custom_nodes``."""
@@ -18,7 +18,8 @@ CORE = ("nodes", "comfy_extras", "comfy_api_nodes")
 class Kind:
     """A node class: its inputs in order, the types of its outputs, whether it is an output.
 
-    ``module`` is where the host has it from, empty when that is not known.
+    ``module`` is where the host has it from, empty when that is not known; ``hidden`` are inputs
+    that the host fills in itself.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Kind:
     is_output: bool = False
     title: str = ""
     module: str = ""
+    hidden: frozenset[str] = frozenset()
 
     @property
     def is_core(self) -> bool:
@@ -71,6 +73,10 @@ class Knowledge:
         """The class of that name, if the host has it."""
         return self.kinds.get(name) if isinstance(name, str) else None
 
+    def names(self) -> Iterable[str]:
+        """The names of all classes."""
+        return self.kinds
+
 
 def _kind(name: str, entry: dict[str, Any]) -> Kind:
     output = entry.get("output")
@@ -78,7 +84,7 @@ def _kind(name: str, entry: dict[str, Any]) -> Kind:
         name, parse_inputs(entry["input"]),
         tuple(map(_type_name, output if isinstance(output, list) else ())),
         bool(entry.get("output_node")), str(entry.get("display_name") or name),
-        str(entry.get("python_module") or ""),
+        str(entry.get("python_module") or ""), frozenset(table(entry["input"].get("hidden"))),
     )  # fmt: skip
 
 

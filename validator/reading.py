@@ -8,6 +8,7 @@ import sys
 from collections import Counter
 from typing import Any
 
+from . import shapes
 from .findings import LIMIT, Findings
 
 LARGEST_FILE = 64 * 2**20
@@ -37,14 +38,49 @@ def parse_json(data: bytes, found: Findings) -> Any:
     try:
         document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique)
     except (ValueError, RecursionError) as error:
-        zh, en = _reason(data, error)
-        found.add("ZI-WF-JSON", zh=zh, en=en)
+        tell(data, error, found)
         return None
     for key in twice:
         found.add("ZI-WF-KEY", severity="warning", value=key)
     if document is None:
-        found.add("ZI-WF-SHAPE", what="JSON", value=None)
+        shapes.tell_root(found, None)
     return document
+
+
+def tell(data: bytes, error: Exception, found: Findings) -> None:
+    """A finding with the place, as far as there is one."""
+    zh, en = _reason(data, error)
+    zh_do, en_do = _EXPORT
+    line = column = None
+    if "UTF-8" in en or "UTF-16" in en:
+        zh_do, en_do = "请另存为 UTF-8", "Save it as UTF-8"
+    if isinstance(error, json.JSONDecodeError) and data.strip() and "UTF-16" not in en:
+        line, column = error.lineno, error.colno
+    elif isinstance(error, UnicodeDecodeError) and "UTF-16" not in en:
+        start = data.rfind(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, start) + 1
+        column = len(data[start : error.start].decode("utf-8-sig")) + 1
+    found.add("ZI-WF-JSON", zh=zh, en=en, zh_do=zh_do, en_do=en_do)
+    found.place(line, column)
+
+
+_EXPORT = "请用页面的“导出”重新保存工作流", "Save the workflow again with the page's Export"
+_FAULTS = {
+    "Expecting value": "应有一个值",
+    "Expecting property name": "应有双引号括起的名称",
+    "Illegal trailing comma": "多了一个逗号",
+    "Expecting ':'": "应有冒号",
+    "Expecting ','": "应有逗号或结尾的括号",
+    "Unterminated string": "开始的字符串没有结束",
+    "Invalid control character": "有一个不能直接写在字符串里的字符（如换行）",
+    "Invalid \\": "的反斜杠用法有误",
+    "Extra data": "起是多余的内容",
+}
+"""How Python's messages begin, and the same in Chinese."""
+
+
+def _fault(message: str) -> str:
+    return next((zh for en, zh in _FAULTS.items() if message.startswith(en)), "有误")
 
 
 def _reason(data: bytes, error: Exception) -> tuple[str, str]:
@@ -52,17 +88,16 @@ def _reason(data: bytes, error: Exception) -> tuple[str, str]:
     if not data.strip():
         return "文件是空的", "the file is empty"
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
-        return "它的编码是 UTF-16。请另存为 UTF-8", "it is UTF-16. Save it as UTF-8"
+        return "它的编码是 UTF-16", "it is UTF-16"
     if isinstance(error, UnicodeDecodeError):
         return (
-            f"第 {error.start + 1} 个字节不是 UTF-8（可能是 GBK 等编码）。请另存为 UTF-8",
-            f"byte {error.start + 1} is not UTF-8 (it may be GBK or the like). Save it as UTF-8",
+            f"第 {error.start + 1} 个字节不是 UTF-8（可能是 GBK 等编码）",
+            f"byte {error.start + 1} is not UTF-8 (it may be GBK or the like)",
         )
     if isinstance(error, json.JSONDecodeError):
         return (
-            f"第 {error.lineno} 行第 {error.colno} 列有误。请用页面的“导出”重新保存工作流",
-            f"line {error.lineno}, column {error.colno}: {error.msg}. Save the workflow again "
-            "with the page's Export",
+            f"第 {error.lineno} 行第 {error.colno} 列{_fault(error.msg)}",
+            f"line {error.lineno}, column {error.colno}: {error.msg}",
         )
     if isinstance(error, RecursionError):
         return "嵌套太深，没有工作流会这样", "it is nested deeper than any workflow"

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from . import advice, own, rings, values
+from . import advice, matched, own, rings, unknown, values
 from .bounds import Bounds, broken_texts, excesses
 from .findings import Findings
 from .inputs import Input
 from .knowledge import Kind, Knowledge, fits
-from .subject import Subject, is_link
+from .subject import Addresses, Subject, is_link
 
 
 @dataclass(frozen=True)
@@ -22,17 +22,19 @@ class Options:
         engine: judges the values of our nodes, if it is there.
         bounds: what the request fuse lets through.
         unsent: inputs that were linked and get nothing, see :class:`.convert.Converter`.
+        addresses: where models can be had, see :func:`.advice.addresses`.
     """
 
     core_only: bool = False
     engine: own.Engine | None = None
     bounds: Bounds = field(default_factory=Bounds)
     unsent: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    addresses: Addresses = field(default_factory=dict)
 
 
-def check(prompt: object, knowledge: Knowledge, found: Findings, options: Options) -> None:
+def check(prompt: object, knowledge: Knowledge, found: Findings, options: Options) -> Subject:
     """Apply every rule, in the order of the file; rules about the whole come last."""
-    subject = Subject(prompt, knowledge, found)
+    subject = Subject(prompt, knowledge, found, options.addresses)
     for number in subject.prompt:
         _request(subject, number, options.bounds)
         kind = subject.kinds.get(number)
@@ -41,6 +43,7 @@ def check(prompt: object, knowledge: Knowledge, found: Findings, options: Option
     if subject.prompt and not any(kind.is_output for kind in subject.kinds.values()):
         found.add("ZI-WF-NO-OUTPUT")
     rings.tell(subject)
+    return subject
 
 
 def _request(subject: Subject, number: str, bounds: Bounds) -> None:
@@ -85,6 +88,8 @@ def _node(subject: Subject, number: str, unsent: Mapping[tuple[str, str], str]) 
     for name, link in subject.links(number):
         if name not in subject.inputs(number) and link[0] not in subject.prompt:
             _lost(subject, number, name, link, "warning")
+    unknown.tell(subject, number)
+    matched.tell(subject, number)
 
 
 def _link(subject: Subject, number: str, entry: Input, link: list) -> None:

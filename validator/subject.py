@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Any, TypeGuard
 
 from ..errors import ZImageError
+from . import shapes
 from .findings import Findings
 from .inputs import Input
 from .knowledge import Kind, Knowledge
+from .similar import Similar
+
+Addresses = Mapping[tuple[str, str], str]
+"""Where to get a file: by the node that is set to it, and its name."""
 
 
 class Subject:
@@ -18,21 +23,25 @@ class Subject:
     Attributes:
         prompt: nodes by id; ``inputs`` of each is an object.
         kinds: their classes, for those that the host knows.
+        addresses: where nodes say that their models can be had.
     """
 
-    def __init__(self, document: object, knowledge: Knowledge, found: Findings) -> None:
+    def __init__(self, document: object, knowledge: Knowledge, found: Findings,
+                 addresses: Addresses | None = None) -> None:  # fmt: skip
         self.found = found
+        self.similar = Similar()
+        self.addresses = addresses or {}
         self.prompt: dict[str, dict[str, Any]] = {}
         self.kinds: dict[str, Kind] = {}
         self._inputs: dict[str, dict[str, Input]] = {}
         if not isinstance(document, dict):
-            found.add("ZI-WF-SHAPE", what="prompt", value=document)
+            shapes.tell_root(found, document)
             return
         if not document:
             found.add("ZI-WF-EMPTY", zh="里面没有节点", en="there is no node in it")
         for number, entry in document.items():
             if not isinstance(entry, dict) or not isinstance(entry.get("inputs", {}), dict):
-                found.add("ZI-WF-SHAPE", str(number), what=str(number), value=entry)
+                shapes.tell(found, f"[{shapes.quoted(number)}]", entry, shapes.NODE, str(number))
                 continue
             self.prompt[number] = entry
             name = entry.get("class_type")
@@ -40,7 +49,8 @@ class Subject:
             if not isinstance(name, str):
                 self.tell("ZI-WF-CLASS", number, value=name)
             elif kind is None:
-                self.tell("ZI-WF-NODE-UNKNOWN", number, value=name)
+                meant = self.similar.find("", name, knowledge.names(), least=0.75)
+                self.tell("ZI-WF-NODE-UNKNOWN", number, value=name, similar=meant)
             else:
                 self.kinds[number] = kind
                 self._inputs[number] = kind.inputs_for(self.given(number))
@@ -60,9 +70,10 @@ class Subject:
                 yield name, value
 
     def tell(self, code: str, number: str, input: str = "", severity: str = "error",
-             **values: object) -> None:  # fmt: skip
+             similar: str = "", source: str = "", **values: object) -> None:  # fmt: skip
         """A finding about a node."""
-        self.found.add(code, number, self.title(number), input, severity, **values)
+        self.found.add(code, number, self.title(number), input, severity, similar, source,
+                       **values)  # fmt: skip
 
     def refuse(self, error: ZImageError, number: str, input: str, severity: str = "error") -> None:
         """What something else would raise for a node, in its words."""

@@ -70,13 +70,19 @@ def _choice(subject: Subject, number: str, entry: Input, value: Any) -> None:
         return
     if value in entry.choices:
         return
-    if any(entry.options.get(name) for name in (*UPLOADS, "image_folder")):
+    where, names = f"{subject.kinds[number].name} {entry.name}", entry.choices
+    files = any(entry.options.get(name) for name in (*UPLOADS, "image_folder"))
+    model = isinstance(value, str) and PurePosixPath(value).suffix.lower() in MODELS
+    # Names of files are long and much alike.
+    meant = subject.similar.find(where, value, names, 0.85 if files or model else 0.6)
+    if files:
         # The list has the folder's own files; in sub-folders and other folders there may be more.
         listed = isinstance(value, str) and not set(value) & set("/\\[")
         severity = severity if listed else "warning"
-        subject.tell("ZI-WF-FILE", number, entry.name, severity, value=value)
-    elif isinstance(value, str) and PurePosixPath(value).suffix.lower() in MODELS:
-        subject.tell("ZI-WF-MODEL", number, entry.name, severity, value=value)
+        subject.tell("ZI-WF-FILE", number, entry.name, severity, meant, value=value)
+    elif model:
+        source = subject.addresses.get((number, value), "")
+        subject.tell("ZI-WF-MODEL", number, entry.name, severity, meant, source, value=value)
     else:
-        subject.tell("ZI-WF-CHOICE", number, entry.name, severity, value=value,
-                     expected=", ".join(map(str, entry.choices[:12])))  # fmt: skip
+        subject.tell("ZI-WF-CHOICE", number, entry.name, severity, meant, value=value,
+                     expected=", ".join(map(str, names[:12])))  # fmt: skip

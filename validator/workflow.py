@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
+from . import shapes
 from .findings import Findings
 from .inputs import rows, table
 
@@ -131,7 +132,7 @@ def parse(document: dict[str, Any], found: Findings) -> Workflow:
     for number, entry in enumerate(rows(definitions.get("subgraphs"))):
         name = entry.get("id")
         if not isinstance(name, str):
-            found.add("ZI-WF-SHAPE", what=f"definitions.subgraphs[{number}].id", value=name)
+            shapes.tell(found, f"definitions.subgraphs[{number}].id", name, shapes.TEXT)
         elif name in subgraphs:
             found.add("ZI-WF-DUPLICATE", value=name, zh="子图编号", en="a subgraph")
         else:
@@ -144,7 +145,7 @@ def _graph(document: dict[str, Any], found: Findings) -> Graph:
     for number, entry in enumerate(_list(document.get("nodes"))):
         node = _node(entry)
         if node is None:
-            found.add("ZI-WF-SHAPE", what=f"nodes[{number}]", value=entry)
+            shapes.tell(found, f"nodes[{number}]", entry, shapes.PAGE_NODE)
         elif node.id in nodes:
             found.add("ZI-WF-DUPLICATE", node.id, node.title, value=node.id,
                       zh="节点编号", en="a node")  # fmt: skip
@@ -155,7 +156,7 @@ def _graph(document: dict[str, Any], found: Findings) -> Graph:
         link = _link(entry)
         if link is None:
             if entry is not None:
-                found.add("ZI-WF-SHAPE", what=f"links[{number}]", value=entry)
+                shapes.tell(found, f"links[{number}]", entry, shapes.LINK)
         elif links.setdefault(link.id, link) is not link:
             found.add("ZI-WF-DUPLICATE", link.target, value=link.id,
                       zh="连线编号", en="a link")  # fmt: skip

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from zimage_comfyui.cli.arguments import parse
+from zimage_comfyui.cli.usage import told
 
 
 def test_demo_defaults() -> None:
@@ -60,6 +63,59 @@ def test_usage_error_is_told_in_both_languages(capsys: pytest.CaptureFixture[str
     assert shown.out == ""
     assert "用法有误" in shown.err
     assert "wrong usage" in shown.err
+
+
+USAGE_ERRORS = [
+    (["demo", "--seed", "x"], "--seed = 'x' 不是 0 到", "--seed: 'x' is no whole number from 0 to"),
+    (["serve", "--port", "0"], "--port = '0' 不是 1 到 65535 的整数", "from 1 to 65535"),
+    (["serve", "--guardian", "maybe"], "--guardian 没有 'maybe'，可选：", "choice: 'maybe'"),
+    (["validat"], "是否想写 validate？", "Did you mean validate?"),
+    (["to-api"], "缺少参数 FILE", "are required: FILE"),
+    (["doctor", "extra", "--no"], "没有这样的参数：extra --no", "arguments: extra --no"),
+    (["drill", "--only"], "--only 后面需要至少一个值", "expected at least one argument"),
+    (["demo", "--out"], "--out 后面需要一个值", "expected one argument"),
+    (["demo", "--json=1"], "--json 不带值，却写了 '1'", "ignored explicit argument '1'"),
+    (["drill", "--s", "1", "--l=2"], "--list 不带值", "ignored explicit argument"),
+    (["serve", "--p", "1", "--h", "x"], "--h 不明确，可能是 --help, --host", "option: --h"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("argv", "zh", "en"), USAGE_ERRORS)
+def test_usage_errors_are_whole_in_each_language(
+    argv: list[str], zh: str, en: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The Chinese half has no word of argparse's English, and names the help."""
+    with pytest.raises(SystemExit) as stop:
+        parse(argv)
+    assert stop.value.code == 2
+    chinese, _, english = capsys.readouterr().err.partition(" / wrong usage: ")
+    assert zh in chinese
+    assert en in english
+    assert not re.search("argument|invalid|choice|expected|required|option:|usage", chinese)
+    assert "--help）" in chinese
+
+
+def test_every_message_of_argparse_has_its_chinese() -> None:
+    """Those that no command of ours can cause yet, too; an unknown one is told as it is."""
+    for message, zh in (
+        ("argument --a: not allowed with argument --b", "--a 不能与 --b 同时使用"),
+        ("one of the arguments --a --b is required", "需要这些参数之一：--a --b"),
+        ("argument --a: expected 2 arguments", "--a 后面需要 2 个值"),
+        ("argument --a: invalid int value: 'x'", "--a = 'x' 不是整数"),
+        ("argument --a: invalid float value: 'x'", "--a = 'x' 不是数"),
+        ("something new", "something new"),
+    ):
+        assert told(message) == (zh, message)
+
+
+def test_help_is_in_both_languages(capsys: pytest.CaptureFixture[str]) -> None:
+    """Headings as well."""
+    with pytest.raises(SystemExit):
+        parse(["serve", "--help"])
+    shown = capsys.readouterr().out
+    assert shown.startswith("用法 / usage: ./zimage serve ")
+    assert "选项 / options:" in shown
+    assert "显示本帮助 / show this help" in shown
 
 
 def test_help_has_examples_and_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from zimage_comfyui.cli import demo
+from zimage_comfyui.cli import demo, templates
 from zimage_comfyui.cli.arguments import parse
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.config import Settings
@@ -32,3 +32,29 @@ def test_the_log_goes_where_the_variable_says(
     settings = Settings(home=tmp_path, log_dir=tmp_path if named else None)
     with pytest.raises(_ReachedError):
         demo.run(parse(["demo", "--out", str(tmp_path)]), settings)
+
+
+def test_progress_has_the_names_that_the_page_shows(capsys: pytest.CaptureFixture[str]) -> None:
+    """In both languages; other people's nodes go by their title, or their class."""
+    graph = {
+        "1": {"class_type": "ZImageSampler", "_meta": {"title": "再次采样"}},
+        "2": {"class_type": "PreviewImage", "_meta": {"title": "原图"}},
+        "3": {"class_type": "EmptyImage"},
+    }
+    progress = demo._Progress(graph)
+    for node in (*graph, "9", None):
+        progress({"type": "executing", "data": {"node": node}})
+    progress({"type": "progress", "data": {"node": "1", "value": 2, "max": 8}})
+    shown = capsys.readouterr().err
+    assert shown.split("\n") == [
+        "  Z-Image 采样 / Z-Image Sampler", "  原图", "  EmptyImage", "  ?",
+        "\r  Z-Image 采样 / Z-Image Sampler 2/8",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", templates.names(demo.PACK_DIR))
+def test_no_class_name_of_ours_is_shown(name: str) -> None:
+    """Every class in a template has its names in ``locales``."""
+    graph = templates.load(templates.find(demo.PACK_DIR, name))
+    shown = templates.display_names(demo.PACK_DIR, graph).values()
+    assert not [text for text in shown if text.startswith("ZImage")]

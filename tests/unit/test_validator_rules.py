@@ -116,13 +116,16 @@ def _listing(*names: str) -> Knowledge:
 
 
 def test_models_to_download_are_told_with_their_address(stored: Knowledge) -> None:
-    """A warning with the whole address; nothing if the host has the file or it is not chosen."""
+    """A warning with the whole address where the host's files are not known, else part of what is
+    said of the file; nothing if the host has it or it is not chosen."""
     url = "https://example.org/" + "a/" * 90 + "z.safetensors"
-    for known in (stored, _listing("other.safetensors")):
-        (found,) = _find(_needing("z.safetensors", url), known, "ZI-WF-DOWNLOAD")
-        assert (found.node, found.severity) == ("1", "warning")
+    other = _listing("other.safetensors")
+    for known, code in ((stored, "ZI-WF-DOWNLOAD"), (other, "ZI-WF-MODEL")):
+        (found,) = _find(_needing("z.safetensors", url), known, code)
+        assert (found.node, found.severity) == ("1", "warning" if known is stored else "error")
         assert url in found.english
         assert url in found.chinese
+    assert not _find(_needing("z.safetensors", url), other, "ZI-WF-DOWNLOAD")
     assert not _find(_needing("z.safetensors", url), _listing("z.safetensors"), "ZI-WF-DOWNLOAD")
     assert not _find(_needing("other.safetensors", url), stored, "ZI-WF-DOWNLOAD")
     assert not _find(_needing("z.safetensors", url, mode=2), stored, "ZI-WF-DOWNLOAD")
