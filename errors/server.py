@@ -88,7 +88,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "smaller, or raise the limit with the environment variable ZIMAGE_MAX_MEGAPIXELS.",
     ),
     "ZI-PICTURE-FILE": (
-        "“{name}”不是能读取的图像（{found}）：文件损坏，或者不是图像。请用看图软件另存为 PNG 或 JPEG 再试。",
+        "“{name}”不是能读取的图像（{found}）：文件损坏，或者不是图像。"
+        "请用看图软件另存为 PNG 或 JPEG 再试。",
         '"{name}" cannot be read as a picture ({found}): it is damaged, or no picture. Save it as '
         "PNG or JPEG with a picture viewer and try again.",
     ),

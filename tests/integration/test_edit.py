@@ -84,8 +84,8 @@ def run(server: Server, graph: dict[str, Any]) -> tuple[str, tuple[int, int]]:
     ("name", "size"),
     [
         ("plain.png", (96, 80)), ("alpha.png", (96, 80)), ("grey.png", (96, 80)),
-        ("palette.png", (96, 80)), ("deep.png", (96, 80)), ("deep.tif", (96, 80)), ("cmyk.jpg", (96, 80)),
-        ("rotated.jpg", (80, 96)), ("animated.webp", (96, 80)), ("odd.png", (96, 80)),
+        ("palette.png", (96, 80)), ("deep.png", (96, 80)), ("deep.tif", (96, 80)),
+        ("cmyk.jpg", (96, 80)), ("rotated.jpg", (80, 96)), ("animated.webp", (96, 80)), ("odd.png", (96, 80)),
         ("wide.png", (1984, 528)),
     ],
 )  # fmt: skip
@@ -114,7 +114,8 @@ def test_pictures_look_as_in_a_viewer(pictures: Server) -> None:
     kinds = {"plain.png": picture(), "alpha.png": picture(), "grey.png": picture("L"),
              "palette.png": picture("P"), "deep.png": picture("L"), "deep.tif": picture("L"),
              "cmyk.jpg": picture(), "rotated.jpg": picture().transpose(Image.Transpose.ROTATE_270),
-             "animated.webp": picture(), "clear.png": Image.new("RGB", (96, 80), "white")}  # fmt: skip
+             "animated.webp": picture(),
+             "clear.png": Image.new("RGB", (96, 80), "white")}  # fmt: skip
     graph: dict[str, Any] = {}
     for name in kinds:
         graph[name] = {"class_type": "LoadImage", "inputs": {"image": name}}
