@@ -10,16 +10,10 @@ import pytest
 
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.server import Server
+from zimage_comfyui.tests.browser.chromium import FIRST_VISIT_IS_OVER, launched
 
 if TYPE_CHECKING:
     from zimage_comfyui.tests.browser.page import ComfyPage
-
-FLAGS = [
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-    "--no-proxy-server",
-]  # fmt: skip
-FIRST_VISIT_IS_OVER = {"Comfy.TutorialCompleted": True, "Comfy.InstalledVersion": "1.32.9"}
 
 
 @pytest.fixture(scope="session")
@@ -43,12 +37,8 @@ def pack_name(server: Server) -> str:
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator:
     """Chromium. Not for the session: its event loop would be in the way of other tests' own."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+    with launched(chromium) as browser:
         yield browser
-        browser.close()
 
 
 @pytest.fixture

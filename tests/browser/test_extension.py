@@ -11,7 +11,7 @@ import pytest
 
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.server import Server
-from zimage_comfyui.tests.browser.conftest import FIRST_VISIT_IS_OVER
+from zimage_comfyui.tests.browser.chromium import FIRST_VISIT_IS_OVER
 from zimage_comfyui.tests.fakes.second_pack import NAME, SecondPack, told
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """Our conversion to API form against the page's own, for every official template and node class.
 
-Equal but for what the page makes up itself: see :func:`differences`.
+Equal but for what the page makes up itself: see ``conversion.differences``.
 """
 
 from __future__ import annotations
@@ -8,36 +8,25 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterator
-from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 
 from zimage_comfyui.cli.server import Server
+from zimage_comfyui.tests.browser.conversion import (
+    compared,
+    converter,
+    differences,
+    foreign,
+    unknown_inputs,
+)
 from zimage_comfyui.tests.fakes.workflows import UNKNOWN, check, official
 from zimage_comfyui.validator.inputs import LIVE
 from zimage_comfyui.validator.knowledge import Knowledge
 
-if TYPE_CHECKING:
-    from zimage_comfyui.tests.browser.page import ComfyPage
-
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
 
-BATCH = 48
-"""Workflows that one page opens; it keeps every one as a tab and gets slower."""
 SEED = 5
-SMALL = 320, 240
-"""Width and height of the page in pixels: most of the time goes into drawing."""
-Prompt = dict[str, Any]
-
-# Dynamic prompts are decided by chance: with this dice by their first choice, as ours are.
-CONVERT = """async (graph) => {
-  const quiet = { showMissingNodesDialog: false, showMissingModelsDialog: false };
-  await app.loadGraphData(graph, true, false, null, quiet);
-  const chance = Math.random;
-  Math.random = () => 0;
-  try { return (await app.graphToPrompt()).output; } finally { Math.random = chance; }
-}"""
 ONE_OF_EACH = """async (without) => {
   await app.loadGraphData({ nodes: [], links: [], version: 0.4 });
   for (const [type, kind] of Object.entries(LiteGraph.registered_node_types)) {
@@ -51,21 +40,8 @@ ONE_OF_EACH = """async (without) => {
 
 @pytest.fixture
 def convert(browser, server: Server) -> Iterator:
-    """Gives ``(graph) -> prompt`` as an English page makes it; node titles are in its language."""
-    from zimage_comfyui.tests.browser.page import tab
-
-    used = 0
-    with ExitStack() as opened:
-        page: ComfyPage
-
-        def ask(graph: dict[str, Any], script: str = CONVERT) -> Any:
-            nonlocal page, used
-            if used % BATCH == 0:
-                opened.close()
-                page = opened.enter_context(tab(browser, server.url, "en-US", *SMALL))
-            used += 1
-            return page.page.evaluate(script, graph)
-
+    """Gives ``(graph) -> prompt`` as the page makes it."""
+    with converter(browser, server.url) as ask:
         yield ask
 
 
@@ -81,13 +57,11 @@ def test_every_official_template_becomes_what_the_page_sends(convert, knowledge:
     equal, unknown = 0, []
     for path in official():
         graph = json.loads(path.read_bytes())
-        page, ours = convert(graph), check(graph, knowledge).prompt
-        if any(knowledge.get(node.get("class_type")) is None for node in page.values()):
+        page = convert(graph)
+        if foreign(page, knowledge):
             unknown.append(path.stem)
-        elif found := differences(page, ours, knowledge):
+        elif found := compared(graph, page, knowledge):
             unequal[path.stem] = found
-        elif drawn := unknown_inputs(page, knowledge):
-            unequal[path.stem] = [str(one) for one in drawn]
         else:
             equal += 1
     assert unequal == {}
@@ -130,48 +104,5 @@ def test_a_new_node_of_every_class_becomes_what_the_page_sends(
     assert unknown_inputs(page, knowledge) == []
 
 
-def unknown_inputs(page: Prompt, knowledge: Knowledge) -> list[tuple[str, str]]:
-    """Inputs of what the page sends that the validator calls unknown; its own fields are not."""
-    return [
-        (page[found.node]["class_type"], found.input)
-        for found in check(page, knowledge).findings
-        if found.code == "ZI-WF-INPUT-UNKNOWN"
-    ]
-
-
 def _kinds(kind: Any) -> set[str]:
     return {name for entry in kind.inputs.values() for name in entry.types & LIVE}
-
-
-def differences(page: Prompt, ours: Prompt | None, knowledge: Knowledge) -> list[str]:
-    """What differs and could matter. What cannot:
-
-    - the order of nodes and inputs, and 1 against 1.0, which JavaScript does not tell apart;
-    - fields that extensions of the page draw for themselves: the node class has no such input, and
-      the host does not look at it;
-    - titles of nodes that nobody named: the page has translations of its own, into English too.
-    """
-    found = []
-    for number in sorted({*page, *(ours or {})}):
-        theirs, mine = page.get(number), (ours or {}).get(number)
-        if theirs is None or mine is None or theirs["class_type"] != mine["class_type"]:
-            found.append(f"{number}: {theirs} / {mine}")
-            continue
-        kind = knowledge.get(mine["class_type"])
-        assert kind is not None
-        for name in {**theirs["inputs"], **mine["inputs"]}:
-            drawn = name not in mine["inputs"] and name not in kind.inputs
-            both = [
-                json.dumps(side["inputs"].get(name, ...), default=str) for side in (theirs, mine)
-            ]
-            if both[0] != both[1] and not drawn and not _same_number(theirs, mine, name):
-                found.append(f"{number} {kind.name}.{name}: {both[0]} / {both[1]}")
-        titles = theirs["_meta"]["title"], mine["_meta"]["title"]
-        if titles[0] != titles[1] != kind.title:
-            found.append(f"{number} {kind.name}: {titles}")
-    return found
-
-
-def _same_number(theirs: Prompt, mine: Prompt, name: str) -> bool:
-    pair = [side["inputs"].get(name) for side in (theirs, mine)]
-    return pair[0] == pair[1] and all(type(value) in (int, float) for value in pair)
