@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -38,7 +39,8 @@ def _program() -> str:
 
 
 def _version() -> str:
-    return _common._output([_program(), "--version"]).split()[1]
+    said = subprocess.run([_program(), "--version"], capture_output=True, text=True, check=True)
+    return said.stdout.split()[1]
 
 
 def measure(sets: dict[str, list[Path]]) -> dict[str, Any]:
@@ -77,7 +79,7 @@ def one_set(name: str, paths: list[Path], ask: Any, knowledge: Any) -> dict[str,
         began = time.perf_counter()
         check(graph, knowledge)
         our_seconds += time.perf_counter() - began
-        if unknown := foreign(page, knowledge):
+        if unknown := foreign(graph, page, knowledge):
             skipped[path.stem] = unknown
         elif found := compared(graph, page, knowledge):
             different[path.stem] = found

@@ -48,10 +48,13 @@ def converter(browser: Browser, url: str) -> Iterator[Ask]:
         yield ask
 
 
-def foreign(page: Prompt, knowledge: Knowledge) -> list[str]:
-    """Node classes of what the page sends that the host does not have."""
-    classes = {str(node.get("class_type")) for node in page.values()}
-    return sorted(name for name in classes if knowledge.get(name) is None)
+def foreign(graph: Prompt, page: Prompt, knowledge: Knowledge) -> list[str]:
+    """Node classes that the host does not have; the page sends such nodes, without a class."""
+    saved = {str(node["id"]): node["type"] for node in graph["nodes"]}
+    classes = {
+        number: node.get("class_type") or saved.get(number, "?") for number, node in page.items()
+    }
+    return sorted({name for name in classes.values() if knowledge.get(name) is None})
 
 
 def compared(graph: Prompt, page: Prompt, knowledge: Knowledge) -> list[str]:

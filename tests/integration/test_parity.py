@@ -12,22 +12,21 @@ import pytest
 import torch
 
 from zimage_comfyui.tests.fakes import official
+from zimage_comfyui.tests.fakes.parity import (
+    PROMPT,
+    RECIPES,
+    loaded,
+    our_latents,
+    our_pictures,
+    true_pictures,
+    worst,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
 TOLERANCE = 1e-3
-SEED = 7
 SIZES = [(160, 96), (48, 112)]
 """Width and height: not square; the second leaves image tokens to be padded (21 of 32)."""
-# More than 32 tokens, so that it is padded to another length than the negative prompt.
-PROMPT = (
-    "电商海报：一只红色的狐狸坐在蓝色的雪山前，木桌上放着三只陶瓷杯, a red fox sits in front of "
-    "blue snowy mountains, product photo, centred, soft light, 高清，留白，暖色调"
-)
-RECIPES = {
-    "turbo": {"guidance": 0.0, "negative": ""},
-    "base": {"guidance": 4.0, "negative": "模糊, low quality"},
-}
 
 
 @pytest.fixture(scope="module", params=sorted(RECIPES))
@@ -59,71 +58,7 @@ def truth(folder: Path):
 @pytest.fixture(scope="module")
 def ours(folder: Path) -> SimpleNamespace:
     """Our loaders over the same folder."""
-    from zimage_comfyui.engine import checkpoints
-
-    return SimpleNamespace(
-        model=checkpoints.load_model(folder / "transformer", dtype="fp32"),
-        clip=checkpoints.load_text_encoder(folder / "text_encoder"),
-        vae=checkpoints.load_vae(folder / "vae", dtype="fp32"),
-    )
-
-
-def noise_of(width: int, height: int, batch: int) -> torch.Tensor:
-    """The noise that ComfyUI draws for SEED, ``[B, 16, H/8, W/8]``."""
-    import comfy.sample
-
-    return comfy.sample.prepare_noise(torch.zeros(batch, 16, height // 8, width // 8), SEED)
-
-
-def true_pictures(
-    pipeline, variant: str, width: int, height: int, prompts: list[str], steps: int = 8
-) -> torch.Tensor:
-    """``[B, 3, H, W]`` in [0, 1] from diffusers, one picture per prompt."""
-    recipe = RECIPES[variant]
-    return pipeline(
-        list(prompts),
-        negative_prompt=[recipe["negative"]] * len(prompts),
-        guidance_scale=recipe["guidance"],
-        num_inference_steps=steps,
-        width=width,
-        height=height,
-        latents=noise_of(width, height, len(prompts)),
-        output_type="pt",
-    ).images
-
-
-def our_latents(ours, variant: str, width: int, height: int, batch: int = 1, **change):
-    """``[B, 16, H/8, W/8]`` from our engine; ``change`` overrides single settings."""
-    from zimage_comfyui.engine import conditioning, presets, sampling
-
-    given = {"steps": 8, "prompt": PROMPT, "cfg": RECIPES[variant]["guidance"] + 1} | change
-    settings = presets.resolve(
-        model_variant=variant,
-        steps=given["steps"],
-        cfg=given["cfg"],
-        shift=given.get("shift", -1.0),
-        scheduler=given.get("scheduler", "simple"),
-        seed=SEED,
-    )
-    positive = conditioning.encode(ours.clip, given["prompt"])
-    negative = conditioning.encode(ours.clip, RECIPES[variant]["negative"])
-    empty = {"samples": torch.zeros(batch, 16, height // 8, width // 8)}
-    return sampling.sample(ours.model, positive, negative, empty, settings)["samples"]
-
-
-def our_pictures(ours, variant: str, width: int, height: int, batch: int = 1, **change):
-    """``[B, 3, H, W]`` in [0, 1] from our engine, before rounding to 8 bits."""
-    from zimage_comfyui.engine import decoding
-
-    latents = our_latents(ours, variant, width, height, batch, **change)
-    with torch.inference_mode():  # as the host runs nodes
-        return decoding.decode_float(ours.vae, latents).movedim(-1, 1)
-
-
-def worst(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Largest difference of any value."""
-    assert a.shape == b.shape
-    return (a - b).abs().max().item()
+    return loaded(folder)
 
 
 def assert_telling(pictures: torch.Tensor) -> None:

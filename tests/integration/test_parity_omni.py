@@ -14,6 +14,7 @@ import torch
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.tests.fakes import official
+from zimage_comfyui.tests.fakes.parity import expected, found, mend, worst
 from zimage_comfyui.tests.fakes.references import FEATURES, LATENTS, WHOLE, inputs
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -71,50 +72,7 @@ def clip(comfy_modules, tmp_path_factory: pytest.TempPathFactory) -> SimpleNames
 @pytest.fixture
 def mended(monkeypatch: pytest.MonkeyPatch) -> None:
     """diffusers with as many positions as features."""
-    from diffusers import ZImageTransformer2DModel
-
-    flawed = ZImageTransformer2DModel._pad_with_ids
-
-    def cut(self, *arguments, **named):
-        features, places, *rest = flawed(self, *arguments, **named)
-        return features, places[: len(features)], *rest
-
-    monkeypatch.setattr(ZImageTransformer2DModel, "_pad_with_ids", cut)
-
-
-def expected(truth, given) -> torch.Tensor:
-    """The same from diffusers, which takes a list of lists and gives the negative."""
-    count = len(given["references"])
-    pictures, captions, features = [], [], []
-    for i, noisy in enumerate(given["noisy"]):
-        pictures.append([each[i][:, None] for each in [*given["references"], given["noisy"]]])
-        pieces = [piece[0] for piece in given["around"]]
-        captions.append([*pieces[:count], given["text"][i][given["mask"][i]], *pieces[count:]])
-        given_features = given["siglip"]
-        features.append(given_features and [*(each[0] for each in given_features), None])
-        assert noisy.shape == given["noisy"][0].shape
-    with torch.no_grad():
-        out = truth(
-            pictures,
-            1 - given["sigma"],
-            captions,
-            siglip_feats=features,
-            image_noise_mask=[[0] * count + [1]] * len(pictures),
-            return_dict=False,
-        )[0]
-    return -torch.stack([each[:, 0] for each in out])
-
-
-def found(model, given) -> torch.Tensor:
-    from zimage_comfyui.engine import omni
-
-    with torch.no_grad():
-        return omni.velocity(model.model.diffusion_model, **given)
-
-
-def worst(a: torch.Tensor, b: torch.Tensor) -> float:
-    assert a.shape == b.shape
-    return (a - b).abs().max().item()
+    mend(monkeypatch.setattr)
 
 
 @pytest.mark.parametrize("siglip", [False, True], ids=["latents", "siglip"])

@@ -8,6 +8,7 @@ import torch
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.tests.fakes import family
+from zimage_comfyui.tests.fakes.parity import found, worst
 from zimage_comfyui.tests.fakes.references import inputs
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
@@ -26,18 +27,6 @@ def omni_file(comfy_modules, tmp_path_factory: pytest.TempPathFactory) -> Path:
     state = family.random_state(family.model_shapes("diffusion_shapes", config), 4)
     path = tmp_path_factory.mktemp("tiny") / "omni.safetensors"
     return family.write(path, state, kind="diffusion", config=config)
-
-
-def found(model, given) -> torch.Tensor:
-    from zimage_comfyui.engine import omni
-
-    with torch.no_grad():
-        return omni.velocity(model.model.diffusion_model, **given)
-
-
-def worst(a: torch.Tensor, b: torch.Tensor) -> float:
-    assert a.shape == b.shape
-    return (a - b).abs().max().item()
 
 
 def tiny_sample(model, given, batch: int = 1, cfg: float = 1.0, seed: int = 5) -> torch.Tensor:

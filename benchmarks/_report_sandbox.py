@@ -1,0 +1,59 @@
+"""Sections about other people's packs: cost of a sandbox, and packs that fail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from _report import Section, Table, Text, met
+
+Run = dict[str, Any]
+CONTENDERS = ("ours", "pyisolate", "comfyenv", "inside")
+ROWS = {
+    "echo": "传一个整数的调用", "reused": "传入 192 MiB，重复同一个", "fresh48": "48 MiB 传入并传出",
+    "kept48": "48 MiB，保留结果", "fresh192": "192 MiB 传入并传出", "ask": "包询问主进程",
+    "serve": "主进程回调", "start": "子进程到首次应答", "memory": "空闲时自有内存", "die": "SIGSEGV 到报错",
+}  # fmt: skip
+
+
+def sandbox(run: Run) -> Section:
+    """Beside pyisolate, comfy-env and the plain call."""
+    rows: list[list[Text]] = []
+    for key, row in run["rows"].items():
+        goal, unit = row["goal"], row["unit"]
+        cells = [_cell(row[name], unit) for name in CONTENDERS]
+        verdict: list[Text] = ["–", ""]
+        if goal is not None:
+            verdict = [f"≤ {goal:g} {unit}", met(row["ours"]["median"] <= goal)]
+        rows.append([(row["what"], ROWS.get(key, row["what"])), *cells, *verdict])
+    first, second = run["packages"]
+    head: list[Text] = [("median", "中位数"), ("ours", "本项目"), first, second,
+                        ("plain call", "直接调用"), ("goal", "目标"), ""]  # fmt: skip
+    return Section(("What a sandbox costs", "沙箱的开销"),
+        ("Asked in turns in one run; ours is confined.", "同一次运行中轮流测量；本项目的沙箱处于受限状态。"),
+        [Table(head, rows)], "./zimage bench sandbox --save")  # fmt: skip
+
+
+def _cell(value: Any, unit: str) -> str:
+    return value if isinstance(value, str) else f"{value['median']:.3g} {unit}"
+
+
+def faults(run: Run) -> Section:
+    """A pack that fails in every way."""
+    rows: list[list[Text]] = []
+    for name, ends in run["ends"].items():
+        told = ", ".join(f"{end}: {count}" for end, count in ends.items())
+        rows.append([f"`{name}`", str(sum(ends.values())), told])
+    rss = run["rss_mib"]
+    summary: list[list[Text]] = [
+        [("lost prompts", "丢失的任务"), str(run["lost"]), "0", met(run["lost"] == 0)],
+        [("longest wait for `/health/live`", "`/health/live` 最长等待"), f"{run['silent_seconds']} s", "", ""],
+        [("memory of the server, before → after", "服务器内存，之前 → 之后"),
+         f"{rss['before']} → {rss['after']} MiB", "", ""],
+    ]  # fmt: skip
+    return Section(("Packs that fail", "出故障的节点包"),
+        ("`kill`: its process is killed at random moments of a prompt; the others are its own faults. "
+         "A prompt may end well or with a code; it must end.",
+         "`kill`：在任务的随机时刻杀死其进程；其余是包自己的故障。任务可以成功，也可以带代码失败，但必须结束。"),
+        [Table([("fault", "故障"), ("prompts", "任务"), ("ended with", "结束方式")], rows),
+         Table([("what", "项目"), ("figure", "数值"), ("goal", "目标"), ""], summary)],
+        "./zimage bench faults --save")  # fmt: skip

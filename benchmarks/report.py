@@ -1,0 +1,87 @@
+"""Report: writes docs/results.md and docs/results.zh-CN.md from the results that are stored.
+
+Nothing is measured. A test holds that both pages are what this writes; run it after ``--save``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import _report
+import _report_models as models
+import _report_sandbox as packs
+import _report_server as server
+import _report_validator as validator
+
+SECTIONS: list[tuple[str, Callable[[dict[str, Any]], _report.Section]]] = [
+    ("adherence", models.adherence), ("dual", models.dual), ("edit", models.edit),
+    ("parity", models.parity), ("conversion", validator.conversion),
+    ("validator", validator.agreement), ("validator", validator.breaks),
+    ("turbo", models.turbo), ("startup", server.startup), ("overhead", server.overhead),
+    ("recovery", server.recovery), ("drill", server.drill), ("soak", server.soak),
+    ("sandbox", packs.sandbox), ("faults", packs.faults),
+]  # fmt: skip
+HEADS = {
+    "en": """# Measured
+
+[中文](results.zh-CN.md)
+
+Every figure is from a run that is stored in [`benchmarks/results/`](../benchmarks/results);
+[how the benchmarks measure](../benchmarks/METHOD.md). Compare ratios, not seconds, between machines. A goal that was
+not reached says **not met**. This page is written by `./zimage bench report`.
+""",
+    "zh": """# 实测结果
+
+[English](results.md)
+
+每个数字都来自 [`benchmarks/results/`](../benchmarks/results) 里保存的一次运行；测量方法见
+[METHOD.md](../benchmarks/METHOD.md)（英文）。不同机器之间请比较比值，不要比较秒数。没有达到的目标标为**未达到**。
+本页由 `./zimage bench report` 生成。
+""",
+}
+NAMES = {"en": "results.md", "zh": "results.zh-CN.md"}
+
+
+def pages(pack: Path) -> dict[str, str]:
+    """Text of each page by its file name."""
+    folder = pack / "benchmarks" / "results"
+    runs = {name: _stored(folder, name) for name, _ in SECTIONS}
+    texts = {}
+    for language, head in HEADS.items():
+        parts = [
+            _report.render(make(run), run, language)
+            for name, make in SECTIONS
+            if (run := runs[name]) is not None
+        ]
+        texts[NAMES[language]] = "\n".join([head, *parts])
+    return texts
+
+
+def _stored(folder: Path, name: str) -> dict[str, Any] | None:
+    if name == "drill":
+        path = folder / "drill-cpu.txt"
+        return server.read_drill(path) if path.exists() else None
+    run = _report.read(folder, name)
+    return None if run is None else {**run, "file": f"{name}-cpu.json"}
+
+
+def main(argv: list[str]) -> int:
+    """Write both pages; exit code 0."""
+    options = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    options.add_argument("--json", action="store_true", help="accepted, and changes nothing")
+    options.parse_args(argv)
+    root = Path(__file__).resolve().parent.parent
+    pack = Path(os.environ.get("ZIMAGE_PACK_DIR") or root)
+    for name, text in pages(pack).items():
+        (pack / "docs" / name).write_text(text, encoding="utf-8")
+        print(f"docs/{name}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
