@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import select
 import signal
 import socket
 import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
@@ -20,10 +18,11 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from . import messages as m
-from .arena import Arena, Chunk, QuotaError, make_chunk, seal
+from .arenas import Arenas
 from .events import tell
 from .handles import Callback, Died, Handle, HostObjects, Remote, refusal
-from .memory import Handover, Lender, copy_out
+from .incoming import Crash, Incoming
+from .memory import Handover
 from .parent import Parent
 from .values import Codec, ValueTroubleError
 
@@ -34,19 +33,6 @@ SLICE_SECONDS = 0.1
 SEND_SECONDS = 10
 """A worker that reads nothing for so long is given up."""
 DRAIN_SECONDS = 0.1
-FRAME_SECONDS = 10
-"""How long a message may be on its way."""
-READ_BYTES = 2**20
-FAULT_SECONDS = 0.05
-"""How long the next piece of faulthandler's report may be on its way."""
-FAULT_BYTES = 64 * 2**10
-FAULTS = {
-    "Segmentation fault": "SIGSEGV", "Aborted": "SIGABRT", "Bus error": "SIGBUS",
-    "Floating point exception": "SIGFPE", "Illegal instruction": "SIGILL",
-}  # fmt: skip
-"""Signals in faulthandler's words."""
-FATAL = b"Fatal Python error"
-FAULT = re.compile(rf"Fatal Python error: ({'|'.join(FAULTS)})\n")
 
 
 @dataclass
@@ -87,7 +73,6 @@ class Process:
     ) -> None:
         self.name, self.parent, self.output, self._answer = name, parent, output, answer
         self.codec = Codec(self)
-        self.quota = quota
         self._pending: dict[int, Pending] = {}
         self._number = 0
         self._numbers = threading.Lock()
@@ -103,10 +88,6 @@ class Process:
         self.handles = self.calls = 0
         self.first: int | None = None
         self.status: int | None = None
-        self._theirs: dict[int, Chunk] = {}
-        self._arena = Arena(quota, self._make)
-        self._lender = Lender(self._arena)
-        self._arenas = 0
         ours, theirs = socket.socketpair()
         fds_ours, fds_theirs = socket.socketpair()
         patience = struct.pack("ll", SEND_SECONDS, 0)
@@ -115,9 +96,8 @@ class Process:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
         self.connection = Connection(ours.detach())
         self.handover = Handover(fds_ours)
-        self._arrivals = select.poll()
-        self._arrivals.register(self.connection, select.POLLIN)
-        self._arrivals.register(fds_ours, select.POLLIN)
+        self._incoming = Incoming(self.connection, fds_ours)
+        self._arenas = Arenas(quota, self._hand_over)
         try:
             with theirs, fds_theirs:
                 fds = (theirs.fileno(), fds_theirs.fileno(), output.writing)
@@ -132,14 +112,11 @@ class Process:
 
     def put(self, view: Any, size: int) -> m.Place:
         """See :class:`values.Port`."""
-        return self._lender.put(view, size)
+        return self._arenas.put(view, size)
 
     def get(self, place: m.Place) -> Any:
         """See :class:`values.Port`: a copy, since the worker can still write there."""
-        chunk = self._theirs.get(place.arena)
-        if chunk is None or not 0 <= place.offset <= place.offset + place.size <= chunk.size:
-            raise ValueTroubleError("no such place")
-        copy = copy_out(chunk.memory, place)
+        copy = self._arenas.copy(place)
         self._send(m.Returned([place.lease]))
         return copy
 
@@ -161,32 +138,12 @@ class Process:
         self.handles += 1
         return (Callback if value.calls else Handle)(self, value.number, value.name)
 
-    def _make(self, _number: int, size: int) -> Chunk:
-        return self._chunk(size, writable=False)
-
-    def _chunk(self, size: int, writable: bool) -> Chunk:
-        self._arenas += 1
-        chunk = make_chunk(self._arenas, size)
-        seal(chunk, writable)
+    def _hand_over(self, number: int, fd: int) -> None:
         try:
-            self.handover.send(chunk.number, chunk.fd)
+            self.handover.send(number, fd)
         except OSError:
             self.kill()
             raise Died(self.end()) from None
-        return chunk
-
-    def lend(self, size: int) -> int:
-        """A chunk that the worker may write into; its number.
-
-        Raises:
-            QuotaError: the worker has as much as it may.
-        """
-        held = sum(chunk.size for chunk in self._theirs.values())
-        if size <= 0 or held + size > self.quota:
-            raise QuotaError(f"{held + size} > {self.quota} bytes")
-        chunk = self._chunk(size, writable=True)
-        self._theirs[chunk.number] = chunk
-        return chunk.number
 
     def forget(self, number: int) -> None:
         """A handle is gone; the worker hears of it with the next call."""
@@ -304,18 +261,17 @@ class Process:
 
     def _read(self, seconds: float) -> bool:
         """Take one frame, if there is one, to where it belongs."""
-        arrived = self._arrivals.poll(1000 * seconds)
-        if not arrived:
-            return False
         try:
-            if all(fd != self.connection.fileno() for fd, _ in arrived):
-                raise self._fault()
-            data = self._frame()
+            data = self._incoming.frame(seconds)
+        except Crash as crash:
+            raise self._fault(crash) from None
         except (BlockingIOError, ValueError) as error:
             raise self._bad(error) from None
         except (EOFError, OSError):
-            self.output.add(self._report(0))  # it may have told why, and nobody has looked
+            self.output.add(self._incoming.report(0))  # it may have told why, and nobody has looked
             raise Died(self.end()) from None
+        if data is None:
+            return False
         self.heard = time.monotonic()
         try:
             frame = m.from_worker(data)
@@ -324,56 +280,13 @@ class Process:
         self._sort(frame)
         return True
 
-    def _frame(self) -> bytes:
-        """One message as ``Connection`` sends it; one that does not end ends the worker.
-
-        Raises:
-            BlockingIOError: it takes too long.
-            ValueError: it is too long.
-        """
-        until = time.monotonic() + FRAME_SECONDS
-        (size,) = struct.unpack("!i", self._exactly(4, until))
-        if not 0 <= size <= m.FRAME_BYTES:
-            raise ValueError(f"{size} bytes, at most {m.FRAME_BYTES}")
-        return self._exactly(size, until)
-
-    def _exactly(self, size: int, until: float) -> bytes:
-        parts, missing = [], size
-        while missing:
-            part = os.read(self.connection.fileno(), min(missing, READ_BYTES))
-            if not part:
-                raise EOFError
-            parts.append(part)
-            missing -= len(part)
-            if missing and time.monotonic() > until:
-                raise BlockingIOError(f"{missing} of {size} bytes did not come")
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _fault(self) -> Died:
-        """faulthandler tells of a fatal signal here, long before the kernel has taken the memory
-        of the process apart; nothing else ever comes this way."""
-        told = self._report(FAULT_SECONDS)
-        found = FAULT.match(told.decode("utf-8", "replace"))
-        if found is None and told.startswith(FATAL):
-            self.parent.end_of(self.token, 1.0)  # the kernel will say which
-        self.kill(FAULTS[found.group(1)] if found else None)
-        self.output.add(told)
+    def _fault(self, crash: Crash) -> Died:
+        """It has told of its end; only which signal it was may still be the kernel's to say."""
+        if crash.unnamed:
+            self.parent.end_of(self.token, 1.0)
+        self.kill(crash.signal)
+        self.output.add(crash.told)
         return Died(self.end())
-
-    def _report(self, seconds: float) -> bytes:
-        """What faulthandler has written, in many small pieces: so long no more has come."""
-        told, last = b"", time.monotonic() + 1.0
-        with contextlib.suppress(OSError):
-            fault, arrivals = self.handover.socket, select.poll()
-            arrivals.register(fault, select.POLLIN)
-            while b"(total: " not in told and len(told) < FAULT_BYTES and time.monotonic() < last:
-                if not arrivals.poll(1000 * seconds):
-                    break
-                part = fault.recv(FAULT_BYTES, socket.MSG_DONTWAIT)
-                if not part:
-                    break
-                told += part
-        return told
 
     def _sort(self, frame: Any) -> None:
         if isinstance(frame, m.Done | m.Failed | m.Question | m.Event):
@@ -392,23 +305,15 @@ class Process:
         elif isinstance(frame, m.Forget):
             self.objects.forget(frame.objects)
         elif isinstance(frame, m.Returned):
-            for lease in frame.leases:
-                self._arena.give_back(lease)
+            self._arenas.give_back(frame.leases)
         elif isinstance(frame, m.Dropped):
-            self._drop_theirs(frame.arenas)
+            self._arenas.drop(frame.arenas)
         elif isinstance(frame, m.Ready):
             self.report = frame.report
 
-    def _drop_theirs(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            if (chunk := self._theirs.pop(number, None)) is not None:
-                with contextlib.suppress(BufferError):
-                    chunk.memory.close()
-                os.close(chunk.fd)
-
     def trim(self, seconds: float) -> None:
         """Give back the memory of arenas that were empty for so long."""
-        if gone := self._arena.trim(seconds):
+        if gone := self._arenas.trim(seconds):
             self._send(m.Dropped(gone))
 
     def _reply(self, question: m.Question) -> None:
@@ -421,7 +326,7 @@ class Process:
         self._open_questions.append(question.number)
         try:
             if question.target is None and question.name == "arena":
-                value: Any = self.lend(int(arguments[0]))
+                value: Any = self._arenas.lend(int(arguments[0]))
             else:
                 value = self._answer(self, target, question.name, arguments)
             answer = m.Answer(question.number, self.codec.pack(value))
@@ -476,8 +381,7 @@ class Process:
         self.parent.end_of(self.token, 5.0)
         self.connection.close()
         self.handover.close()
-        self._arena.close()
-        self._drop_theirs(list(self._theirs))
+        self._arenas.close()
 
     @property
     def busy(self) -> bool:
