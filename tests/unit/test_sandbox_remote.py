@@ -147,6 +147,77 @@ def test_patches_of_weights_are_data(worker: Any) -> None:
             ask(worker, own, "add_patches", patches)
 
 
+@pytest.fixture
+def samplings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ComfyUI's classes of noise levels, as far as they are needed."""
+    fake: Any = types.ModuleType("comfy.model_sampling")
+    fake.CONST = comfy("CONST", module="comfy.model_sampling")
+    fake.ModelSamplingFlux = comfy(
+        "ModelSamplingFlux", torch.nn.Module, module="comfy.model_sampling", sigma=lambda self: 1
+    )
+    package = sys.modules.get("comfy") or types.ModuleType("comfy")
+    monkeypatch.setitem(sys.modules, "comfy", package)
+    monkeypatch.setattr(package, "model_sampling", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "comfy.model_sampling", fake)
+
+
+class Answering(Callback):
+    """A function that stays in a worker, whose calls are answered here."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What it got."""
+        return args, kwargs
+
+
+@pytest.mark.parametrize("names", [[], ["CONST"], ["ModelSamplingFlux"]])
+def test_noise_levels_of_a_packs_own_have_their_kind(
+    worker: Any, samplings: None, names: list[str]
+) -> None:
+    """Whether or not a class of ComfyUI's is among their bases."""
+    values = {"sigmas": torch.ones(3), "sigma_min": torch.tensor(0.5), "zsnr": None}
+    found = offered.FUNCTIONS["own_model_sampling"](
+        names, {"sigma": Answering(worker, 1, "f")}, values
+    )
+    assert kind_of(found) == "MODEL_SAMPLING"
+    assert ask(worker, found, "sigma", 3, x=4) == ((3,), {"x": 4})
+    assert torch.equal(ask(worker, found, ".sigmas"), torch.ones(3))
+    assert "sigmas" in found.state_dict()
+    for name in ("register_buffer", ".training", "=sigma_min", "state_dict", "__init__"):
+        with pytest.raises(PermissionError, match="no operation of MODEL_SAMPLING"):
+            ask(worker, found, name)
+
+
+@pytest.mark.parametrize(
+    ("functions", "values"),
+    [
+        ({"sigma": print}, {}), ({"forward": None}, {}), ({}, {"_buffers": {}}),
+        ({}, {"sigmas": object()}), ({}, {"sigmas": [torch.ones(1), {"a": object()}]}),
+        ({}, {"sigmas": Handle(Worker(), 1, "thing")}),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_noise_levels_are_functions_of_a_pack_and_plain_values(
+    samplings: None, functions: Any, values: Any
+) -> None:
+    """Under the names that noise levels have."""
+    with pytest.raises((PermissionError, TypeError)):
+        offered.FUNCTIONS["own_model_sampling"]([], functions, values)
+
+
+def test_tensors_in_lists_and_dictionaries_are_values(worker: Any, samplings: None) -> None:
+    """Of noise levels as of conditions; an object among them is not."""
+    several = {"a": [torch.ones(2), (torch.zeros(1), "x")], "b": {"c": torch.ones(1)}}
+    made = offered.FUNCTIONS["model_sampling"](["ModelSamplingFlux"], {"extra": several, "x": [1]})
+    assert (made.extra, made.x) == (several, [1])
+    own = offered.FUNCTIONS["own_model_sampling"](
+        [], {"sigma": Answering(worker, 1, "f")}, {"sigmas": [torch.ones(1)], "shift": several}
+    )
+    assert own.shift == several
+    assert own.sigmas == [torch.ones(1)]
+    assert remote.data({"pooled_output": several}) == {"pooled_output": several}
+    with pytest.raises(PermissionError, match="means nothing"):
+        remote.data({"pooled_output": {**several, "d": [Handle(worker, 2, "thing")]}})
+
+
 def test_functions_are_a_closed_list(worker: Any) -> None:
     """A name is looked up there and nowhere else."""
     for name in ("os.system", "", "run", "comfy.sd.save_checkpoint", "__builtins__"):
