@@ -100,10 +100,10 @@ class Bare(torch.nn.Module):
     """The same without any class of ComfyUI's: flow matching in this pack's own words."""
 
     sigma_data = 1.0
-    shift: Any = {"tensors": [torch.ones(2)]}
 
     def __init__(self) -> None:
         super().__init__()
+        self.shift = {"tensors": [torch.ones(2)]}
         self.levels = Levels()
         self.register_buffer("sigmas", self.levels.sigmas)
 
