@@ -89,7 +89,7 @@ class Pack:
             if (process := self.process) is not None:
                 if process.status is None and process.dead is None:
                     return process
-                self._crashed(process, process.end(), again=False)
+                self.crashed(process, process.end(), again=False)
                 if self.quarantined:
                     return self.ready()
             self._wait()
@@ -112,7 +112,7 @@ class Pack:
         self.ends += 1
         self.process = None
 
-    def _crashed(self, process: Process, found: str, again: bool = True) -> None:
+    def crashed(self, process: Process, found: str, again: bool = True) -> None:
         """Count it, once for each process, and begin anew in the background."""
         with self._lock:
             if self.process is not process:
@@ -175,7 +175,7 @@ class Pack:
         if (found := self._excess(process)) is not None:
             process.kill(found)
         if process.status is not None and not process.busy:
-            self._crashed(process, process.end())
+            self.crashed(process, process.end())
         elif not process.busy and not process.handles:
             idle = self._clock() - self.used > 60 * self.rule.idle_minutes
             if (self.rule.idle_minutes and idle) or self._slope.leaks():
@@ -208,7 +208,7 @@ class Pack:
         try:
             self.info = self._describe(process)
         except Died as error:
-            self._crashed(process, error.found)
+            self.crashed(process, error.found)
             raise ZImageError(
                 "ZI-SANDBOX-IMPORT", pack=self.name, found=error.found, tail=self.output.last()
             ) from None
@@ -251,7 +251,7 @@ class Pack:
             limit = Limit(self.rule.call_seconds, self.rule.silent_seconds, call, interrupted)
             value = process.call(call, lambda kind, told: tell(kind, told, context), limit)
         except Died as error:
-            self._crashed(process, error.found)
+            self.crashed(process, error.found)
             node = context.node if context else ""
             raise ZImageError(
                 "ZI-SANDBOX-DIED", pack=self.name, node=f"{name} {node}".strip(),

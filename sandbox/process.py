@@ -20,10 +20,11 @@ import msgspec
 from . import messages as m
 from .arenas import Arenas
 from .events import tell
-from .handles import Callback, Died, Handle, HostObjects, Remote, refusal
+from .handles import Callback, Died, Handle, HostObjects, Remote
 from .incoming import Crash, Incoming
 from .memory import Handover
 from .parent import Parent
+from .troubles import refusal
 from .values import Codec, ValueTroubleError
 
 if TYPE_CHECKING:

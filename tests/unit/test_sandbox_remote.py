@@ -14,11 +14,13 @@ import torch
 
 from zimage_comfyui.sandbox import messages as m
 from zimage_comfyui.sandbox import offered, remote
+from zimage_comfyui.sandbox.arena import QuotaError
 from zimage_comfyui.sandbox.core_nodes import ALL, LOADERS, MAKERS, USERS
 from zimage_comfyui.sandbox.handles import Callback, Handle
 from zimage_comfyui.sandbox.kinds import KINDS, OBJECTS, class_of, kind_of
 from zimage_comfyui.sandbox.objects import Fixed, HostObject, Options
-from zimage_comfyui.sandbox.worker import HostError, Objects, as_exception
+from zimage_comfyui.sandbox.troubles import HostError, as_exception, refusal, trouble
+from zimage_comfyui.sandbox.worker import Objects
 
 
 def comfy(name: str, *bases: type, module: str = "comfy.model_patcher", **parts: Any) -> type:
@@ -371,3 +373,32 @@ def test_errors_of_the_host_keep_their_type() -> None:
     assert type(as_exception(m.Trouble("error", "KeyError", "a"))) is KeyError
     for name in ("Strange", "print", "SystemExit", "__import__"):
         assert type(as_exception(m.Trouble("error", name, "a"))) is HostError
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (comfy("InterruptProcessingException", Exception)(), "interrupted"),
+        (comfy("OutOfMemoryError", RuntimeError)("cuda"), "memory"),
+        (QuotaError("too much"), "memory"), (MemoryError(), "memory"), (KeyError("a"), "error"),
+        (ValueError("\udcff" * 99), "error"), (comfy("Strange", Exception)("x" * 9_999), "error"),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_has_the_same_kind_on_both_sides(error: Exception, kind: str) -> None:
+    """The host tells a pack what, not where; a worker tells all. Both can be sent."""
+    told, refused = trouble(error), refusal(error)
+    assert told.kind == refused.kind == kind
+    assert told.type == refused.type == type(error).__name__
+    assert type(error).__name__ in told.trace
+    assert refused.trace == ""
+    assert len(refused.message) <= 4000 * len("\\udcff")
+    assert m.encode([told, refused])
+
+
+def test_a_failure_without_words_is_told() -> None:
+    """Of a pack's own exception whose text fails, too."""
+
+    def fail(_self: Any) -> str:
+        raise RuntimeError
+
+    assert trouble(comfy("Mute", Exception, __str__=fail)()).message == "?"
