@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import ZImageError
 from . import messages as m
-from .events import tell
+from .events import Asides, tell
 from .handles import Died, Remote
 from .limit import Limit, interrupted
 from .policy import GIB
@@ -60,6 +60,7 @@ class Pack:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name, self.rule, self.output = name, rule, output
+        self.asides = Asides(name)
         self._start, self._clock = start, clock
         self._lock = threading.RLock()
         self.process: Process | None = None

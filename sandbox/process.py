@@ -19,7 +19,7 @@ import msgspec
 
 from . import messages as m
 from .arenas import Arenas
-from .events import tell
+from .events import Asides, tell
 from .handles import Callback, Died, Handle, HostObjects, Remote
 from .incoming import Crash, Incoming
 from .memory import Handover
@@ -61,6 +61,7 @@ class Process:
         output: what it prints.
         answer: answers a question: ``(target object or None, name, arguments)``.
         quota: bytes that each side may have waiting for the other.
+        asides: has room for events that belong to no call.
     """
 
     def __init__(
@@ -71,8 +72,10 @@ class Process:
         output: Output,
         answer: Callable[[Process, Any, str, Any], Any],
         quota: int,
+        asides: Asides,
     ) -> None:
         self.name, self.parent, self.output, self._answer = name, parent, output, answer
+        self._asides = asides
         self.codec = Codec(self)
         self._pending: dict[int, Pending] = {}
         self._number = 0
@@ -294,11 +297,7 @@ class Process:
             number = frame.number if isinstance(frame, m.Done | m.Failed) else frame.inside
             pending = self._pending.get(number)
             if isinstance(frame, m.Event):
-                value = self._trusted(self.codec.unpack, frame.value)
-                if pending is not None and pending.told is not None:
-                    pending.told(frame.kind, value)
-                elif pending is None and frame.kind == "send":  # from a thread of the pack's own
-                    tell(frame.kind, value, None)
+                self._tell(frame, pending)
             elif pending is not None:
                 pending.inbox.append(frame)
             elif isinstance(frame, m.Question):
@@ -311,6 +310,14 @@ class Process:
             self._arenas.drop(frame.arenas)
         elif isinstance(frame, m.Ready):
             self.report = frame.report
+
+    def _tell(self, event: m.Event, pending: Pending | None) -> None:
+        if pending is not None:
+            value = self._trusted(self.codec.unpack, event.value)
+            if pending.told is not None:
+                pending.told(event.kind, value)
+        elif event.kind == "send" and self._asides.room():  # from a thread of the pack's own
+            tell(event.kind, self._trusted(self.codec.unpack, event.value), None)
 
     def trim(self, seconds: float) -> None:
         """Give back the memory of arenas that were empty for so long."""

@@ -80,6 +80,7 @@ class Supervisor:
         home = self.home / pack.name
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         parent = self._parent(pack.name if pack.rule.gpu else "")
+        quota = int(pack.rule.arena * GIB)
         begin = m.Begin(
             path=path,
             parent="custom_nodes",
@@ -88,9 +89,9 @@ class Supervisor:
             folders=_folders(),
             jail=jail(path, home, _directories(pack.name), pack.rule),
             environment=environment(home, gpu=pack.rule.gpu),
-            quota=int(pack.rule.arena * GIB),
+            quota=quota,
         )
-        return Process(pack.name, parent, begin, pack.output, answer, int(pack.rule.arena * GIB))
+        return Process(pack.name, parent, begin, pack.output, answer, quota, pack.asides)
 
     def _tick(self) -> None:
         while True:
