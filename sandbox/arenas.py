@@ -41,6 +41,7 @@ class Arenas:
         chunk = self._theirs.get(place.arena)
         if chunk is None or not 0 <= place.offset <= place.offset + place.size <= chunk.size:
             raise ValueTroubleError("no such place")
+        chunk.touched = max(chunk.touched, place.offset + place.size)
         return copy_out(chunk.memory, place)
 
     def lend(self, size: int) -> int:
@@ -81,6 +82,11 @@ class Arenas:
     def trim(self, seconds: float) -> list[int]:
         """Give back the memory of what was empty for so long; numbers of chunks that are gone."""
         return self._arena.trim(seconds)
+
+    @property
+    def kept(self) -> int:
+        """Bytes of this process that wait for their next use: what it reads is copied at once."""
+        return self._arena.kept + sum(chunk.touched for chunk in [*self._theirs.values()])
 
     def close(self) -> None:
         """Give everything back to the system."""

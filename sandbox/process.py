@@ -319,6 +319,11 @@ class Process:
         elif event.kind == "send" and self._asides.room():  # from a thread of the pack's own
             tell(event.kind, self._trusted(self.codec.unpack, event.value), None)
 
+    @property
+    def kept(self) -> int:
+        """Bytes of this process's arenas that wait for their next use."""
+        return self._arenas.kept
+
     def trim(self, seconds: float) -> None:
         """Give back the memory of arenas that were empty for so long."""
         if gone := self._arenas.trim(seconds):

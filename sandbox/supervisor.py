@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 from . import messages as m
+from . import warm
 from .cache import Descriptions
 from .grants import comfyui, environment, jail
 from .output import Output, Pump
@@ -55,6 +56,11 @@ class Supervisor:
             self._ticking.set()
             threading.Thread(target=self._tick, name="zimage-sandboxes", daemon=True).start()
         return pack
+
+    def kept(self) -> int:
+        """Bytes of the host's memory that wait for the next tensor to or from a pack."""
+        processes = [pack.process for pack in list(self.packs.values())]
+        return warm.kept() + sum(one.kept for one in processes if one is not None)
 
     def warm(self) -> None:
         """Start the template, without waiting for it."""
