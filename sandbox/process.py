@@ -11,7 +11,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
@@ -19,12 +18,12 @@ import msgspec
 
 from . import messages as m
 from .arenas import Arenas
+from .calls import Calls, Pending, Questions
 from .events import Asides, tell
 from .handles import Callback, Died, Handle, HostObjects, Remote
 from .incoming import Crash, Incoming
 from .memory import Handover
 from .parent import Parent
-from .troubles import refusal
 from .values import Codec, ValueTroubleError
 
 if TYPE_CHECKING:
@@ -34,21 +33,6 @@ SLICE_SECONDS = 0.1
 SEND_SECONDS = 10
 """A worker that reads nothing for so long is given up."""
 DRAIN_SECONDS = 0.1
-
-
-@dataclass
-class Pending:
-    """A call that has not ended.
-
-    Attributes:
-        call: what was sent.
-        inbox: frames for whoever waits for it.
-        told: what to do with events.
-    """
-
-    call: m.Call
-    told: Callable[[str, Any], None] | None
-    inbox: deque[Any] = field(default_factory=deque)
 
 
 class Process:
@@ -74,17 +58,14 @@ class Process:
         quota: int,
         asides: Asides,
     ) -> None:
-        self.name, self.parent, self.output, self._answer = name, parent, output, answer
+        self.name, self.parent, self.output = name, parent, output
         self._asides = asides
         self.codec = Codec(self)
-        self._pending: dict[int, Pending] = {}
-        self._number = 0
-        self._numbers = threading.Lock()
+        self._calls = Calls()
         self._sending, self._reading = threading.Lock(), threading.Lock()
         self._forgotten: deque[int] = deque()
         self._dropped: deque[int] = deque()
-        self._asking = threading.local()
-        self._open_questions: list[int] = []
+        self._questions = Questions(self, answer)
         self.objects = HostObjects()
         self.report: dict[str, dict[str, str]] | None = None
         self.heard = time.monotonic()
@@ -149,6 +130,10 @@ class Process:
             self.kill()
             raise Died(self.end()) from None
 
+    def lend(self, size: int) -> int:
+        """See :meth:`arenas.Arenas.lend`."""
+        return self._arenas.lend(size)
+
     def forget(self, number: int) -> None:
         """A handle is gone; the worker hears of it with the next call."""
         self.handles -= 1
@@ -198,44 +183,37 @@ class Process:
             Died: the worker ended, or was ended for what it sent.
             Remote: the call failed inside.
         """
-        pending = self._open(call, told)
+        if self.dead is not None:
+            raise Died(self.dead)
+        pending = self._calls.open(call, told)
         try:
             self._tidy()
             self._send(call)
             while True:
                 frame = self._next(pending, check)
                 if isinstance(frame, m.Question):
-                    self._reply(frame)
+                    self._send(self._questions.answer(frame))
                 elif isinstance(frame, m.Failed):
                     raise Remote(frame.trouble)
                 else:
-                    return self._trusted(self.codec.unpack, frame.value)
+                    return self.trusted(self.codec.unpack, frame.value)
         finally:
-            self._pending.pop(call.number, None)
+            self._calls.close(call)
             self.calls += 1
 
     def call_object(
         self, call: m.Call, args: Any, kwargs: Any, check: Callable[[Process, float, bool], None]
     ) -> Any:
         """Call a function that stays in the worker: in a question that it waits on, if any."""
-        call.inside = getattr(self._asking, "number", 0) or (self._open_questions or [0])[-1]
+        call.inside = self._questions.innermost
         call.arguments = self.codec.pack((args, kwargs))
         return self.call(call, None, check)
-
-    def _open(self, call: m.Call, told: Callable[[str, Any], None] | None) -> Pending:
-        if self.dead is not None:
-            raise Died(self.dead)
-        with self._numbers:
-            self._number += 1
-            call.number = self._number
-        pending = self._pending[call.number] = Pending(call, told)
-        return pending
 
     def cancel(self, number: int) -> None:
         """Ask the worker to stop a call."""
         self._send(m.Cancel(number))
 
-    def _trusted(self, function: Callable[[Any], Any], value: Any) -> Any:
+    def trusted(self, function: Callable[[Any], Any], value: Any) -> Any:
         """Whatever is wrong with what a worker sent ends it."""
         try:
             return function(value)
@@ -295,7 +273,7 @@ class Process:
     def _sort(self, frame: Any) -> None:
         if isinstance(frame, m.Done | m.Failed | m.Question | m.Event):
             number = frame.number if isinstance(frame, m.Done | m.Failed) else frame.inside
-            pending = self._pending.get(number)
+            pending = self._calls.of(number)
             if isinstance(frame, m.Event):
                 self._tell(frame, pending)
             elif pending is not None:
@@ -313,11 +291,11 @@ class Process:
 
     def _tell(self, event: m.Event, pending: Pending | None) -> None:
         if pending is not None:
-            value = self._trusted(self.codec.unpack, event.value)
+            value = self.trusted(self.codec.unpack, event.value)
             if pending.told is not None:
                 pending.told(event.kind, value)
         elif event.kind == "send" and self._asides.room():  # from a thread of the pack's own
-            tell(event.kind, self._trusted(self.codec.unpack, event.value), None)
+            tell(event.kind, self.trusted(self.codec.unpack, event.value), None)
 
     @property
     def kept(self) -> int:
@@ -329,33 +307,10 @@ class Process:
         if gone := self._arenas.trim(seconds):
             self._send(m.Dropped(gone))
 
-    def _reply(self, question: m.Question) -> None:
-        arguments = self._trusted(self.codec.unpack, question.arguments)
-        target = None
-        if question.target is not None:
-            target = self._trusted(self.objects.find, question.target.number)
-        before = getattr(self._asking, "number", 0)
-        self._asking.number = question.number
-        self._open_questions.append(question.number)
-        try:
-            if question.target is None and question.name == "arena":
-                value: Any = self._arenas.lend(int(arguments[0]))
-            else:
-                value = self._answer(self, target, question.name, arguments)
-            answer = m.Answer(question.number, self.codec.pack(value))
-        except Died:
-            raise
-        except Exception as error:  # noqa: BLE001  the worker is told, whatever it is
-            answer = m.Answer(question.number, error=refusal(error))
-        finally:
-            self._asking.number = before
-            self._open_questions.remove(question.number)
-        self._send(answer)
-
     def drain(self) -> None:
         """Read what came while nobody waited; others have their turn after a flood's share."""
         until = time.monotonic() + DRAIN_SECONDS
-        if self.dead is None and not self._pending and self._reading.acquire(blocking=False):
+        if self.dead is None and not self._calls and self._reading.acquire(blocking=False):
             try:
                 while self._read(0) and time.monotonic() < until:
                     pass
@@ -399,4 +354,4 @@ class Process:
     @property
     def busy(self) -> bool:
         """True while a call is running."""
-        return bool(self._pending)
+        return bool(self._calls)

@@ -79,8 +79,8 @@ class Warm:
     def trim(self, older: float = 0.0) -> None:
         """Give back to the system what has waited for ``older`` seconds."""
         until = self._clock() - older
-        queues: tuple[deque[Any], ...] = (self._free, self._old)
-        for waiting in queues:
+        waiting: deque[Any]
+        for waiting in (self._free, self._old):
             for one in tuple(waiting):
                 if one[0] <= until:
                     with contextlib.suppress(ValueError):

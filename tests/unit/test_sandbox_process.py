@@ -12,7 +12,9 @@ import pytest
 
 from zimage_comfyui.sandbox import events, process
 from zimage_comfyui.sandbox import messages as m
+from zimage_comfyui.sandbox.arena import QuotaError
 from zimage_comfyui.sandbox.events import EVENTS_PER_SECOND, Asides
+from zimage_comfyui.sandbox.handles import Died
 from zimage_comfyui.sandbox.output import Output
 from zimage_comfyui.sandbox.process import Process
 
@@ -107,3 +109,42 @@ def test_other_events_belong_to_a_call(
     worker.send(m.Event("send", 0, m.Ours(7, "MODEL")))
     worker.host.drain()
     assert "bad message" in str(worker.host.dead)
+
+
+def test_what_a_worker_asks_is_answered_by_who_waits(worker: Worker) -> None:
+    """In order, each with its number; what fails is told, and the call goes on."""
+    answers = iter([7, PermissionError("not that"), QuotaError("too much")])
+
+    def answer(_process: Any, _target: Any, name: str, arguments: Any) -> Any:
+        asked.append((name, arguments, worker.host._questions.innermost))
+        found = next(answers)
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    asked: list[Any] = []
+    worker.host._questions._answer = answer
+    for number in (11, 12, 13):
+        worker.send(m.Question(number, 1, None, "do", m.List([number])))
+    worker.send(m.Question(14, 1, None, "arena", m.List([2**30])))
+    worker.send(m.Question(15, 99, None, "do", None))
+    worker.send(m.Done(1, 42))
+    assert worker.host.call(m.Call(0, "node")) == 42
+    assert asked == [("do", [number], number) for number in (11, 12, 13)]
+    assert worker.host._questions.innermost == 0
+    assert not worker.host.busy
+    frames = [m.from_host(worker.connection.recv_bytes()) for _ in range(6)]
+    found = {one.number: one for one in frames if isinstance(one, m.Answer)}
+    assert found[11].value == 7
+    kinds = {number: one.error.kind for number, one in found.items() if one.error is not None}
+    assert kinds == {12: "error", 13: "memory", 14: "memory", 15: "error"}
+
+
+def test_an_object_that_was_never_given_ends_the_worker(worker: Worker) -> None:
+    """A question about it is no mistake."""
+    worker.send(m.Question(11, 1, m.Ours(5, "MODEL"), "clone", None))
+    with pytest.raises(Died, match="bad message"):
+        worker.host.call(m.Call(0, "node"))
+    with pytest.raises(Died, match="bad message"):
+        worker.host.call(m.Call(0, "node"))
+    assert not worker.host.busy
