@@ -49,6 +49,8 @@ class Pack:
         start: makes its process.
         output: what it prints.
         clock: seconds, monotonic.
+        called: what its folder or file is called, which rules go by; the name of a second pack
+            that is called so is another one.
     """
 
     def __init__(
@@ -58,8 +60,10 @@ class Pack:
         start: Callable[[Pack], Process],
         output: Output,
         clock: Callable[[], float] = time.monotonic,
+        called: str = "",
     ) -> None:
         self.name, self.rule, self.output = name, rule, output
+        self.called = called or name
         self.asides = Asides(name)
         self._start, self._clock = start, clock
         self._lock = threading.RLock()
