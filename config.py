@@ -67,6 +67,16 @@ class Disk:
         )
 
 
+SERVER, NEW = "ZIMAGE_SERVER", "new"
+"""A guardian starts each of its servers with this variable, and this value."""
+
+
+def claim() -> None:
+    """Make the guardian's mark this process's own: it keeps it when it executes itself anew, and
+    what it starts does not have it."""
+    os.environ[SERVER] = str(os.getpid())
+
+
 @dataclass(frozen=True)
 class Settings:
     """Everything the product takes from its surroundings.
@@ -79,6 +89,8 @@ class Settings:
         off: hardening parts that are switched off (``$ZIMAGE_OFF``, names with commas between).
         guardian: control socket of the guardian that started this server
             (``$ZIMAGE_GUARDIAN``), or None.
+        guarded: whether that guardian has started this very process (``$ZIMAGE_SERVER``), and not
+            a server of its that has handed down its environment; see :func:`claim`.
         listen_fds: listening sockets that systemd has handed to this process (``$LISTEN_FDS``).
         notify_socket: where systemd wants to be told how a service is (``$NOTIFY_SOCKET``).
         disk: see :class:`Disk`.
@@ -107,6 +119,7 @@ class Settings:
     active_env: Path | None = None
     off: frozenset[str] = frozenset()
     guardian: Path | None = None
+    guarded: bool = False
     listen_fds: int = 0
     notify_socket: str = ""
     disk: Disk = field(default_factory=Disk)
@@ -137,6 +150,7 @@ class Settings:
             active_env=_path(active) if active else None,
             off=_names(env.get("ZIMAGE_OFF", "")),
             guardian=_path(env["ZIMAGE_GUARDIAN"]) if env.get("ZIMAGE_GUARDIAN") else None,
+            guarded=env.get(SERVER) in {NEW, str(os.getpid())},
             listen_fds=_handed_down(env),
             notify_socket=env.get("NOTIFY_SOCKET", ""),
             disk=Disk.from_environment(env),

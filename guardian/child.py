@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..config import NEW, SERVER
 from .channel import Peer
 from .limits import Limits
 from .policy import Growth
@@ -51,8 +52,9 @@ class Child:
     ) -> Child:  # fmt: skip
         """Start one; its own session, so that what ends this guardian does not end it."""
         process = subprocess.Popen(
-            command, cwd=folder, env=env, stdin=subprocess.DEVNULL, start_new_session=True
-        )
+            command, cwd=folder, env={**env, SERVER: NEW}, stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )  # fmt: skip
         child = cls(process.pid, number, limits, clock)
         child.process = process
         return child

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from . import ram
+from . import ram, sandboxes
 
 
 def management() -> Any:
@@ -35,12 +35,14 @@ class Reading:
         reserved: by torch on the GPU; None without CUDA.
         models: weights of the models that the host has loaded where ``used`` is measured.
         loaded: class and size of each of these, in no order.
+        kept: where ``used`` is measured, for the next tensors to and from sandboxes.
     """
 
     resident: int
     reserved: int | None
     models: int = 0
     loaded: tuple[tuple[str, int], ...] = ()
+    kept: int = 0
 
     @classmethod
     def take(cls) -> Reading:
@@ -51,7 +53,8 @@ class Reading:
         names = sorted((type(one.model).__name__, one.model_size()) for one in found)
         # On the CPU there is no part of a model that is elsewhere.
         sizes = (one.loaded_size() if on_gpu else one.model_size() for one in found)
-        return cls(ram.resident(), reserved, sum(sizes), tuple(names))
+        kept = 0 if on_gpu else sandboxes.kept()
+        return cls(ram.resident(), reserved, sum(sizes), tuple(names), kept)
 
     @property
     def used(self) -> int:
@@ -60,8 +63,8 @@ class Reading:
 
     @property
     def others(self) -> int:
-        """What is in use by no model."""
-        return self.used - self.models
+        """What is in use by no model, and is not kept for its next use."""
+        return self.used - self.models - self.kept
 
     def moved(self, other: Reading) -> int:
         """By how much memory differs, in RAM or on the GPU, whichever is more."""

@@ -53,7 +53,7 @@ class Guarded(Patches):
         self.sockets = inherited(settings.listen_fds) if not settings.guardian else []
         self.link: Link | None = None
         if settings.guardian:
-            self.link = Link(settings.guardian, self._describe, self._drain)
+            self.link = Link(settings.guardian, self._describe, self._drain, settings.guarded)
 
     def apply(self) -> None:
         """Patch, then look for the guardian."""

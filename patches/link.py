@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ..config import claim
 from ..guardian.channel import STACKS, Peer, connect
 
 log = logging.getLogger(__name__)
@@ -32,13 +33,10 @@ def ask_to_be_killed(reason: str) -> bool:
     return any(one.ask_for("kill", reason) for one in _current)
 
 
-def _leads_a_session() -> bool:
-    """Whether a guardian has started this process, and not a server with its environment.
-
-    A server that waits while its guardian ends must not go on by itself: the next guardian has
-    others, and the first to take the queue would leave them without.
-    """
-    return os.getsid(0) == os.getpid()
+def serves() -> bool:
+    """Whether a guardian has told this process to go, so nobody but a server that it is ending
+    can still have what servers share."""
+    return any(one.state == "active" for one in _current)
 
 
 def _end() -> None:
@@ -54,12 +52,16 @@ class Link:
         path: the guardian's control socket.
         describe: ``resident`` (MiB), ``running``, ``waiting`` and ``models`` for each sign of life.
         drain: ends the process in order within some seconds.
+        guarded: whether a guardian has started this process, and not a server with its
+            environment. Such a one that waits must not go on by itself when its guardian ends:
+            the next guardian has others, and the first to take the queue would leave them without.
     """
 
     def __init__(
-        self, path: Path, describe: Callable[[], dict[str, Any]], drain: Callable[[float], None]
-    ) -> None:
-        self.path, self.describe, self.drain = path, describe, drain
+        self, path: Path, describe: Callable[[], dict[str, Any]], drain: Callable[[float], None],
+        guarded: bool,
+    ) -> None:  # fmt: skip
+        self.path, self.describe, self.drain, self.guarded = path, describe, drain, guarded
         self.state = "starting"
         self.sockets: list[socket.socket] = []
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -69,6 +71,8 @@ class Link:
 
     def start(self) -> None:
         """Connect, and stay connected, in a thread."""
+        if self.guarded:
+            claim()
         faulthandler.register(STACKS, all_threads=True)
         _current[:] = [self]
         threading.Thread(target=self._run, name="zimage-link", daemon=True).start()
@@ -94,7 +98,7 @@ class Link:
                 self._peer = connect(self.path, BEAT)
                 met = True
             except OSError:
-                if self.state != "active" and (met or _leads_a_session()):
+                if self.state != "active" and (met or self.guarded):
                     _end()  # nobody will ever tell it to go
                 if not met:
                     self._be_a_stranger()
@@ -127,7 +131,7 @@ class Link:
                 self.sockets, self.state = sockets, "active"
                 self._go.set()
             elif "stranger" in message and self.state != "active":
-                if _leads_a_session():  # of a guardian before this one, which has its own servers
+                if self.guarded:  # of a guardian before this one, which has its own servers
                     _end()
                 self._be_a_stranger()
                 return

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from ..config import Settings
 from ..errors import ZImageError
-from . import fuse, state
+from . import fuse, link, state
 from .ended import RECENT, Ended, part_of
 from .outcomes import failure
 from .seam import Seam
@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 DEATHS = 2
 """A prompt that was running when the process died this often is not run again."""
+PATIENCE = 10.0
+"""Seconds that a server which was told to go waits for one that the kernel is taking apart."""
 
 SEAMS = (
     Seam("execution", "PromptQueue.__init__", ("self", "server")),
@@ -47,8 +49,9 @@ def part() -> Swap:
     settings = Settings.from_environment()
     days, most = settings.disk.keep_days, fuse.limits(settings.limits)["waiting"]
     limits = Limits(seconds=days * 86400) if days else Limits()  # what it names is kept, too
-    # Under a guardian only a server that is being killed can still have it.
-    return Swap(state.server(), state.folder(), limits, most, 10.0 if settings.guardian else 0.0)
+    # A stranger would wait for a server that has no reason to end.
+    patience = PATIENCE if link.serves() else 0.0
+    return Swap(state.server(), state.folder(), limits, most, patience)
 
 
 class Swap:

@@ -19,6 +19,20 @@ def tell(source: Callable[[], dict[str, Any]]) -> None:
     _source = source
 
 
+_kept: Callable[[], int] = lambda: 0  # noqa: E731
+
+
+def count(kept: Callable[[], int]) -> None:
+    """From now on, this is asked what they keep of the server's memory for their next use."""
+    global _kept
+    _kept = kept
+
+
+def kept() -> int:
+    """Bytes of this process, given back a while after the last use: no prompt has left them."""
+    return _kept()
+
+
 def describe() -> dict[str, Any]:
     """For ``/health`` and the panel."""
     return _source()

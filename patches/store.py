@@ -114,7 +114,7 @@ class Store:
                 if time.monotonic() > until:
                     self._lock.close()
                     raise ZImageError("ZI-QUEUE-TAKEN", path=folder)
-                time.sleep(0.05)
+                time.sleep(0.05)  # flock(2) has no time limit, and its end is no event
             self._synchronous = ""
             self.sizes: OrderedDict[str, tuple[float, int]] = OrderedDict()
             self._bytes = 0

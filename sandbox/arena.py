@@ -41,6 +41,7 @@ class Chunk:
         memory: where this process has it mapped, shared.
         holes: free stretches as (offset, size), in order.
         used: when the last lease began or ended, in seconds of the monotonic clock.
+        touched: bytes from its beginning that have been used, so they have pages.
     """
 
     number: int
@@ -49,6 +50,13 @@ class Chunk:
     memory: mmap.mmap
     holes: list[tuple[int, int]] = field(default_factory=list)
     used: float = 0.0
+    touched: int = 0
+
+    @property
+    def kept(self) -> int:
+        """Bytes that have pages and no lease: they wait for their next use."""
+        holes = tuple(self.holes)
+        return sum(max(0, min(start + room, self.touched) - start) for start, room in holes)
 
     @property
     def empty(self) -> bool:
@@ -61,6 +69,7 @@ class Chunk:
             if room >= size:
                 rest = [(offset + size, room - size)] if room > size else []
                 self.holes[index : index + 1] = rest
+                self.touched = max(self.touched, offset + size)
                 return offset
         return None
 
@@ -158,6 +167,11 @@ class Arena:
     def let_go(self, home: int) -> None:
         """The end of what was held; the room is free once all leases of it have ended, too."""
         self._end(self._homes.pop(home, None))
+
+    @property
+    def kept(self) -> int:
+        """Bytes in all chunks that wait for their next use."""
+        return sum(chunk.kept for chunk in [*self.chunks.values()])
 
     @property
     def held(self) -> int:

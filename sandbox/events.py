@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import time
+from collections.abc import Callable
 from typing import Any
 
 from . import messages as m
@@ -19,6 +21,40 @@ CORE = frozenset(
 )  # fmt: skip
 """ComfyUI's own events: a pack may send them of the prompt that is running only."""
 LARGEST_SIDE = 8192
+EVENTS_PER_SECOND = 100
+"""Of one pack, outside of calls. A page draws sixty times a second at most; what comes faster only
+fills the outboxes of its clients, with nobody who waits for the pack and could slow it down."""
+
+
+class Asides:
+    """Counts what threads of a pack's own tell the page, so many events a second.
+
+    Args:
+        name: of the pack.
+        clock: seconds, monotonic.
+
+    Attributes:
+        left_out: events that were too many.
+    """
+
+    def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self.name, self._clock = name, clock
+        self.left_out = self._second = self._events = 0
+
+    def room(self) -> bool:
+        """Whether another one may be passed on now."""
+        if (now := int(self._clock())) != self._second:
+            self._second, self._events = now, 0
+        self._events += 1
+        if self._events <= EVENTS_PER_SECOND:
+            return True
+        if not self.left_out:
+            log.warning(
+                "Z-Image: %s sends more than %d events a second on its own; the rest is left out",
+                self.name, EVENTS_PER_SECOND,
+            )  # fmt: skip
+        self.left_out += 1
+        return False
 
 
 def tell(kind: str, value: Any, context: m.Context | None) -> None:

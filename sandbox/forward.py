@@ -97,7 +97,7 @@ class Forwarder:
             self._load(pack, process)
             return self._call(process, deadline, asked)
         except Died as error:
-            pack._crashed(process, error.found)  # counted as any other end
+            pack.crashed(process, error.found)  # counted as any other end
             if deadline.over:
                 raise ZImageError("ZI-SANDBOX-ROUTE-SLOW", **about, found=seconds) from None
             raise ZImageError("ZI-SANDBOX-ROUTE-DIED", **about, found=error.found) from None
@@ -119,7 +119,7 @@ class Forwarder:
         try:
             self._load(pack, process)
         except Died as error:
-            pack._crashed(process, error.found)
+            pack.crashed(process, error.found)
 
     def _load(self, pack: Pack, process: Process) -> None:
         """A process that has just started imports the pack first, which has a time of its own."""

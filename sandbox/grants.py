@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .policy import GIB, Rule, known
+from .policy import GIB, Rule
 
 LEFT_OUT = frozenset(
     {"custom_nodes", "user", "output", "temp", "input", "models", ".git", "tests", "tests-unit"}
@@ -14,14 +15,16 @@ LEFT_OUT = frozenset(
 """Folders of ComfyUI that are no code."""
 
 
-def environment(home: Path, gpu: bool) -> dict[str, str]:
-    """Variables of a worker: nothing that a stranger should know; its home has its name."""
+def environment(
+    home: Path, gpu: bool, variables: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Variables of a worker: nothing that a stranger should know, and what is granted to it."""
     from .confinement.environment import scrub
 
     found = scrub(os.environ, str(home), str(home / "tmp"), gpu)
     if not gpu:
         found["CUDA_VISIBLE_DEVICES"] = ""
-    for name, value in known().get(home.name.lower(), {}).get("variables", {}).items():
+    for name, value in (variables or {}).items():
         found[name] = str(home) if value == "~" else value
     found["GLIBC_TUNABLES"] = "glibc.malloc.hugetlb=1"  # large results without page faults
     return found

@@ -100,10 +100,3 @@ class HostObjects:
 
     def __len__(self) -> int:
         return len(self._kept)
-
-
-def refusal(error: Exception) -> m.Trouble:
-    """What the host could not do, as text."""
-    name = type(error).__name__
-    kinds = {"InterruptProcessingException": "interrupted", "OutOfMemoryError": "memory"}
-    return m.Trouble(kinds.get(name, "error"), name, str(error)[:4000])

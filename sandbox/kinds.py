@@ -235,6 +235,14 @@ OBJECTS = frozenset(
 """What ``get_model_object`` gives."""
 
 
+class OwnSampling:
+    """Base of what the host makes of a pack's own noise levels.
+
+    It says the kind where no class of ComfyUI's does. Only the host makes such objects: of what a
+    worker has made itself it gets a number.
+    """
+
+
 def hosts(module: str) -> bool:
     """Whether that module is ComfyUI's or the loader of upscale models."""
     return module.partition(".")[0] in {"comfy", "comfy_execution", "comfy_extras", "spandrel"} or (
@@ -244,6 +252,8 @@ def hosts(module: str) -> bool:
 
 def kind_of(value: Any) -> str:
     """The kind of an object, ``OTHER`` for one that has no operations."""
+    if isinstance(value, OwnSampling):
+        return "MODEL_SAMPLING"
     for one in type(value).__mro__:
         name, module = one.__name__, one.__module__
         if not hosts(module):

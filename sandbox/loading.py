@@ -85,7 +85,7 @@ class Loading:
         except ZImageError as error:
             self.findings.append(error)
             outside = error.code == "ZI-SANDBOX-HOST"
-            rule = self.policy.rule(pack.name)
+            rule = self.policy.rule(pack.called)
             if outside and self.policy.mode == "auto" and rule.run is None:
                 log.warning("%s", error)
                 pack.stop()

@@ -193,7 +193,7 @@ class Settlers:
         self.arena.hold(lease)
         buffer = window(chunk.memory, offset, size)
         weakref.finalize(buffer, self.arena.let_go, lease).atexit = False
-        warm().linger(tensor.untyped_storage())  # another thread may be reading
+        warm().linger(tensor.untyped_storage(), size)  # another thread may be reading
         _move(tensor, buffer)
         settler.home, settler.storage = (lease, chunk, offset), tensor.untyped_storage()
         return settler.home

@@ -9,8 +9,8 @@ import importlib
 import uuid
 from typing import Any
 
-from .kinds import KINDS
-from .remote import data, moved
+from .kinds import KINDS, OwnSampling
+from .remote import data, flat, moved
 
 PREVIEW = "\0zimage preview"
 """The key of a dictionary that stands for ComfyUI's own callback with previews."""
@@ -192,9 +192,14 @@ def model_sampling(names: Any, values: Any) -> Any:
             raise PermissionError(f"{name[:100]!r} cannot be set")
         if isinstance(value, torch.Tensor):
             found.register_buffer(name, value)
-        elif isinstance(value, int | float | str | None):
+        elif _plain(value):
             setattr(found, name, value)
     return found
+
+
+def _plain(value: Any) -> bool:
+    """Numbers, text and tensors, also in lists, tuples and dictionaries."""
+    return next(flat(value), None) is None
 
 
 def own_model_sampling(names: Any, functions: Any, values: Any) -> Any:
@@ -211,16 +216,15 @@ def own_model_sampling(names: Any, functions: Any, values: Any) -> Any:
         raise PermissionError("a model_sampling has nothing of that name")
     if not all(isinstance(one, Callback) for one in functions.values()):
         raise TypeError("functions of a pack")
-    if not all(
-        isinstance(v, bool | int | float | str | None | torch.Tensor) for v in values.values()
-    ):
+    if not all(_plain(value) for value in values.values()):
         raise TypeError("plain values")
-    bases = [getattr(known, one) for one in names]
+    bases = [OwnSampling, *(getattr(known, one) for one in names)]
     if not any(issubclass(one, torch.nn.Module) for one in bases):
         bases.append(torch.nn.Module)
-    buffers = {k: v for k, v in values.items() if k in {"sigmas", "log_sigmas"}}
+    levels = {"sigmas", "log_sigmas"}
+    buffers = {k: v for k, v in values.items() if k in levels and isinstance(v, torch.Tensor)}
     parts = {k: _asked(function) for k, function in functions.items()}
-    parts |= {k: data(v) for k, v in values.items() if k not in buffers}
+    parts |= {k: v for k, v in values.items() if k not in buffers}
     kind: Any = type("ModelSamplingAdvanced", tuple(bases), parts)
     found = kind.__new__(kind)  # what its base would work out stands in the values
     torch.nn.Module.__init__(found)

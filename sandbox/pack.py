@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import ZImageError
 from . import messages as m
-from .events import tell
+from .events import Asides, tell
 from .handles import Died, Remote
 from .limit import Limit, interrupted
 from .policy import GIB
@@ -49,6 +49,8 @@ class Pack:
         start: makes its process.
         output: what it prints.
         clock: seconds, monotonic.
+        called: what its folder or file is called, which rules go by; the name of a second pack
+            that is called so is another one.
     """
 
     def __init__(
@@ -58,8 +60,11 @@ class Pack:
         start: Callable[[Pack], Process],
         output: Output,
         clock: Callable[[], float] = time.monotonic,
+        called: str = "",
     ) -> None:
         self.name, self.rule, self.output = name, rule, output
+        self.called = called or name
+        self.asides = Asides(name)
         self._start, self._clock = start, clock
         self._lock = threading.RLock()
         self.process: Process | None = None
@@ -89,7 +94,7 @@ class Pack:
             if (process := self.process) is not None:
                 if process.status is None and process.dead is None:
                     return process
-                self._crashed(process, process.end(), again=False)
+                self.crashed(process, process.end(), again=False)
                 if self.quarantined:
                     return self.ready()
             self._wait()
@@ -112,7 +117,7 @@ class Pack:
         self.ends += 1
         self.process = None
 
-    def _crashed(self, process: Process, found: str, again: bool = True) -> None:
+    def crashed(self, process: Process, found: str, again: bool = True) -> None:
         """Count it, once for each process, and begin anew in the background."""
         with self._lock:
             if self.process is not process:
@@ -175,7 +180,7 @@ class Pack:
         if (found := self._excess(process)) is not None:
             process.kill(found)
         if process.status is not None and not process.busy:
-            self._crashed(process, process.end())
+            self.crashed(process, process.end())
         elif not process.busy and not process.handles:
             idle = self._clock() - self.used > 60 * self.rule.idle_minutes
             if (self.rule.idle_minutes and idle) or self._slope.leaks():
@@ -208,7 +213,7 @@ class Pack:
         try:
             self.info = self._describe(process)
         except Died as error:
-            self._crashed(process, error.found)
+            self.crashed(process, error.found)
             raise ZImageError(
                 "ZI-SANDBOX-IMPORT", pack=self.name, found=error.found, tail=self.output.last()
             ) from None
@@ -251,7 +256,7 @@ class Pack:
             limit = Limit(self.rule.call_seconds, self.rule.silent_seconds, call, interrupted)
             value = process.call(call, lambda kind, told: tell(kind, told, context), limit)
         except Died as error:
-            self._crashed(process, error.found)
+            self.crashed(process, error.found)
             node = context.node if context else ""
             raise ZImageError(
                 "ZI-SANDBOX-DIED", pack=self.name, node=f"{name} {node}".strip(),

@@ -89,6 +89,12 @@ def known() -> dict[str, dict[str, Any]]:
     return tomllib.loads((Path(__file__).parent / "known.toml").read_text("utf-8"))
 
 
+def variables(name: str) -> dict[str, str]:
+    """What ``known.toml`` adds to a pack's environment, in every mode, since it allows nothing;
+    ``~`` is the folder that is its own."""
+    return dict(known().get(name.lower(), {}).get("variables", {}))
+
+
 def read(path: Path, mode: str | None = None) -> Policy:
     """The policy in a file, the default one without a file.
 

@@ -4,26 +4,25 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
-import select
 import signal
 import socket
 import struct
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from . import messages as m
-from .arena import Arena, Chunk, QuotaError, make_chunk, seal
-from .events import tell
-from .handles import Callback, Died, Handle, HostObjects, Remote, refusal
-from .memory import Handover, Lender, copy_out
+from .arenas import Arenas
+from .calls import Calls, Pending, Questions
+from .events import Asides, tell
+from .handles import Callback, Died, Handle, HostObjects, Remote
+from .incoming import Crash, Incoming
+from .memory import Handover
 from .parent import Parent
 from .values import Codec, ValueTroubleError
 
@@ -34,34 +33,6 @@ SLICE_SECONDS = 0.1
 SEND_SECONDS = 10
 """A worker that reads nothing for so long is given up."""
 DRAIN_SECONDS = 0.1
-FRAME_SECONDS = 10
-"""How long a message may be on its way."""
-READ_BYTES = 2**20
-FAULT_SECONDS = 0.05
-"""How long the next piece of faulthandler's report may be on its way."""
-FAULT_BYTES = 64 * 2**10
-FAULTS = {
-    "Segmentation fault": "SIGSEGV", "Aborted": "SIGABRT", "Bus error": "SIGBUS",
-    "Floating point exception": "SIGFPE", "Illegal instruction": "SIGILL",
-}  # fmt: skip
-"""Signals in faulthandler's words."""
-FATAL = b"Fatal Python error"
-FAULT = re.compile(rf"Fatal Python error: ({'|'.join(FAULTS)})\n")
-
-
-@dataclass
-class Pending:
-    """A call that has not ended.
-
-    Attributes:
-        call: what was sent.
-        inbox: frames for whoever waits for it.
-        told: what to do with events.
-    """
-
-    call: m.Call
-    told: Callable[[str, Any], None] | None
-    inbox: deque[Any] = field(default_factory=deque)
 
 
 class Process:
@@ -74,6 +45,7 @@ class Process:
         output: what it prints.
         answer: answers a question: ``(target object or None, name, arguments)``.
         quota: bytes that each side may have waiting for the other.
+        asides: has room for events that belong to no call.
     """
 
     def __init__(
@@ -84,18 +56,16 @@ class Process:
         output: Output,
         answer: Callable[[Process, Any, str, Any], Any],
         quota: int,
+        asides: Asides,
     ) -> None:
-        self.name, self.parent, self.output, self._answer = name, parent, output, answer
+        self.name, self.parent, self.output = name, parent, output
+        self._asides = asides
         self.codec = Codec(self)
-        self.quota = quota
-        self._pending: dict[int, Pending] = {}
-        self._number = 0
-        self._numbers = threading.Lock()
+        self._calls = Calls()
         self._sending, self._reading = threading.Lock(), threading.Lock()
         self._forgotten: deque[int] = deque()
         self._dropped: deque[int] = deque()
-        self._asking = threading.local()
-        self._open_questions: list[int] = []
+        self._questions = Questions(self, answer)
         self.objects = HostObjects()
         self.report: dict[str, dict[str, str]] | None = None
         self.heard = time.monotonic()
@@ -103,10 +73,6 @@ class Process:
         self.handles = self.calls = 0
         self.first: int | None = None
         self.status: int | None = None
-        self._theirs: dict[int, Chunk] = {}
-        self._arena = Arena(quota, self._make)
-        self._lender = Lender(self._arena)
-        self._arenas = 0
         ours, theirs = socket.socketpair()
         fds_ours, fds_theirs = socket.socketpair()
         patience = struct.pack("ll", SEND_SECONDS, 0)
@@ -115,9 +81,8 @@ class Process:
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
         self.connection = Connection(ours.detach())
         self.handover = Handover(fds_ours)
-        self._arrivals = select.poll()
-        self._arrivals.register(self.connection, select.POLLIN)
-        self._arrivals.register(fds_ours, select.POLLIN)
+        self._incoming = Incoming(self.connection, fds_ours)
+        self._arenas = Arenas(quota, self._hand_over)
         try:
             with theirs, fds_theirs:
                 fds = (theirs.fileno(), fds_theirs.fileno(), output.writing)
@@ -132,14 +97,11 @@ class Process:
 
     def put(self, view: Any, size: int) -> m.Place:
         """See :class:`values.Port`."""
-        return self._lender.put(view, size)
+        return self._arenas.put(view, size)
 
     def get(self, place: m.Place) -> Any:
         """See :class:`values.Port`: a copy, since the worker can still write there."""
-        chunk = self._theirs.get(place.arena)
-        if chunk is None or not 0 <= place.offset <= place.offset + place.size <= chunk.size:
-            raise ValueTroubleError("no such place")
-        copy = copy_out(chunk.memory, place)
+        copy = self._arenas.copy(place)
         self._send(m.Returned([place.lease]))
         return copy
 
@@ -161,32 +123,16 @@ class Process:
         self.handles += 1
         return (Callback if value.calls else Handle)(self, value.number, value.name)
 
-    def _make(self, _number: int, size: int) -> Chunk:
-        return self._chunk(size, writable=False)
-
-    def _chunk(self, size: int, writable: bool) -> Chunk:
-        self._arenas += 1
-        chunk = make_chunk(self._arenas, size)
-        seal(chunk, writable)
+    def _hand_over(self, number: int, fd: int) -> None:
         try:
-            self.handover.send(chunk.number, chunk.fd)
+            self.handover.send(number, fd)
         except OSError:
             self.kill()
             raise Died(self.end()) from None
-        return chunk
 
     def lend(self, size: int) -> int:
-        """A chunk that the worker may write into; its number.
-
-        Raises:
-            QuotaError: the worker has as much as it may.
-        """
-        held = sum(chunk.size for chunk in self._theirs.values())
-        if size <= 0 or held + size > self.quota:
-            raise QuotaError(f"{held + size} > {self.quota} bytes")
-        chunk = self._chunk(size, writable=True)
-        self._theirs[chunk.number] = chunk
-        return chunk.number
+        """See :meth:`arenas.Arenas.lend`."""
+        return self._arenas.lend(size)
 
     def forget(self, number: int) -> None:
         """A handle is gone; the worker hears of it with the next call."""
@@ -237,44 +183,37 @@ class Process:
             Died: the worker ended, or was ended for what it sent.
             Remote: the call failed inside.
         """
-        pending = self._open(call, told)
+        if self.dead is not None:
+            raise Died(self.dead)
+        pending = self._calls.open(call, told)
         try:
             self._tidy()
             self._send(call)
             while True:
                 frame = self._next(pending, check)
                 if isinstance(frame, m.Question):
-                    self._reply(frame)
+                    self._send(self._questions.answer(frame))
                 elif isinstance(frame, m.Failed):
                     raise Remote(frame.trouble)
                 else:
-                    return self._trusted(self.codec.unpack, frame.value)
+                    return self.trusted(self.codec.unpack, frame.value)
         finally:
-            self._pending.pop(call.number, None)
+            self._calls.close(call)
             self.calls += 1
 
     def call_object(
         self, call: m.Call, args: Any, kwargs: Any, check: Callable[[Process, float, bool], None]
     ) -> Any:
         """Call a function that stays in the worker: in a question that it waits on, if any."""
-        call.inside = getattr(self._asking, "number", 0) or (self._open_questions or [0])[-1]
+        call.inside = self._questions.innermost
         call.arguments = self.codec.pack((args, kwargs))
         return self.call(call, None, check)
-
-    def _open(self, call: m.Call, told: Callable[[str, Any], None] | None) -> Pending:
-        if self.dead is not None:
-            raise Died(self.dead)
-        with self._numbers:
-            self._number += 1
-            call.number = self._number
-        pending = self._pending[call.number] = Pending(call, told)
-        return pending
 
     def cancel(self, number: int) -> None:
         """Ask the worker to stop a call."""
         self._send(m.Cancel(number))
 
-    def _trusted(self, function: Callable[[Any], Any], value: Any) -> Any:
+    def trusted(self, function: Callable[[Any], Any], value: Any) -> Any:
         """Whatever is wrong with what a worker sent ends it."""
         try:
             return function(value)
@@ -304,18 +243,17 @@ class Process:
 
     def _read(self, seconds: float) -> bool:
         """Take one frame, if there is one, to where it belongs."""
-        arrived = self._arrivals.poll(1000 * seconds)
-        if not arrived:
-            return False
         try:
-            if all(fd != self.connection.fileno() for fd, _ in arrived):
-                raise self._fault()
-            data = self._frame()
+            data = self._incoming.frame(seconds)
+        except Crash as crash:
+            raise self._fault(crash) from None
         except (BlockingIOError, ValueError) as error:
             raise self._bad(error) from None
         except (EOFError, OSError):
-            self.output.add(self._report(0))  # it may have told why, and nobody has looked
+            self.output.add(self._incoming.report(0))  # it may have told why, and nobody has looked
             raise Died(self.end()) from None
+        if data is None:
+            return False
         self.heard = time.monotonic()
         try:
             frame = m.from_worker(data)
@@ -324,67 +262,20 @@ class Process:
         self._sort(frame)
         return True
 
-    def _frame(self) -> bytes:
-        """One message as ``Connection`` sends it; one that does not end ends the worker.
-
-        Raises:
-            BlockingIOError: it takes too long.
-            ValueError: it is too long.
-        """
-        until = time.monotonic() + FRAME_SECONDS
-        (size,) = struct.unpack("!i", self._exactly(4, until))
-        if not 0 <= size <= m.FRAME_BYTES:
-            raise ValueError(f"{size} bytes, at most {m.FRAME_BYTES}")
-        return self._exactly(size, until)
-
-    def _exactly(self, size: int, until: float) -> bytes:
-        parts, missing = [], size
-        while missing:
-            part = os.read(self.connection.fileno(), min(missing, READ_BYTES))
-            if not part:
-                raise EOFError
-            parts.append(part)
-            missing -= len(part)
-            if missing and time.monotonic() > until:
-                raise BlockingIOError(f"{missing} of {size} bytes did not come")
-        return parts[0] if len(parts) == 1 else b"".join(parts)
-
-    def _fault(self) -> Died:
-        """faulthandler tells of a fatal signal here, long before the kernel has taken the memory
-        of the process apart; nothing else ever comes this way."""
-        told = self._report(FAULT_SECONDS)
-        found = FAULT.match(told.decode("utf-8", "replace"))
-        if found is None and told.startswith(FATAL):
-            self.parent.end_of(self.token, 1.0)  # the kernel will say which
-        self.kill(FAULTS[found.group(1)] if found else None)
-        self.output.add(told)
+    def _fault(self, crash: Crash) -> Died:
+        """It has told of its end; only which signal it was may still be the kernel's to say."""
+        if crash.unnamed:
+            self.parent.end_of(self.token, 1.0)
+        self.kill(crash.signal)
+        self.output.add(crash.told)
         return Died(self.end())
-
-    def _report(self, seconds: float) -> bytes:
-        """What faulthandler has written, in many small pieces: so long no more has come."""
-        told, last = b"", time.monotonic() + 1.0
-        with contextlib.suppress(OSError):
-            fault, arrivals = self.handover.socket, select.poll()
-            arrivals.register(fault, select.POLLIN)
-            while b"(total: " not in told and len(told) < FAULT_BYTES and time.monotonic() < last:
-                if not arrivals.poll(1000 * seconds):
-                    break
-                part = fault.recv(FAULT_BYTES, socket.MSG_DONTWAIT)
-                if not part:
-                    break
-                told += part
-        return told
 
     def _sort(self, frame: Any) -> None:
         if isinstance(frame, m.Done | m.Failed | m.Question | m.Event):
             number = frame.number if isinstance(frame, m.Done | m.Failed) else frame.inside
-            pending = self._pending.get(number)
+            pending = self._calls.of(number)
             if isinstance(frame, m.Event):
-                value = self._trusted(self.codec.unpack, frame.value)
-                if pending is not None and pending.told is not None:
-                    pending.told(frame.kind, value)
-                elif pending is None and frame.kind == "send":  # from a thread of the pack's own
-                    tell(frame.kind, value, None)
+                self._tell(frame, pending)
             elif pending is not None:
                 pending.inbox.append(frame)
             elif isinstance(frame, m.Question):
@@ -392,52 +283,34 @@ class Process:
         elif isinstance(frame, m.Forget):
             self.objects.forget(frame.objects)
         elif isinstance(frame, m.Returned):
-            for lease in frame.leases:
-                self._arena.give_back(lease)
+            self._arenas.give_back(frame.leases)
         elif isinstance(frame, m.Dropped):
-            self._drop_theirs(frame.arenas)
+            self._arenas.drop(frame.arenas)
         elif isinstance(frame, m.Ready):
             self.report = frame.report
 
-    def _drop_theirs(self, numbers: Iterable[int]) -> None:
-        for number in numbers:
-            if (chunk := self._theirs.pop(number, None)) is not None:
-                with contextlib.suppress(BufferError):
-                    chunk.memory.close()
-                os.close(chunk.fd)
+    def _tell(self, event: m.Event, pending: Pending | None) -> None:
+        if pending is not None:
+            value = self.trusted(self.codec.unpack, event.value)
+            if pending.told is not None:
+                pending.told(event.kind, value)
+        elif event.kind == "send" and self._asides.room():  # from a thread of the pack's own
+            tell(event.kind, self.trusted(self.codec.unpack, event.value), None)
+
+    @property
+    def kept(self) -> int:
+        """Bytes of this process's arenas that wait for their next use."""
+        return self._arenas.kept
 
     def trim(self, seconds: float) -> None:
         """Give back the memory of arenas that were empty for so long."""
-        if gone := self._arena.trim(seconds):
+        if gone := self._arenas.trim(seconds):
             self._send(m.Dropped(gone))
-
-    def _reply(self, question: m.Question) -> None:
-        arguments = self._trusted(self.codec.unpack, question.arguments)
-        target = None
-        if question.target is not None:
-            target = self._trusted(self.objects.find, question.target.number)
-        before = getattr(self._asking, "number", 0)
-        self._asking.number = question.number
-        self._open_questions.append(question.number)
-        try:
-            if question.target is None and question.name == "arena":
-                value: Any = self.lend(int(arguments[0]))
-            else:
-                value = self._answer(self, target, question.name, arguments)
-            answer = m.Answer(question.number, self.codec.pack(value))
-        except Died:
-            raise
-        except Exception as error:  # noqa: BLE001  the worker is told, whatever it is
-            answer = m.Answer(question.number, error=refusal(error))
-        finally:
-            self._asking.number = before
-            self._open_questions.remove(question.number)
-        self._send(answer)
 
     def drain(self) -> None:
         """Read what came while nobody waited; others have their turn after a flood's share."""
         until = time.monotonic() + DRAIN_SECONDS
-        if self.dead is None and not self._pending and self._reading.acquire(blocking=False):
+        if self.dead is None and not self._calls and self._reading.acquire(blocking=False):
             try:
                 while self._read(0) and time.monotonic() < until:
                     pass
@@ -476,10 +349,9 @@ class Process:
         self.parent.end_of(self.token, 5.0)
         self.connection.close()
         self.handover.close()
-        self._arena.close()
-        self._drop_theirs(list(self._theirs))
+        self._arenas.close()
 
     @property
     def busy(self) -> bool:
         """True while a call is running."""
-        return bool(self._pending)
+        return bool(self._calls)

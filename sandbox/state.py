@@ -110,6 +110,7 @@ def _pack(pack: Pack, refused: bool) -> dict[str, Any]:
         "ends": pack.ends,
         "crashes": len(pack.crashes),
         "last_end": pack.reason,
+        "events_left_out": pack.asides.left_out,
         "nodes": len(pack.info.nodes) if pack.info else 0,
         "routes": len({path for _, path in pack.info.routes}) if pack.info else 0,
         "not_confined": {

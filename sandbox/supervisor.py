@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
@@ -9,18 +10,21 @@ import time
 from pathlib import Path
 
 from . import messages as m
+from . import warm
 from .cache import Descriptions
 from .grants import comfyui, environment, jail
 from .output import Output, Pump
 from .pack import Pack
 from .parent import Parent
-from .policy import GIB, Policy
+from .policy import GIB, Policy, variables
 from .process import Process
 from .remote import answer
 
 log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
+TEMPLATE = "template"
+"""The folder of what is no pack's."""
 
 
 class Supervisor:
@@ -46,15 +50,32 @@ class Supervisor:
 
     def add(self, path: str, ignore: frozenset[str]) -> Pack:
         """The pack of a folder or file."""
-        name = name_of(path)
+        called, name = name_of(path), self._name(path)
         output = Output(name)
         self._pump.add(output)
-        pack = Pack(name, self.policy.rule(name), self._start, output)
+        pack = Pack(name, self.policy.rule(called), self._start, output, called=called)
         self.packs[name], self.paths[name] = pack, (path, ignore)
         if not self._ticking.is_set():
             self._ticking.set()
             threading.Thread(target=self._tick, name="zimage-sandboxes", daemon=True).start()
         return pack
+
+    def _name(self, path: str) -> str:
+        """What no other pack is called here: its folders, routes and description are its own.
+
+        ComfyUI goes through its folders of packs in one order, so names stay what they are.
+        """
+        called = name_of(path)
+        if called != TEMPLATE and self.paths.get(called, (path,))[0] == path:
+            return called
+        name = f"{called}-{hashlib.sha256(os.path.abspath(path).encode()).hexdigest()[:8]}"
+        log.info("Z-Image: %s is called %s, since that name is taken", path, name)
+        return name
+
+    def kept(self) -> int:
+        """Bytes of the host's memory that wait for the next tensor to or from a pack."""
+        processes = [pack.process for pack in list(self.packs.values())]
+        return warm.kept() + sum(one.kept for one in processes if one is not None)
 
     def warm(self) -> None:
         """Start the template, without waiting for it."""
@@ -67,7 +88,7 @@ class Supervisor:
             if parent is None or parent.gone:
                 arguments = [] if gpu else ["--cpu"]
                 base = comfyui()
-                home = self.home / (gpu or "template")
+                home = self.home / (gpu or TEMPLATE)
                 home.mkdir(parents=True, exist_ok=True)
                 parent = self._parents[gpu] = Parent(
                     base, arguments, environment(home, gpu=bool(gpu)), self._output.writing
@@ -75,11 +96,12 @@ class Supervisor:
             return parent
 
     def _start(self, pack: Pack) -> Process:
-        pack.rule = self.rule(pack.name)
+        pack.rule = self.rule(pack.called)
         path, ignore = self.paths[pack.name]
         home = self.home / pack.name
         (home / "tmp").mkdir(parents=True, exist_ok=True)
         parent = self._parent(pack.name if pack.rule.gpu else "")
+        quota = int(pack.rule.arena * GIB)
         begin = m.Begin(
             path=path,
             parent="custom_nodes",
@@ -87,10 +109,10 @@ class Supervisor:
             directories=_directories(pack.name),
             folders=_folders(),
             jail=jail(path, home, _directories(pack.name), pack.rule),
-            environment=environment(home, gpu=pack.rule.gpu),
-            quota=int(pack.rule.arena * GIB),
+            environment=environment(home, pack.rule.gpu, variables(pack.called)),
+            quota=quota,
         )
-        return Process(pack.name, parent, begin, pack.output, answer, int(pack.rule.arena * GIB))
+        return Process(pack.name, parent, begin, pack.output, answer, quota, pack.asides)
 
     def _tick(self) -> None:
         while True:

@@ -40,12 +40,17 @@ class Warm:
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.limit, self._clock = limit, clock
         self._free: deque[tuple[float, mmap.mmap]] = deque()
-        self._old: deque[tuple[float, Any]] = deque()
+        self._old: deque[tuple[float, Any, int]] = deque()
 
     @property
     def held(self) -> int:
         """Bytes that wait for their next use."""
         return sum(len(memory) for _, memory in tuple(self._free))
+
+    @property
+    def kept(self) -> int:
+        """The same, with what lingers."""
+        return self.held + sum(size for _, _, size in tuple(self._old))
 
     def take(self, size: int) -> Any:
         """A buffer of that many bytes, with anything in it."""
@@ -67,13 +72,14 @@ class Warm:
         if self.held + len(memory) <= self.limit:
             self._free.append((self._clock(), memory))
 
-    def linger(self, old: Any) -> None:
-        """Keep something for a while before it goes."""
-        self._old.append((self._clock(), old))
+    def linger(self, old: Any, size: int) -> None:
+        """Keep something of that many bytes for a while before it goes."""
+        self._old.append((self._clock(), old, size))
 
     def trim(self, older: float = 0.0) -> None:
         """Give back to the system what has waited for ``older`` seconds."""
         until = self._clock() - older
+        waiting: deque[Any]
         for waiting in (self._free, self._old):
             for one in tuple(waiting):
                 if one[0] <= until:
@@ -101,3 +107,8 @@ def warm() -> Warm:
     found = Warm(WARM_BYTES)
     threading.Thread(target=found.keep_trimmed, name="zimage-warm", daemon=True).start()
     return found
+
+
+def kept() -> int:
+    """Bytes that it keeps; asking does not make one."""
+    return warm().kept if warm.cache_info().currsize else 0

@@ -62,6 +62,7 @@ class Web:
             table.post(f"{PREFIX}/{deed}")(_safely(functools.partial(self.act, deed)))
         table.post(f"{PREFIX}/reload")(_safely(self.reload))
         sandboxes.tell(self.describe)
+        sandboxes.count(self.supervisor.kept)
 
     async def _last(self, app: web.Application) -> None:
         """Once all is there: behind every middleware, and behind every route."""

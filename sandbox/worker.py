@@ -7,14 +7,12 @@ and a third runs coroutines once there are any.
 from __future__ import annotations
 
 import asyncio
-import builtins
 import contextvars
 import inspect
 import os
 import queue
 import select
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from multiprocessing.connection import Connection
@@ -24,21 +22,17 @@ from . import messages as m
 from .arena import Arena, Chunk
 from .memory import Borrower, Handover, Lender
 from .objects import Handles, HostObject
+from .troubles import HostError, as_exception, trouble
 from .values import Codec, ValueTroubleError
 
 BEAT_SECONDS = 1.0
 TRIM_SECONDS = 30.0
 """How long an arena stays empty before its memory goes back."""
-LONGEST_MESSAGE = 64 * 2**10
 MANY = 32
 """Objects of the host that are not referred to any more, until it hears of them at once."""
 
 running: contextvars.ContextVar[int] = contextvars.ContextVar("running", default=0)
 """Number of the call that this code runs for, 0 outside of any."""
-
-
-class HostError(RuntimeError):
-    """What the host could not do for this worker."""
 
 
 class Worker:
@@ -316,39 +310,6 @@ class Objects:
     def lost(self) -> list[tuple[int, int]]:
         """What to tell the host, once."""
         return [self._lost.popleft() for _ in range(len(self._lost))]
-
-
-def trouble(error: BaseException) -> m.Trouble:
-    """An exception as text."""
-    kinds = {"InterruptProcessingException": "interrupted", "OutOfMemoryError": "memory"}
-    name = type(error).__name__
-    kind = kinds.get(name, "memory" if isinstance(error, MemoryError) else "error")
-    try:
-        message = str(error)
-    except Exception:  # noqa: BLE001  a pack's own exception may not have text
-        message = "?"
-    trace = "".join(traceback.format_exception(error))
-    return m.Trouble(kind, name[:200], _sound(message), _sound(trace))
-
-
-def as_exception(error: m.Trouble) -> Exception:
-    """What to raise for what the host could not do: of the same type, if Python has it."""
-    if error.kind == "interrupted":
-        import comfy.model_management
-
-        return comfy.model_management.InterruptProcessingException()
-    if error.kind == "memory":
-        import comfy.model_management
-
-        return comfy.model_management.OOM_EXCEPTION(error.message)
-    kind = getattr(builtins, error.type, None)
-    if isinstance(kind, type) and issubclass(kind, Exception):
-        return kind(error.message)
-    return HostError(f"{error.type}: {error.message}")
-
-
-def _sound(text: str) -> str:
-    return text[-LONGEST_MESSAGE:].encode("utf-8", "backslashreplace").decode()
 
 
 def _nothing(_call: m.Call) -> Any:

@@ -85,8 +85,8 @@ def run(server: Server, graph: dict[str, Any]) -> tuple[str, tuple[int, int]]:
     [
         ("plain.png", (96, 80)), ("alpha.png", (96, 80)), ("grey.png", (96, 80)),
         ("palette.png", (96, 80)), ("deep.png", (96, 80)), ("deep.tif", (96, 80)),
-        ("cmyk.jpg", (96, 80)), ("rotated.jpg", (80, 96)), ("animated.webp", (96, 80)), ("odd.png", (96, 80)),
-        ("wide.png", (1984, 528)),
+        ("cmyk.jpg", (96, 80)), ("rotated.jpg", (80, 96)), ("animated.webp", (96, 80)),
+        ("odd.png", (96, 80)), ("wide.png", (1984, 528)),
     ],
 )  # fmt: skip
 def test_pictures_that_can_be_used(pictures: Server, name: str, size: tuple[int, int]) -> None:

@@ -166,7 +166,7 @@ def test_a_pack_samples_alike(inside: Server, bare: Server, how: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "how", ["cfg", "post", "wrapper", "outer", "options", "sampling", "levels"]
+    "how", ["cfg", "post", "wrapper", "outer", "options", "sampling", "levels", "bare levels"]
 )
 def test_a_patched_model_is_sampled_alike(inside: Server, bare: Server, how: str) -> None:
     """The host calls the pack's functions long after the node has ended."""
@@ -179,13 +179,18 @@ def test_a_patched_model_is_sampled_alike(inside: Server, bare: Server, how: str
         assert not torch.equal(tensor(inside, prompt, ["sample", 0]), plain)
 
 
-def test_a_patched_model_in_the_packs_own_hands(inside: Server, bare: Server) -> None:
+@pytest.mark.parametrize(
+    ("patch", "how"), [("cfg", "common"), ("levels", "custom"), ("bare levels", "custom")]
+)
+def test_a_patched_model_in_the_packs_own_hands(
+    inside: Server, bare: Server, patch: str, how: str
+) -> None:
     """The worker waits for the sampler, and the sampler calls the worker."""
     prompt = graph(
-        patch=node("ObjectsPatch", model=["load", 0], how="cfg"),
+        patch=node("ObjectsPatch", model=["load", 0], how=patch),
         run=node(
             "ObjectsSample", model=["patch", 0], positive=["yes", 0], negative=["no", 0],
-            latent=["size", 0], how="common",
+            latent=["size", 0], how=how,
         ),
     )  # fmt: skip
     same(inside, bare, prompt, ["run", 0])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import gauge, memory, reserve
+from zimage_comfyui.patches import gauge, memory, reserve, sandboxes
 from zimage_comfyui.patches import ram as ram_module
 from zimage_comfyui.patches.estimate import Needs
 from zimage_comfyui.patches.memory import Memory
@@ -153,6 +153,27 @@ def test_what_a_prompt_leaves_is_told_once(host, ram, protocol, caplog) -> None:
             assert protocol.counts["deviations"] == told
     assert protocol.counts["released"] == len(host.collected) == 4
     assert caplog.text.count("prompt-120") == 1
+
+
+def test_what_is_kept_for_sandboxes_is_left_by_nobody(
+    host, ram, protocol, monkeypatch, caplog
+) -> None:
+    """Their arenas wait for the next tensor; once they are gone, what stays is told."""
+    kept = [0]
+    monkeypatch.setattr(sandboxes, "_kept", lambda: kept[0])
+    executor = host.execution.PromptExecutor()
+
+    def work(size: int, of_that: int) -> None:
+        ram.resident += size * MIB
+        kept[0] += of_that * MIB
+
+    for id, size, of_that, told in (
+        ("fills", 100, 100, 0), ("empties", -100, -100, 0), ("leaks", 100, 0, 1),
+    ):  # fmt: skip
+        executor.work = lambda size=size, of_that=of_that: work(size, of_that)
+        run(host, executor, TRIVIAL, id)
+        assert protocol.counts["deviations"] == (told if host.place == CPU else 0)
+        assert ("leaks left +100 MiB" in caplog.text) is (host.place == CPU and id == "leaks")
 
 
 def test_a_client_is_told_before_memory_is_given_back(host, ram, protocol) -> None:

@@ -350,7 +350,7 @@ class TestWarm:
         clock = Time()
         pool = Warm(64 * MIB, clock)
         pool.take(8 * MIB)
-        pool.linger(bytearray(10))
+        pool.linger(bytearray(10), 10)
         clock.now = 10.0
         pool.take(32 * MIB)
         pool.trim(5.0)

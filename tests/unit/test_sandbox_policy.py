@@ -10,7 +10,7 @@ import pytest
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.sandbox.grants import environment
-from zimage_comfyui.sandbox.policy import MODES, PLACES, Policy, Rule, known, parse, read
+from zimage_comfyui.sandbox.policy import MODES, PLACES, Policy, Rule, known, parse, read, variables
 from zimage_comfyui.sandbox.rules import Rules
 
 SAMPLES = {
@@ -220,5 +220,6 @@ def test_what_known_packs_get_is_narrow() -> None:
 def test_a_known_pack_keeps_its_settings_in_its_own_folder(tmp_path: Path) -> None:
     """By a variable that it reads; no other pack has that."""
     home = tmp_path / "WAS-node-suite-comfyui"
-    assert environment(home, gpu=False)["WAS_CONFIG_DIR"] == str(home)
-    assert "WAS_CONFIG_DIR" not in environment(tmp_path / "other", gpu=False)
+    granted = variables("WAS-node-suite-comfyui")
+    assert environment(home, False, granted)["WAS_CONFIG_DIR"] == str(home)
+    assert "WAS_CONFIG_DIR" not in environment(home, False, variables("other"))

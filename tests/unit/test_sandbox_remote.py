@@ -14,11 +14,13 @@ import torch
 
 from zimage_comfyui.sandbox import messages as m
 from zimage_comfyui.sandbox import offered, remote
+from zimage_comfyui.sandbox.arena import QuotaError
 from zimage_comfyui.sandbox.core_nodes import ALL, LOADERS, MAKERS, USERS
 from zimage_comfyui.sandbox.handles import Callback, Handle
 from zimage_comfyui.sandbox.kinds import KINDS, OBJECTS, class_of, kind_of
 from zimage_comfyui.sandbox.objects import Fixed, HostObject, Options
-from zimage_comfyui.sandbox.worker import HostError, Objects, as_exception
+from zimage_comfyui.sandbox.troubles import HostError, as_exception, refusal, trouble
+from zimage_comfyui.sandbox.worker import Objects
 
 
 def comfy(name: str, *bases: type, module: str = "comfy.model_patcher", **parts: Any) -> type:
@@ -145,6 +147,77 @@ def test_patches_of_weights_are_data(worker: Any) -> None:
     for patches in ({("a", None, function): (weight,)}, {"a": (function,)}, {"a": model()}, 3):
         with pytest.raises((PermissionError, TypeError)):
             ask(worker, own, "add_patches", patches)
+
+
+@pytest.fixture
+def samplings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ComfyUI's classes of noise levels, as far as they are needed."""
+    fake: Any = types.ModuleType("comfy.model_sampling")
+    fake.CONST = comfy("CONST", module="comfy.model_sampling")
+    fake.ModelSamplingFlux = comfy(
+        "ModelSamplingFlux", torch.nn.Module, module="comfy.model_sampling", sigma=lambda self: 1
+    )
+    package = sys.modules.get("comfy") or types.ModuleType("comfy")
+    monkeypatch.setitem(sys.modules, "comfy", package)
+    monkeypatch.setattr(package, "model_sampling", fake, raising=False)
+    monkeypatch.setitem(sys.modules, "comfy.model_sampling", fake)
+
+
+class Answering(Callback):
+    """A function that stays in a worker, whose calls are answered here."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """What it got."""
+        return args, kwargs
+
+
+@pytest.mark.parametrize("names", [[], ["CONST"], ["ModelSamplingFlux"]])
+def test_noise_levels_of_a_packs_own_have_their_kind(
+    worker: Any, samplings: None, names: list[str]
+) -> None:
+    """Whether or not a class of ComfyUI's is among their bases."""
+    values = {"sigmas": torch.ones(3), "sigma_min": torch.tensor(0.5), "zsnr": None}
+    found = offered.FUNCTIONS["own_model_sampling"](
+        names, {"sigma": Answering(worker, 1, "f")}, values
+    )
+    assert kind_of(found) == "MODEL_SAMPLING"
+    assert ask(worker, found, "sigma", 3, x=4) == ((3,), {"x": 4})
+    assert torch.equal(ask(worker, found, ".sigmas"), torch.ones(3))
+    assert "sigmas" in found.state_dict()
+    for name in ("register_buffer", ".training", "=sigma_min", "state_dict", "__init__"):
+        with pytest.raises(PermissionError, match="no operation of MODEL_SAMPLING"):
+            ask(worker, found, name)
+
+
+@pytest.mark.parametrize(
+    ("functions", "values"),
+    [
+        ({"sigma": print}, {}), ({"forward": None}, {}), ({}, {"_buffers": {}}),
+        ({}, {"sigmas": object()}), ({}, {"sigmas": [torch.ones(1), {"a": object()}]}),
+        ({}, {"sigmas": Handle(Worker(), 1, "thing")}),  # type: ignore[arg-type]
+    ],
+)  # fmt: skip
+def test_noise_levels_are_functions_of_a_pack_and_plain_values(
+    samplings: None, functions: Any, values: Any
+) -> None:
+    """Under the names that noise levels have."""
+    with pytest.raises((PermissionError, TypeError)):
+        offered.FUNCTIONS["own_model_sampling"]([], functions, values)
+
+
+def test_tensors_in_lists_and_dictionaries_are_values(worker: Any, samplings: None) -> None:
+    """Of noise levels as of conditions; an object among them is not."""
+    several = {"a": [torch.ones(2), (torch.zeros(1), "x")], "b": {"c": torch.ones(1)}}
+    made = offered.FUNCTIONS["model_sampling"](["ModelSamplingFlux"], {"extra": several, "x": [1]})
+    assert (made.extra, made.x) == (several, [1])
+    own = offered.FUNCTIONS["own_model_sampling"](
+        [], {"sigma": Answering(worker, 1, "f")}, {"sigmas": [torch.ones(1)], "shift": several}
+    )
+    assert own.shift == several
+    assert own.sigmas == [torch.ones(1)]
+    assert remote.data({"pooled_output": several}) == {"pooled_output": several}
+    with pytest.raises(PermissionError, match="means nothing"):
+        remote.data({"pooled_output": {**several, "d": [Handle(worker, 2, "thing")]}})
 
 
 def test_functions_are_a_closed_list(worker: Any) -> None:
@@ -300,3 +373,32 @@ def test_errors_of_the_host_keep_their_type() -> None:
     assert type(as_exception(m.Trouble("error", "KeyError", "a"))) is KeyError
     for name in ("Strange", "print", "SystemExit", "__import__"):
         assert type(as_exception(m.Trouble("error", name, "a"))) is HostError
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (comfy("InterruptProcessingException", Exception)(), "interrupted"),
+        (comfy("OutOfMemoryError", RuntimeError)("cuda"), "memory"),
+        (QuotaError("too much"), "memory"), (MemoryError(), "memory"), (KeyError("a"), "error"),
+        (ValueError("\udcff" * 99), "error"), (comfy("Strange", Exception)("x" * 9_999), "error"),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_has_the_same_kind_on_both_sides(error: Exception, kind: str) -> None:
+    """The host tells a pack what, not where; a worker tells all. Both can be sent."""
+    told, refused = trouble(error), refusal(error)
+    assert told.kind == refused.kind == kind
+    assert told.type == refused.type == type(error).__name__
+    assert type(error).__name__ in told.trace
+    assert refused.trace == ""
+    assert len(refused.message) <= 4000 * len("\\udcff")
+    assert m.encode([told, refused])
+
+
+def test_a_failure_without_words_is_told() -> None:
+    """Of a pack's own exception whose text fails, too."""
+
+    def fail(_self: Any) -> str:
+        raise RuntimeError
+
+    assert trouble(comfy("Mute", Exception, __str__=fail)()).message == "?"

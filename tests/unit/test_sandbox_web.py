@@ -445,7 +445,7 @@ class Running(Pack):
         """The process."""
         return self.process
 
-    def _crashed(self, _process: Process, found: str) -> None:
+    def crashed(self, _process: Process, found: str) -> None:
         self.crashes.append(found)
 
 

@@ -96,6 +96,48 @@ class Levels(torch.nn.Module, comfy.model_sampling.CONST):
         return (1.0 - percent) ** 1.5
 
 
+class Bare(torch.nn.Module):
+    """The same without any class of ComfyUI's: flow matching in this pack's own words."""
+
+    sigma_data = 1.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shift = {"tensors": [torch.ones(2)]}
+        self.levels = Levels()
+        self.register_buffer("sigmas", self.levels.sigmas)
+
+    sigma_min, sigma_max = Levels.sigma_min, Levels.sigma_max
+
+    def timestep(self, sigma: Any) -> Any:
+        """Of a level."""
+        return self.levels.timestep(sigma)
+
+    def sigma(self, timestep: Any) -> Any:
+        """Level of a timestep."""
+        return self.levels.sigma(timestep)
+
+    def percent_to_sigma(self, percent: float) -> float:
+        """From the whole to the level."""
+        return self.levels.percent_to_sigma(percent)
+
+    def calculate_input(self, sigma: Any, noise: Any) -> Any:
+        """What the model sees."""
+        return noise
+
+    def calculate_denoised(self, sigma: Any, model_output: Any, model_input: Any) -> Any:
+        """What it means."""
+        return model_input - model_output * sigma.view(-1, 1, 1, 1)
+
+    def noise_scaling(self, sigma: Any, noise: Any, latent_image: Any, max_denoise: Any = False):
+        """The start."""
+        return sigma * noise + (1.0 - sigma) * latent_image
+
+    def inverse_noise_scaling(self, sigma: Any, latent: Any) -> Any:
+        """The end."""
+        return latent / (1.0 - sigma)
+
+
 class Patch(Node):
     """A MODEL with a function of this pack in it."""
 
@@ -138,6 +180,8 @@ class Patch(Node):
             own.add_object_patch("model_sampling", made)
         elif how == "levels":
             own.add_object_patch("model_sampling", Levels())
+        elif how == "bare levels":
+            own.add_object_patch("model_sampling", Bare())
         elif how == "dies":
             import os
 

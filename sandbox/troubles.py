@@ -1,0 +1,57 @@
+"""Exceptions on their way between host and worker: as text, and as what is raised for it."""
+
+from __future__ import annotations
+
+import builtins
+import traceback
+
+from . import messages as m
+
+KINDS = {"InterruptProcessingException": "interrupted", "OutOfMemoryError": "memory"}
+"""By name, since ComfyUI and torch may not be imported where it is asked."""
+LONGEST_MESSAGE = 64 * 2**10
+LONGEST_REFUSAL = 4000
+
+
+class HostError(RuntimeError):
+    """What the host could not do for a worker."""
+
+
+def kind_of(error: BaseException) -> str:
+    """``interrupted``, ``memory`` or ``error``."""
+    return KINDS.get(type(error).__name__, "memory" if isinstance(error, MemoryError) else "error")
+
+
+def trouble(error: BaseException) -> m.Trouble:
+    """What went wrong in a worker, in full."""
+    try:
+        message = str(error)
+    except Exception:  # noqa: BLE001  a pack's own exception may not have text
+        message = "?"
+    trace = "".join(traceback.format_exception(error))
+    return m.Trouble(kind_of(error), type(error).__name__[:200], _sound(message), _sound(trace))
+
+
+def refusal(error: Exception) -> m.Trouble:
+    """What the host could not do; where in the host is no business of a pack's."""
+    return m.Trouble(kind_of(error), type(error).__name__, _sound(str(error)[:LONGEST_REFUSAL]))
+
+
+def as_exception(error: m.Trouble) -> Exception:
+    """What a worker raises for what the host could not do: of the same type, if Python has it."""
+    if error.kind == "interrupted":
+        import comfy.model_management
+
+        return comfy.model_management.InterruptProcessingException()
+    if error.kind == "memory":
+        import comfy.model_management
+
+        return comfy.model_management.OOM_EXCEPTION(error.message)
+    kind = vars(builtins).get(error.type)
+    if isinstance(kind, type) and issubclass(kind, Exception):
+        return kind(error.message)
+    return HostError(f"{error.type}: {error.message}")
+
+
+def _sound(text: str) -> str:
+    return text[-LONGEST_MESSAGE:].encode("utf-8", "backslashreplace").decode()
