@@ -62,8 +62,10 @@ def render(section: Section, run: dict[str, Any], language: str) -> str:
     lines = [f"## {in_language(section.title, language)}", ""]
     lines += [in_language(section.question, language), ""]
     for part in section.parts:
-        lines += [*(_table(part, language) if isinstance(part, Table) else
-                    [in_language(part, language)]), ""]  # fmt: skip
+        lines += [
+            *(_table(part, language) if isinstance(part, Table) else [in_language(part, language)]),
+            "",
+        ]
     return "\n".join([*lines, in_language(origin(run, section.command), language), ""])
 
 

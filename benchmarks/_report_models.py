@@ -8,9 +8,12 @@ from _report import Section, Table, Text, met, picture, share
 
 Run = dict[str, Any]
 FIELDS: dict[str, Text] = {
-    "subject": ("subject", "主体"), "colour": ("colour", "颜色"), "place": ("place", "位置"),
-    "background": ("background", "背景"), "style": ("style", "风格"),
-}  # fmt: skip
+    "subject": ("subject", "主体"),
+    "colour": ("colour", "颜色"),
+    "place": ("place", "位置"),
+    "background": ("background", "背景"),
+    "style": ("style", "风格"),
+}
 CONTROLS: dict[str, Text] = {
     "zero": ("control: nothing instead of text", "对照：没有文本特征"),
     "identity": ("control: no adapter", "对照：不经适配器"),
@@ -23,8 +26,11 @@ def _tally(name: Text, one: Run) -> list[Text]:
     return [name, share(one["right"], one["of"]), *fields]
 
 
-HEAD: list[Text] = [("model / language of the prompt", "模型 / 提示词语言"), ("right", "正确"),
-                    *((f"wrong: {en}", f"错：{zh}") for en, zh in FIELDS.values())]  # fmt: skip
+HEAD: list[Text] = [
+    ("model / language of the prompt", "模型 / 提示词语言"),
+    ("right", "正确"),
+    *((f"wrong: {en}", f"错：{zh}") for en, zh in FIELDS.values()),
+]
 
 
 def adherence(run: Run) -> Section:
@@ -33,13 +39,19 @@ def adherence(run: Run) -> Section:
     seen = share(checker["right"], checker["of"])
     return Section(
         ("Do the small models paint what is asked?", "小模型画得对吗？"),
-        ("Combinations that never occur in training, read back by geometry and colour alone.",
-         "训练中从未出现的组合，仅凭几何与颜色读回判断。"),
-        [Table(HEAD, [_tally(name, one) for name, one in run["adherence"].items()]),
-         (f"The checker itself, on freshly drawn scenes: {seen}.",
-          f"检查程序本身，对新画的场景：{seen}。")],
-        "./zimage bench adherence --save",
-    )  # fmt: skip
+        (
+            "Combinations that never occur in training, read back by geometry and colour alone.",
+            "训练中从未出现的组合，仅凭几何与颜色读回判断。",
+        ),
+        [
+            Table(HEAD, [_tally(name, one) for name, one in run["adherence"].items()]),
+            (
+                f"The checker itself, on freshly drawn scenes: {seen}.",
+                f"检查程序本身，对新画的场景：{seen}。",
+            ),
+        ],
+        "./zimage bench adherence -- --save",
+    )
 
 
 def dual(run: Run) -> Section:
@@ -48,11 +60,13 @@ def dual(run: Run) -> Section:
     rows += [_tally(CONTROLS.get(name, name), one) for name, one in run["controls"].items()]
     return Section(
         ("The same through CLIP-L and the Chinese BERT", "经 CLIP-L 与中文 BERT 双编码器"),
-        ("The controls show that it is the trained adapter that carries the meaning.",
-         "对照组说明：意思确实由训练过的适配器传达。"),
+        (
+            "The controls show that it is the trained adapter that carries the meaning.",
+            "对照组说明：意思确实由训练过的适配器传达。",
+        ),
         [Table(HEAD, rows)],
-        "./zimage bench dual --save",
-    )  # fmt: skip
+        "./zimage bench dual -- --save",
+    )
 
 
 def edit(run: Run) -> Section:
@@ -62,24 +76,58 @@ def edit(run: Run) -> Section:
     for language, one in run["edits"].items():
         fields = [share(*one["fields"][field]) for field in ("colour", "background", "place")]
         rows.append([language, share(one["right"], one["of"]), *fields])
-        area = one["kept"]
-        kept.append([language, f"{area['median']} dB", "≥ 30 dB", met(area["median"] >= 30),
-                     share(area["enough"], area["of"]), f"{area['lowest']} dB",
-                     f"{area['autoencoder']} dB"])  # fmt: skip
-    first: list[Text] = [("language", "语言"), ("right", "正确"), ("colour", "颜色"),
-                         ("background", "背景"), ("place", "位置")]  # fmt: skip
-    second: list[Text] = [("language", "语言"), ("kept area, PSNR, median", "不该变的区域 PSNR 中位数"),
-                          ("goal", "目标"), "", ("pictures ≥ 30 dB", "≥ 30 dB 的图"),
-                          ("lowest", "最低"), ("autoencoder alone (bound)", "仅自编码器（上限）")]  # fmt: skip
+        kept += _kept(language, one["kept"])
+    first: list[Text] = [
+        ("language", "语言"),
+        ("right", "正确"),
+        ("colour", "颜色"),
+        ("background", "背景"),
+        ("place", "位置"),
+    ]
+    second: list[Text] = [
+        ("language, edit", "语言、改动"),
+        ("kept area, PSNR, median", "不该变的区域 PSNR 中位数"),
+        ("pictures ≥ 30 dB", "≥ 30 dB 的图"),
+        ("goal: all", "目标：全部"),
+        ("lowest", "最低"),
+        ("autoencoder alone (bound)", "仅自编码器（上限）"),
+        ("of it ≥ 30 dB", "其中 ≥ 30 dB"),
+    ]
     return Section(
         ("Edits by instruction", "按指令改图"),
-        (f"Unseen changes to unseen pictures, cfg {run['cfg']:g}. Right: what was to change did, "
-         "everything else is as before.",
-         f"未见过的图、未见过的改动，cfg {run['cfg']:g}。正确：该变的变了，其余不变。"),
-        [Table(first, rows), Table(second, kept),
-         picture("images/edit.png", "Three pictures before and after", "三张图修改之前和之后")],
-        "./zimage bench edit --save",
-    )  # fmt: skip
+        (
+            f"Unseen changes to unseen pictures, cfg {run['cfg']:g}. Right: what was to "
+            "change did, everything else is as before.",
+            f"未见过的图、未见过的改动，cfg {run['cfg']:g}。正确：该变的变了，其余不变。",
+        ),
+        [
+            Table(first, rows),
+            Table(second, kept),
+            picture("images/edit.png", "Three pictures before and after", "三张图修改之前和之后"),
+        ],
+        "./zimage bench edit -- --save",
+    )
+
+
+def _kept(language: str, areas: Run) -> list[list[Text]]:
+    """Rows of the kept area: all edits, then each kind of edit where the run tells them apart."""
+    groups = {"all": areas} if "of" in areas else areas
+    return [
+        [
+            (
+                f"{language}, {FIELDS.get(kind, ('all', '全部'))[0]}",
+                f"{language}，{FIELDS.get(kind, ('all', '全部'))[1]}",
+            ),
+            f"{area['median']} dB",
+            share(area["enough"], area["of"]),
+            met(area["enough"] == area["of"]),
+            f"{area['lowest']} dB",
+            f"{area['autoencoder']} dB",
+            share(area["autoencoder_enough"], area["of"]) if "autoencoder_enough" in area else "–",
+        ]
+        for kind, area in groups.items()
+        if area["of"]
+    ]
 
 
 def parity(run: Run) -> Section:
@@ -89,39 +137,59 @@ def parity(run: Run) -> Section:
         [name, f"{one['absolute']:.1e}", f"{one['relative']:.1e}", met(one["absolute"] <= goal)]
         for name, one in run["rows"].items()
     ]
-    head: list[Text] = [("same random weights, float32", "相同的随机权重，float32"),
-                        ("greatest difference", "最大差异"), ("relative to the greatest value", "相对最大值"),
-                        (f"goal ≤ {goal:.0e}", f"目标 ≤ {goal:.0e}")]  # fmt: skip
+    head: list[Text] = [
+        ("same random weights, float32", "相同的随机权重，float32"),
+        ("greatest difference", "最大差异"),
+        ("relative to the greatest value", "相对最大值"),
+        (f"goal ≤ {goal:.0e}", f"目标 ≤ {goal:.0e}"),
+    ]
     return Section(
         ("Our engine against diffusers", "与 diffusers 逐值比较"),
-        ("*Mended*: diffusers 0.42 gives padded pieces of a caption more positions than features; "
-         "the surplus is cut off there.",
-         "*mended*：diffusers 0.42 给补齐的文本片段的位置多于特征，比较时去掉多余的位置。"),
+        (
+            "*Mended*: diffusers 0.42 gives padded pieces of a caption more positions than "
+            "features; the surplus is cut off there.",
+            "*mended*：diffusers 0.42 给补齐的文本片段的位置多于特征，比较时去掉多余的位置。",
+        ),
         [Table(head, rows)],
-        "./zimage bench parity --save",
-    )  # fmt: skip
+        "./zimage bench parity -- --save",
+    )
 
 
 def turbo(run: Run) -> Section:
     """Seconds per picture beside the host and diffusers."""
-    names: dict[str, Text] = {"nodes": ("our nodes", "本节点包"),
-                              "host": ("ComfyUI's own nodes", "ComfyUI 原生节点"),
-                              "diffusers": "diffusers"}  # fmt: skip
+    names: dict[str, Text] = {
+        "nodes": ("our nodes", "本节点包"),
+        "host": ("ComfyUI's own nodes", "ComfyUI 原生节点"),
+        "diffusers": "diffusers",
+    }
     rows: list[list[Text]] = [
-        [names.get(name, name), f"{one['seconds']['median']:.1f} s", f"{one['seconds']['min']:.1f} s",
-         f"{one['seconds']['max']:.1f} s", f"{one['peak_rss_mib']:.0f} MiB",
-         f"{run['ceiling']['share'][name]:.0%}"]
+        [
+            names.get(name, name),
+            f"{one['seconds']['median']:.1f} s",
+            f"{one['seconds']['min']:.1f} s",
+            f"{one['seconds']['max']:.1f} s",
+            f"{one['peak_rss_mib']:.0f} MiB",
+            f"{run['ceiling']['share'][name]:.0%}",
+        ]
         for name, one in run["contenders"].items()
-    ]  # fmt: skip
-    head: list[Text] = ["", ("picture, median", "每张图，中位数"), ("least", "最少"), ("most", "最多"),
-                        ("peak memory", "内存峰值"),
-                        ("of the matrix-product ceiling", "占矩阵乘上限")]  # fmt: skip
+    ]
+    head: list[Text] = [
+        "",
+        ("picture, median", "每张图，中位数"),
+        ("least", "最少"),
+        ("most", "最多"),
+        ("peak memory", "内存峰值"),
+        ("of the matrix-product ceiling", "占矩阵乘上限"),
+    ]
     size, steps = run["settings"]["size"], run["settings"]["steps"]
     return Section(
         ("Time of a Turbo picture", "一张 Turbo 图的时间"),
-        (f"{size}, {steps} evaluations, a model of middle size with random weights; pictures differ by "
-         f"at most {run['largest_difference']:g} of 255.",
-         f"{size}，{steps} 次求值，中等大小的随机模型；三者的图最多相差 {run['largest_difference']:g}/255。"),
+        (
+            f"{size}, {steps} evaluations, a model of middle size with random weights; pictures "
+            f"differ by at most {run['largest_difference']:g} of 255.",
+            f"{size}，{steps} 次求值，中等大小的随机模型；"
+            f"三者的图最多相差 {run['largest_difference']:g}/255。",
+        ),
         [Table(head, rows)],
-        "./zimage bench turbo --save",
-    )  # fmt: skip
+        "./zimage bench turbo -- --save",
+    )

@@ -9,10 +9,17 @@ from _report import Section, Table, Text, met
 Run = dict[str, Any]
 CONTENDERS = ("ours", "pyisolate", "comfyenv", "inside")
 ROWS = {
-    "echo": "传一个整数的调用", "reused": "传入 192 MiB，重复同一个", "fresh48": "48 MiB 传入并传出",
-    "kept48": "48 MiB，保留结果", "fresh192": "192 MiB 传入并传出", "ask": "包询问主进程",
-    "serve": "主进程回调", "start": "子进程到首次应答", "memory": "空闲时自有内存", "die": "SIGSEGV 到报错",
-}  # fmt: skip
+    "echo": "传一个整数的调用",
+    "reused": "传入 192 MiB，重复同一个",
+    "fresh48": "48 MiB 传入并传出",
+    "kept48": "48 MiB，保留结果",
+    "fresh192": "192 MiB 传入并传出",
+    "ask": "包询问主进程",
+    "serve": "主进程回调",
+    "start": "子进程到首次应答",
+    "memory": "空闲时自有内存",
+    "die": "SIGSEGV 到报错",
+}
 
 
 def sandbox(run: Run) -> Section:
@@ -26,15 +33,31 @@ def sandbox(run: Run) -> Section:
             verdict = [f"≤ {goal:g} {unit}", met(row["ours"]["median"] <= goal)]
         rows.append([(row["what"], ROWS.get(key, row["what"])), *cells, *verdict])
     first, second = run["packages"]
-    head: list[Text] = [("median", "中位数"), ("ours", "本项目"), first, second,
-                        ("plain call", "直接调用"), ("goal", "目标"), ""]  # fmt: skip
-    return Section(("What a sandbox costs", "沙箱的开销"),
-        ("Asked in turns in one run; ours is confined.", "同一次运行中轮流测量；本项目的沙箱处于受限状态。"),
-        [Table(head, rows)], "./zimage bench sandbox --save")  # fmt: skip
+    head: list[Text] = [
+        ("median", "中位数"),
+        ("ours", "本项目"),
+        first,
+        second,
+        ("plain call", "直接调用"),
+        ("goal", "目标"),
+        "",
+    ]
+    return Section(
+        ("What a sandbox costs", "沙箱的开销"),
+        (
+            "Asked in turns in one run; ours is confined.",
+            "同一次运行中轮流测量；本项目的沙箱处于受限状态。",
+        ),
+        [Table(head, rows)],
+        "./zimage bench sandbox -- --save",
+    )
 
 
 def _cell(value: Any, unit: str) -> str:
-    return value if isinstance(value, str) else f"{value['median']:.3g} {unit}"
+    if isinstance(value, str):
+        return value
+    median = value["median"]
+    return f"{median:.0f} {unit}" if median >= 1000 else f"{median:.4g} {unit}"
 
 
 def faults(run: Run) -> Section:
@@ -46,14 +69,29 @@ def faults(run: Run) -> Section:
     rss = run["rss_mib"]
     summary: list[list[Text]] = [
         [("lost prompts", "丢失的任务"), str(run["lost"]), "0", met(run["lost"] == 0)],
-        [("longest wait for `/health/live`", "`/health/live` 最长等待"), f"{run['silent_seconds']} s", "", ""],
-        [("memory of the server, before → after", "服务器内存，之前 → 之后"),
-         f"{rss['before']} → {rss['after']} MiB", "", ""],
-    ]  # fmt: skip
-    return Section(("Packs that fail", "出故障的节点包"),
-        ("`kill`: its process is killed at random moments of a prompt; the others are its own faults. "
-         "A prompt may end well or with a code; it must end.",
-         "`kill`：在任务的随机时刻杀死其进程；其余是包自己的故障。任务可以成功，也可以带代码失败，但必须结束。"),
-        [Table([("fault", "故障"), ("prompts", "任务"), ("ended with", "结束方式")], rows),
-         Table([("what", "项目"), ("figure", "数值"), ("goal", "目标"), ""], summary)],
-        "./zimage bench faults --save")  # fmt: skip
+        [
+            ("longest wait for `/health/live`", "`/health/live` 最长等待"),
+            f"{run['silent_seconds']} s",
+            "",
+            "",
+        ],
+        [
+            ("memory of the server, before → after", "服务器内存，之前 → 之后"),
+            f"{rss['before']} → {rss['after']} MiB",
+            "",
+            "",
+        ],
+    ]
+    return Section(
+        ("Packs that fail", "出故障的节点包"),
+        (
+            "`kill`: its process is killed at random moments of a prompt; the others are its own "
+            "faults. A prompt may end well or with an error; it must end.",
+            "`kill`：在任务的随机时刻杀死其进程；其余是包自己的故障。任务可以成功，也可以报错，但必须结束。",
+        ),
+        [
+            Table([("fault", "故障"), ("prompts", "任务"), ("ended with", "结束方式")], rows),
+            Table([("what", "项目"), ("figure", "数值"), ("goal", "目标"), ""], summary),
+        ],
+        "./zimage bench faults -- --save",
+    )

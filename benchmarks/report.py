@@ -16,24 +16,35 @@ import _report
 import _report_models as models
 import _report_sandbox as packs
 import _report_server as server
+import _report_trials as trials
 import _report_validator as validator
 
 SECTIONS: list[tuple[str, Callable[[dict[str, Any]], _report.Section]]] = [
-    ("adherence", models.adherence), ("dual", models.dual), ("edit", models.edit),
-    ("parity", models.parity), ("conversion", validator.conversion),
-    ("validator", validator.agreement), ("validator", validator.breaks),
-    ("turbo", models.turbo), ("startup", server.startup), ("overhead", server.overhead),
-    ("recovery", server.recovery), ("drill", server.drill), ("soak", server.soak),
-    ("sandbox", packs.sandbox), ("faults", packs.faults),
-]  # fmt: skip
+    ("adherence", models.adherence),
+    ("dual", models.dual),
+    ("edit", models.edit),
+    ("parity", models.parity),
+    ("conversion", validator.conversion),
+    ("validator", validator.agreement),
+    ("validator", validator.breaks),
+    ("turbo", models.turbo),
+    ("startup", server.startup),
+    ("overhead", server.overhead),
+    ("recovery", server.recovery),
+    ("drill", trials.drill),
+    ("soak", trials.soak),
+    ("sandbox", packs.sandbox),
+    ("faults", packs.faults),
+]
 HEADS = {
     "en": """# Measured
 
 [中文](results.zh-CN.md)
 
 Every figure is from a run that is stored in [`benchmarks/results/`](../benchmarks/results);
-[how the benchmarks measure](../benchmarks/METHOD.md). Compare ratios, not seconds, between machines. A goal that was
-not reached says **not met**. This page is written by `./zimage bench report`.
+[how the benchmarks measure](../benchmarks/METHOD.md). Compare ratios, not seconds, between
+machines. A goal that was not reached says **not met**.
+This page is written by `./zimage bench report`.
 """,
     "zh": """# 实测结果
 
@@ -65,7 +76,7 @@ def pages(pack: Path) -> dict[str, str]:
 def _stored(folder: Path, name: str) -> dict[str, Any] | None:
     if name == "drill":
         path = folder / "drill-cpu.txt"
-        return server.read_drill(path) if path.exists() else None
+        return trials.read_drill(path) if path.exists() else None
     run = _report.read(folder, name)
     return None if run is None else {**run, "file": f"{name}-cpu.json"}
 
