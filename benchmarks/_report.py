@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,6 +50,11 @@ def met(good: bool) -> Text:
 def share(right: int, of: int) -> str:
     """``198/200 (99.0 %)``."""
     return f"{right}/{of} ({right / of:.1%})" if of else "–"
+
+
+def named(names: Mapping[str, Text], key: str) -> Text:
+    """The name of a figure, or its key where it has none yet."""
+    return names.get(key, key)
 
 
 def in_language(text: Text, language: str) -> str:

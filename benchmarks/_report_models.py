@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from _report import Section, Table, Text, met, picture, share
+from _report import Section, Table, Text, met, named, picture, share
 
 Run = dict[str, Any]
 FIELDS: dict[str, Text] = {
@@ -57,7 +57,7 @@ def adherence(run: Run) -> Section:
 def dual(run: Run) -> Section:
     """The same through CLIP and BERT, with controls."""
     rows = [_tally(name, one) for name, one in run["adherence"].items()]
-    rows += [_tally(CONTROLS.get(name, name), one) for name, one in run["controls"].items()]
+    rows += [_tally(named(CONTROLS, name), one) for name, one in run["controls"].items()]
     return Section(
         ("The same through CLIP-L and the Chinese BERT", "经 CLIP-L 与中文 BERT 双编码器"),
         (
@@ -164,7 +164,7 @@ def turbo(run: Run) -> Section:
     }
     rows: list[list[Text]] = [
         [
-            names.get(name, name),
+            named(names, name),
             f"{one['seconds']['median']:.1f} s",
             f"{one['seconds']['min']:.1f} s",
             f"{one['seconds']['max']:.1f} s",

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from _report import Section, Table, Text, met
+from _report import Section, Table, Text, met, named
 
 Run = dict[str, Any]
 CONTENDERS = ("ours", "pyisolate", "comfyenv", "inside")
-ROWS = {
+ROWS: dict[str, str] = {
     "echo": "传一个整数的调用",
     "reused": "传入 192 MiB，重复同一个",
     "fresh48": "48 MiB 传入并传出",
@@ -31,7 +31,7 @@ def sandbox(run: Run) -> Section:
         verdict: list[Text] = ["–", ""]
         if goal is not None:
             verdict = [f"≤ {goal:g} {unit}", met(row["ours"]["median"] <= goal)]
-        rows.append([(row["what"], ROWS.get(key, row["what"])), *cells, *verdict])
+        rows.append([(row["what"], str(named(ROWS, key))), *cells, *verdict])
     first, second = run["packages"]
     head: list[Text] = [
         ("median", "中位数"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from _report import Section, Table, Text, met
+from _report import Section, Table, Text, met, named
 
 Run = dict[str, Any]
 
@@ -22,7 +22,7 @@ def recovery(run: Run) -> Section:
         good = answer["max"] <= 1 and one["refused"] == one["lost"] == 0
         rows.append(
             [
-                names.get(name, name),
+                named(names, name),
                 str(one["kills"]),
                 f"{answer['median']:.2f} s",
                 f"{answer['max']:.2f} s",
@@ -75,7 +75,7 @@ def overhead(run: Run) -> Section:
     for name, one in prompts.items():
         rows.append(
             [
-                names.get(name, name),
+                named(names, name),
                 str(len(one["ratio"]["values"])),
                 *(
                     f"{one[key]['median']:.2f} ms"
@@ -112,7 +112,7 @@ def startup(run: Run) -> Section:
     }
     rows: list[list[Text]] = [
         [
-            names.get(name, name),
+            named(names, name),
             f"{one['seconds']['median']:.1f} s",
             f"{one['seconds']['min']:.1f} s",
             f"{one['seconds']['max']:.1f} s",

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from _report import Section, Table, Text, met, picture
+from _report import Section, Table, Text, met, named, picture
 
 Run = dict[str, Any]
 HEAD: list[Text] = [("what", "项目"), ("figure", "数值"), ("goal", "目标"), ""]
@@ -30,7 +30,7 @@ def soak(run: Run) -> Section:
         flat = abs(one["slope"]) <= one["plus_minus"]
         rows.append(
             [
-                names.get(name, name),
+                named(names, name),
                 f"{one['slope']:+.3f} ± {one['plus_minus']:.3f}",
                 ("0 within the interval", "区间含 0"),
                 met(flat),

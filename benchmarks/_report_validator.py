@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from _report import Section, Table, Text, met, picture
+from _report import Section, Table, Text, met, named, picture
 
 Run = dict[str, Any]
 SETS: dict[str, Text] = {
     "official": ("official templates", "官方模板"),
     "bundled": ("our templates", "自带模板"),
 }
-BREAKS = {
+BREAKS: dict[str, str] = {
     "link removed": "删去连线",
     "value removed": "删去值",
     "input misspelt": "输入名写错",
@@ -52,7 +52,7 @@ def conversion(run: Run) -> Section:
     for name, one in run["sets"].items():
         rows.append(
             [
-                SETS.get(name, name),
+                named(SETS, name),
                 str(one["templates"]),
                 str(one["compared"]),
                 str(one["equal"]),
@@ -145,11 +145,11 @@ def agreement(run: Run) -> Section:
 def breaks(run: Run) -> Section:
     """Broken workflows by kind of break."""
     rows: list[list[Text]] = []
-    total = dict.fromkeys(("made", "harmless", "caught", "missed"), 0)
+    total: dict[str, int] = dict.fromkeys(("made", "harmless", "caught", "missed"), 0)
     for name, one in run["breaks"].items():
         counts = {key: one.get(key, 0) for key in total}
         total = {key: total[key] + counts[key] for key in total}
-        rows.append([(name, BREAKS.get(name, name)), *_counts(counts)])
+        rows.append([(name, str(named(BREAKS, name))), *_counts(counts)])
     rows.append([("**all**", "**合计**"), *_counts(total)])
     head: list[Text] = [
         ("kind of break", "破坏方式"),
