@@ -31,12 +31,15 @@ PROMPT = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 
 
 def open_host(comfyui: Path, cpu: bool) -> None:
-    """Make ComfyUI's modules importable and choose torch's own attention."""
+    """Make ComfyUI's modules importable, for training, and choose torch's own attention."""
     sys.path.insert(0, str(comfyui))
     from comfy.cli_args import args
 
     args.cpu = cpu
     args.use_pytorch_cross_attention = True
+    import comfy.model_management
+
+    comfy.model_management.in_training = True  # newer hosts: no kernels without a gradient
 
 
 def build_autoencoder(patches: torch.Tensor) -> torch.nn.Module:

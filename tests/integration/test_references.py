@@ -101,10 +101,14 @@ def test_a_batch_gives_each_what_it_gets_alone(edit):
             )
 
 
-def test_velocity_can_be_trained(edit):
+def test_velocity_can_be_trained(edit, monkeypatch):
     """Every weight that takes part has a finite gradient, and small steps do what it says."""
+    import comfy.model_management
+
     from zimage_comfyui.engine import checkpoints, omni
 
+    # Newer hosts have kernels without a gradient, and this name to do without them.
+    monkeypatch.setattr(comfy.model_management, "in_training", True, raising=False)
     module = checkpoints.load_model(edit, dtype="fp32").model.diffusion_model
     given = inputs(2, batch=2)
     learned = [given["text"].requires_grad_(), *(r.requires_grad_() for r in given["references"])]
@@ -116,7 +120,7 @@ def test_velocity_can_be_trained(edit):
 
     loss().backward()
     lacking = {name for name, weight in weights.items() if weight.grad is None}
-    assert lacking == {"norm_final.weight"}
+    assert lacking <= {"norm_final.weight"}  # which newer hosts do not have
     assert all(w.grad.isfinite().all() for n, w in weights.items() if n not in lacking)
     for tensor in [*learned, weights["layers.0.feed_forward.w1.weight"]]:
         step = 2e-2 * tensor.grad / tensor.grad.norm()
