@@ -107,7 +107,8 @@ def _address(url: object) -> str:
 def _texts(subject: Subject, value: Any) -> Iterator[str]:
     """A text, or those that nodes which only hand texts on would make it of."""
     waiting, seen = [value], set()
-    while waiting and len(seen) < _DEPTH:
+    while waiting and len(seen) < _DEPTH and subject.patience > 0:
+        subject.patience -= 1
         value = waiting.pop()
         if isinstance(value, str):
             yield value

@@ -144,17 +144,19 @@ class Converter:
         kind = self.knowledge.get(node.type)
         if kind is None:
             return {}
-        widgets = kind.widgets
         if isinstance(node.values, dict):
-            named = [w for w in widgets if w]
-            return {w.name: _sent(w, node.values.get(w.name, w.default())) for w in named}
-        saved = _without_forced(kind, node.values)
-        values = {}
-        for number, widget in enumerate(widgets):
-            if widget is not None:
-                value = saved[number] if number < len(saved) else widget.default()
-                values[widget.name] = _sent(widget, value)
-        return values
+            named = node.values
+
+            def held(_: int, widget: Input) -> Any:
+                return named.get(widget.name, widget.default())
+        else:
+            saved = _without_forced(kind, node.values)
+
+            def held(number: int, widget: Input) -> Any:
+                return saved[number] if number < len(saved) else widget.default()
+
+        fields = enumerate(kind.fields(held))
+        return {w.name: _sent(w, held(number, w)) for number, w in fields if w is not None}
 
     def _hand_out(self, place: Place, node: Node) -> None:
         """A primitive node writes its value into the fields it is linked to."""

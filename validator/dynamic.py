@@ -28,16 +28,16 @@ def expand(inputs: Mapping[str, Input], given: Mapping[str, Any]) -> dict[str, I
             found[entry.name] = replace(entry, required=False)  # its parts are not known
         else:
             found[entry.name] = entry
-            waiting += reversed(_chosen(entry, given))
+            waiting += reversed(chosen(entry, given.get(entry.name)))
     return found
 
 
-def _chosen(entry: Input, given: Mapping[str, Any]) -> list[Input]:
-    """What belongs to the chosen entry of a choice."""
+def chosen(entry: Input, key: Any) -> list[Input]:
+    """What belongs to the chosen entry of a choice; nothing for other inputs."""
     if entry.dynamic != DYNAMIC_COMBO:
         return []
     for row in rows(entry.options.get("options")):
-        if row.get("key") == given.get(entry.name):
+        if row.get("key") == key:
             return [replace(part, name=f"{entry.name}.{part.name}")
                     for part in parse_inputs(row.get("inputs")).values()]  # fmt: skip
     return []

@@ -13,6 +13,8 @@ from .workflow import BYPASS, SUBGRAPH_INPUT, SUBGRAPH_OUTPUT, VIRTUAL, Graph, L
 
 STEPS = 1_000_000
 """Links that are followed in all; a hostile file could ask for any number."""
+COMPARISONS = 1_000_000
+"""Types of inputs of bypassed nodes that are compared in all, for the same reason; half a second."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,7 @@ class Links:
         self._known: dict[tuple[str, str, str], Source] = {}
         self._rings: set[frozenset[str]] = set()
         self._full = False
+        self._compared = 0
 
     def source(self, place: Place, node: Node, number: int) -> Source:
         """What feeds an input of a node: an output, a value, or nothing."""
@@ -110,6 +113,9 @@ class Links:
         if origin is None:
             return None
         if origin.mode == BYPASS:
+            self._compared += len(origin.first_of_type)
+            if self._compared > COMPARISONS:
+                return self._too_many()
             number = _bypass(origin, link, step.kind)
             return None if number is None else _at(place, origin, number)
         inner = self.places.get(f"{place.prefix}{origin.id}:")
@@ -152,7 +158,9 @@ def _at(place: Place, node: Node, number: int, kind: str = "") -> Step | None:
 
 def _from_outside(place: Place, number: int) -> Step | Value | None:
     """An input of the subgraph: what is linked to its node outside, or its field there."""
-    if place.parent is None or place.user is None or number >= len(place.graph.inputs):
+    if place.parent is None or place.user is None:
+        return None
+    if not 0 <= number < len(place.graph.inputs):
         return None
     name = place.graph.inputs[number]
     linked = place.user.linked.get(name)
@@ -177,7 +185,7 @@ def _bypass(node: Node, link: Link, wanted: str) -> int | None:
     """
     slot = link.origin_slot
     if wanted in ("*", ""):
-        return (slot if slot < len(node.inputs) else 0) if node.inputs else None
+        return (slot if 0 <= slot < len(node.inputs) else 0) if node.inputs else None
     given = node.output_types[slot] if 0 <= slot < len(node.output_types) else link.type
 
     def suits(kind: str) -> bool:

@@ -46,6 +46,8 @@ class Input:
         """True when the page gives it a field and so a place in ``widgets_values``."""
         if self.options.get("forceInput"):
             return False
+        if self.dynamic == DYNAMIC_COMBO:
+            return True
         named = self.options.get("widgetType")  # of a union, which is a socket otherwise
         kinds = frozenset({named}) if isinstance(named, str) else self.types
         return len(kinds) == 1 and kinds <= WIDGETS
@@ -70,6 +72,8 @@ class Input:
         """What a new node of the page holds."""
         if "default" in self.options:
             return self.options["default"]
+        if self.dynamic == DYNAMIC_COMBO:
+            return next((row.get("key") for row in rows(self.options.get("options"))), None)
         if self.choices is not None:
             return self.choices[0] if self.choices else None
         return _NEW.get(next(iter(self.types & WIDGETS), ""))

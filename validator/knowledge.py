@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -43,12 +43,27 @@ class Kind:
 
     @cached_property
     def widgets(self) -> list[Input | None]:
-        """Fields in the order of ``widgets_values``; None stands for one that is never sent."""
+        """The fields of a new node, see :meth:`fields`."""
+        return self.fields(lambda _, entry: entry.default())
+
+    def fields(self, held: Callable[[int, Input], Any]) -> list[Input | None]:
+        """Fields in the order of ``widgets_values``; None stands for one that is never sent.
+
+        The fields of a choice's entry follow the choice, as the page inserts them.
+
+        Args:
+            held: the value of a field, by its place and what it is.
+        """
         fields: list[Input | None] = []
         uploads = 0
-        for entry in self.inputs.values():
+        waiting = list(self.inputs.values())[::-1]
+        most = len(waiting) + dynamic.LIMIT
+        while waiting and len(fields) < 2 * most:
+            entry = waiting.pop()
             if not entry.is_widget:
                 continue
+            if entry.dynamic:
+                waiting += reversed(dynamic.chosen(entry, held(len(fields), entry)))
             fields.append(entry)
             if entry.has_control:
                 fields.append(None)

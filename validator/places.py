@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from .findings import Finding
-from .inputs import table
+from .inputs import Input, table
 from .knowledge import Knowledge
 
 _SPACE = re.compile(r"[ \t\n\r]*")
@@ -122,8 +122,12 @@ class Places:
         if values is None or isinstance(values.value, dict):
             return self._member(values.at, name) if values else None
         kind = self.knowledge.get(node.value.get("type"))
-        names = [widget.name if widget else "" for widget in kind.widgets] if kind else []
         rows = self._list(values.at)
+
+        def held(number: int, widget: Input) -> Any:
+            return rows[number].value if number < len(rows) else widget.default()
+
+        names = [widget.name if widget else "" for widget in kind.fields(held)] if kind else []
         return rows[names.index(name)] if name in names and len(rows) == len(names) else None
 
     # --- going through the text ---------------------------------------------------------------

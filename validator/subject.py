@@ -24,12 +24,14 @@ class Subject:
         prompt: nodes by id; ``inputs`` of each is an object.
         kinds: their classes, for those that the host knows.
         addresses: where nodes say that their models can be had.
+        patience: texts that advice may still look at; a hostile file could chain any number.
     """
 
     def __init__(self, document: object, knowledge: Knowledge, found: Findings,
                  addresses: Addresses | None = None) -> None:  # fmt: skip
         self.found = found
         self.similar = Similar()
+        self.patience = 20_000
         self.addresses = addresses or {}
         self.prompt: dict[str, dict[str, Any]] = {}
         self.kinds: dict[str, Kind] = {}

@@ -209,7 +209,7 @@ def _link(entry: object) -> Link | None:
     if len(row) < 5:
         return None
     number, origin, origin_slot, target, target_slot = row[:5]
-    slots_fit = _is_number(origin_slot) and _is_number(target_slot)
+    slots_fit = all(_is_number(slot) and slot >= 0 for slot in (origin_slot, target_slot))
     if not (_is_id(number) and _is_id(origin) and _is_id(target) and slots_fit):
         return None
     kind = row[5] if len(row) > 5 and isinstance(row[5], str) else "*"

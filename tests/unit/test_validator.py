@@ -273,7 +273,41 @@ def test_dynamic_prompts_that_never_close() -> None:
 
 # --- hostile files -----------------------------------------------------------------------------
 
+def _slots(inner: int, bypassed: int) -> bytes:
+    """A subgraph and a bypassed node whose links name slots that there cannot be."""
+    box = {"id": "box", "nodes": [{"id": 1, "type": "PreviewAny",
+                                   "inputs": [{"name": "source", "type": "*", "link": 1}]}],
+           "inputs": [{"name": "x", "type": "*", "linkIds": [1]}], "outputs": [],
+           "links": [{"id": 1, "origin_id": -10, "origin_slot": inner, "target_id": 1,
+                      "target_slot": 0, "type": "*"}]}  # fmt: skip
+    nodes = [
+        {"id": 1, "type": "VAELoader", "outputs": [{"type": "VAE"}]},
+        {"id": 2, "type": "Foo", "mode": 4, "inputs": [{"name": "a", "type": "*", "link": 1}],
+         "outputs": [{"type": "*"}]},
+        {"id": 3, "type": "PreviewAny", "inputs": [{"name": "source", "type": "*", "link": 2}]},
+        {"id": 4, "type": "box", "inputs": [{"name": "x", "type": "*", "link": None}]},
+    ]  # fmt: skip
+    links = [[1, 1, 0, 2, 0, "*"], [2, 2, bypassed, 3, 0, "*"]]
+    graph = {"nodes": nodes, "links": links, "definitions": {"subgraphs": [box]}}
+    return json.dumps(graph).encode()
+
+
+def _crowded(types: int, links: int) -> bytes:
+    """A bypassed node with inputs of many types, and as many links that ask for another one."""
+    inputs = [{"name": f"i{n}", "type": f"T{n}", "link": None} for n in range(types)]
+    outputs = [{"name": f"o{n}", "type": f"U{n}"} for n in range(links)]
+    nodes = [{"id": 1, "type": "Foo", "mode": 4, "inputs": inputs, "outputs": outputs}]
+    nodes += [{"id": 2 + n, "type": "Bar",
+               "inputs": [{"name": "a", "type": f"U{n}", "link": n}]}
+              for n in range(links)]  # fmt: skip
+    rows = [[n, 1, n, 2 + n, 0, f"U{n}"] for n in range(links)]
+    return json.dumps({"nodes": nodes, "links": rows}).encode()
+
+
 HOSTILE: dict[str, bytes] = {
+    **{f"slots {inner} {outer}": _slots(inner, outer)
+       for inner in (-5, -1, 9, 10**30) for outer in (-7, -1, 99, 10**30)},
+    "a crowded bypass": _crowded(10_000, 3000),
     "empty": b"",
     "not JSON": b"nodes: 5",
     "a picture": b"\x89PNG",

@@ -242,6 +242,34 @@ def test_dynamic_inputs(entry: Document, expected: list[tuple[str, str]]) -> Non
     assert [(f.code.removeprefix("ZI-WF-"), f.input) for f in errors] == expected
 
 
+CHOICE = Knowledge({"Resize": {"output_node": True, "output": [], "input": {"required": {
+    "how": ["COMFY_DYNAMICCOMBO_V3", {"options": [
+        {"key": "by side", "inputs": {"required": {"side": ["INT", {"default": 8}]}}},
+        {"key": "by sides", "inputs": {"required": {"width": ["INT", {}], "height": ["INT", {}],
+                                                    "mask": ["MASK", {}]}}},
+    ]}],
+    "seed": ["INT", {"control_after_generate": True}],
+    "method": [["area", "nearest"], {}],
+}}}})  # fmt: skip
+
+
+@pytest.mark.parametrize(("values", "expected"), [
+    (["by sides", 100, 200, 5, "fixed", "nearest"],
+     {"how": "by sides", "how.width": 100, "how.height": 200, "seed": 5, "method": "nearest"}),
+    (["by side", 100, 5, "fixed", "nearest"],
+     {"how": "by side", "how.side": 100, "seed": 5, "method": "nearest"}),
+    ([], {"how": "by side", "how.side": 8, "seed": 0, "method": "area"}),
+    ({"how": "by sides", "how.height": 7, "seed": 5},
+     {"how": "by sides", "how.width": 0, "how.height": 7, "seed": 5, "method": "area"}),
+])  # fmt: skip
+def test_fields_of_a_choice_follow_it(values: Any, expected: dict[str, Any]) -> None:
+    """As the page of newer hosts inserts them; each entry of a choice has fields of its own."""
+    node = {"id": 1, "type": "Resize", "widgets_values": values}
+    checked = check({"nodes": [node], "links": []}, CHOICE)
+    assert checked.prompt is not None
+    assert checked.prompt["1"]["inputs"] == expected
+
+
 def test_dynamic_inputs_that_ask_for_too_much() -> None:
     """A description cannot make a check endless."""
     inner: list[Any] = ["INT", {}]
