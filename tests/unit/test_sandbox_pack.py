@@ -53,6 +53,9 @@ class FakeProcess:
     def end(self) -> str:
         return self.dead or "SIGKILL"
 
+    def last(self) -> str:
+        return ""
+
     def kill(self, why: str = "") -> None:
         self.dead, self.status = why, 9
 
@@ -337,6 +340,18 @@ def test_the_last_lines_are_kept_whatever_was_printed_before() -> None:
     assert output.last().splitlines()[-1] == "\\xff\\xfe end"
     output.begin()
     assert output.last() == ""
+    output.close()
+
+
+def test_last_lines_are_of_one_process_though_another_prints_already() -> None:
+    """It begins anew while the end of the first is still to be told; what is in the pipe counts."""
+    output = Output("some")
+    first = output.begin()
+    os.write(output.writing, b"last words\n")
+    second = output.begin()
+    os.write(output.writing, b"first words\n")
+    assert (output.last(first), output.last(second)) == ("last words", "first words")
+    assert output.last() == "first words"
     output.close()
 
 
