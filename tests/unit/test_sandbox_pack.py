@@ -378,6 +378,19 @@ def test_a_description_is_stored_for_exactly_one_state_of_a_pack(tmp_path: Path)
     assert stored.load("pack[1]", first) is None
 
 
+def test_a_description_takes_the_place_of_its_own_packs_alone(tmp_path: Path) -> None:
+    """Of packs whose names begin alike, whatever characters are in them, each keeps its own."""
+    stored, info = Descriptions(tmp_path), PackInfo(True, [])
+    names = ("a", "a.b", "a.b.c", "a*", "a.*", "ab", ".a")
+    for digest in ("0" * 32, "1" * 32):
+        for name in names:
+            stored.save(name, digest, info)
+    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(
+        f"{n}.{'1' * 32}" for n in names
+    )
+    assert all(stored.load(name, "1" * 32) == info for name in names)
+
+
 def test_a_description_that_cannot_be_read_is_made_again(tmp_path: Path) -> None:
     """Half a file is none."""
     stored = Descriptions(tmp_path)
