@@ -112,12 +112,17 @@ def finish(name: str, options: argparse.Namespace, figures: dict[str, Any], tabl
     }
     text = json.dumps(document, ensure_ascii=False, indent=2)
     if options.save:
-        kind = "cuda" if document["machine"]["gpus"] else "cpu"
-        path = pack_dir() / "benchmarks" / "results" / f"{name}-{kind}.json"
+        path = result_path(name)
         path.parent.mkdir(exist_ok=True)
         path.write_text(text + "\n", encoding="utf-8")
     print(text if options.json else table)
     return 0
+
+
+def result_path(name: str) -> Path:
+    """Where ``--save`` stores a benchmark's result on such a machine."""
+    kind = "cuda" if machine()["gpus"] else "cpu"
+    return pack_dir() / "benchmarks" / "results" / f"{name}-{kind}.json"
 
 
 def say(text: str) -> None:

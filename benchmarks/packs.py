@@ -43,10 +43,21 @@ def main(argv: list[str]) -> int:
     options = parser.parse_args(argv)
     _common.load_pack()
     names = sorted(one.name for one in options.packs.iterdir() if one.is_dir())
-    found = {name: Trial(options, name).run() for name in options.only or names}
-    figures = {"packs": found}
-    code = _common.finish("packs", options, figures, _table(found))
-    return code or int(not all(one["nodes"] for one in found.values()))
+    tried: dict[str, dict[str, Any]] = {}
+    code = 0
+    for name in options.only or names:
+        tried[name] = Trial(options, name).run()
+        # Every pack takes minutes: what there is is stored at once, beside packs tried before.
+        found = {**(_stored() if options.save else {}), **tried}
+        last = len(tried) == len(options.only or names)
+        with contextlib.nullcontext() if last else contextlib.redirect_stdout(None):
+            code = _common.finish("packs", options, {"packs": found}, _table(found))
+    return code or int(not all(one["nodes"] for one in tried.values()))
+
+
+def _stored() -> dict[str, dict[str, Any]]:
+    path = _common.result_path("packs")
+    return json.loads(path.read_text("utf-8"))["packs"] if path.is_file() else {}
 
 
 class Trial:
@@ -146,6 +157,7 @@ class Trial:
         described = [name for name in one if one[name] == other.get(name) or (
             one[name] != two.get(name) and name in other)]  # fmt: skip
         return {
+            "commit": _common.commit(),
             "nodes": len(self.info["host"]),
             "nodes_in_the_sandbox": len(self.info["sandbox"]),
             "described_equally": len(described),

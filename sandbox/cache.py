@@ -54,17 +54,12 @@ class Descriptions:
             target = self.folder / f"{name}.{digest}"
             fresh = target.with_suffix(".new")
             fresh.write_bytes(m.encode(info))
-            for old in self.folder.glob(f"{glob_name(name)}.*"):
-                if old != fresh:
+            for old in self.folder.iterdir():
+                if old.stem == name and old != fresh:  # of a digest, which has no dot
                     old.unlink()
             fresh.rename(target)
         except OSError as error:
             log.warning("Z-Image: the description of %s was not stored: %s", name, error)
-
-
-def glob_name(name: str) -> str:
-    """A name in which no character stands for others."""
-    return "".join(f"[{one}]" if one in "*?[" else one for one in name)
 
 
 def digest_of(path: str, rule: Rule, ignore: Iterable[str], version: str) -> str:

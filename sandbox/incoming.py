@@ -16,9 +16,9 @@ from . import messages as m
 FRAME_SECONDS = 10
 """How long a message may be on its way."""
 READ_BYTES = 2**20
-REPORT_SECONDS = 0.05
-"""How long the next piece of faulthandler's report may be on its way."""
-LONGEST_REPORT_SECONDS = 1.0
+REPORT_SECONDS = 1.0
+"""How long the next piece of faulthandler's report may be on its way; what ends it is known."""
+LONGEST_REPORT_SECONDS = 2.0
 REPORT_BYTES = 64 * 2**10
 SIGNALS = {
     "Segmentation fault": "SIGSEGV", "Aborted": "SIGABRT", "Bus error": "SIGBUS",
@@ -35,7 +35,7 @@ class Crash(Exception):
     Attributes:
         told: faulthandler's report, as far as it came.
         signal: the name of the signal, None if it does not say.
-        unnamed: whether it is a crash all the same, so the kernel will say which.
+        unnamed: whether it is an end all the same, so the kernel will say which.
     """
 
     def __init__(self, told: bytes) -> None:
@@ -43,7 +43,8 @@ class Crash(Exception):
         self.told = told
         found = NAMED.match(told.decode("utf-8", "replace"))
         self.signal = SIGNALS[found.group(1)] if found else None
-        self.unnamed = found is None and told.startswith(FATAL)
+        begun = told[: len(FATAL)]
+        self.unnamed = found is None and begun == FATAL[: len(begun)]  # it may tell no more
 
 
 class Incoming:

@@ -23,10 +23,10 @@ LINES_PER_SECOND = 200
 
 
 class Output:
-    """The pipe that one pack prints into.
+    """The pipe that one pack prints into, one process after the other.
 
     Attributes:
-        tail: its last lines.
+        tail: the last lines of the process that prints now.
     """
 
     def __init__(self, name: str) -> None:
@@ -79,14 +79,18 @@ class Output:
         else:
             log.info("[%s] %s", self.name, text)
 
-    def begin(self) -> None:
-        """Another process prints from here on."""
-        self.tail.clear()
+    def begin(self) -> deque[str]:
+        """Another process prints from here on; its last lines, as they come."""
+        self._empty()  # into the last lines of the one before
+        with self._lock:
+            self.tail = deque(maxlen=TAIL_LINES)
+            return self.tail
 
-    def last(self) -> str:
-        """The last lines, with what is in the pipe."""
+    def last(self, of: deque[str] | None = None) -> str:
+        """The last lines of a process, else of the newest, with what is in the pipe."""
         self._empty()
-        return "\n".join(self.tail)
+        with self._lock:
+            return "\n".join(self.tail if of is None else of)
 
     def close(self) -> None:
         """Close both ends."""

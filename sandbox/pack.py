@@ -98,7 +98,6 @@ class Pack:
                 if self.quarantined:
                     return self.ready()
             self._wait()
-            self.output.begin()
             try:
                 self.process = self._start(self)
             except Died as error:
@@ -215,7 +214,7 @@ class Pack:
         except Died as error:
             self.crashed(process, error.found)
             raise ZImageError(
-                "ZI-SANDBOX-IMPORT", pack=self.name, found=error.found, tail=self.output.last()
+                "ZI-SANDBOX-IMPORT", pack=self.name, found=error.found, tail=process.last()
             ) from None
         except Remote as error:
             raise ZImageError(
@@ -260,7 +259,7 @@ class Pack:
             node = context.node if context else ""
             raise ZImageError(
                 "ZI-SANDBOX-DIED", pack=self.name, node=f"{name} {node}".strip(),
-                found=error.found, tail=self.output.last(),
+                found=error.found, tail=process.last(),
             ) from None  # fmt: skip
         except Remote as error:
             raise translated(self.name, name, error.trouble) from None

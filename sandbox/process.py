@@ -33,6 +33,11 @@ SLICE_SECONDS = 0.1
 SEND_SECONDS = 10
 """A worker that reads nothing for so long is given up."""
 DRAIN_SECONDS = 0.1
+END_SECONDS = 2.0
+"""How long a worker that has hung up may take to end by itself."""
+REAP_SECONDS = 30.0
+"""How long the template may take to tell: on a busy machine, and with much left behind."""
+UNNAMED_SECONDS = 1.0
 
 
 class Process:
@@ -59,6 +64,7 @@ class Process:
         asides: Asides,
     ) -> None:
         self.name, self.parent, self.output = name, parent, output
+        self._tail = output.begin()
         self._asides = asides
         self.codec = Codec(self)
         self._calls = Calls()
@@ -265,7 +271,7 @@ class Process:
     def _fault(self, crash: Crash) -> Died:
         """It has told of its end; only which signal it was may still be the kernel's to say."""
         if crash.unnamed:
-            self.parent.end_of(self.token, 1.0)
+            self.parent.end_of(self.token, UNNAMED_SECONDS)
         self.kill(crash.signal)
         self.output.add(crash.told)
         return Died(self.end())
@@ -331,9 +337,17 @@ class Process:
         from .parent import words
 
         if self.dead is None:
-            status = self.parent.end_of(self.token, 2.0)
-            self.dead = "?" if status is None else words(status)
+            status = self.parent.end_of(self.token, END_SECONDS)
+            if status is None:  # an end that has begun stays what it is
+                self.kill()
+                status = self.parent.end_of(self.token, REAP_SECONDS)
+            if self.dead is None:  # nobody had a reason to end it meanwhile
+                self.dead = "?" if status is None else words(status)
         return self.dead
+
+    def last(self) -> str:
+        """Its last lines, whoever prints by now."""
+        return self.output.last(self._tail)
 
     def kill(self, why: str | None = None) -> None:
         """End it at once."""

@@ -1,8 +1,8 @@
 """Run as ``python -I jailed.py ORDER``: confines itself, acts, says as JSON what came of it.
 
 The order is JSON: ``jail`` (absent for none), ``only`` (a single mechanism), and ``acts``, names of
-functions in ``jailed_acts`` with their arguments. What has to be open before is made by a function
-``before_NAME``, whose results come first.
+functions in ``jailed_acts`` or ``jailed_work`` with their arguments. What has to be open before is
+made by a function ``before_NAME``, whose results come first.
 """
 
 import importlib
@@ -17,7 +17,10 @@ sys.path[:0] = [str(HERE), str(HERE.parent.parent / "sandbox")]
 sys.dont_write_bytecode = True
 
 confinement = importlib.import_module("confinement")
-jailed_acts = importlib.import_module("jailed_acts")
+ACTS = {
+    **vars(importlib.import_module("jailed_work")),
+    **vars(importlib.import_module("jailed_acts")),
+}
 
 
 def pretend(version):
@@ -53,14 +56,14 @@ def main():
         confinement.close_others(order["keep"])
     acts = []
     for name, *arguments in order["acts"]:
-        before = getattr(jailed_acts, f"before_{name}", None)
+        before = ACTS.get(f"before_{name}")
         acts.append((name, [*(before() if before else ()), *arguments]))
     started = time.perf_counter()
     report = confine(order) if order.get("jail") is not None else {}
     said = {"report": report, "seconds": time.perf_counter() - started, "acts": []}
     for name, arguments in acts:
         try:
-            value = {"value": getattr(jailed_acts, name)(*arguments)}
+            value = {"value": ACTS[name](*arguments)}
         except Exception as error:  # noqa: BLE001  every one is an answer
             value = {"error": type(error).__name__, "errno": getattr(error, "errno", None),
                      "text": str(error)}  # fmt: skip

@@ -87,6 +87,10 @@ def bare(start, tmp_path_factory) -> Iterator[Server]:
         yield running
 
 
+ENDLESS = {"/ws", "/api/ws"}
+"""No answer before somebody hangs up or upgrades."""
+
+
 def described() -> set[tuple[str, str]]:
     """Method and path of everything in the file, with what is below ``/api`` as well."""
     found = set()
@@ -105,13 +109,28 @@ def registered(server: Server) -> set[tuple[str, str]]:
         path = path.replace("{rest:.*}", "{rest}")
         whole = path + "/{path}" if kind == "StaticResource" else path
         whole = re.sub(r"^(/extensions|/api/workflow_templates)/[^/{]+/", r"\1/{pack}/", whole)
-        found |= {(one.upper() if method == "*" else method, whole) for one in METHODS}
-    return {(method, path) for method, path in found if method != "HEAD"}
+        found |= {(one.upper() if method == "*" else method, whole) for one in (*METHODS, "head")}
+    return found
 
 
 def test_the_file_is_complete(server) -> None:
-    """Every route of the running server is in the file, and the other way round."""
-    assert described() == registered(server)
+    """Every route of the running server is in the file, and the other way round.
+
+    ``HEAD`` is what the file says of it in its introduction: wherever ``GET`` is, and nowhere else.
+    """
+    found = registered(server)
+    by = {method: {path for one, path in found if one == method} for method in ("GET", "HEAD")}
+    assert {one for one in found if one[0] != "HEAD"} == described()
+    assert by["HEAD"] == by["GET"]
+
+
+def test_head_is_get_without_its_body(server) -> None:
+    """Of every path that needs nothing: the same status, and no byte more than the head."""
+    paths = {path for method, path in described() if method == "GET" and "{" not in path}
+    assert len(paths) > 20
+    for path in sorted(paths - ENDLESS):
+        head, get = (ask(server, method, path, "", {}) for method in ("HEAD", "GET"))
+        assert (path, *head) == (path, get[0], b"")
 
 
 def test_texts_are_in_both_languages() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 
@@ -89,18 +90,33 @@ def test_who_hangs_up_is_gone(ends: Ends) -> None:
         (SEGV, "SIGSEGV", False),
         (b"Fatal Python error: Aborted\n(total: 1)", "SIGABRT", False),
         (b"Fatal Python error: none that we know\n(total: 1)", None, True),
+        (b"Fatal Python error: Segmenta", None, True),
+        (b"Fatal Py", None, True),
+        (b"", None, True),
         (b"I am SIGSEGV, believe me", None, False),
     ],
 )
 def test_a_crash_is_told_by_the_report(
     ends: Ends, told: bytes, signal: str | None, unnamed: bool
 ) -> None:
-    """By the first line of faulthandler's words, and nothing else."""
+    """By the first line of faulthandler's words, and nothing else; after a part, by the kernel."""
     ends.fault.sendall(told)
+    ends.fault.close()
     with pytest.raises(Crash) as caught:
         ends.incoming.frame(1)
     assert caught.value.told == told
     assert (caught.value.signal, caught.value.unnamed) == (signal, unnamed)
+
+
+def test_a_report_in_pieces_is_waited_for(ends: Ends) -> None:
+    """On a busy machine the next piece is late; the first alone does not say which signal it is."""
+    late = threading.Timer(0.2, ends.fault.sendall, [SEGV[10:]])
+    ends.fault.sendall(SEGV[:10])
+    late.start()
+    with pytest.raises(Crash) as caught:
+        ends.incoming.frame(1)
+    late.join()
+    assert caught.value.signal == "SIGSEGV"
 
 
 def test_messages_come_before_a_crash(ends: Ends) -> None:

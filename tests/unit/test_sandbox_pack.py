@@ -19,10 +19,9 @@ from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.sandbox import messages as m
 from zimage_comfyui.sandbox import pack as pack_module
 from zimage_comfyui.sandbox import supervisor as supervisor_module
-from zimage_comfyui.sandbox.cache import Descriptions, digest_of
 from zimage_comfyui.sandbox.loading import Loading
-from zimage_comfyui.sandbox.messages import NodeInfo, PackInfo
-from zimage_comfyui.sandbox.output import Output, clean
+from zimage_comfyui.sandbox.messages import PackInfo
+from zimage_comfyui.sandbox.output import Output
 from zimage_comfyui.sandbox.pack import Pack
 from zimage_comfyui.sandbox.policy import Policy, Rule, parse
 from zimage_comfyui.sandbox.supervisor import Supervisor
@@ -52,6 +51,9 @@ class FakeProcess:
 
     def end(self) -> str:
         return self.dead or "SIGKILL"
+
+    def last(self) -> str:
+        return ""
 
     def kill(self, why: str = "") -> None:
         self.dead, self.status = why, 9
@@ -321,53 +323,6 @@ def test_readings_without_a_call_between_them_count_once() -> None:
     for number in range(100):
         slope.add(number * LEAK_BYTES, 1)
     assert len(slope.readings) == 1
-
-
-def test_lines_are_harmless() -> None:
-    """Control characters, directions and endless lines."""
-    assert clean("a\x1b[31mb\u202ec\x9b\r") == "a\\x1b[31mb\\x202ec\\x9b"
-    assert len(clean("x" * 100_000)) < 2000
-    assert clean("中文 ok\t!") == "中文 ok\t!"
-
-
-def test_the_last_lines_are_kept_whatever_was_printed_before() -> None:
-    """Also what is still in the pipe, and bytes that are no text."""
-    output = Output("some")
-    os.write(output.writing, b"x\n" * 500 + b"\xff\xfe end\n")
-    assert output.last().splitlines()[-1] == "\\xff\\xfe end"
-    output.begin()
-    assert output.last() == ""
-    output.close()
-
-
-def test_a_description_is_stored_for_exactly_one_state_of_a_pack(tmp_path: Path) -> None:
-    """Another file, rule or ComfyUI is another digest; only the newest is kept."""
-    folder = tmp_path / "pack"
-    folder.mkdir()
-    (folder / "__init__.py").write_text("a = 1")
-    first = digest_of(str(folder), Rule(), (), "1")
-    assert first == digest_of(str(folder), Rule(), (), "1")
-    others = {digest_of(str(folder), Rule(network=True), (), "1")}
-    others.add(digest_of(str(folder), Rule(), ("KSampler",), "1"))
-    others.add(digest_of(str(folder), Rule(), (), "2"))
-    (folder / "__init__.py").write_text("a = 2")
-    others.add(digest_of(str(folder), Rule(), (), "1"))
-    (folder / "nodes.py").write_text("")
-    others.add(digest_of(str(folder), Rule(), (), "1"))
-    assert len(others | {first}) == 6
-    stored = Descriptions(tmp_path / "stored")
-    info = PackInfo(True, [NodeInfo("N", None, False, None, None, None, {}, False)])
-    stored.save("pack[1]", first, info)
-    stored.save("pack[1]", "other", info)
-    assert stored.load("pack[1]", "other") == info
-    assert stored.load("pack[1]", first) is None
-
-
-def test_a_description_that_cannot_be_read_is_made_again(tmp_path: Path) -> None:
-    """Half a file is none."""
-    stored = Descriptions(tmp_path)
-    (tmp_path / "pack.digest").write_bytes(b"\x93")
-    assert stored.load("pack", "digest") is None
 
 
 ORPHANS = """

@@ -20,7 +20,13 @@ from zimage_comfyui.sandbox.process import Process
 
 
 class Parent:
-    """A template: it forks nothing, and keeps the worker's ends."""
+    """A template: it forks nothing, and keeps the worker's ends.
+
+    Attributes:
+        told: what it says when it is asked how the worker ended, before it knows.
+    """
+
+    told: Iterator[int | None] = iter(())
 
     def spawn(self, fds: tuple[int, int, int], _ended: Callable[[int], None]) -> tuple[int, int]:
         """See ``parent.Parent``; no process has that number."""
@@ -28,8 +34,8 @@ class Parent:
         return 1, 2**31 - 1
 
     def end_of(self, _token: int, _seconds: float) -> int | None:
-        """It was killed."""
-        return 9
+        """It was killed, if it has been told by now."""
+        return next(self.told, 9)
 
 
 class Worker:
@@ -148,3 +154,21 @@ def test_an_object_that_was_never_given_ends_the_worker(worker: Worker) -> None:
     with pytest.raises(Died, match="bad message"):
         worker.host.call(m.Call(0, "node"))
     assert not worker.host.busy
+
+
+def test_an_end_that_is_told_late_is_waited_for(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A busy machine hides no signal: who has hung up is ended, and what the kernel says counts."""
+    killed: list[tuple[int, int]] = []
+    monkeypatch.setattr(process.os, "kill", lambda *which: killed.append(which))
+    worker.parent.told = iter((None, 7 << 8))
+    assert worker.host.end() == "exit 7"
+    assert killed == [(worker.host.pid, 9)]
+
+
+def test_last_words_are_its_own_though_the_next_has_begun(worker: Worker) -> None:
+    """Its pack is started again by whoever is first to see the end."""
+    os.write(worker.parent.output, b"last words\n")
+    worker.host.output.begin()
+    assert worker.host.last() == "last words"

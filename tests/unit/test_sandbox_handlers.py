@@ -1,0 +1,215 @@
+"""What a pack's own handlers are asked and answer, and what of that crosses the border."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import FormData, web
+
+from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.sandbox import crossing, handlers
+
+
+@pytest.fixture
+def server() -> Any:
+    """ComfyUI's server as a pack in its process finds it, with one route of the host's."""
+    table = web.RouteTableDef()
+    table.get("/of-the-host")(_never)
+    return SimpleNamespace(app=web.Application(), routes=table, loop=None)
+
+
+async def _never(_request: web.Request) -> web.Response:
+    raise AssertionError
+
+
+def ask(
+    found: handlers.Handlers, method: str, target: str, body: bytes = b"", **headers: str
+) -> dict[str, Any]:
+    """What a pack's own handlers give, through its own router."""
+    asked = {"method": method, "target": target, "body": body,
+             "headers": [*map(list, headers.items())]}  # fmt: skip
+    return asyncio.run(found.answer(1, asked))
+
+
+def test_everything_of_a_request_is_there(server: Any) -> None:
+    """Query, parts of the path, text, JSON, forms and bytes; a loop to schedule on."""
+    found = handlers.Handlers(server)
+
+    @server.routes.post("/a/{name}/{rest:.+}")
+    async def both(request: web.Request) -> web.Response:
+        about = {**request.match_info, **request.query, "body": await request.text()}
+        assert server.loop is asyncio.get_running_loop()
+        return web.json_response(about | {"path": request.path, "json": await request.json()})
+
+    @server.routes.post("/form")
+    async def form(request: web.Request) -> web.Response:
+        posted = await request.post()
+        file: Any = posted["file"]
+        return web.json_response({"text": posted["text"], "file": file.file.read().decode()})
+
+    found.collect()
+    answer = ask(found, "POST", "/a/%E4%B8%AD/c/d?q=%20x", b"[1]")
+    assert json.loads(answer["body"]) == {
+        "name": "中", "rest": "c/d", "q": " x", "body": "[1]", "path": "/a/中/c/d", "json": [1]
+    }  # fmt: skip
+    assert answer["status"] == 200
+    assert ["Content-Type", "application/json; charset=utf-8"] in answer["headers"]
+    data = FormData({"text": "t"})
+    data.add_field("file", b"inside", filename="f.txt")
+    payload = data()
+    kind = payload.headers["Content-Type"]
+    answer = ask(found, "POST", "/form", asyncio.run(_written(payload)), **{"Content-Type": kind})
+    assert json.loads(answer["body"]) == {"text": "t", "file": "inside"}
+
+
+async def _written(payload: Any) -> bytes:
+    writer = handlers.Writer()
+    await payload.write(writer)
+    return bytes(writer.body)
+
+
+def test_every_kind_of_answer(server: Any, tmp_path: Path) -> None:
+    """Files, also parts of them, streams with an end, compressed ones, and exceptions of HTTP."""
+    (tmp_path / "f.txt").write_text("0123456789")
+    found = handlers.Handlers(server)
+
+    async def file(_request: web.Request) -> web.FileResponse:
+        return web.FileResponse(tmp_path / "f.txt")
+
+    async def stream(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.enable_compression(web.ContentCoding.gzip)
+        await response.prepare(request)
+        await response.write(b"one ")
+        await response.write(b"two")
+        return response
+
+    async def elsewhere(_request: web.Request) -> web.Response:
+        raise web.HTTPFound("/there")
+
+    server.app.router.add_get("/file", file)
+    server.app.router.add_get("/stream", stream)
+    server.app.router.add_get("/elsewhere", elsewhere)
+    found.collect()
+    assert ask(found, "GET", "/file")["body"] == b"0123456789"
+    part = ask(found, "GET", "/file", Range="bytes=2-4")
+    assert (part["status"], part["body"]) == (206, b"234")
+    assert ask(found, "HEAD", "/file")["body"] == b""
+    streamed = ask(found, "GET", "/stream", **{"Accept-Encoding": "gzip"})
+    assert streamed["body"] == b"one two"
+    assert "content-encoding" not in {name.lower() for name, _ in streamed["headers"]}
+    moved = ask(found, "GET", "/elsewhere")
+    assert moved["status"] == 302
+    assert ["Location", "/there"] in moved["headers"]
+    assert ask(found, "GET", "/of-the-host") is None
+    assert ask(found, "POST", "/file") is None
+
+
+def test_what_has_no_end_is_refused(server: Any) -> None:
+    """Events before they begin, too much as soon as it is, and what is cancelled when it is."""
+    found = handlers.Handlers(server)
+
+    async def events(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        return response
+
+    async def large(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(bytes(2**20))
+
+    async def never(_request: web.Request) -> web.Response:
+        assert found.cancel(1)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    for path, handler in (("/events", events), ("/large", large), ("/never", never)):
+        server.app.router.add_get(path, handler)
+    with pytest.raises(handlers.StreamRefusedError):
+        ask(found, "GET", "/events")
+    with pytest.raises(handlers.TooLargeError):
+        ask(found, "GET", "/large")
+    with pytest.raises(asyncio.CancelledError):
+        ask(found, "GET", "/never")
+    assert found.cancel(1)  # too late, and nobody else's
+    assert not found.cancel(2)
+
+
+def test_a_request_is_cancelled_before_it_begins(server: Any) -> None:
+    """It never reaches the handler then."""
+    found = handlers.Handlers(server)
+    server.app.router.add_get("/never", _never)
+    asked = {"method": "GET", "target": "/never", "body": b"", "headers": []}
+
+    async def run() -> None:
+        answer = found.answer(5, asked)
+        assert found.cancel(5)
+        await answer
+
+    with pytest.raises(asyncio.CancelledError):
+        asyncio.run(run())
+
+
+def test_what_a_pack_has_registered(server: Any, tmp_path: Path) -> None:
+    """In the table and in the application, with the paths as written; folders by themselves."""
+    found = handlers.Handlers(server)
+    server.routes.get("/a/{x:[a-z]+}", allow_head=False)(_never)
+    server.routes.static("/s", tmp_path)
+    server.app.router.add_route("*", "/b", _never)
+    server.app.add_routes([web.static("/t", tmp_path)])
+    sub = web.Application()
+    sub.router.add_get("/c", _never)
+    server.app.add_subapp("/sub", sub)
+    found.collect()
+    assert sorted(found.paths()) == [("*", "/b"), ("*", "/sub/{rest:.*}"), ("GET", "/a/{x:[a-z]+}")]
+    assert found.folders() == {"/s": str(tmp_path), "/t": str(tmp_path)}
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        None, [], {}, {"status": 200}, {"status": 200, "headers": [], "body": b"", "more": 1},
+        {"status": "200", "headers": [], "body": b""}, {"status": 101, "headers": [], "body": b""},
+        {"status": True, "headers": [], "body": b""}, {"status": 600, "headers": [], "body": b""},
+        {"status": 200, "headers": [], "body": "text"}, {"status": 200, "headers": {}, "body": b""},
+        {"status": 200, "headers": [["A"]], "body": b""},
+        {"status": 200, "headers": [["A", 1]], "body": b""},
+        {"status": 200, "headers": [["ETag", "a"]] * 65, "body": b""},
+        {"status": 200, "headers": [], "body": bytes(64 * 2**20 + 1)},
+    ],
+    ids=lambda found: repr(found)[:60],
+)  # fmt: skip
+def test_an_answer_that_is_none_is_refused(found: Any) -> None:
+    """Whatever it is: a worker may send anything."""
+    with pytest.raises(ZImageError, match="ZI-SANDBOX-ROUTE-ANSWER"):
+        crossing.answered("p", found)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "passes"),
+    [
+        ("ETag", '"1"', True), ("cache-control", "no-store", True),
+        ("Content-Disposition", "attachment; filename*=UTF-8''%E4", True),
+        ("Set-Cookie", "a=b", False), ("Access-Control-Allow-Origin", "*", False),
+        ("Content-Security-Policy", "default-src *", False), ("Service-Worker-Allowed", "/", False),
+        ("Connection", "close", False), ("Transfer-Encoding", "chunked", False),
+        ("Content-Length", "5", False), ("Clear-Site-Data", "*", False), ("X-Any", "1", False),
+        ("ETag", "a\r\nSet-Cookie: b=c", False), ("ETag", "a\0", False),
+        ("ETag", "a" * 9000, False),
+        ("Location", "/here", True), ("Location", "//evil", False), ("Location", "/\\evil", False),
+        ("Location", "https://evil", False), ("Location", "javascript:alert(1)", False),
+    ],
+)  # fmt: skip
+def test_which_headers_reach_the_browser(name: str, value: str, passes: bool) -> None:
+    """Those on the list, sound ones; a length is the host's own to say."""
+    answer = {"status": 200, "headers": [[name, value]], "body": b"abc"}
+    response = crossing.answered("p", answer)
+    assert (response.headers.get(name) == value) is passes
+    assert response.body == b"abc"
