@@ -95,3 +95,26 @@ def faults(run: Run) -> Section:
         ],
         "./zimage bench faults -- --save",
     )
+
+
+def packs(run: Run) -> Section:
+    """Real packs, unmodified: each node in the sandbox against the same node in the host."""
+    rows: list[list[Text]] = []
+    for name, pack in run["packs"].items():
+        same, of = pack["same_in_the_sandbox"], pack["run_in_the_host"]
+        differ = ", ".join(sorted(pack["differ"])) or "–"
+        rows.append([name, str(pack["nodes"]), str(pack["described_equally"]),
+                     f"{same}/{of}", differ])  # fmt: skip
+    head: list[Text] = [
+        ("pack", "节点包"),
+        ("nodes", "节点"),
+        ("described equally", "描述相同"),
+        ("same result, of those that run in the host", "结果相同（主进程中能运行的）"),
+        ("differ", "不同的"),
+    ]
+    return Section(
+        ("Real packs in a sandbox", "真实节点包在沙箱中"),
+        ("Unmodified packs, each node with inputs of its own.", "未改动的节点包，逐个节点运行。"),
+        [Table(head, rows)],
+        "./zimage bench packs -- --packs FOLDER --save",
+    )

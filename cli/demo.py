@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ..config import PACK_DIR, Settings
+from ..errors import ZImageError
+from ..text import rules
 from . import templates
 from .client import Client, Event, RefusedError, Run
 from .host import discover
 from .server import Server
-from .terminal import DONE, FAILED, LACKING, Stop, document, result, say
+from .terminal import DONE, FAILED, LACKING, USAGE, Stop, document, result, say
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
@@ -24,6 +26,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     graph = templates.load(templates.find(PACK_DIR, options.template))
     if options.prompt is not None:
+        _check(options.prompt)
         graph = templates.with_prompt(graph, options.prompt)
     if options.seed is not None:
         graph = templates.with_seed(graph, options.seed)
@@ -45,6 +48,14 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         }
     _report(options, [str(path) for path in files], seconds)
     return DONE
+
+
+def _check(prompt: str) -> None:
+    """Says at once what the server would say in half a minute."""
+    try:
+        rules.check(prompt)
+    except ZImageError as error:
+        raise Stop(USAGE, error.code, **error.found) from None
 
 
 def _report(options: argparse.Namespace, files: list[str], seconds: dict[str, float]) -> None:

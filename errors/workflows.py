@@ -27,9 +27,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "again.",
     ),
     "ZI-WF-PICTURE": (
-        "这是一张图片，不是工作流文件。请把它拖到 ComfyUI 页面上，再用“导出”保存其中的工作流。",
-        "This is a picture, not a workflow file. Drop it on ComfyUI's page and save the workflow "
-        "in it with the page's Export.",
+        "这是一张图片，不是工作流文件。PNG 或 WebP 里若带有工作流，"
+        "请把它拖到 ComfyUI 页面上，再用“导出”保存。",
+        "This is a picture, not a workflow file. If it is a PNG or WebP with a workflow in it, "
+        "drop it on ComfyUI's page and save that with the page's Export.",
     ),
     "ZI-WF-LARGE": (
         "工作流太大：超过 {zh}。请拆成几个工作流。",

@@ -15,6 +15,7 @@ here the upper eight bits count, as in any viewer.
 
 from __future__ import annotations
 
+import functools
 import logging
 import re
 import sys
@@ -128,21 +129,21 @@ def eight_bits(made: Any) -> Any:
     return plain
 
 
-def unreadable(source: Any, error: Exception) -> ZImageError:
-    """What to raise for a file that is no picture: ``ZI-PICTURE-FILE``, and Pillow's error, too.
-
-    Packs expect Pillow's and go on to other readers of files.
-    """
+@functools.cache
+def _unreadable_error() -> type[ZImageError]:
+    """Pillow's error, too, because packs expect that and go on to other readers."""
     from PIL import UnidentifiedImageError
 
-    class Unreadable(ZImageError, UnidentifiedImageError):
-        pass
+    return type("UnreadableError", (ZImageError, UnidentifiedImageError), {"__module__": __name__})
 
+
+def unreadable(source: Any, error: Exception) -> ZImageError:
+    """What to raise for a file that is no picture: ``ZI-PICTURE-FILE``."""
     name = Path(source).name if isinstance(source, str | Path) else ""
     if not name:
         name = Path(str(getattr(source, "filename", ""))).name or "-"
-    reason = "" if isinstance(error, UnidentifiedImageError) else str(error)
-    return Unreadable("ZI-PICTURE-FILE", name=name, found=reason or type(error).__name__)
+    reason = "" if type(error).__name__ == "UnidentifiedImageError" else str(error)
+    return _unreadable_error()("ZI-PICTURE-FILE", name=name, found=reason or type(error).__name__)
 
 
 async def judge_upload(request: web.Request) -> None:

@@ -144,16 +144,13 @@ class Converter:
         kind = self.knowledge.get(node.type)
         if kind is None:
             return {}
-        if isinstance(node.values, dict):
-            named = node.values
+        saved = node.values
+        rows = _without_forced(kind, saved) if isinstance(saved, list) else []
 
-            def held(_: int, widget: Input) -> Any:
-                return named.get(widget.name, widget.default())
-        else:
-            saved = _without_forced(kind, node.values)
-
-            def held(number: int, widget: Input) -> Any:
-                return saved[number] if number < len(saved) else widget.default()
+        def held(number: int, widget: Input) -> Any:
+            if isinstance(saved, dict):
+                return saved.get(widget.name, widget.default())
+            return rows[number] if number < len(rows) else widget.default()
 
         fields = enumerate(kind.fields(held))
         return {w.name: _sent(w, held(number, w)) for number, w in fields if w is not None}

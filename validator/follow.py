@@ -14,7 +14,7 @@ from .workflow import BYPASS, SUBGRAPH_INPUT, SUBGRAPH_OUTPUT, VIRTUAL, Graph, L
 STEPS = 1_000_000
 """Links that are followed in all; a hostile file could ask for any number."""
 COMPARISONS = 1_000_000
-"""Types of inputs of bypassed nodes that are compared in all, for the same reason; half a second."""
+"""Types of inputs of bypassed nodes that are compared in all: half a second."""
 
 
 @dataclass(frozen=True)

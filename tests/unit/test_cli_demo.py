@@ -9,6 +9,7 @@ import pytest
 from zimage_comfyui.cli import demo, templates
 from zimage_comfyui.cli.arguments import parse
 from zimage_comfyui.cli.host import Host
+from zimage_comfyui.cli.terminal import Stop
 from zimage_comfyui.config import Settings
 
 
@@ -58,3 +59,13 @@ def test_no_class_name_of_ours_is_shown(name: str) -> None:
     graph = templates.load(templates.find(demo.PACK_DIR, name))
     shown = templates.display_names(demo.PACK_DIR, graph).values()
     assert not [text for text in shown if text.startswith("ZImage")]
+
+
+def test_a_prompt_that_cannot_be_read_is_told_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the code that the server would give, as wrong usage."""
+    monkeypatch.setattr(demo.signal, "signal", lambda *_: None)
+    with pytest.raises(Stop) as caught:
+        demo.run(parse(["demo", "--prompt", "坏\ufffd字"]), Settings(home=tmp_path))
+    assert (caught.value.code, caught.value.status) == ("ZI-TEXT-REPLACEMENT", 2)

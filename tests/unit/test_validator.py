@@ -273,6 +273,7 @@ def test_dynamic_prompts_that_never_close() -> None:
 
 # --- hostile files -----------------------------------------------------------------------------
 
+
 def _slots(inner: int, bypassed: int) -> bytes:
     """A subgraph and a bypassed node whose links name slots that there cannot be."""
     box = {"id": "box", "nodes": [{"id": 1, "type": "PreviewAny",
