@@ -30,7 +30,6 @@ def encode(clip: Any, prompt: str) -> Conditioning:
     prompt = rules.prepare(prompt)
     if host.is_dual(clip):
         return clip.encode_from_tokens_scheduled(clip.tokenize(prompt))
-    _, prompt = spans.take_off(prompt)
     if host.width_of(clip) is None:
         raise ZImageError(
             "ZI-MODEL-KIND",
@@ -39,11 +38,16 @@ def encode(clip: Any, prompt: str) -> Conditioning:
             expected_zh="Qwen3 文本编码器",
             expected_en="a Qwen3 text encoder",
         )
-    tokens = clip.tokenize(prompt)
-    count = max(len(row) for rows in tokens.values() for row in rows)
+    tokens, count = _tokens(clip, prompt)
     if count > limits.QWEN3_MOST:
         raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=limits.QWEN3_MOST)
     return clip.encode_from_tokens_scheduled(tokens)
+
+
+def _tokens(clip: Any, prompt: str) -> tuple[Any, int]:
+    """What Qwen3 reads of a clean prompt, and how many tokens that is."""
+    tokens = clip.tokenize(spans.take_off(prompt)[1])
+    return tokens, max(len(row) for rows in tokens.values() for row in rows)
 
 
 def describe(clip: Any, prompt: str, negative_prompt: str = "") -> str:
@@ -51,8 +55,6 @@ def describe(clip: Any, prompt: str, negative_prompt: str = "") -> str:
 
     For a dual encoder: its tag, the tokens of each encoder, and what was cut.
     """
-    if not host.is_dual(clip):
-        return "Qwen3"
     lines = [_described(clip, prompt)]
     if negative_prompt.strip():
         marks = ("反向提示词：", "Negative: ")
@@ -62,6 +64,13 @@ def describe(clip: Any, prompt: str, negative_prompt: str = "") -> str:
 
 
 def _described(clip: Any, prompt: str) -> str:
+    if not host.is_dual(clip):
+        _, count = _tokens(clip, rules.prepare(prompt))
+        told = f"Qwen3 {count}/{limits.QWEN3}"
+        if count <= limits.QWEN3:
+            return f"{told}\n{told}"
+        more = " · 超过官方上限，可能读不准", " · above the official limit, may be misread"
+        return "\n".join(told + words for words in more)
     reading = clip.tokenizer.read(prompt)
     parts = (("CLIP", reading.clip), ("BERT", reading.bert))
     counts = " · ".join(f"{name} {part.whole}/{LIMIT}" for name, part in parts)

@@ -123,3 +123,15 @@ def test_unseen_edits_come_out_as_said(comfy_modules: Path, models: Path):
         kept.append(edits.psnr(after, before, edits.kept(edit, (128, 128), index)))
     assert sum(right) >= 13
     assert np.median(kept) >= 26
+
+
+def test_the_prompt_s_tokens_are_told(comfy_modules: Path, models: Path) -> None:
+    """In ``info``: how many of the official 512, and what it means to have more."""
+    from zimage_comfyui.engine import checkpoints, conditioning
+
+    clip = checkpoints.load_text_encoder(models / "text_encoders/zimage-small-qwen3.safetensors")
+    assert conditioning.describe(clip, "[EN] a red ball") == "\n".join(["Qwen3 11/512"] * 2)
+    long = conditioning.describe(clip, "红" * 600, "b")
+    assert "Qwen3 608/512 · 超过官方上限，可能读不准" in long
+    assert "Qwen3 608/512 · above the official limit, may be misread" in long
+    assert "反向提示词：Qwen3 9/512\nNegative: Qwen3 9/512" in long
