@@ -6,8 +6,8 @@ any change; its PSNR against the reference says what the model did to what it wa
 The perfect edit through the autoencoder alone gives the upper bound of that figure. Each language
 has edits of its own.
 
-``--cfg`` is 2 unless it is given: that suits the bundled small model, and the Edit templates use it
-and say so. The preset's 5 (``--cfg -1``) is for official Edit models.
+``--cfg`` is 2 and ``--steps`` 28 unless they are given: that suits the bundled small model, and the
+Edit templates use it and say so. The preset's 5 and 50 (-1) are for official Edit models.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ def main(argv: list[str]) -> int:
     parser = _common.parser(__doc__ or "", repeats=1)
     parser.add_argument("--count", type=int, default=200, help="edits per language")
     parser.add_argument("--cfg", type=float, default=2.0, help="-1 for the preset's")
+    parser.add_argument("--steps", type=int, default=28, help="-1 for the preset's")
     parser.add_argument("--seed", type=int, default=3, help="which edits and noise")
     parser.add_argument("--sheet", type=Path, help="write pairs of before and after here")
     options = parser.parse_args(argv)
@@ -138,7 +139,9 @@ def change(
     positive, negative = (
         editing.encode_instruction(clip, text, latents) for text in (instruction, "")
     )
-    settings = presets.resolve(model_variant="edit", seed=seed, cfg=options.cfg)
+    settings = presets.resolve(
+        model_variant="edit", steps=options.steps, cfg=options.cfg, seed=seed
+    )
     start = {"samples": torch.zeros_like(latents[0])}
     return picture(vae, sampling.sample(model, positive, negative, start, settings)["samples"])
 

@@ -125,17 +125,20 @@ def _writable(folder: Path) -> Path:
 
 
 class _Progress:
-    """Shows each node and its steps on standard error."""
+    """Shows each node and its steps on standard error; in a file, each node once."""
 
     def __init__(self, graph: templates.Graph) -> None:
         self.names = templates.display_names(PACK_DIR, graph)
+        self.again = "\r" if sys.stderr.isatty() else ""
 
     def __call__(self, event: Event) -> None:
         data = event["data"]
         name = self.names.get(str(data.get("node")), "?")
         if event["type"] == "progress":
-            sys.stderr.write(f"\r  {name} {data['value']}/{data['max']}")
-            sys.stderr.write("\n" if data["value"] == data["max"] else "")
+            last = data["value"] == data["max"]
+            if last or self.again:
+                sys.stderr.write(f"{self.again}  {name} {data['value']}/{data['max']}")
+                sys.stderr.write("\n" if last else "")
         elif event["type"] == "executing" and data.get("node"):
             sys.stderr.write(f"  {name}\n")
         sys.stderr.flush()

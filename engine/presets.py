@@ -33,7 +33,7 @@ class Preset:
 PRESETS = {
     TURBO: Preset(steps=8, cfg=1.0, shift=3.0),
     BASE: Preset(steps=28, cfg=5.0, shift=6.0),
-    EDIT: Preset(steps=28, cfg=5.0, shift=6.0),
+    EDIT: Preset(steps=50, cfg=5.0, shift=6.0),
 }
 
 

@@ -20,8 +20,8 @@ class ZImageSampler(io.ComfyNode):
             display_name="Z-Image Sampler · 采样",
             category=CATEGORY,
             description="Makes the latent picture. Leave a number at -1 to use the preset: "
-            "Turbo 8 steps, cfg 1 (guidance 0), shift 3; Base and Edit 28 steps, cfg 5 "
-            "(guidance 4), shift 6.",
+            "Turbo 8 steps, cfg 1 (guidance 0), shift 3; Base 28 and Edit 50 steps, "
+            "both cfg 5 (guidance 4), shift 6.",
             inputs=[*_sockets(), *_numbers(), *_choices()],
             outputs=[
                 io.Latent.Output(display_name="latent"),
@@ -86,7 +86,7 @@ def _numbers() -> list[io.Input]:
             default=-1,
             min=INT_MIN,
             max=INT_MAX,
-            tooltip="-1 = preset (Turbo 8, others 28). Otherwise 1 to 200; "
+            tooltip="-1 = preset (Turbo 8, Base 28, Edit 50). Otherwise 1 to 200; "
             "official Base: 28 to 50.",
         ),
         io.Float.Input(

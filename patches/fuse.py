@@ -199,4 +199,5 @@ def _node_errors(error: ZImageError) -> dict[str, Any]:
         "details": found["name"],
         "extra_info": {"input_name": found["name"]},
     }
-    return {str(found["node"]): {"errors": [told], "dependent_outputs": [], "class_type": ""}}
+    about = {"errors": [told], "dependent_outputs": [], "class_type": found["kind"]}
+    return {str(found["node"]): about}

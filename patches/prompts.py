@@ -49,15 +49,15 @@ def _check_nodes(prompt: Any) -> None:
         if not isinstance(node.get("class_type", ""), str):
             raise unfit(f"prompt[{number!r:.40}].class_type: {_kind(node['class_type'])}", '"…"')
         for name, text, _ in broken_texts(node):
-            _refuse_text(number, name, text)
+            _refuse_text(number, node.get("class_type", ""), name, text)
 
 
-def _refuse_text(node: str, name: str, text: str) -> None:
+def _refuse_text(node: str, kind: str, name: str, text: str) -> None:
     try:
         rules.check(text)
     except ZImageError as error:
-        raise ZImageError("ZI-REQUEST-TEXT", node=node, name=name, zh=error.chinese,
-                          en=error.english, found=error.code) from None  # fmt: skip
+        raise ZImageError("ZI-REQUEST-TEXT", node=node, kind=kind, name=name,
+                          zh=error.chinese, en=error.english, found=error.code) from None  # fmt: skip
 
 
 def clamp(prompt: dict[str, Any], bounds: Bounds) -> list[dict[str, Any]]:

@@ -14,19 +14,20 @@ ZH, EN = "[ZH]", "[EN]"
 _TAG = regex.compile(r"\s*[\[［【](zh|en)[\]］】]\s*", regex.IGNORECASE)
 _HAN = r"[\p{Han}\p{Bopomofo}]"
 # CJK symbols and punctuation, full-width forms of ASCII punctuation, and the quotation marks,
-# dash and ellipsis that Chinese shares with other languages.
+# dash and ellipsis that Chinese shares with other languages, and its signs of money and measure.
 _MARKS = (
     "\u3001-\u3003\u3008-\u3020\u3030\ufe10-\ufe1f\ufe30-\ufe4f"
     "\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 )
-_SHARED_MARKS = "\u2018\u2019\u201c\u201d\u2014\u2026\u00b7"
+_SHARED_MARKS = "\u2018\u2019\u201c\u201d\u2014\u2026\u00b7%\u2030\u00b0\u2103\u2109\u00a5\uffe5"
 # Letters and digits that belong to a Chinese word when they touch a Han character: numbers
-# (2024年, 1,000元, 10:30开始), one or two letters (T恤, 卡拉OK), and short capital names (LED灯).
+# (2024年, 1,000元, 10:30开始, ￥99起, 100%纯棉), one or two letters (T恤, 卡拉OK), and short capital names (LED灯).
 # Parts of a longer word (Wi-Fi信号, No.1品牌) stay with it.
-_PART = r"(?:\d+(?:[.,:/~-]\d+)*|[A-Za-z0-9]{1,2}|[A-Z0-9]{3,4})"
+_NUMBER = r"[$€£¥￥]?\d+(?:[.,:/~-]\d+)*[%‰°℃℉]?"
+_PART = rf"(?:{_NUMBER}|[A-Za-z0-9]{{1,2}}|[A-Z0-9]{{3,4}})"
 _INNER = r"[-.,:/~'’&+_]"
 _BEGIN = rf"(?<![A-Za-z0-9]|[A-Za-z0-9]{_INNER})"
-_END = rf"(?![A-Za-z0-9]|{_INNER}[A-Za-z0-9])"
+_END = rf"(?![A-Za-z0-9%‰°℃℉]|{_INNER}[A-Za-z0-9])"
 _CHINESE = regex.compile(
     rf"(?:{_BEGIN}{_PART}(?={_HAN})|(?<={_HAN}){_PART}{_END}"
     rf"|{_HAN}|[{_MARKS}]|(?<={_HAN})[{_SHARED_MARKS}]|[{_SHARED_MARKS}](?={_HAN}))+"

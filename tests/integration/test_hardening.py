@@ -187,6 +187,9 @@ def test_bad_requests_get_a_code(server, body: bytes, code: str, path: str) -> N
         assert (status, answer["error"]["type"]) == (400, code)
         first = any("\u4e00" <= character <= "\u9fff" for character in answer["error"]["message"])
         assert first is chinese
+        if code == "ZI-REQUEST-TEXT":  # as the host tells it, so that the page marks the node
+            ((node, told),) = answer["node_errors"].items()
+            assert told["class_type"] == json.loads(body)["prompt"][node]["class_type"]
 
 
 def post(server: Server, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, Any]:

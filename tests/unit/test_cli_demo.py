@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -45,12 +46,24 @@ def test_progress_has_the_names_that_the_page_shows(capsys: pytest.CaptureFixtur
     progress = demo._Progress(graph)
     for node in (*graph, "9", None):
         progress({"type": "executing", "data": {"node": node}})
-    progress({"type": "progress", "data": {"node": "1", "value": 2, "max": 8}})
+    for step in (2, 8):
+        progress({"type": "progress", "data": {"node": "1", "value": step, "max": 8}})
     shown = capsys.readouterr().err
     assert shown.split("\n") == [
         "  Z-Image 采样 / Z-Image Sampler", "  原图", "  EmptyImage", "  ?",
-        "\r  Z-Image 采样 / Z-Image Sampler 2/8",
+        "  Z-Image 采样 / Z-Image Sampler 8/8", "",
     ]  # fmt: skip
+
+
+def test_a_terminal_counts_steps_in_place(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line that is written over; a file (the test above) has the last count alone."""
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    progress = demo._Progress({"1": {"class_type": "EmptyImage"}})
+    for step in (1, 2):
+        progress({"type": "progress", "data": {"node": "1", "value": step, "max": 2}})
+    assert capsys.readouterr().err == "\r  EmptyImage 1/2\r  EmptyImage 2/2\n"
 
 
 @pytest.mark.parametrize("name", templates.names(demo.PACK_DIR))

@@ -142,7 +142,7 @@ def test_settings_that_our_sampler_refuses(name: str, value: float, stored: Know
 
 def test_the_preset_in_a_message_is_that_of_the_model(stored: Knowledge) -> None:
     """What the sampler says, else the loader, else its file's name."""
-    cases = [({}, {}, "(8)"), ({"preset": "base"}, {}, "(28)"), ({}, {"variant": "edit"}, "(28)"),
+    cases = [({}, {}, "(8)"), ({"preset": "base"}, {}, "(28)"), ({}, {"variant": "edit"}, "(50)"),
              ({}, {"model_name": "diffusers/z-image"}, "(28)")]  # fmt: skip
     for sampler, loader, shown in cases:
         prompt = _painting("ZImageSampler", steps=0, **sampler)
