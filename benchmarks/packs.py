@@ -182,6 +182,7 @@ class Runner:
     def __init__(self, folder: Path, options: Any, name: str, kind: str) -> None:
         from zimage_comfyui.cli.host import Host
         from zimage_comfyui.cli.server import Server, write_paths
+        from zimage_comfyui.sandbox.policy import known as granted
 
         self.folder, packs = folder, folder / "packs"
         shutil.copytree(options.packs / name, packs / name)
@@ -192,7 +193,10 @@ class Runner:
         _files(folder / "input", models)
         known |= {one.name: str(one) for one in models.iterdir()}
         write_paths(folder / "paths.json", {"custom_nodes": str(packs), **known})
-        inside = f'[packs."{name}"]\nrun = "sandbox"\n'
+        # Strict mode, so that nothing loads in the host, with what other modes grant this pack.
+        grants = {**granted().get(name.lower(), {}), "run": "sandbox"}
+        lines = [f"{key} = {json.dumps(grants[key])}" for key in grants if key != "variables"]
+        inside = "\n".join([f'[packs."{name}"]', *lines, ""])
         self.policy = f'[packs.{HELPER}]\nrun = "trusted"\n{inside}'
         host = _common.the_host()
         if options.python is not None:
