@@ -11,11 +11,12 @@ from zimage_comfyui.errors import ZImageError
 
 
 def test_presets_are_the_official_ones() -> None:
-    """Turbo: 8 steps without guidance; Base: 28 steps at guidance 4."""
+    """Turbo: 8 steps without guidance; Base: 28 steps at guidance 4, Edit 50."""
     turbo = presets.resolve(model_variant="turbo")
     base = presets.resolve(model_variant="base")
     assert (turbo.steps, turbo.cfg, turbo.shift) == (8, 1.0, 3.0)
     assert (base.steps, base.cfg, base.shift) == (28, 5.0, 6.0)
+    assert presets.resolve(model_variant="edit").steps == 50
 
 
 def test_every_value_can_be_overridden() -> None:
