@@ -56,8 +56,8 @@ def _refuse_text(node: str, kind: str, name: str, text: str) -> None:
     try:
         rules.check(text)
     except ZImageError as error:
-        raise ZImageError("ZI-REQUEST-TEXT", node=node, kind=kind, name=name,
-                          zh=error.chinese, en=error.english, found=error.code) from None  # fmt: skip
+        reason = {"zh": error.chinese, "en": error.english, "found": error.code}
+        raise ZImageError("ZI-REQUEST-TEXT", node=node, kind=kind, name=name, **reason) from None
 
 
 def clamp(prompt: dict[str, Any], bounds: Bounds) -> list[dict[str, Any]]:

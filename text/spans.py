@@ -21,8 +21,8 @@ _MARKS = (
 )
 _SHARED_MARKS = "\u2018\u2019\u201c\u201d\u2014\u2026\u00b7%\u2030\u00b0\u2103\u2109\u00a5\uffe5"
 # Letters and digits that belong to a Chinese word when they touch a Han character: numbers
-# (2024年, 1,000元, 10:30开始, ￥99起, 100%纯棉), one or two letters (T恤, 卡拉OK), and short capital names (LED灯).
-# Parts of a longer word (Wi-Fi信号, No.1品牌) stay with it.
+# (2024年, 1,000元, 10:30开始, ￥99起, 100%纯棉), one or two letters (T恤, 卡拉OK), and short
+# capital names (LED灯). Parts of a longer word (Wi-Fi信号, No.1品牌) stay with it.
 _NUMBER = r"[$€£¥￥]?\d+(?:[.,:/~-]\d+)*[%‰°℃℉]?"
 _PART = rf"(?:{_NUMBER}|[A-Za-z0-9]{{1,2}}|[A-Z0-9]{{3,4}})"
 _INNER = r"[-.,:/~'’&+_]"
