@@ -7,7 +7,7 @@ from typing import Any
 from ..errors import ZImageError
 from .terminal import problem
 
-KEYS = ("system", "kernel", "machine", "landlock", "seccomp", "error")
+KEYS = ("system", "kernel", "machine", "landlock", "seccomp", "bubblewrap", "error")
 
 
 def sandboxes(probe: dict[str, Any]) -> dict[str, Any]:

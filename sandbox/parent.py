@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 
 from ..errors import ZImageError
@@ -22,6 +25,9 @@ TEMPLATE = Path(__file__).parent / "template.py"
 START_SECONDS = 300.0
 """A cold disk can take a minute to import torch."""
 SPAWN_SECONDS = 20.0
+CREDENTIALS = struct.Struct("3i")
+"""Process, user and group."""
+CREDENTIALS_BYTES = socket.CMSG_SPACE(CREDENTIALS.size)
 
 
 class Parent:
@@ -32,13 +38,21 @@ class Parent:
         arguments: for its command line, as a worker shall see it.
         environment: variables of the template and, unless replaced, of its workers.
         output: descriptor for what it prints.
+        inside: what to put before its command line.
     """
 
     def __init__(
-        self, comfyui: str, arguments: list[str], environment: Mapping[str, str], output: int
+        self,
+        comfyui: str,
+        arguments: list[str],
+        environment: Mapping[str, str],
+        output: int,
+        inside: Sequence[str] = (),
     ) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._control = ours
+        self.inside = list(inside)
         self._token = 0
         self._lock = threading.Lock()
         self._changed = threading.Condition()
@@ -49,32 +63,54 @@ class Parent:
         self.gone = False
         self.began = time.monotonic()
         self.seconds = 0.0
+        command = [sys.executable, "-I", str(TEMPLATE), str(theirs.fileno()), comfyui, *arguments]
+        start = functools.partial(
+            subprocess.Popen[bytes],
+            [*inside, *command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            env=dict(environment),
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+        started: Future[subprocess.Popen[bytes]] = Future()
+        threading.Thread(
+            target=self._live, args=(start, started), name="zimage-template", daemon=True
+        ).start()
         with theirs:
-            self.process = subprocess.Popen(
-                [sys.executable, "-I", str(TEMPLATE), str(theirs.fileno()), comfyui, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env=dict(environment),
-                pass_fds=(theirs.fileno(),),
-                start_new_session=True,
-            )
-        threading.Thread(target=self._listen, name="zimage-template", daemon=True).start()
+            try:
+                self.process = started.result()
+            except OSError as error:
+                raise ZImageError("ZI-SANDBOX-START", found=error) from error
+
+    def _live(
+        self,
+        start: Callable[[], subprocess.Popen[bytes]],
+        started: Future[subprocess.Popen[bytes]],
+    ) -> None:
+        """Start it and listen, in one thread: the kernel ends it with the thread that made it."""
+        try:
+            started.set_result(start())
+        except BaseException as error:  # noqa: BLE001  for whoever waits
+            started.set_exception(error)
+        else:
+            self._listen()
 
     def _listen(self) -> None:
         while True:
             try:
-                data = self._control.recv(REPLY.size)
+                data, about, _, _ = self._control.recvmsg(REPLY.size, CREDENTIALS_BYTES)
             except OSError:
-                data = b""
+                data, about = b"", []
             if len(data) != REPLY.size:
                 break
-            kind, token, pid, status = REPLY.unpack(data)
+            kind, token, status = REPLY.unpack(data)
             with self._changed:
                 if kind == b"r":
                     self.ready, self.seconds = True, time.monotonic() - self.began
                 elif kind == b"s":
-                    self._pids[token] = pid
+                    self._pids[token] = _sender(about)
                 else:
                     self._ends[token] = status
                 self._changed.notify_all()
@@ -105,8 +141,10 @@ class Parent:
             socket.send_fds(self._control, [REQUEST.pack(token)], list(fds))
         except OSError as error:
             raise ZImageError("ZI-SANDBOX-START", found=error) from error
-        self._await(lambda: token in self._pids, SPAWN_SECONDS)
-        return token, self._pids[token]
+        self._await(lambda: token in self._pids or token in self._ends, SPAWN_SECONDS)
+        if not (pid := self._pids.pop(token, 0)):
+            raise ZImageError("ZI-SANDBOX-START", found="ended at once")
+        return token, pid
 
     def _await(self, what: Callable[[], bool], seconds: float) -> None:
         with self._changed:
@@ -130,6 +168,14 @@ class Parent:
             return
         self.process.kill()
         self.process.wait()
+
+
+def _sender(about: list[tuple[int, int, bytes]]) -> int:
+    """The process that a message is from, as this one's namespace calls it."""
+    for level, kind, data in about:
+        if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
+            return int(CREDENTIALS.unpack(data[: CREDENTIALS.size])[0])
+    return 0
 
 
 def words(status: int) -> str:

@@ -24,6 +24,7 @@ class Rule:
         network: may connect to anywhere.
         gpu: may use CUDA. Such a worker starts by itself, in seconds.
         processes: may start programs.
+        bubblewrap: what it may not read is not there either. Such a worker starts by itself, too.
         read: further files and folders that it may read.
         write: further folders that it may write; ``.`` is its own.
         memory: GiB of its own; 0: no limit.
@@ -40,6 +41,7 @@ class Rule:
     network: bool = False
     gpu: bool = False
     processes: bool = False
+    bubblewrap: bool = False
     read: tuple[str, ...] = ()
     write: tuple[str, ...] = ()
     memory: float = 8.0

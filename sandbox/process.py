@@ -51,6 +51,7 @@ class Process:
         answer: answers a question: ``(target object or None, name, arguments)``.
         quota: bytes that each side may have waiting for the other.
         asides: has room for events that belong to no call.
+        around: what confines it from outside, as in its own report.
     """
 
     def __init__(
@@ -62,10 +63,11 @@ class Process:
         answer: Callable[[Process, Any, str, Any], Any],
         quota: int,
         asides: Asides,
+        around: dict[str, dict[str, str]] | None = None,
     ) -> None:
         self.name, self.parent, self.output = name, parent, output
         self._tail = output.begin()
-        self._asides = asides
+        self._asides, self._around = asides, around or {}
         self.codec = Codec(self)
         self._calls = Calls()
         self._sending, self._reading = threading.Lock(), threading.Lock()
@@ -293,7 +295,7 @@ class Process:
         elif isinstance(frame, m.Dropped):
             self._arenas.drop(frame.arenas)
         elif isinstance(frame, m.Ready):
-            self.report = frame.report
+            self.report = {**frame.report, **self._around}
 
     def _tell(self, event: m.Event, pending: Pending | None) -> None:
         if pending is not None:

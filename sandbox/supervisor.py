@@ -7,11 +7,14 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from . import messages as m
 from . import warm
 from .cache import Descriptions
+from .confinement import Jail, Report, bubblewrap
 from .grants import comfyui, environment, jail
 from .output import Output, Pump
 from .pack import Pack
@@ -46,7 +49,6 @@ class Supervisor:
         self._pump = Pump()
         self._output = Output("sandboxes")
         self._pump.add(self._output)
-        self._ticking = threading.Event()
 
     def add(self, path: str, ignore: frozenset[str]) -> Pack:
         """The pack of a folder or file."""
@@ -55,9 +57,7 @@ class Supervisor:
         self._pump.add(output)
         pack = Pack(name, self.policy.rule(called), self._start, output, called=called)
         self.packs[name], self.paths[name] = pack, (path, ignore)
-        if not self._ticking.is_set():
-            self._ticking.set()
-            threading.Thread(target=self._tick, name="zimage-sandboxes", daemon=True).start()
+        threading.Thread(target=_tend, args=(pack,), name="zimage-sandbox", daemon=True).start()
         return pack
 
     def _name(self, path: str) -> str:
@@ -79,49 +79,56 @@ class Supervisor:
 
     def warm(self) -> None:
         """Start the template, without waiting for it."""
-        self._parent("")
+        self._parent(TEMPLATE, False)
 
-    def _parent(self, gpu: str) -> Parent:
-        """The template; a pack that uses CUDA has one of its own, since CUDA outlives no fork."""
+    def _parent(self, name: str, gpu: bool, inside: Sequence[str] = ()) -> Parent:
+        """A template. One is for all packs; those that use CUDA have one of their own, since CUDA
+        outlives no fork, and so have those with a view of the file system of their own."""
         with self._lock:
-            parent = self._parents.get(gpu)
+            parent = self._parents.get(name)
+            if parent is not None and parent.inside != list(inside):  # granted anew
+                parent.close()
+                parent = None
             if parent is None or parent.gone:
                 arguments = [] if gpu else ["--cpu"]
-                base = comfyui()
-                home = self.home / (gpu or TEMPLATE)
+                home = self.home / name
                 home.mkdir(parents=True, exist_ok=True)
-                parent = self._parents[gpu] = Parent(
-                    base, arguments, environment(home, gpu=bool(gpu)), self._output.writing
+                variables = environment(home, gpu=gpu)
+                parent = self._parents[name] = Parent(
+                    comfyui(), arguments, variables, self._output.writing, inside
                 )
             return parent
+
+    def _parent_of(self, pack: Pack, granted: dict[str, Any]) -> tuple[Parent, dict[str, Any]]:
+        """The template for a pack, and what confines that beside what its worker does itself."""
+        gpu, around, inside = pack.rule.gpu, {}, []
+        if pack.rule.bubblewrap:
+            outcome = bubblewrap.available()
+            around = Report({"bubblewrap": outcome}).describe()
+            if outcome.state == "applied":
+                inside = bubblewrap.command(Jail(**granted), comfyui())
+        return self._parent(pack.name if gpu or inside else TEMPLATE, gpu, inside), around
 
     def _start(self, pack: Pack) -> Process:
         pack.rule = self.rule(pack.called)
         path, ignore = self.paths[pack.name]
         home = self.home / pack.name
         (home / "tmp").mkdir(parents=True, exist_ok=True)
-        parent = self._parent(pack.name if pack.rule.gpu else "")
+        directories = _directories(pack.name)
+        granted = jail(path, home, directories, pack.rule)
+        parent, around = self._parent_of(pack, granted)
         quota = int(pack.rule.arena * GIB)
         begin = m.Begin(
             path=path,
             parent="custom_nodes",
             ignore=sorted(ignore),
-            directories=_directories(pack.name),
+            directories=directories,
             folders=_folders(),
-            jail=jail(path, home, _directories(pack.name), pack.rule),
+            jail=granted,
             environment=environment(home, pack.rule.gpu, variables(pack.called)),
             quota=quota,
         )
-        return Process(pack.name, parent, begin, pack.output, answer, quota, pack.asides)
-
-    def _tick(self) -> None:
-        while True:
-            time.sleep(TICK_SECONDS)
-            for pack in list(self.packs.values()):
-                try:
-                    pack.tend()
-                except Exception:
-                    log.exception("Z-Image: %s", pack.name)
+        return Process(pack.name, parent, begin, pack.output, answer, quota, pack.asides, around)
 
     def stop(self) -> None:
         """End every process."""
@@ -130,6 +137,16 @@ class Supervisor:
         for parent in self._parents.values():
             parent.close()
         self._parents.clear()
+
+
+def _tend(pack: Pack) -> None:
+    """What is due every second; a thread for each, since the end of one can take long to hear."""
+    while True:
+        time.sleep(TICK_SECONDS)
+        try:
+            pack.tend()
+        except Exception:
+            log.exception("Z-Image: %s", pack.name)
 
 
 def name_of(path: str) -> str:

@@ -31,8 +31,12 @@ WORKERS = (
 )  # fmt: skip
 """What every worker needs of this folder."""
 REQUEST = struct.Struct("<Q")
-REPLY = struct.Struct("<cQqq")
-"""Kind (``s`` for started, ``e`` for ended, ``r`` for ready), token, process, status of wait."""
+REPLY = struct.Struct("<cQq")
+"""Kind (``r``: ready; ``s``: started, from the worker itself; ``e``: ended), token, status of wait.
+
+Which process has started the host reads from the message's credentials: in a namespace of its own
+a process does not know what others call it.
+"""
 
 
 def main(argv: list[str]) -> None:
@@ -46,7 +50,7 @@ def main(argv: list[str]) -> None:
     import_comfyui(argv[2], argv[3:])
     gc.collect()
     gc.freeze()  # the collector would write into pages that workers share
-    control.send(REPLY.pack(b"r", 0, os.getpid(), _threads()))
+    control.send(REPLY.pack(b"r", 0, _threads()))
     Template(control, libc).run()
 
 
@@ -116,21 +120,21 @@ class Template:
         (token,) = REQUEST.unpack(data)
         pid = os.fork()
         if not pid:
-            self._become(fds)
+            self._become(token, fds)
         for fd in fds:
             os.close(fd)
         watch = os.pidfd_open(pid)
         self.workers[pid] = (token, watch)
         self.selector.register(watch, selectors.EVENT_READ, pid)
-        self.control.send(REPLY.pack(b"s", token, pid, 0))
 
-    def _become(self, fds: list[int]) -> None:
+    def _become(self, token: int, fds: list[int]) -> None:
         """In the new process: nothing of the template is left but what it has imported."""
         code = 1
         try:
             self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
             os.setsid()
             self.selector.close()
+            self.control.send(REPLY.pack(b"s", token, 0))
             self.control.close()
             for _, watch in self.workers.values():
                 os.close(watch)
@@ -154,7 +158,7 @@ class Template:
         os.close(watch)
         _, status = os.waitpid(pid, 0)
         self._orphans()
-        self.control.send(REPLY.pack(b"e", token, pid, status))
+        self.control.send(REPLY.pack(b"e", token, status))
 
     def _orphans(self) -> None:
         """End and reap what a worker has left behind, and what that leaves behind."""

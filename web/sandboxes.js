@@ -21,6 +21,7 @@ const CONFINED = {
   limits: ["资源", "resources"],
   tasks: ["进程数", "number of processes"],
   environment: ["环境变量", "environment"],
+  bubblewrap: ["看不到其余文件", "other files out of sight"],
   threads: ["线程", "threads"],
 };
 const failures = new Map(); // what the server has said to a button, by pack

@@ -11,7 +11,7 @@ import platform
 import sys
 from typing import Any
 
-from . import environment, landlock, limits, privileges, seccomp
+from . import bubblewrap, environment, landlock, limits, privileges, seccomp
 from .descriptors import close_others
 from .environment import scrub
 from .jail import Jail
@@ -55,6 +55,8 @@ def probe() -> dict[str, Any]:
         "landlock": abi,
         "landlock_reason": reason,
         "seccomp": seccomp.available(),
+        "bubblewrap": bubblewrap.available().state == "applied",
+        "bubblewrap_reason": bubblewrap.available().reason,
     }
 
 

@@ -85,5 +85,6 @@ def _passes(name: str, gpu: bool) -> bool:
 
 
 def _foreign(names: Iterable[str]) -> set[str]:
-    ours = {"HOME", *_IN_HOME, *_IN_TEMP, *_NAMES}
+    # PWD is where it was started: bubblewrap says so.
+    ours = {"HOME", "PWD", *_IN_HOME, *_IN_TEMP, *_NAMES}
     return {name for name in names if name not in ours and not _passes(name, gpu=True)}
