@@ -167,7 +167,7 @@ def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Supervisor, li
     for name in ("temp", "output", "input", "user"):
         setattr(fake, f"get_{name}_directory", lambda name=name: str(tmp_path / name))
     monkeypatch.setitem(sys.modules, "folder_paths", fake)
-    monkeypatch.setattr(Supervisor, "_parent", lambda self, gpu: None)
+    monkeypatch.setattr(Supervisor, "_parent", lambda *_: None)
     monkeypatch.setattr(supervisor_module, "Process", lambda name, parent, begin, *_: (
         began.append(begin) or FakeProcess()))  # fmt: skip
     policy = parse({"packs": {"Same": {"memory": 3}}})

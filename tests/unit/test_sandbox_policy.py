@@ -14,9 +14,10 @@ from zimage_comfyui.sandbox.policy import MODES, PLACES, Policy, Rule, known, pa
 from zimage_comfyui.sandbox.rules import Rules
 
 SAMPLES = {
-    "run": "trusted", "network": True, "gpu": True, "processes": True, "read": ("/data",),
-    "write": (".", "/data/out"), "memory": 2.5, "arena": 1.0, "tasks": 64, "load_seconds": 9.0,
-    "call_seconds": 10.0, "silent_seconds": 5.0, "idle_minutes": 0.5, "eager": True,
+    "run": "trusted", "network": True, "gpu": True, "processes": True, "bubblewrap": True,
+    "read": ("/data",), "write": (".", "/data/out"), "memory": 2.5, "arena": 1.0, "tasks": 64,
+    "load_seconds": 9.0, "call_seconds": 10.0, "silent_seconds": 5.0, "idle_minutes": 0.5,
+    "eager": True,
 }  # fmt: skip
 """A value for every key that is not its default."""
 
