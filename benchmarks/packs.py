@@ -320,7 +320,8 @@ def same(one: Any, other: Any) -> bool:
             if one["sha"] == other["sha"]:
                 return True
             pairs = list(zip(one["near"], other["near"], strict=True))
-            least = max(1e-5, 1e-6 * max(abs(a) for a, _ in pairs))  # a sum's rounding
+            finite = [abs(a) for a, _ in pairs if math.isfinite(a)]
+            least = max(1e-5, 1e-6 * max(finite, default=0.0))  # a sum's rounding
             return all(math.isclose(a, b, rel_tol=1e-4, abs_tol=least) for a, b in pairs)
         return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
     if isinstance(one, list) and isinstance(other, list):

@@ -82,6 +82,7 @@ class Parent:
             try:
                 self.process = started.result()
             except OSError as error:
+                ours.close()
                 raise ZImageError("ZI-SANDBOX-START", found=error) from error
 
     def _live(

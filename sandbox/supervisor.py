@@ -57,7 +57,9 @@ class Supervisor:
         self._pump.add(output)
         pack = Pack(name, self.policy.rule(called), self._start, output, called=called)
         self.packs[name], self.paths[name] = pack, (path, ignore)
-        threading.Thread(target=_tend, args=(pack,), name="zimage-sandbox", daemon=True).start()
+        threading.Thread(
+            target=self._tend, args=(pack,), name="zimage-sandbox", daemon=True
+        ).start()
         return pack
 
     def _name(self, path: str) -> str:
@@ -130,6 +132,18 @@ class Supervisor:
         )
         return Process(pack.name, parent, begin, pack.output, answer, quota, pack.asides, around)
 
+    def _tend(self, pack: Pack) -> None:
+        """What is due every second; a thread for each, since the end of one can take long to hear.
+
+        Until the pack is loaded again, as another.
+        """
+        while self.packs.get(pack.name) is pack:
+            time.sleep(TICK_SECONDS)
+            try:
+                pack.tend()
+            except Exception:
+                log.exception("Z-Image: %s", pack.name)
+
     def stop(self) -> None:
         """End every process."""
         for pack in self.packs.values():
@@ -137,16 +151,6 @@ class Supervisor:
         for parent in self._parents.values():
             parent.close()
         self._parents.clear()
-
-
-def _tend(pack: Pack) -> None:
-    """What is due every second; a thread for each, since the end of one can take long to hear."""
-    while True:
-        time.sleep(TICK_SECONDS)
-        try:
-            pack.tend()
-        except Exception:
-            log.exception("Z-Image: %s", pack.name)
 
 
 def name_of(path: str) -> str:

@@ -55,8 +55,7 @@ def probe() -> dict[str, Any]:
         "landlock": abi,
         "landlock_reason": reason,
         "seccomp": seccomp.available(),
-        "bubblewrap": bubblewrap.available().state == "applied",
-        "bubblewrap_reason": bubblewrap.available().reason,
+        "bubblewrap": bubblewrap.available().reason,
     }
 
 

@@ -3,6 +3,7 @@
 import ast
 import getpass
 import json
+import math
 import platform
 import subprocess
 import sys
@@ -150,6 +151,9 @@ def test_results_of_nodes_are_compared_by_bits_then_by_numbers():
 
     assert packs.same(result("a", 1.0), result("b", 1.00001))
     assert not packs.same(result("a", 1.0), result("b", 1.1))
+    assert packs.same(result("a", 42.0, 0.0), result("b", 42.0, 2e-5))
+    assert not packs.same(result("a", 42.0, 0.0), result("b", 42.0, 2e-4))
+    assert not packs.same(result("a", math.inf, 1.0), result("b", math.inf, 2.0))
     assert not packs.same(result("a", 1.0), result("a", 1.0, kind="float32[1, 2]"))
     assert "1.1" in packs.difference(result("a", 1.0), result("b", 1.1))
     assert packs.difference(result("a", 1.0), {"end": "refused"}) == "refused"
