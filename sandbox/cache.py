@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import stat
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -97,10 +98,28 @@ def _files(path: str) -> Iterator[str]:
 
 
 def _content(path: str) -> bytes:
+    """What stands for a file's content; what is no file, or does not end, is not read."""
     try:
         about = os.stat(path)
+        if not stat.S_ISREG(about.st_mode):
+            return f"no file: {stat.S_IFMT(about.st_mode):o}".encode()
         if about.st_size > LARGEST_BYTES:
             return f"{about.st_size} {about.st_mtime_ns}".encode()
-        return hashlib.sha256(Path(path).read_bytes()).digest()
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(fd, "rb") as file:
+            return hashlib.sha256(file.read(LARGEST_BYTES + 1)).digest()
     except OSError as error:
         return str(error.errno).encode()
+
+
+def state_of(paths: Iterable[str]) -> str:
+    """A digest of sizes and times of change of files and folders, to see whether they changed."""
+    found = hashlib.sha256()
+    for path in paths:
+        try:
+            about = os.stat(path)
+            said = f"{about.st_size} {about.st_mtime_ns} {about.st_ino}"
+        except (OSError, ValueError) as error:
+            said = type(error).__name__
+        found.update(f"{path}\0{said}\0".encode("utf-8", "surrogateescape"))
+    return found.hexdigest()

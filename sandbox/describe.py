@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import os
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from . import messages as m
@@ -52,29 +55,80 @@ class Plain:
 
 
 PLAIN = Codec(Plain())
+MOST_KEYS = 4096
+
+
+def plain(value: m.Value) -> Any:
+    """What a description of a stranger's says.
+
+    Raises:
+        ValueTroubleError: it says something impossible.
+    """
+    return Codec(Plain(), MOST_KEYS).unpack(value)
 
 
 class Watch:
-    """Notices whether files are looked at, while it is on."""
+    """Notices which files and folders are looked at, while it is on.
+
+    Attributes:
+        seen: whether any were, since it is on.
+        paths: those of all times.
+    """
 
     EVENTS = frozenset({"open", "os.listdir", "os.scandir", "glob.glob", "glob.glob/2"})
+    MOST = 5000
 
     def __init__(self) -> None:
-        self.on = self.seen = False
+        self.seen = False
+        self.paths: dict[str, None] = {}
+        self._thread = 0
         sys.addaudithook(self._audit)
         import folder_paths
 
         original = folder_paths.get_filename_list
 
         def get_filename_list(folder_name: str) -> list[str]:
-            self.seen = True  # its cache opens no file
-            return original(folder_name)
+            found = original(folder_name)
+            if self.on:
+                self._look(_folders(folder_name))  # its cache opens no file
+            return found
 
         folder_paths.get_filename_list = get_filename_list
 
-    def _audit(self, event: str, _args: Any) -> None:
+    @property
+    def on(self) -> bool:
+        """Whether it is this thread that is watched."""
+        return self._thread == threading.get_ident()
+
+    @contextlib.contextmanager
+    def watching(self) -> Iterator[None]:
+        """Watch this thread; nodes may run in others."""
+        self._thread, self.seen = threading.get_ident(), False
+        try:
+            yield
+        finally:
+            self._thread = 0
+
+    def _audit(self, event: str, args: Any) -> None:
         if self.on and event in self.EVENTS:
-            self.seen = True
+            self._look(() if event.startswith("glob") else args[:1])  # glob scans folders, too
+
+    def _look(self, paths: Iterable[Any]) -> None:
+        self.seen = True
+        for path in paths:
+            path = os.getcwd() if path is None else path
+            if isinstance(path, str | os.PathLike) and len(self.paths) < self.MOST:
+                self.paths[os.path.abspath(path)] = None
+
+
+def _folders(name: str) -> list[str]:
+    """All folders that a list of files comes from."""
+    import folder_paths
+
+    name = getattr(folder_paths, "map_legacy", str)(name)
+    roots = folder_paths.folder_names_and_paths.get(name, ([], set()))[0]
+    cached = folder_paths.filename_list_cache.get(name)
+    return [*roots, *(cached[1] if cached else ())]
 
 
 def describe(name: str, node: Any, display: str | None, watch: Watch) -> m.NodeInfo:
@@ -94,14 +148,9 @@ def describe(name: str, node: Any, display: str | None, watch: Watch) -> m.NodeI
 
 def inputs(node: Any, v3: bool, watch: Watch | None = None) -> tuple[m.Value, m.Value, bool]:
     """What the inputs of a node are now, what a V3 node says of itself, whether files matter."""
-    if watch is not None:
-        watch.on, watch.seen = True, False
-    try:
+    with watch.watching() if watch is not None else contextlib.nullcontext():
         found = node.INPUT_TYPES()
         info = node.GET_NODE_INFO_V1() if v3 else None
-    finally:
-        if watch is not None:
-            watch.on = False
     return PLAIN.pack(found), PLAIN.pack(info), watch is not None and watch.seen
 
 

@@ -14,9 +14,10 @@ from typing import Any
 
 from ..errors import ZImageError
 from . import messages as m
+from .calls import GRACE_SECONDS
 from .events import tell
 from .handles import Died, Remote
-from .limit import GRACE_SECONDS, Limit
+from .limit import Limit
 from .output import clean
 from .pack import Pack
 from .process import Process
@@ -87,8 +88,10 @@ class Forwarder:
 
     def run(self, pack: Pack, asked: dict[str, Any]) -> Any:
         """The same, in the calling thread."""
-        pack.used = time.monotonic()
-        process = pack.ready()
+        with pack.use() as process:
+            return self._run(pack, process, asked)
+
+    def _run(self, pack: Pack, process: Process, asked: dict[str, Any]) -> Any:
         seconds = min(pack.rule.call_seconds or LONGEST_SECONDS, LONGEST_SECONDS)
         deadline = Deadline(m.Call(0, "route"), seconds)
         path = str(asked["target"]).partition("?")[0][:200]
@@ -105,13 +108,12 @@ class Forwarder:
             if deadline.over:
                 raise ZImageError("ZI-SANDBOX-ROUTE-SLOW", **about, found=seconds) from None
             raise _coded(error, about) from None
-        finally:
-            pack.used = time.monotonic()
 
     def start(self, pack: Pack) -> None:
         """Have the pack imported in its process before anybody asks; failures are logged."""
         try:
-            self._begin(pack, pack.ready())
+            with pack.use() as process:
+                self._begin(pack, process)
         except (Remote, ZImageError) as error:
             log.warning("Z-Image: %s: %s", pack.name, error)
 

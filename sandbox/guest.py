@@ -8,6 +8,7 @@ import importlib.util
 import logging
 import os
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from .describe import Snapshot, Watch, describe, inputs
 from .handlers import Handlers
 from .hosted import Hosted
 from .values import ValueTroubleError
-from .worker import Worker, running
+from .worker import Worker
 
 log = logging.getLogger("zimage.sandbox")
 MISSING = re.compile(r"No module named '([\w.]+)'")
@@ -53,7 +54,7 @@ class Guest:
         if call.what == "node":
             return self._node(call)
         if call.what == "inputs":
-            return self._inputs(self.worker.codec.unpack(call.arguments))
+            return asyncio.to_thread(self._inputs, self.worker.codec.unpack(call.arguments))
         if call.what == "object":
             import torch
 
@@ -65,8 +66,8 @@ class Guest:
         raise ValueTroubleError(call.what)
 
     def _at_once(self, call: m.Call) -> bool:
-        """Requests are answered while a node runs, as they are in ComfyUI."""
-        return call.what in {"describe", "route"} and self.info is not None
+        """The page is answered while a node runs, as it is in ComfyUI."""
+        return call.what in {"describe", "inputs", "route"} and self.info is not None
 
     # Loading.
 
@@ -99,9 +100,10 @@ class Guest:
         }
         shown = nodes.NODE_DISPLAY_NAME_MAPPINGS
         routes.collect()
+        described = [describe(k, v, shown.get(k), self.watch) for k, v in self.nodes.items()]
         return m.PackInfo(
             loaded=loaded,
-            nodes=[describe(k, v, shown.get(k), self.watch) for k, v in self.nodes.items()],
+            nodes=described,
             trace=records.text(),
             missing=records.missing(),
             web={k: v for k, v in nodes.EXTENSION_WEB_DIRS.items() if web.get(k) != v},
@@ -111,7 +113,16 @@ class Guest:
             patched=before.changed(),
             handlers=[one for one in self._handlers() if one not in handlers],
             names={str(k): str(v) for k, v in shown.items() if names.get(k) != v},
+            taken=self._taken(),
+            looked_at=self._looked_at(),
         )
+
+    def _taken(self) -> list[str]:
+        """Names of its nodes that it did not get, since ComfyUI has nodes of those names."""
+        module = sys.modules.get(self.begin.path.replace(".", "_x_"))  # as load_custom_node has it
+        own = getattr(module, "NODE_CLASS_MAPPINGS", None)
+        found = own if isinstance(own, dict) else {}
+        return sorted(str(one) for one in found if one in self.begin.ignore)
 
     def _folders(self) -> None:
         import folder_paths
@@ -223,10 +234,14 @@ class Guest:
             node = self.nodes[name]
             v3 = issubclass(node, _ComfyNodeInternal)
             try:
-                found[name] = inputs(node, v3)[:2]
+                found[name] = inputs(node, v3, self.watch)[:2]
             except Exception as error:  # noqa: BLE001
                 log.warning("%s.INPUT_TYPES: %s", name, error)
-        return m.encode(found)
+        return m.encode(m.Inputs(found, self._looked_at()))
+
+    def _looked_at(self) -> list[str]:
+        paths = () if self.watch is None else [*self.watch.paths]
+        return [one for one in paths if one == one.encode("utf-8", "replace").decode()]
 
     def _route(self, call: m.Call) -> Any:
         if self._web is None:
@@ -246,8 +261,13 @@ class Guest:
         self.worker.tell("progress", [value, total, flat(preview)])
 
     def _send(self, event: Any, data: Any, sid: Any = None) -> None:
-        if isinstance(event, str) and running.get() >= 0:
+        if isinstance(event, str):
             self.worker.tell("send", [event, data, sid])
+        elif isinstance(event, int):  # BinaryEventTypes
+            from .progress import flat
+
+            picture = flat(data)
+            self.worker.tell("send", [int(event), data if picture is None else picture, sid])
 
     def cancel(self, number: int) -> None:
         """Ask what runs to stop: ComfyUI's flag, and an exception in the main thread."""

@@ -7,10 +7,14 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from . import messages as m
+from .arena import QuotaError
 from .values import ValueTroubleError
 
 if TYPE_CHECKING:
     from .process import Process
+
+MOST_OBJECTS = 10_000
+"""Of the host, that one worker may have a handle for."""
 
 
 class Died(Exception):
@@ -59,12 +63,18 @@ class HostObjects:
         self._lock = threading.Lock()
 
     def keep(self, value: Any) -> m.Ours:
-        """A handle, which the worker gives back with :class:`messages.Forget`."""
+        """A handle, which the worker gives back with :class:`messages.Forget`.
+
+        Raises:
+            QuotaError: it has more than it may.
+        """
         from .kinds import class_of, kind_of
 
         with self._lock:
             number = self._numbers.get(id(value))
             if number is None:
+                if len(self._kept) >= MOST_OBJECTS:
+                    raise QuotaError(f"{MOST_OBJECTS} objects of the host")
                 self._next += 1
                 number = self._numbers[id(value)] = self._next
                 self._kept[number] = [value, 0]

@@ -9,7 +9,6 @@ import select
 import socket
 import struct
 import time
-from multiprocessing.connection import Connection
 
 from . import messages as m
 
@@ -51,12 +50,12 @@ class Incoming:
     """The host's reading end.
 
     Args:
-        connection: frames, as ``Connection`` sends them.
+        connection: frames, as ``multiprocessing``'s ``Connection`` sends them.
         handover: the socket for descriptors. A worker sends nothing there but faulthandler's
             report, which comes long before the kernel has taken the memory of the process apart.
     """
 
-    def __init__(self, connection: Connection, handover: socket.socket) -> None:
+    def __init__(self, connection: socket.socket, handover: socket.socket) -> None:
         self._connection, self._handover = connection, handover
         self._arrivals = select.poll()
         self._arrivals.register(connection, select.POLLIN)

@@ -6,11 +6,9 @@ import time
 from collections.abc import Callable
 
 from . import messages as m
+from .calls import GRACE_SECONDS
 from .handles import Died
 from .process import Process
-
-GRACE_SECONDS = 5.0
-"""After a call was cancelled, until its process is ended."""
 
 
 class Limit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 import logging
 import os
@@ -13,6 +14,7 @@ from ..config import PACK_DIR
 from ..errors import ZImageError
 from . import messages as m
 from .cache import digest_of
+from .output import clean
 from .pack import Pack
 from .policy import Policy
 from .proxy import make
@@ -109,6 +111,7 @@ class Loading:
         version = str(getattr(sys.modules.get("comfyui_version"), "__version__", ""))
         digest = digest_of(path, pack.rule, ignore, version)
         stored = self.supervisor.descriptions
+        pack.keep = functools.partial(stored.save, pack.name, digest)
         info = stored.load(pack.name, digest)
         if info is None:
             info = pack.discover()
@@ -136,6 +139,8 @@ class Loading:
     def _register(self, pack: Any, info: m.PackInfo, path: str, ignore: Any, parent: str) -> None:
         nodes: Any = importlib.import_module("nodes")
         module = nodes.get_module_name(path)
+        for taken in info.taken:
+            self._find(ZImageError("ZI-SANDBOX-NAME", pack=pack.name, found=taken))
         for one in info.nodes:
             if one.name in ignore or one.name in nodes.NODE_CLASS_MAPPINGS:
                 self._find(ZImageError("ZI-SANDBOX-NAME", pack=pack.name, found=one.name))
@@ -143,7 +148,7 @@ class Loading:
             try:
                 made = self._made(one, pack)
             except Exception as error:  # noqa: BLE001  what a worker says must not end the host
-                found = f"{one.name}: {one.trouble or error}"
+                found = f"{clean(one.name)}: {one.trouble or error}"
                 self._find(ZImageError("ZI-SANDBOX-NODE", pack=pack.name, found=found))
                 continue
             made.RELATIVE_PYTHON_MODULE = f"{parent}.{module}"
@@ -159,6 +164,8 @@ class Loading:
     def _made(one: m.NodeInfo, pack: Any) -> Any:
         if "run" not in one.functions or one.attributes is None:
             raise ValueError("no node")
+        if clean(one.name) != one.name:
+            raise ValueError("a name with control characters")
         return make(one, pack)
 
     def _find(self, error: ZImageError) -> None:

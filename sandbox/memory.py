@@ -45,10 +45,14 @@ def copy_in(chunk: Chunk, offset: int, view: Any, size: int) -> None:
         memoryview(chunk.memory)[offset : offset + size] = view.data
 
 
+class Copy(bytearray):
+    """One that can be referred to weakly."""
+
+
 def copy_out(memory: mmap.mmap, place: m.Place) -> Any:
     """A buffer of this process alone with what lies there."""
     if place.size < HUGE_BYTES:
-        return bytearray(memoryview(memory)[place.offset : place.offset + place.size])
+        return Copy(memoryview(memory)[place.offset : place.offset + place.size])
     import torch
 
     copy = warm().take(place.size)

@@ -245,6 +245,9 @@ class PackInfo(Struct):
         patched: functions and classes of ComfyUI that it has replaced in its process.
         handlers: what it has hung into the server that cannot be outside, such as ``middleware``.
         names: display names of nodes.
+        taken: nodes of it that ComfyUI has itself.
+        looked_at: files and folders that its inputs depend on.
+        state: of these, as the host saw them then.
     """
 
     loaded: bool
@@ -258,6 +261,20 @@ class PackInfo(Struct):
     patched: list[str] = field(default_factory=list)
     handlers: list[str] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    taken: list[str] = field(default_factory=list)
+    looked_at: list[str] = field(default_factory=list)
+    state: str = ""
+
+
+class Inputs(Struct):
+    """Inputs of nodes as they are now: what a :class:`NodeInfo` has as ``inputs`` and ``info``.
+
+    Attributes:
+        looked_at: files and folders that they depend on.
+    """
+
+    nodes: dict[str, tuple[Value, Value]]
+    looked_at: list[str]
 
 
 class Call(Struct, tag="call"):
@@ -378,7 +395,7 @@ FromWorker = Done | Failed | Question | Event | Beat | Ready | Forget | Returned
 
 encode = msgspec.msgpack.Encoder().encode
 begin = msgspec.msgpack.Decoder(Begin).decode
-inputs = msgspec.msgpack.Decoder(dict[str, tuple[Value, Value]]).decode
+inputs = msgspec.msgpack.Decoder(Inputs).decode
 pack_info = msgspec.msgpack.Decoder(PackInfo).decode
 from_host = msgspec.msgpack.Decoder(FromHost).decode
 from_worker = msgspec.msgpack.Decoder(FromWorker).decode

@@ -12,7 +12,7 @@ import time
 from collections import deque
 
 log = logging.getLogger("zimage.sandbox")
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 LINE_CHARACTERS = 1000
 TAIL_LINES = 20
 READ_BYTES = 65536
@@ -102,6 +102,17 @@ def clean(text: str) -> str:
     """One line without anything that a terminal or a log would take for a command."""
     text = CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text.rstrip("\r"))
     return text if len(text) <= LINE_CHARACTERS else text[:LINE_CHARACTERS] + "…"
+
+
+def clean_lines(text: str, characters: int) -> str:
+    """Lines that cannot be taken for somebody else's: those after the first are indented.
+
+    Args:
+        characters: the most that is kept, of the beginning.
+    """
+    lines = text[: characters + 1].split("\n")
+    found = "\n  ".join(map(clean, lines))
+    return found if len(found) <= characters else found[:characters] + "…"
 
 
 class Pump:

@@ -7,21 +7,23 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..errors import ZImageError
 from . import messages as m
+from .cache import state_of
 from .events import Asides, tell
 from .handles import Died, Remote
 from .limit import Limit, interrupted
+from .output import clean, clean_lines
 from .policy import GIB
 from .process import Process
 from .raised import translated
 from .values import ValueTroubleError
-from .watch import Slope, use_of
+from .watch import Slope, shared_of, use_of
 
 if TYPE_CHECKING:
     from .output import Output
@@ -37,6 +39,9 @@ TRIM_SECONDS = 30.0
 BACKOFF_SECONDS = (0.0, 1.0, 4.0)
 INPUTS_SECONDS = 1.0
 """How long ``/object_info`` waits for lists of files; then it says what they were."""
+SLOW_SECONDS = 60.0
+"""How long they may take all the same, for the next time."""
+LONGEST_TEXT, MOST_TEXTS = 200, 1000
 MOST_NODES, LONGEST_NAME, MOST_BYTES = 5000, 256, 32 * 2**20
 
 
@@ -51,6 +56,9 @@ class Pack:
         clock: seconds, monotonic.
         called: what its folder or file is called, which rules go by; the name of a second pack
             that is called so is another one.
+
+    Attributes:
+        keep: stores its description, which has changed.
     """
 
     def __init__(
@@ -77,8 +85,10 @@ class Pack:
         self.private = 0
         self._slope = Slope()
         self.ends = self._generation = 0
-        self._inputs: dict[str, tuple[Any, Any]] = {}
+        self.keep: Callable[[m.PackInfo], None] = lambda _info: None
         self._asked = float("-inf")
+        self._looking: threading.Thread | None = None
+        self._entered = 0
 
     # Its process.
 
@@ -180,11 +190,32 @@ class Pack:
             process.kill(found)
         if process.status is not None and not process.busy:
             self.crashed(process, process.end())
-        elif not process.busy and not process.handles:
+            return
+        with self._lock:  # nobody begins a call meanwhile
+            if process.busy or self._entered or process.handles:
+                return
             idle = self._clock() - self.used > 60 * self.rule.idle_minutes
             if (self.rule.idle_minutes and idle) or self._slope.leaks():
                 log.info("Z-Image: the sandbox of %s %s", self.name, "rests" if idle else "leaks")
                 self.stop()
+
+    @contextlib.contextmanager
+    def use(self) -> Iterator[Process]:
+        """The process, which nobody recycles meanwhile.
+
+        Raises:
+            ZImageError: see :meth:`ready`.
+        """
+        with self._lock:
+            process = self.ready()
+            self._entered += 1
+        self.used = self._clock()
+        try:
+            yield process
+        finally:
+            self.used = self._clock()
+            with self._lock:
+                self._entered -= 1
 
     def _excess(self, process: Process) -> str | None:
         """What it takes of the machine beyond its limits, in words."""
@@ -194,7 +225,10 @@ class Pack:
         own = self.private = max(0, use.private - process.first)
         if not process.busy:
             self._slope.add(own, process.calls)
-        if self.rule.memory and own > self.rule.memory * GIB:
+        most = self.rule.memory * GIB
+        if most and own + use.shared > most:
+            own += min(use.shared, shared_of(process.pid))
+        if most and own > most:
             return f"{own / GIB:.1f} GiB of memory, {self.rule.memory:g} are granted"
         if self.rule.tasks and use.tasks > self.rule.tasks:
             return f"{use.tasks} threads and processes, {self.rule.tasks} are granted"
@@ -232,9 +266,11 @@ class Pack:
         if not isinstance(data, bytes) or len(data) > MOST_BYTES:
             raise Died("bad description")
         try:
-            return m.pack_info(data)
+            info = sound(m.pack_info(data))
         except (msgspec.DecodeError, RecursionError) as error:
             raise Died(f"bad description: {str(error)[:500]}") from None
+        info.state = state_of(info.looked_at)
+        return info
 
     def node(
         self, name: str, function: str, instance: int, arguments: Any, hidden: Any = None
@@ -245,15 +281,20 @@ class Pack:
             ZImageError: ``ZI-SANDBOX-DIED`` when the process ended, and others; what the node
                 raised, as far as it is a builtin exception, else ``ZI-SANDBOX-RAISED``.
         """
-        self.used = self._clock()
         context = surroundings()
-        process = self.ready()
+        with self.use() as process:
+            return self._node(process, context, name, function, instance, arguments, hidden)
+
+    def _node(
+        self, process: Process, context: m.Context | None, name: str, function: str,
+        instance: int, arguments: Any, hidden: Any,
+    ) -> Any:  # fmt: skip
         try:
             call = m.Call(0, "node", 0, name, function, instance, context=context)
             call.arguments = process.codec.pack(arguments)
             call.hidden = process.codec.pack(hidden)
             limit = Limit(self.rule.call_seconds, self.rule.silent_seconds, call, interrupted)
-            value = process.call(call, lambda kind, told: tell(kind, told, context), limit)
+            return process.call(call, lambda kind, told: tell(kind, told, context), limit)
         except Died as error:
             self.crashed(process, error.found)
             node = context.node if context else ""
@@ -265,35 +306,59 @@ class Pack:
             raise translated(self.name, name, error.trouble) from None
         except ValueTroubleError as error:
             raise ZImageError("ZI-SANDBOX-VALUE", pack=self.name, node=name, found=error) from None
-        finally:
-            self.used = self._clock()
-        return value
 
     def inputs(self, name: str) -> Any:
-        """See :class:`proxy.Caller`: at most once a second, and never waited for for long."""
-        known = {one.name: one for one in self.info.nodes} if self.info else {}
+        """See :class:`proxy.Caller`: at most once a second, and never waited for for long.
+
+        Without a process one is started only if a file or folder that the lists depend on is not
+        what it was.
+        """
+        info = self.info or m.PackInfo(False, [])
         if self._clock() - self._asked > 1.0 and not self.quarantined:
             self._asked = self._clock()
-            self._refresh([one.name for one in known.values() if one.dynamic])
-        if name in self._inputs:
-            return self._inputs[name]
-        from .describe import PLAIN
+            if self.process is not None or state_of(info.looked_at) != info.state:
+                self._look(info)
+        from .describe import plain
 
-        return PLAIN.unpack(known[name].inputs), PLAIN.unpack(known[name].info)
+        found = next(one for one in info.nodes if one.name == name)
+        return plain(found.inputs), plain(found.info)
 
-    def _refresh(self, names: list[str]) -> None:
-        from .describe import PLAIN
-
-        process = self.process
-        if process is None or process.busy or process.dead is not None:
+    def _look(self, info: m.PackInfo) -> None:
+        """Where ComfyUI asks everybody waits, so it is done beside, and once at a time."""
+        if self._looking is not None and self._looking.is_alive():
             return
+        self._looking = threading.Thread(
+            target=self._refresh, args=(info,), name="zimage-inputs", daemon=True
+        )
+        self._looking.start()
+        self._looking.join(INPUTS_SECONDS)
+
+    def _refresh(self, info: m.PackInfo) -> None:
+        from .describe import plain
+
+        names = [one.name for one in info.nodes if one.dynamic]
+        process = None
         try:
-            call = m.Call(0, "inputs", arguments=process.codec.pack(names))
-            data = process.call(call, None, Limit(INPUTS_SECONDS, INPUTS_SECONDS, give_up=True))
-            for name, (found, info) in m.inputs(data).items():
-                self._inputs[name] = PLAIN.unpack(found), PLAIN.unpack(info)
-        except (Died, Remote, TimeoutError, ValueError, TypeError, RecursionError) as error:
+            with self.use() as process:
+                call = m.Call(0, "inputs", arguments=process.codec.pack(names))
+                limit = Limit(SLOW_SECONDS + self.rule.load_seconds, 0, give_up=True)
+                found = m.inputs(process.call(call, None, limit))
+            for node in info.nodes:
+                if node.name in found.nodes:
+                    given, about = found.nodes[node.name]
+                    for one in (given, about):
+                        plain(one)  # or it is no description
+                    node.inputs, node.info = given, about
+            state, before = state_of(found.looked_at), info.state
+            info.looked_at, info.state = found.looked_at, state
+            if state != before:
+                self.keep(info)
+        except Died as error:
             log.warning("Z-Image: %s: %s", self.name, error)
+            if process is not None:
+                self.crashed(process, error.found)
+        except Exception as error:  # noqa: BLE001  whatever a worker says
+            log.warning("Z-Image: %s: %s", self.name, clean(str(error)))
 
     def generation(self) -> int:
         """See :class:`proxy.Caller`."""
@@ -321,6 +386,17 @@ def surroundings() -> m.Context | None:
     ]
     client = getattr(getattr(PromptServer, "instance", None), "client_id", None)
     return m.Context(found.prompt_id, found.node_id, found.list_index, client, prefix)
+
+
+def sound(info: m.PackInfo) -> m.PackInfo:
+    """A description whose texts for the log are fit for it."""
+    info.trace = clean_lines(info.trace, 2 * 64 * 2**10)
+    info.missing = clean(info.missing)[:LONGEST_TEXT]
+    for texts in (info.patched, info.handlers, info.taken):
+        texts[:] = [clean(one)[:LONGEST_TEXT] for one in texts[:MOST_TEXTS]]
+    for node in info.nodes:
+        node.trouble = clean_lines(node.trouble, 2000)
+    return info
 
 
 def _absurd(info: m.PackInfo) -> str:

@@ -11,27 +11,29 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from . import messages as m
 from .arenas import Arenas
-from .calls import Calls, Pending, Questions
-from .events import Asides, tell
+from .arriving import Arriving, Held, leases
+from .calls import GRACE_SECONDS, SLICE_SECONDS, Calls, Pending, Questions
+from .events import Asides, Pace, tell
 from .handles import Callback, Died, Handle, HostObjects, Remote
 from .incoming import Crash, Incoming
 from .memory import Handover
+from .outgoing import Outgoing
 from .parent import Parent
+from .raised import received
+from .troubles import refusal
 from .values import Codec, ValueTroubleError
 
 if TYPE_CHECKING:
     from .output import Output
 
-SLICE_SECONDS = 0.1
-SEND_SECONDS = 10
-"""A worker that reads nothing for so long is given up."""
+PATIENCE_SECONDS = 10
+"""For one part of a message, or a descriptor."""
 DRAIN_SECONDS = 0.1
 END_SECONDS = 2.0
 """How long a worker that has hung up may take to end by itself."""
@@ -48,8 +50,10 @@ class Process:
         parent: the template that forks it.
         begin: its first frame.
         output: what it prints.
-        answer: answers a question: ``(target object or None, name, arguments)``.
-        quota: bytes that each side may have waiting for the other.
+        answer: answers a question: ``(process, target object or None, name, arguments, bytes of
+            the question)``.
+        quota: bytes that each side may have waiting for the other, and that the host keeps of what
+            the worker has asked it to do.
         asides: has room for events that belong to no call.
         around: what confines it from outside, as in its own report.
     """
@@ -60,7 +64,7 @@ class Process:
         parent: Parent,
         begin: m.Begin,
         output: Output,
-        answer: Callable[[Process, Any, str, Any], Any],
+        answer: Callable[[Process, Any, str, Any, int], Any],
         quota: int,
         asides: Asides,
         around: dict[str, dict[str, str]] | None = None,
@@ -70,11 +74,12 @@ class Process:
         self._asides, self._around = asides, around or {}
         self.codec = Codec(self)
         self._calls = Calls()
-        self._sending, self._reading = threading.Lock(), threading.Lock()
+        self._reading = threading.Lock()
+        self._pace = Pace()
         self._forgotten: deque[int] = deque()
         self._dropped: deque[int] = deque()
         self._questions = Questions(self, answer)
-        self.objects = HostObjects()
+        self.objects, self.held, self.quota = HostObjects(), Held(), quota
         self.report: dict[str, dict[str, str]] | None = None
         self.heard = time.monotonic()
         self.dead: str | None = None
@@ -83,13 +88,13 @@ class Process:
         self.status: int | None = None
         ours, theirs = socket.socketpair()
         fds_ours, fds_theirs = socket.socketpair()
-        patience = struct.pack("ll", SEND_SECONDS, 0)
+        patience = struct.pack("ll", PATIENCE_SECONDS, 0)
         for one in (ours, fds_ours):
             one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, patience)
             one.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, patience)
-        self.connection = Connection(ours.detach())
+        self.connection = ours
         self.handover = Handover(fds_ours)
-        self._incoming = Incoming(self.connection, fds_ours)
+        self._incoming, self._outgoing = Incoming(ours, fds_ours), Outgoing(ours)
         self._arenas = Arenas(quota, self._hand_over)
         try:
             with theirs, fds_theirs:
@@ -108,10 +113,8 @@ class Process:
         return self._arenas.put(view, size)
 
     def get(self, place: m.Place) -> Any:
-        """See :class:`values.Port`: a copy, since the worker can still write there."""
-        copy = self._arenas.copy(place)
-        self._send(m.Returned([place.lease]))
-        return copy
+        """A copy of what lies there, since the worker can still write there."""
+        return self._arenas.copy(place)
 
     def foreign(self, value: Any) -> m.Theirs | m.Ours:
         """See :class:`values.Port`."""
@@ -130,6 +133,21 @@ class Process:
             return self.objects.find(value.number)
         self.handles += 1
         return (Callback if value.calls else Handle)(self, value.number, value.name)
+
+    def unpack(self, value: m.Value, held: Held | None = None) -> Any:
+        """What a worker has sent, as values; it is ended if that makes no sense.
+
+        Args:
+            held: counts what is copied for it.
+        """
+        arriving = Arriving(self, held)
+        found = self.trusted(arriving.unpack, value)
+        self._give_back(arriving.leases)
+        return found
+
+    def _give_back(self, found: list[int]) -> None:
+        if found:
+            self._send(m.Returned(found))
 
     def _hand_over(self, number: int, fd: int) -> None:
         try:
@@ -161,8 +179,10 @@ class Process:
 
     def _send_bytes(self, data: bytes) -> None:
         try:
-            with self._sending:
-                self.connection.send_bytes(data)
+            self._outgoing.frame(data)
+        except TimeoutError as error:
+            self.kill(str(error))
+            raise Died(self.end()) from None
         except OSError:
             self.kill()
             raise Died(self.end()) from None
@@ -198,16 +218,52 @@ class Process:
             self._tidy()
             self._send(call)
             while True:
-                frame = self._next(pending, check)
+                frame, size = self._next(pending, check)
                 if isinstance(frame, m.Question):
-                    self._send(self._questions.answer(frame))
-                elif isinstance(frame, m.Failed):
-                    raise Remote(frame.trouble)
+                    self._answer(frame, size)
+                elif isinstance(frame, m.Event):
+                    self._event(pending, frame)
                 else:
-                    return self.trusted(self.codec.unpack, frame.value)
+                    return self._result(pending, frame)
+        except (Died, Remote, TimeoutError):
+            raise
+        except BaseException:
+            self._abandon(pending)
+            raise
         finally:
             self._calls.close(call)
             self.calls += 1
+
+    def _answer(self, question: m.Question, size: int) -> None:
+        answer = self._questions.answer(question, size)
+        try:
+            self._send(answer)
+        except ValueTroubleError as error:
+            self._send(m.Answer(question.number, error=refusal(error)))
+
+    def _result(self, pending: Pending, frame: m.Done | m.Failed) -> Any:
+        if pending.late is not None:  # the last progress is told, however fast it came
+            self._tell(pending, pending.late)
+        if isinstance(frame, m.Failed):
+            raise Remote(received(frame.trouble))
+        return self.unpack(frame.value)
+
+    def _abandon(self, pending: Pending) -> None:
+        """Have a call ended that nobody waits for any more: ComfyUI has been interrupted while it
+        was told of the progress, for example."""
+        until = time.monotonic() + GRACE_SECONDS
+        with contextlib.suppress(Died):
+            self.cancel(pending.call.number)
+            while time.monotonic() < until:
+                frame = self._next(pending, None, SLICE_SECONDS)[0]
+                if isinstance(frame, m.Done | m.Failed):
+                    self._give_back(leases(frame))
+                    return
+                if isinstance(frame, m.Question):
+                    self._send(m.Answer(frame.number, error=m.Trouble("interrupted", "", "")))
+                elif frame is not None:
+                    self._give_back(leases(frame))
+            self.kill("interrupted")
 
     def call_object(
         self, call: m.Call, args: Any, kwargs: Any, check: Callable[[Process, float, bool], None]
@@ -235,19 +291,30 @@ class Process:
         self.kill(found)
         return Died(found)
 
-    def _next(self, pending: Pending, check: Callable[[Process, float, bool], None] | None) -> Any:
-        while True:
+    def _next(
+        self,
+        pending: Pending,
+        check: Callable[[Process, float, bool], None] | None,
+        seconds: float = float("inf"),
+    ) -> tuple[Any, int]:
+        """The next frame of a call and its bytes; None if none comes in so many seconds."""
+        until = time.monotonic() + seconds
+        while (now := time.monotonic()) < until:
+            if check is not None and pending.due(now):  # also if frames never stop coming
+                check(self, now - self.heard, False)
             if pending.inbox:
-                return pending.inbox.popleft()
+                return pending.take()
+            if self.dead is not None:  # another call has seen why
+                raise Died(self.dead)
             if self._reading.acquire(timeout=SLICE_SECONDS):
                 try:
-                    if pending.inbox:
-                        continue
-                    self._read(SLICE_SECONDS)
+                    quiet = not pending.inbox and not self._read(SLICE_SECONDS)
                 finally:
                     self._reading.release()
-            if not pending.inbox and check is not None:
-                check(self, time.monotonic() - self.heard, False)
+                if quiet and pending.late is not None:
+                    late, pending.late = pending.late, None
+                    return late, 0
+        return None, 0
 
     def _read(self, seconds: float) -> bool:
         """Take one frame, if there is one, to where it belongs."""
@@ -267,7 +334,7 @@ class Process:
             frame = m.from_worker(data)
         except (msgspec.DecodeError, RecursionError) as error:
             raise self._bad(error) from error
-        self._sort(frame)
+        self._sort(frame, len(data))
         return True
 
     def _fault(self, crash: Crash) -> Died:
@@ -278,16 +345,18 @@ class Process:
         self.output.add(crash.told)
         return Died(self.end())
 
-    def _sort(self, frame: Any) -> None:
+    def _sort(self, frame: Any, size: int) -> None:
         if isinstance(frame, m.Done | m.Failed | m.Question | m.Event):
             number = frame.number if isinstance(frame, m.Done | m.Failed) else frame.inside
             pending = self._calls.of(number)
-            if isinstance(frame, m.Event):
-                self._tell(frame, pending)
-            elif pending is not None:
-                pending.inbox.append(frame)
+            if pending is not None:
+                self._deliver(pending, frame, size)
             elif isinstance(frame, m.Question):
                 self._send(m.Answer(frame.number, error=m.Trouble("error", "", "no such call")))
+            elif isinstance(frame, m.Event):
+                self._aside(frame)
+            else:  # nobody waited so long
+                self._give_back(leases(frame))
         elif isinstance(frame, m.Forget):
             self.objects.forget(frame.objects)
         elif isinstance(frame, m.Returned):
@@ -297,13 +366,42 @@ class Process:
         elif isinstance(frame, m.Ready):
             self.report = {**frame.report, **self._around}
 
-    def _tell(self, event: m.Event, pending: Pending | None) -> None:
-        if pending is not None:
-            value = self.trusted(self.codec.unpack, event.value)
-            if pending.told is not None:
-                pending.told(event.kind, value)
-        elif event.kind == "send" and self._asides.room():  # from a thread of the pack's own
-            tell(event.kind, self.trusted(self.codec.unpack, event.value), None)
+    def _deliver(self, pending: Pending, frame: Any, size: int) -> None:
+        """To whoever waits for that call, who may be busy with an answer."""
+        if pending.room(size):
+            pending.put(frame, size)
+        elif isinstance(frame, m.Event):
+            self._give_back(leases(frame))
+        else:
+            raise self._bad(ValueError("more than anybody could answer"))
+
+    def _event(self, pending: Pending, event: m.Event) -> None:
+        """Of progress that comes faster than a page can show it, the newest is what counts."""
+        if event.kind != "progress":
+            if pending.told is not None and self._pace.room():
+                self._tell(pending, event)
+            else:
+                self._give_back(leases(event))
+            return
+        if pending.late is not None:
+            self._give_back(leases(pending.late))
+            pending.late = None
+        if self._pace.room():
+            self._tell(pending, event)
+        else:
+            pending.late = event
+
+    def _tell(self, pending: Pending, event: m.Event) -> None:
+        value = self.unpack(event.value)
+        if pending.told is not None:
+            pending.told(event.kind, value)
+
+    def _aside(self, event: m.Event) -> None:
+        """From a thread of the pack's own."""
+        if event.kind == "send" and self._asides.room():
+            tell(event.kind, self.unpack(event.value), None)
+        else:
+            self._give_back(leases(event))
 
     @property
     def kept(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from . import messages as m
-from .describe import PLAIN
+from .describe import plain
 
 _instances = itertools.count(1)
 
@@ -43,10 +43,16 @@ def make(info: m.NodeInfo, caller: Caller) -> type:
 
 
 def _v1(info: m.NodeInfo, caller: Caller) -> type:
-    attributes: dict[str, Any] = dict(PLAIN.unpack(info.attributes) or {})
+    attributes: dict[str, Any] = dict(plain(info.attributes) or {})
+    hidden = _hidden(info)
+    withheld = {name for name, kind in hidden.items() if kind in KEYS}
 
     def INPUT_TYPES(cls: type) -> Any:
-        return _inputs(info, caller)[0]
+        found = _inputs(info, caller)[0]
+        if info.dynamic and isinstance(found, dict):  # what is withheld stays what it was
+            found = {key: value for key, value in found.items() if key != "hidden" or hidden}
+            found |= {"hidden": hidden} if hidden else {}
+        return found
 
     def __init__(self: Any) -> None:
         self._zimage_instance = number = next(_instances)
@@ -56,15 +62,15 @@ def _v1(info: m.NodeInfo, caller: Caller) -> type:
     attributes |= {
         "__init__": __init__,
         "INPUT_TYPES": classmethod(INPUT_TYPES),
-        run.name: _method(info.name, run, caller),
+        run.name: _method(info.name, run, caller, withheld),
     }
     if lazy := info.functions.get("lazy"):
-        attributes[lazy.name] = _method(info.name, lazy, caller)
+        attributes[lazy.name] = _method(info.name, lazy, caller, withheld)
     if function := info.functions.get("validate"):
-        attributes[function.name] = _of_class(info.name, function, caller, waits=True)
+        attributes[function.name] = _of_class(info.name, function, caller, withheld, waits=True)
     changed = info.functions.get("changed")
     if changed is not None:
-        attributes[changed.name] = _of_class(info.name, changed, caller, waits=False)
+        attributes[changed.name] = _of_class(info.name, changed, caller, withheld, waits=False)
     if keeps_objects(attributes.get("RETURN_TYPES")):
         attributes["IS_CHANGED"] = _renewed(attributes.get("IS_CHANGED"), caller)
     return type(info.name, (), attributes)
@@ -75,14 +81,29 @@ def _inputs(info: m.NodeInfo, caller: Caller) -> tuple[Any, Any]:
         raise RuntimeError(info.trouble)
     if info.dynamic:
         return caller.inputs(info.name)
-    return PLAIN.unpack(info.inputs), PLAIN.unpack(info.info)
+    return plain(info.inputs), plain(info.info)
 
 
-def _method(name: str, function: m.Function, caller: Caller) -> Callable[..., Any]:
+KEYS = frozenset({"API_KEY_COMFY_ORG", "AUTH_TOKEN_COMFY_ORG"})
+"""Hidden inputs that are the user's money: a sandbox gets None, as without an account."""
+
+
+def _hidden(info: m.NodeInfo) -> dict[str, Any]:
+    """Hidden inputs of a node by name, as they were when it was loaded."""
+    inputs = plain(info.inputs)
+    found = inputs.get("hidden") if isinstance(inputs, dict) else None
+    return dict(found) if isinstance(found, dict) else {}
+
+
+def _method(
+    name: str, function: m.Function, caller: Caller, withheld: set[str]
+) -> Callable[..., Any]:
     def method(self: Any, **arguments: Any) -> Any:
+        arguments |= without(arguments, withheld)
         return caller.node(name, function.name, self._zimage_instance, arguments)
 
     async def coroutine(self: Any, **arguments: Any) -> Any:
+        arguments |= without(arguments, withheld)
         return await asyncio.to_thread(
             caller.node, name, function.name, self._zimage_instance, arguments
         )
@@ -90,14 +111,24 @@ def _method(name: str, function: m.Function, caller: Caller) -> Callable[..., An
     return coroutine if function.coroutine else method
 
 
-def _of_class(name: str, function: m.Function, caller: Caller, waits: bool) -> Any:
+def without(arguments: dict[str, Any], withheld: set[str]) -> dict[str, Any]:
+    """None for those that a sandbox does not get; in a list, if the node has lists."""
+    given = {name: arguments[name] for name in withheld & arguments.keys()}
+    return {k: [None] * len(v) if isinstance(v, list) else None for k, v in given.items()}
+
+
+def _of_class(
+    name: str, function: m.Function, caller: Caller, withheld: set[str], waits: bool
+) -> Any:
     """A function of the class. ComfyUI reads the parameters of ``VALIDATE_INPUTS``, and calls it
     where it answers everybody: it must not wait there."""
 
     def method(*_: Any, **arguments: Any) -> Any:
+        arguments |= without(arguments, withheld)
         return caller.node(name, function.name, 0, arguments)
 
     async def coroutine(*_: Any, **arguments: Any) -> Any:
+        arguments |= without(arguments, withheld)
         return await asyncio.to_thread(caller.node, name, function.name, 0, arguments)
 
     found: Any = coroutine if waits or function.coroutine else method
@@ -144,7 +175,7 @@ def _signature(function: m.Function) -> inspect.Signature:
 def _v3(info: m.NodeInfo, caller: Caller) -> type:
     from comfy_api.latest import io
 
-    attributes: dict[str, Any] = dict(PLAIN.unpack(info.attributes) or {})
+    attributes: dict[str, Any] = dict(plain(info.attributes) or {})
     about, hidden = attributes.pop("schema", {}), attributes.pop("hidden", [])
     schema = io.Schema(
         **{key: value for key, value in about.items() if key in _schema_fields(io)},
@@ -185,7 +216,8 @@ def _v3_run(
 ) -> Callable[..., Any]:
     def hidden(cls: Any) -> dict[str, Any]:
         holder = getattr(cls, "hidden", None)
-        return {} if holder is None else {k: v for k, v in vars(holder).items() if v is not None}
+        found = {} if holder is None else vars(holder)
+        return {k: v for k, v in found.items() if v is not None and k.upper() not in KEYS}
 
     def method(cls: Any, *_: Any, **arguments: Any) -> Any:
         return _output(caller.node(name, function.name, 0, arguments, hidden(cls)))

@@ -6,6 +6,7 @@ import logging
 
 from ..errors import ZImageError
 from . import messages as m
+from .output import clean, clean_lines
 
 log = logging.getLogger(__name__)
 
@@ -19,6 +20,17 @@ BUILTIN = {
     )
 }  # fmt: skip
 """Exceptions that are raised again as themselves; a closed list, by name."""
+LONGEST_MESSAGE, LONGEST_TRACE = 8000, 64 * 2**10
+
+
+def received(trouble: m.Trouble) -> m.Trouble:
+    """What a worker tells of an exception, fit for a log and a page."""
+    return m.Trouble(
+        trouble.kind,
+        clean(trouble.type)[:200],
+        clean_lines(trouble.message, LONGEST_MESSAGE),
+        clean_lines(trouble.trace[-LONGEST_TRACE:], 2 * LONGEST_TRACE),
+    )
 
 
 def translated(pack: str, node: str, trouble: m.Trouble) -> Exception:

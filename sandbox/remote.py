@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from . import messages as m
+from .arena import QuotaError
 from .kinds import KINDS, OBJECTS, Kind, kind_of
 
 if TYPE_CHECKING:
@@ -20,29 +21,55 @@ if TYPE_CHECKING:
 
 NOTHING = Kind()
 LONGEST_PATH = 8
+MOST_MADE = 1000
+"""Objects that one process may have made and that are still there."""
 PLAIN = (type(None), bool, int, float, str, bytes)
 CALLBACK_SECONDS, SILENT_SECONDS = 600.0, 60.0
 """Longest call of a function that stays in a worker, and without a sign of life."""
 
 
 class Made:
-    """What packs have made, and may therefore change; by process, held weakly."""
+    """What packs have made, and may therefore change, and the bytes that they have put into it
+    beside tensors; by process, held weakly."""
 
     def __init__(self) -> None:
-        self._made: weakref.WeakKeyDictionary[Any, weakref.WeakSet[Any]] = (
+        self._made: weakref.WeakKeyDictionary[Any, weakref.WeakKeyDictionary[Any, int]] = (
             weakref.WeakKeyDictionary()
         )
 
-    def add(self, process: Any, value: Any, known: Any = ()) -> None:
-        """It, or what is in it, was made for that process; ``known`` was there before."""
+    def add(self, process: Any, value: Any, known: Any = (), like: Any = None) -> None:
+        """It, or what is in it, was made for that process; ``known`` was there before, and what
+        is in ``like`` is in it, too."""
+        own = self._made.setdefault(process, weakref.WeakKeyDictionary())
         before = {id(one) for one in flat(known)}
+        said = 0 if like is None else own.get(like, 0)
         for one in flat(value):
             if id(one) not in before and kind_of(one) != "OTHER":
-                self._made.setdefault(process, weakref.WeakSet()).add(one)
+                own[one] = max(said, own.get(one, 0))
 
     def has(self, process: Any, value: Any) -> bool:
         """Whether that process may change it."""
         return value in self._made.get(process, ())
+
+    def charge(self, process: Any, value: Any, size: int) -> None:
+        """So many bytes were said of what it has made."""
+        own = self._made.get(process, {})
+        for one in flat(value):
+            if kind_of(one) != "OTHER" and one in own:
+                own[one] += size
+
+    def afford(self, process: Process, size: int) -> None:
+        """Judge whether a process may have so many bytes more.
+
+        Raises:
+            QuotaError: it has as much as it may.
+        """
+        own = self._made.get(process, {})
+        if len(own) > MOST_MADE:
+            raise QuotaError(f"{MOST_MADE} objects that this pack has made")
+        said = sum(list(own.values())) + size
+        if said > process.quota:
+            raise QuotaError(f"{said} > {process.quota} bytes in objects of this pack")
 
 
 made = Made()
@@ -62,17 +89,26 @@ def flat(value: Any) -> Iterator[Any]:
         yield value
 
 
-def answer(process: Process, target: Any, name: str, arguments: Any) -> Any:
+def answer(process: Process, target: Any, name: str, arguments: Any, size: int = 0) -> Any:
     """Do what a pack asks, of an object or, without one, of a function that the host offers.
 
     Args:
         target: the object.
         name: a method, ``.name`` to read, ``=name`` to write, ``()`` to call.
         arguments: ``[positional, by name]``.
+        size: bytes of the question, without tensors in arenas: what may stay of it.
 
     Raises:
         PermissionError: it is not offered.
+        QuotaError: the host keeps enough for that pack already.
     """
+    made.afford(process, size)
+    value = _answer(process, target, name, arguments)
+    made.charge(process, [target, value], size)
+    return value
+
+
+def _answer(process: Process, target: Any, name: str, arguments: Any) -> Any:
     args, kwargs = arguments
     if target is None:
         from .offered import run
@@ -123,9 +159,9 @@ def _method(process: Process, target: Any, kind: str, name: str, args: Any, kwar
         args, kwargs = moved((args, kwargs), target.device)
     value = getattr(target, name)(*args, **kwargs)
     if name in {"clone", "copy"}:
-        made.add(process, value)
+        made.add(process, value, like=target)
         if (patcher := getattr(value, "patcher", None)) is not None:
-            made.add(process, patcher)
+            made.add(process, patcher, like=getattr(target, "patcher", None))
     return value
 
 

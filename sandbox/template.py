@@ -132,6 +132,7 @@ class Template:
         code = 1
         try:
             self.libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            self.libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # what it starts stays its own
             os.setsid()
             self.selector.close()
             self.control.send(REPLY.pack(b"s", token, 0))

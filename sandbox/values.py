@@ -24,6 +24,8 @@ TORCH_DTYPES = frozenset(
 )  # fmt: skip
 NUMPY_KINDS = frozenset("biufc")
 WIDEST = 2**63
+PLAIN_KEYS = frozenset({str, int, float, bool, type(None), m.Bytes, m.Odd})
+"""Of these nobody finds many with the same hash."""
 
 
 class ValueTroubleError(TypeError):
@@ -51,10 +53,15 @@ class Port(Protocol):
 
 
 class Codec:
-    """Packs and unpacks for one port."""
+    """Packs and unpacks for one port.
 
-    def __init__(self, port: Port) -> None:
-        self.port = port
+    Args:
+        port: what this side has.
+        keys: how many keys and members of sets may be of types other than :data:`PLAIN_KEYS`.
+    """
+
+    def __init__(self, port: Port, keys: float = float("inf")) -> None:
+        self.port, self._keys = port, keys
 
     def pack(self, value: Any, depth: int = 0) -> m.Value:
         """A value as a message.
@@ -159,6 +166,18 @@ class Codec:
         if kind is m.Theirs or kind is m.Ours:
             return self.port.native(value)  # type: ignore[arg-type]
         return value
+
+    def key(self, value: m.Value) -> Any:
+        """The same, of a key or a member of a set.
+
+        Raises:
+            ValueTroubleError: there are too many whose hashes can be chosen.
+        """
+        if type(value) not in PLAIN_KEYS:
+            self._keys -= 1
+            if self._keys < 0:
+                raise ValueTroubleError("too many keys that are neither text nor plain numbers")
+        return self.unpack(value)
 
     def _tensor(self, value: m.Tensor) -> Any:
         if (value.data is None) == (value.place is None):
@@ -300,14 +319,14 @@ def _flexible(codec: Codec, value: m.Flexible) -> Any:
 
 def _dict(codec: Codec, value: m.Dict | m.Flexible) -> dict[Any, Any]:
     try:
-        return {codec.unpack(k): codec.unpack(v) for k, v in value.items}
+        return {codec.key(k): codec.unpack(v) for k, v in value.items}
     except TypeError as error:
         raise ValueTroubleError(str(error)) from None
 
 
 def _set(codec: Codec, value: m.Set) -> set[Any]:
     try:
-        return {codec.unpack(one) for one in value.items}
+        return {codec.key(one) for one in value.items}
     except TypeError as error:
         raise ValueTroubleError(str(error)) from None
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import itertools
 import os
 import queue
 import select
@@ -53,7 +54,7 @@ class Worker:
         self._calls: queue.SimpleQueue[m.Call] = queue.SimpleQueue()
         self._inboxes: dict[int, queue.SimpleQueue[Any]] = {}
         self._sending = threading.Lock()
-        self._number = 0
+        self._numbers = itertools.count(1)
         self._busy = 0
         self.current = 0
         self._gone: list[Any] = []
@@ -123,8 +124,7 @@ class Worker:
         inside = running.get()
         if not inside:
             raise HostError(f"{name}: only while the host has called this pack")
-        self._number += 1
-        number = self._number
+        number = next(self._numbers)  # of any thread
         inbox = self._inboxes[number] = queue.SimpleQueue()
         try:
             packed = self.codec.pack(arguments)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from zimage_comfyui.sandbox.cache import Descriptions, digest_of
+import pytest
+
+from zimage_comfyui.sandbox.cache import Descriptions, digest_of, state_of
 from zimage_comfyui.sandbox.messages import NodeInfo, PackInfo
 from zimage_comfyui.sandbox.policy import Rule
 
@@ -30,6 +33,32 @@ def test_a_description_is_stored_for_exactly_one_state_of_a_pack(tmp_path: Path)
     stored.save("pack[1]", "other", info)
     assert stored.load("pack[1]", "other") == info
     assert stored.load("pack[1]", first) is None
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder", "nothing", "itself"])
+def test_what_is_no_file_is_not_read(tmp_path: Path, kind: str) -> None:
+    """A pack may have a link to anywhere, or something that never ends."""
+    path = tmp_path / "pack" / "data.json"
+    path.parent.mkdir()
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        to = {"device": "/dev/zero", "folder": "/", "nothing": "/no/such", "itself": str(path)}
+        path.symlink_to(to[kind])
+    assert len(digest_of(str(path.parent), Rule(), (), "1")) == 32
+
+
+def test_the_state_of_files_changes_with_them(tmp_path: Path) -> None:
+    """A new file changes its folder, other text a file; what is not there has a state, too."""
+    file = tmp_path / "list.txt"
+    paths = [str(tmp_path), str(file), "/no/such", "\0"]
+    found = {state_of(paths), state_of([])}
+    file.write_text("a")
+    found.add(state_of(paths))
+    assert state_of(paths) in found
+    file.write_text("ab")
+    found.add(state_of(paths))
+    assert len(found) == 4
 
 
 def test_a_description_takes_the_place_of_its_own_packs_alone(tmp_path: Path) -> None:

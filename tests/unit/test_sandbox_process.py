@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import threading
+import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
 import pytest
 
-from zimage_comfyui.sandbox import events, process
+from zimage_comfyui.sandbox import calls, events, outgoing, process
 from zimage_comfyui.sandbox import messages as m
 from zimage_comfyui.sandbox.arena import QuotaError
 from zimage_comfyui.sandbox.events import EVENTS_PER_SECOND, Asides
-from zimage_comfyui.sandbox.handles import Died
+from zimage_comfyui.sandbox.handles import Died, HostObjects, Remote
 from zimage_comfyui.sandbox.output import Output
 from zimage_comfyui.sandbox.process import Process
+from zimage_comfyui.sandbox.values import PLAIN_KEYS
+from zimage_comfyui.tests.fakes.waiting import wait
 
 
 class Parent:
@@ -52,6 +57,10 @@ class Worker:
     def send(self, frame: Any) -> None:
         """One frame."""
         self.connection.send_bytes(m.encode(frame))
+
+    def send_long(self, frame: Any) -> None:
+        """One that the socket cannot hold: it goes as the host reads it."""
+        threading.Thread(target=self.send, args=(frame,), daemon=True).start()
 
 
 class Clock:
@@ -121,7 +130,7 @@ def test_what_a_worker_asks_is_answered_by_who_waits(worker: Worker) -> None:
     """In order, each with its number; what fails is told, and the call goes on."""
     answers = iter([7, PermissionError("not that"), QuotaError("too much")])
 
-    def answer(_process: Any, _target: Any, name: str, arguments: Any) -> Any:
+    def answer(_process: Any, _target: Any, name: str, arguments: Any, _size: int) -> Any:
         asked.append((name, arguments, worker.host._questions.innermost))
         found = next(answers)
         if isinstance(found, Exception):
@@ -172,3 +181,280 @@ def test_last_words_are_its_own_though_the_next_has_begun(worker: Worker) -> Non
     os.write(worker.parent.output, b"last words\n")
     worker.host.output.begin()
     assert worker.host.last() == "last words"
+
+
+def listen(worker: Worker) -> list[Any]:
+    """Frames that the host sends, from now on."""
+    frames: list[Any] = []
+
+    def run() -> None:
+        with contextlib.suppress(OSError, EOFError):
+            while True:
+                frames.append(m.from_host(worker.connection.recv_bytes()))
+
+    threading.Thread(target=run, daemon=True).start()
+    return frames
+
+
+def tensor(worker: Worker, size: int, offset: int = 0, lease: int = 1) -> m.Tensor:
+    """One that lies in the worker's arena."""
+    if not worker.host._arenas._theirs:
+        worker.host.lend(2**20)
+    (number,) = worker.host._arenas._theirs
+    return m.Tensor("numpy", "|u1", [size], place=m.Place(number, offset, size, lease))
+
+
+def test_a_place_that_is_named_twice_is_one_array(worker: Worker) -> None:
+    """As it is in the worker; both leases end."""
+    frames = listen(worker)
+    size = 2**19
+    sent = [tensor(worker, size, lease=lease) for lease in (5, 6, 7)]
+    worker.send(m.Done(1, m.List([*sent, tensor(worker, 10, offset=size, lease=8)])))
+    found = worker.host.call(m.Call(0, "node"))
+    found[0][3] = 9
+    assert [one[3] for one in found] == [9, 9, 9, 0]
+    wait(lambda: any(isinstance(one, m.Returned) for one in frames))
+    assert [one.leases for one in frames if isinstance(one, m.Returned)] == [[5, 6, 7, 8]]
+
+
+def test_places_that_overlap_are_no_more_than_an_arena(worker: Worker) -> None:
+    """Honest ones do not overlap."""
+    size = 2**19
+    worker.send(m.Done(1, m.List([tensor(worker, size, offset=i) for i in range(3)])))
+    with pytest.raises(Died, match="bad message: 1572864 bytes, at most 1048576"):
+        worker.host.call(m.Call(0, "node"))
+
+
+def test_what_the_host_keeps_for_a_worker_is_bounded(worker: Worker) -> None:
+    """Of what it has brought into questions; what has gone counts no more."""
+    kept: list[Any] = []
+    worker.host._questions._answer = lambda _p, _t, name, found, _s: (
+        kept.append(found) if name == "keep" else kept.clear()
+    )
+    frames = listen(worker)
+    for number, name in enumerate(["keep", "keep", "keep", "drop", "keep"], 1):
+        worker.send(m.Question(number, 1, None, name, tensor(worker, 2**19)))
+        if number == 3:
+            worker.send(m.Question(33, 1, None, "drop", None))
+    worker.send(m.Done(1, None))
+    worker.host.call(m.Call(0, "node"))
+    wait(lambda: sum(isinstance(one, m.Answer) for one in frames) == 6)
+    errors = {one.number: one.error for one in frames if isinstance(one, m.Answer) and one.error}
+    assert list(errors) == [3]
+    assert errors[3].kind == "memory"
+    assert "for this pack" in errors[3].message
+    assert worker.host.held.bytes == 2**19
+
+
+def test_handles_and_objects_are_so_many(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In both directions."""
+    monkeypatch.setattr("zimage_comfyui.sandbox.arriving.MOST_HANDLES", 10)
+    worker.send(m.Done(1, m.List([m.Theirs(number, "thing") for number in range(11)])))
+    with pytest.raises(Died, match="more than 10 objects"):
+        worker.host.call(m.Call(0, "node"))
+    monkeypatch.setattr("zimage_comfyui.sandbox.handles.MOST_OBJECTS", 2)
+    objects, mine = HostObjects(), [object(), object(), object()]
+    assert [objects.keep(one).number for one in (*mine[:2], mine[0])] == [1, 2, 1]
+    with pytest.raises(QuotaError):
+        objects.keep(mine[2])
+
+
+def test_keys_whose_hashes_can_be_chosen_are_few(worker: Worker) -> None:
+    """Text and plain numbers may be many."""
+    pairs: list[Any] = [(str(number), number) for number in range(20_000)]
+    worker.send_long(m.Done(1, m.Dict(pairs)))
+    assert len(worker.host.call(m.Call(0, "node"))) == 20_000
+    assert tuple not in PLAIN_KEYS
+    worker.send_long(m.Done(2, m.Set([m.Big(hex((2**61 - 1) * n)) for n in range(20, 10_000)])))
+    with pytest.raises(Died, match="too many keys"):
+        worker.host.call(m.Call(0, "node"))
+
+
+class InterruptedError_(Exception):
+    """As ComfyUI's hook raises when the user interrupts."""
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_an_interrupt_while_progress_is_told_ends_the_call(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """The worker is asked to stop, and ended if it does not; the interrupt is what is raised."""
+    monkeypatch.setattr(process, "GRACE_SECONDS", 0.5 if not ends else 60)
+    frames = listen(worker)
+
+    def told(_kind: str, _value: Any) -> None:
+        raise InterruptedError_
+
+    def obey() -> None:
+        wait(lambda: any(isinstance(one, m.Cancel) for one in frames))
+        worker.send(m.Question(4, 1, None, "do", None))
+        worker.send(m.Event("progress", 1, m.Tuple([2, 3, None])))
+        if ends:
+            worker.send(m.Failed(1, m.Trouble("interrupted", "", "")))
+
+    threading.Thread(target=obey, daemon=True).start()
+    worker.send(m.Event("progress", 1, m.Tuple([1, 3, None])))
+    with pytest.raises(InterruptedError_):
+        worker.host.call(m.Call(0, "node"), told)
+    assert worker.host.dead == (None if ends else "interrupted")
+    assert not worker.host.busy
+    wait(lambda: any(isinstance(one, m.Answer) for one in frames))
+    (answer,) = [one for one in frames if isinstance(one, m.Answer)]
+    assert answer.error is not None
+    assert answer.error.kind == "interrupted"
+
+
+def test_events_are_told_by_the_thread_of_their_call(worker: Worker) -> None:
+    """Whoever reads only hands them over: a hook knows its prompt by its thread."""
+    names: dict[int, str] = {}
+    started = threading.Barrier(3)
+
+    def call(number: int) -> None:
+        def told(_kind: str, _value: Any) -> None:
+            names[number] = threading.current_thread().name
+
+        started.wait()
+        worker.host.call(m.Call(0, "node"), told)
+
+    listen(worker)
+    threads = [threading.Thread(target=call, args=(n,), name=f"call {n}") for n in (1, 2)]
+    for one in threads:
+        one.start()
+    started.wait()
+    wait(lambda: len(worker.host._calls._pending) == 2)
+    by_number = {number: None for number in worker.host._calls._pending}
+    for number in by_number:
+        worker.send(m.Event("progress", number, m.Tuple([1, 3, None])))
+    for number in by_number:
+        worker.send(m.Done(number, None))
+    for one in threads:
+        one.join()
+    assert names == {1: "call 1", 2: "call 2"}
+
+
+def test_progress_that_comes_too_fast_ends_with_its_last(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is between is left out."""
+    monkeypatch.setattr(worker.host, "_pace", events.Pace(5, Clock()))
+    listen(worker)
+    told: list[Any] = []
+
+    def send() -> None:
+        for number in range(1, 501):
+            worker.send(m.Event("progress", 1, m.Tuple([number, 500, None])))
+        worker.send(m.Done(1, "end"))
+
+    threading.Thread(target=send, daemon=True).start()
+    assert worker.host.call(m.Call(0, "node"), lambda _, value: told.append(value[0])) == "end"
+    assert told[:5] == [1, 2, 3, 4, 5]
+    assert told[-1] == 500
+    assert len(told) < 20
+
+
+def test_limits_are_judged_while_events_never_stop(worker: Worker) -> None:
+    """A flood is no way round them."""
+    listen(worker)
+    stop = threading.Event()
+
+    def flood() -> None:
+        with contextlib.suppress(OSError):
+            while not stop.is_set():
+                worker.send(m.Event("progress", 1, m.Tuple([1, 2, None])))
+
+    def check(_process: Any, _silence: float, _begun: bool) -> None:
+        raise Died("enough")
+
+    threading.Thread(target=flood, daemon=True).start()
+    with pytest.raises(Died, match="enough"):
+        worker.host.call(m.Call(0, "node"), lambda *_: None, check)
+    stop.set()
+
+
+def test_what_waits_for_one_call_is_bounded(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While its thread answers, another call reads for it."""
+    monkeypatch.setattr(calls, "INBOX_FRAMES", 10)
+    go, asked = threading.Event(), threading.Event()
+
+    def answer(*_: Any) -> None:
+        asked.set()
+        go.wait(60)
+
+    worker.host._questions._answer = answer
+    listen(worker)
+    ends: list[str] = []
+
+    def call() -> None:
+        try:
+            worker.host.call(m.Call(0, "node"))
+        except Died as error:
+            ends.append(str(error))
+
+    threads = [threading.Thread(target=call) for _ in range(2)]
+    for one in threads:
+        one.start()
+    wait(lambda: len(worker.host._calls._pending) == 2)
+    worker.send(m.Question(1, 1, None, "slow", None))
+    wait(asked.is_set)
+    for _ in range(100):
+        worker.send(m.Event("progress", 1, None))  # these are left out
+    for number in range(20):
+        worker.send(m.Question(number + 2, 1, None, "more", None))
+    wait(lambda: worker.host.dead is not None)
+    go.set()
+    for one in threads:
+        one.join()
+    assert len(ends) == 2
+    assert "more than anybody could answer" in str(worker.host.dead)
+
+
+def test_a_worker_that_reads_by_drops_is_given_up(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time is for the whole message, however often a little goes through."""
+    monkeypatch.setattr(outgoing, "SEND_SECONDS", 1.0)
+    monkeypatch.setattr(outgoing, "BYTES_PER_SECOND", 2**40)
+    stop = threading.Event()
+
+    def drip() -> None:
+        while not stop.wait(0.1):
+            with contextlib.suppress(OSError):
+                os.read(worker.parent.frames, 1000)
+
+    threading.Thread(target=drip, daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises(Died, match="does not read"):
+        worker.host.call(m.Call(0, "node", name="n" * 5_000_000))
+    stop.set()
+    assert worker.host.dead is not None
+    assert time.monotonic() - began >= 1.0
+
+
+def test_an_answer_that_is_too_long_is_a_refusal(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker waits for one, whatever comes of it."""
+    frames = listen(worker)
+    worker.host._questions._answer = lambda *_: "x" * 2000
+    monkeypatch.setattr(m, "FRAME_BYTES", 1000)
+    worker.send(m.Question(3, 1, None, "do", None))
+    worker.send(m.Done(1, None))
+    worker.host.call(m.Call(0, "node"))
+    wait(lambda: any(isinstance(one, m.Answer) for one in frames))
+    (found,) = [one for one in frames if isinstance(one, m.Answer)]
+    assert found.error is not None
+    assert "are more than" in found.error.message
+
+
+def test_an_exception_is_told_in_lines_that_are_nobody_elses(worker: Worker) -> None:
+    """In type, message and trace."""
+    text = "first\n[core] ERROR forged\x1b[2J"
+    worker.send_long(m.Failed(1, m.Trouble("error", text, text + "M" * 10**6, text)))
+    with pytest.raises(Remote) as caught:
+        worker.host.call(m.Call(0, "node"))
+    trouble = caught.value.trouble
+    assert trouble.type == "first\\x0a[core] ERROR forged\\x1b[2J"
+    assert trouble.trace == "first\n  [core] ERROR forged\\x1b[2J"
+    assert len(trouble.message) < 10_000

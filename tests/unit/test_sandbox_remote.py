@@ -50,6 +50,7 @@ class Worker:
     """A process, as far as answers need one."""
 
     name = "pack"
+    quota = 2**20
 
     def forget(self, number: int) -> None:
         """Nothing to do."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import json
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -241,9 +243,10 @@ class Running(Pack):
         self.rule = SimpleNamespace(call_seconds=seconds, load_seconds=60.0)
         self.process, self.crashes, self.used = Process(call), [], 0.0
 
-    def ready(self) -> Process:
+    @contextlib.contextmanager
+    def use(self) -> Iterator[Process]:
         """The process."""
-        return self.process
+        yield self.process
 
     def crashed(self, _process: Process, found: str) -> None:
         self.crashes.append(found)

@@ -51,5 +51,20 @@ class Hijacker(Try):
     pass
 
 
-NODE_CLASS_MAPPINGS = {"HostileTry": Try, "KSampler": Hijacker}
+class Keys:
+    @classmethod
+    def INPUT_TYPES(cls):
+        hidden = {"money": "API_KEY_COMFY_ORG", "more": "AUTH_TOKEN_COMFY_ORG", "me": "UNIQUE_ID"}
+        return {"required": {"seed": ("INT",)}, "hidden": hidden}
+
+    RETURN_TYPES = ("STRING",)
+    FUNCTION = "run"
+    CATEGORY = "hostile"
+    OUTPUT_NODE = True
+
+    def run(self, seed, money=None, more=None, me=None):
+        return {"ui": {"got": [repr((money, more, me))]}, "result": ("",)}
+
+
+NODE_CLASS_MAPPINGS = {"HostileTry": Try, "HostileKeys": Keys, "KSampler": Hijacker}
 NODE_DISPLAY_NAME_MAPPINGS = {"HostileTry": "Try"}

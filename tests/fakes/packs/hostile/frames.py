@@ -103,6 +103,50 @@ def tensor_too_long(**_):
     threading.Event().wait(60)
 
 
+def _places(worker, count, step):
+    """So many places of one tensor of 32 MiB, each a little further."""
+    m, size = sys.modules["zimage_sandbox.messages"], 32 * 2**20
+    place = worker.put(torch.zeros(size, dtype=torch.uint8), size)
+    return [
+        m.Tensor("torch", "uint8", [size - step * i],
+                 place=m.Place(place.arena, place.offset + step * i, size - step * i, 1))
+        for i in range(count)
+    ]  # fmt: skip
+
+
+def one_place_many_times(**_):
+    m, module, worker = inside()
+    found = m.List(_places(worker, 300, 0))
+    got = m.Dict([("got", m.List(["handed over"]))])
+    worker.send(m.Done(module.running.get(), m.Dict([("ui", got), ("result", found)])))
+    threading.Event().wait(60)
+
+
+def places_that_overlap(**_):
+    m, module, worker = inside()
+    worker.send(m.Done(module.running.get(), m.List(_places(worker, 300, 1))))
+    threading.Event().wait(60)
+
+
+def objects_without_end(**_):
+    kept = []
+    for _number in range(300):
+        options = {"big": torch.zeros(8 * 2**20)}
+        kept.append(ask("comfy.samplers.ksampler", arguments=[["euler", options], {}]))
+    return kept
+
+
+def keys_that_collide(**_):
+    m, module, worker = inside()
+    found = m.Set([m.Big(hex((2**61 - 1) * number)) for number in range(20, 100_000)])
+    worker.send(m.Done(module.running.get(), found))
+    threading.Event().wait(60)
+
+
+def error_of_many_lines(**_):
+    raise RuntimeError("first\n[sandboxes] ERROR forged\n\x1b[2J" + "x" * 5_000_000)
+
+
 def dtype_naming_code(**_):
     m, module, worker = inside()
     worker.send(m.Done(module.running.get(), m.Tensor("torch", "load", [1], data=b"1234")))
@@ -230,7 +274,7 @@ def closed_connection(**_):
     threading.Event().wait(60)
 
 
-SKIPPED = {"inside", "ask", "_flood"}
+SKIPPED = {"inside", "ask", "_flood", "_places"}
 ATTEMPTS = {
     name: one
     for name, one in globals().items()
