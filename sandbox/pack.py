@@ -58,6 +58,7 @@ class Pack:
             that is called so is another one.
 
     Attributes:
+        report: how its last process is confined.
         keep: stores its description, which has changed.
     """
 
@@ -77,6 +78,7 @@ class Pack:
         self._lock = threading.RLock()
         self.process: Process | None = None
         self.info: m.PackInfo | None = None
+        self.report: dict[str, dict[str, str]] | None = None
         self.crashes: deque[float] = deque(maxlen=CRASHES)
         self.quarantined = False
         self.starts = 0
@@ -181,6 +183,7 @@ class Pack:
         if process is None:
             return
         process.drain()
+        self.report = process.report or self.report
         if process.status is None and not process.busy:
             with contextlib.suppress(Died):
                 process.trim(TRIM_SECONDS)

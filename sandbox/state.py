@@ -102,7 +102,7 @@ def _pack(pack: Pack, refused: bool) -> dict[str, Any]:
     status = "running" if pid is not None else "resting"
     if refused or pack.quarantined:
         status = "refused" if refused else "quarantined"
-    report = process.report if process is not None and pid is not None else None
+    report = (process.report if process is not None else None) or pack.report
     return {
         "status": status,
         "pid": pid,
@@ -117,6 +117,11 @@ def _pack(pack: Pack, refused: bool) -> dict[str, Any]:
             name: {"state": one["state"], "reason": one["reason"], "gaps": one["gaps"]}
             for name, one in (report or {}).items()
             if one["state"] != "applied" and name not in WATCHED
+        },
+        "gaps": {
+            name: one["gaps"]
+            for name, one in (report or {}).items()
+            if one["gaps"] and one["state"] == "applied"
         },
     }
 

@@ -29,7 +29,9 @@ def trouble(error: BaseException) -> m.Trouble:
     except Exception:  # noqa: BLE001  a pack's own exception may not have text
         message = "?"
     trace = "".join(traceback.format_exception(error))
-    return m.Trouble(kind_of(error), type(error).__name__[:200], _sound(message), _sound(trace))
+    return m.Trouble(
+        kind_of(error), type(error).__name__[:200], _sound(message[:LONGEST_MESSAGE]), _sound(trace)
+    )
 
 
 def refusal(error: Exception) -> m.Trouble:

@@ -232,7 +232,9 @@ def test_keys_of_an_account_stay_outside(free: Server) -> None:
     assert status == 200, answer
     prompt = json.loads(answer)["prompt_id"]
     wait(lambda: prompt in free.client.get(f"/history/{prompt}"))
-    outputs = free.client.get(f"/history/{prompt}")[prompt]["outputs"]
+    entry = free.client.get(f"/history/{prompt}")[prompt]
+    assert entry["status"]["status_str"] == "success", entry["status"]
+    outputs = entry["outputs"]
     assert outputs["7"]["got"] == ["(None, None, '7')"]
 
 
