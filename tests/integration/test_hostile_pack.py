@@ -233,7 +233,7 @@ def test_keys_of_an_account_stay_outside(free: Server) -> None:
     prompt = json.loads(answer)["prompt_id"]
     wait(lambda: prompt in free.client.get(f"/history/{prompt}"))
     entry = free.client.get(f"/history/{prompt}")[prompt]
-    assert entry["status"]["status_str"] == "success", entry["status"]
+    assert entry["status"]["status_str"] == "success", said(entry)
     outputs = entry["outputs"]
     assert outputs["7"]["got"] == ["(None, None, '7')"]
 

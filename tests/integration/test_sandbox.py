@@ -95,6 +95,17 @@ def where(server: Server, seed: int) -> dict[str, Any]:
     return entry["outputs"]["1"]["where"][0]
 
 
+def files(server: Server) -> list[str]:
+    """A list that depends on files."""
+    about = server.client.get("/object_info/OutsideInvert")["OutsideInvert"]
+    return about["input"]["optional"]["file"][0]
+
+
+def state(server: Server) -> dict[str, Any]:
+    """How the sandbox of the sound pack is."""
+    return server.client.get("/health")["sandboxes"]["packs"]["outside"]
+
+
 def log(server: Server) -> str:
     """What the server has written."""
     return server.log.read_text(errors="replace")
@@ -156,12 +167,7 @@ def test_lists_of_files_are_asked_for_anew(server) -> None:
     """A new file is in the widget's list and passes the check."""
     new = Path(server.folder, "input", "second.txt")
     new.write_text("")
-
-    def files() -> list[str]:
-        about = server.client.get("/object_info/OutsideInvert")["OutsideInvert"]
-        return about["input"]["optional"]["file"][0]
-
-    wait(lambda: "second.txt" in files())
+    wait(lambda: "second.txt" in files(server))
 
 
 def test_a_wrong_value_is_refused_by_the_packs_own_check(server) -> None:
@@ -316,6 +322,17 @@ def test_a_second_start_reads_the_description(tmp_path: Path, host: Host, pack_d
         assert server.client.get("/object_info/OutsideEcho") == first
         assert where(server, 1)["pid"] != server.process.pid
         assert [one] == list(stored.glob("outside.*"))
+    with server:  # lists are as new as the files, though nothing runs that could know
+        assert not state(server)["pid"]
+        assert "third.txt" not in files(server)
+        assert not state(server)["pid"]
+        Path(server.folder, "input", "third.txt").write_text("")
+        wait(lambda: "third.txt" in files(server))
+        assert state(server)["pid"]
+        assert state(server)["gaps"]
+    with server:
+        assert "third.txt" in files(server)
+        assert not state(server)["pid"]
 
 
 def test_workers_end_with_the_server(tmp_path: Path, host: Host, pack_dir: Path) -> None:

@@ -19,13 +19,15 @@ from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.sandbox import messages as m
 from zimage_comfyui.sandbox import pack as pack_module
 from zimage_comfyui.sandbox import supervisor as supervisor_module
+from zimage_comfyui.sandbox.cache import state_of
+from zimage_comfyui.sandbox.describe import PLAIN
 from zimage_comfyui.sandbox.loading import Loading
 from zimage_comfyui.sandbox.messages import PackInfo
 from zimage_comfyui.sandbox.output import Output
-from zimage_comfyui.sandbox.pack import Pack
+from zimage_comfyui.sandbox.pack import Pack, sound
 from zimage_comfyui.sandbox.policy import Policy, Rule, parse
 from zimage_comfyui.sandbox.supervisor import Supervisor
-from zimage_comfyui.sandbox.watch import LEAK_BYTES, READINGS, Slope, use_of
+from zimage_comfyui.sandbox.watch import LEAK_BYTES, READINGS, Slope, Use, shared_of, use_of
 from zimage_comfyui.tests.fakes.waiting import wait
 
 
@@ -47,6 +49,8 @@ class FakeProcess:
         self.dead: str | None = None
         self.pid = os.getpid()
         self.busy, self.handles, self.calls, self.first = False, 0, 0, None
+        self.report: dict[str, dict[str, str]] | None = None
+        self.codec = types.SimpleNamespace(pack=lambda value: value)
         self.closed = False
 
     def end(self) -> str:
@@ -288,6 +292,123 @@ def test_too_many_threads_end_a_process(
         stop.set()
         other.join()
     assert "threads and processes, 1 are granted" in str(found.dead)
+
+
+def test_nobody_recycles_what_is_in_use(pack: Pack, made: list[FakeProcess], clock: Clock) -> None:
+    """Between its start and the call there is time: arguments are packed."""
+    with pack.use() as process:
+        clock.now += 10_000
+        pack.tend()
+        assert not process.closed
+    clock.now += 10_000
+    pack.tend()
+    assert made[0].closed
+
+
+def described(*lists: list[str]) -> list[bytes]:
+    """What a process says of its inputs, time after time."""
+    packed = [PLAIN.pack({"required": {"file": (one,)}}) for one in lists]
+    return [m.encode(m.Inputs({"N": (one, None)}, ["/no/such"])) for one in packed]
+
+
+def of_files(pack: Pack, path: str, state: str) -> m.PackInfo:
+    """Its description, from an earlier start."""
+    inputs = PLAIN.pack({"required": {"file": (["old"],)}})
+    node = m.NodeInfo("N", None, False, None, inputs, None, {}, True)
+    pack.info = m.PackInfo(True, [node], looked_at=[path], state=state)
+    return pack.info
+
+
+def test_lists_are_asked_for_when_their_files_have_changed(
+    pack: Pack, made: list[FakeProcess], clock: Clock, tmp_path: Path
+) -> None:
+    """No process is started for what is as it was; what is new is stored."""
+    info, kept = of_files(pack, str(tmp_path), state_of([str(tmp_path)])), []
+    pack.keep = kept.append
+    clock.now += 2
+    assert pack.inputs("N")[0] == {"required": {"file": (["old"],)}}
+    assert not made
+    answers = described(["new"])
+    FakeProcess.call = lambda *_: answers.pop(0)  # type: ignore[attr-defined]
+    try:
+        (tmp_path / "new").write_text("")
+        clock.now += 2
+        assert pack.inputs("N")[0] == {"required": {"file": (["new"],)}}
+    finally:
+        del FakeProcess.call  # type: ignore[attr-defined]
+    assert len(made) == 1
+    assert kept == [info]
+    assert info.looked_at == ["/no/such"]
+    pack.stop()
+    clock.now += 2
+    assert pack.inputs("N")[0] == {"required": {"file": (["new"],)}}
+    assert len(made) == 1
+
+
+def test_who_asks_for_lists_waits_for_none(
+    pack: Pack, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is where ComfyUI answers everybody: what is late is there the next time."""
+    monkeypatch.setattr(pack_module, "INPUTS_SECONDS", 0.01)
+    of_files(pack, "/no/such", "another")
+    go, asked, answers = threading.Event(), [], described(["new"])
+
+    def call(*_: Any) -> bytes:
+        asked.append(1)
+        go.wait(60)
+        return answers.pop(0)
+
+    monkeypatch.setattr(FakeProcess, "call", call, raising=False)
+    for _ in range(5):
+        clock.now += 2
+        assert pack.inputs("N")[0] == {"required": {"file": (["old"],)}}
+    go.set()
+    wait(lambda: pack.inputs("N")[0] == {"required": {"file": (["new"],)}})
+    assert asked == [1]
+
+
+def test_a_description_is_fit_for_the_log() -> None:
+    """Whatever it says."""
+    text = "first\n[core] ERROR forged\x1b[2J" + "x" * 10**6
+    node = m.NodeInfo("N", None, False, None, None, None, {}, False, trouble=text)
+    info = sound(m.PackInfo(False, [node], text, text, patched=[text] * 5000, handlers=[text]))
+    said = [info.trace, info.missing, *info.patched, *info.handlers, node.trouble]
+    assert not any("\n[" in one or "\x1b" in one for one in said)
+    assert len("".join(said)) < 400_000
+
+
+def test_shared_memory_is_seen() -> None:
+    """What a process shares with its children counts once."""
+    code = (
+        "import mmap, os, time; memory = mmap.mmap(-1, 64 * 2**20);"
+        "[memory.__setitem__(i, 1) for i in range(0, len(memory), 4096)];"
+        "pid = os.fork(); [memory[i] for i in range(0, len(memory), 4096)];"
+        "print(flush=True); time.sleep(600 if pid else 590)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True
+    ) as parent:
+        wait(lambda: use_of(parent.pid).shared >= 128 * 2**20)
+        found = shared_of(parent.pid)
+        os.killpg(parent.pid, signal.SIGKILL)
+    assert 64 * 2**20 <= found < 100 * 2**20
+
+
+def test_shared_memory_counts_as_the_packs(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is looked at exactly only when it may matter."""
+    monkeypatch.setattr(Pack, "_after", lambda *_: None)
+    uses = [Use(0, 1, 2**30), Use(0, 1, 2**31), Use(0, 1, 2**31)]
+    monkeypatch.setattr(pack_module, "use_of", lambda _pid: uses.pop(0))
+    shares = [2**20, 2**31]
+    monkeypatch.setattr(pack_module, "shared_of", lambda _pid: shares.pop(0))
+    found = FakeProcess()
+    some = Pack("some", Rule(memory=1.5), lambda _pack: found, Output("some"), clock)  # type: ignore[arg-type, return-value]
+    some.ready()
+    for _ in range(2):
+        some.tend()
+        assert found.dead is None
+    some.tend()
+    assert found.dead == "2.0 GiB of memory, 1.5 are granted"
 
 
 def test_use_counts_children() -> None:
