@@ -18,11 +18,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "other packs are.\n{tail}",
     ),
     "ZI-SANDBOX-LIBRARY": (
-        "扩展包 {pack} 需要 Python 库 {found}，但没有安装。请在 ComfyUI 的环境中运行 "
-        "pip install -r custom_nodes/{pack}/requirements.txt，然后重新启动。",
-        "The pack {pack} needs the Python library {found}, which is not installed. Run "
-        "pip install -r custom_nodes/{pack}/requirements.txt in ComfyUI's environment, then "
-        "start again.",
+        "扩展包 {pack} 需要 Python 库 {found}，但没有安装。请在 ComfyUI 的环境中运行 {command}"
+        "（库的安装名可能与模块名不同，以扩展包的说明为准），然后重新启动。",
+        "The pack {pack} needs the Python library {found}, which is not installed. Run {command} "
+        "in ComfyUI's environment (what is to be installed may be called otherwise; the pack's "
+        "README knows), then start again.",
     ),
     "ZI-SANDBOX-HOST": (
         "扩展包 {pack} 改动了 ComfyUI 本身（{found}），在沙箱中不会生效。"

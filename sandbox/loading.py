@@ -7,6 +7,7 @@ import functools
 import importlib
 import logging
 import os
+import shlex
 import sys
 from typing import Any
 
@@ -130,7 +131,10 @@ class Loading:
         """
         if not info.loaded:
             if info.missing:
-                raise ZImageError("ZI-SANDBOX-LIBRARY", pack=name, found=info.missing)
+                command = _install(self.supervisor.paths[name][0], info.missing)
+                raise ZImageError(
+                    "ZI-SANDBOX-LIBRARY", pack=name, found=info.missing, command=command
+                )
             raise ZImageError("ZI-SANDBOX-IMPORT", pack=name, found="…", tail=info.trace[-2000:])
         if info.patched or info.handlers:
             found = ", ".join([*info.patched, *info.handlers][:8])
@@ -191,6 +195,14 @@ class Loading:
                     self._find(ZImageError("ZI-SANDBOX-FOLDER", pack=name, found=one))
             if new and kind in folder_paths.folder_names_and_paths:
                 folder_paths.folder_names_and_paths[kind][1].update(suffixes)
+
+
+def _install(path: str, module: str) -> str:
+    """The command that installs what a pack needs, as far as one can know."""
+    listed = os.path.join(path, "requirements.txt")
+    if os.path.isfile(listed):
+        return f"pip install -r {shlex.quote(listed)}"
+    return f"pip install {shlex.quote(module.partition('.')[0])}"
 
 
 def _known(kind: str, path: str) -> bool:

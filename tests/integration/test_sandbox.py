@@ -289,7 +289,7 @@ def test_packs_that_cannot_be_loaded_are_told_by_code(server) -> None:
     said = log(server)
     expected = {
         "changes_host": ("ZI-SANDBOX-HOST", "comfy.utils.state_dict_prefix_replace"),
-        "needs_library": ("ZI-SANDBOX-LIBRARY", "a_library_that_nobody_has"),
+        "needs_library": ("ZI-SANDBOX-LIBRARY", "pip install a_library_that_nobody_has"),
         "hangs": ("ZI-SANDBOX-IMPORT", "4 s"),
         "dies": ("ZI-SANDBOX-IMPORT", "SIGABRT"),
         "absurd": ("ZI-SANDBOX-ABSURD", "10001 nodes"),

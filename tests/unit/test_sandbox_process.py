@@ -5,12 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+import numpy
 import pytest
 
 from zimage_comfyui.sandbox import calls, events, outgoing, process
@@ -458,3 +461,54 @@ def test_an_exception_is_told_in_lines_that_are_nobody_elses(worker: Worker) -> 
     assert trouble.type == "first\\x0a[core] ERROR forged\\x1b[2J"
     assert trouble.trace == "first\n  [core] ERROR forged\\x1b[2J"
     assert len(trouble.message) < 10_000
+
+
+class Page:
+    """ComfyUI's server, as far as it is told something."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[Any, Any, Any]] = []
+        self.instance = self
+
+    def send_sync(self, event: Any, data: Any, sid: Any = None) -> None:
+        """See ``PromptServer``."""
+        self.told.append((event, data, sid))
+
+
+@pytest.fixture
+def page(monkeypatch: pytest.MonkeyPatch) -> Page:
+    """In the place of ComfyUI's module ``server``."""
+    found = Page()
+    module: Any = types.ModuleType("server")
+    module.PromptServer = found
+    monkeypatch.setitem(sys.modules, "server", module)
+    return found
+
+
+def test_previews_and_text_of_a_pack_reach_the_page(page: Page) -> None:
+    """``send_sync`` with ``BinaryEventTypes``, as in ComfyUI."""
+    picture = numpy.full((4, 6, 3), 7, dtype=numpy.uint8)
+    events.tell("send", [3, b"text", None], None)
+    events.tell("send", [1, b"jpeg", "client"], None)
+    events.tell("send", [2, ["JPEG", picture, 512], "client"], None)
+    assert page.told[:2] == [(3, b"text", None), (1, b"jpeg", "client")]
+    event, (kind, image, largest), sid = page.told[2]
+    assert (event, kind, image.size, largest, sid) == (2, "JPEG", (6, 4), 512, "client")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        (2, b"no picture"), (2, ["JPEG", "no array", 5]), (2, ["EXE", numpy.zeros((1, 1, 3)), 5]),
+        (2, ["JPEG", numpy.zeros((2, 2, 3)), 5]), (4, b"x"), (99, b"x"), (True, b"x"), (3, "text"),
+        (3, ["x"]), (None, {}), ("execution_success", {"prompt_id": "other"}), ("x", object()),
+    ],
+)  # fmt: skip
+def test_what_a_pack_may_not_tell_is_left_out(
+    page: Page, caplog: pytest.LogCaptureFixture, event: tuple[Any, Any]
+) -> None:
+    """Told once, in the log; the call goes on."""
+    events.tell("send", [*event, None], None)
+    events.tell("progress", [1, 2, ["JPEG", event[1], 5]], None)
+    assert page.told == []
+    assert [one.name for one in caplog.records] == [events.__name__] * 2
