@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -26,6 +27,10 @@ call_seconds = 600
 
 [packs.hangs]
 load_seconds = 4
+
+[packs.daemons]
+processes = true
+tasks = 50
 """
 
 
@@ -53,7 +58,7 @@ def server(
 ) -> Iterator[Server]:
     """Strict, with one sound pack and four that cannot be loaded."""
     folder = tmp_path_factory.mktemp("sandboxes")
-    packs = ("outside", "changes_host", "needs_library", "hangs", "dies", "absurd")
+    packs = ("outside", "changes_host", "needs_library", "hangs", "dies", "absurd", "daemons")
     with server_with(folder, host, pack_dir, "strict", packs) as found:
         yield found
 
@@ -344,6 +349,32 @@ def test_workers_end_with_the_server(tmp_path: Path, host: Host, pack_dir: Path)
         gone, alive = psutil.wait_procs(family, timeout=30)
         assert not alive
         assert len(gone) == 2
+
+
+def sleepers(server: Server) -> int:
+    """Programs that the pack has left behind."""
+    family = psutil.Process(server.process.pid).children(recursive=True)
+    names = []
+    for one in family:
+        with contextlib.suppress(psutil.Error):
+            names.append(one.cmdline()[:2] == ["sleep", "4321"])
+    return sum(names)
+
+
+def test_what_a_pack_leaves_behind_is_its_own(server) -> None:
+    """It counts as the pack's and ends with its process, whoever its parent was."""
+    found = outcome(server.client, {"1": node("DaemonsLeave", count=20, seed=1)})
+    assert found["outputs"]["1"]["left"] == [20]
+    assert sleepers(server) == 20, log(server)[-1000:]
+    daemons = server.client.get("/health")["sandboxes"]["packs"]["daemons"]
+    outcome(server.client, {"1": node("DaemonsLeave", count=40, seed=2)})
+
+    def ended() -> bool:
+        now = server.client.get("/health")["sandboxes"]["packs"]["daemons"]
+        return "threads and processes" in now["last_end"] and now["ends"] > daemons["ends"]
+
+    wait(ended)
+    wait(lambda: sleepers(server) == 0)
 
 
 def test_two_prompts_at_a_time_do_not_mix(server) -> None:
