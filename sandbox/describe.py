@@ -23,11 +23,12 @@ ATTRIBUTES = (
 SCHEMA = (
     "node_id", "display_name", "category", "description", "is_input_list", "is_output_node",
     "is_deprecated", "is_experimental", "is_api_node", "not_idempotent", "enable_expand",
+    "is_dev_only", "accept_all_inputs",
 )  # fmt: skip
 V3_ATTRIBUTES = (
     "RETURN_TYPES", "RETURN_NAMES", "OUTPUT_IS_LIST", "INPUT_IS_LIST", "FUNCTION", "CATEGORY",
     "OUTPUT_NODE", "DESCRIPTION", "DEPRECATED", "EXPERIMENTAL", "API_NODE", "OUTPUT_TOOLTIPS",
-    "NOT_IDEMPOTENT",
+    "NOT_IDEMPOTENT", "DEV_ONLY", "ACCEPT_ALL_INPUTS",
 )  # fmt: skip
 ROLES = {"changed": "IS_CHANGED", "validate": "VALIDATE_INPUTS", "lazy": "check_lazy_status"}
 V3_ROLES = {

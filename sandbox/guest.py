@@ -197,8 +197,11 @@ class Guest:
         if issubclass(node, _ComfyNodeInternal):
             from comfy_api.latest import io
 
-            hidden = self.worker.codec.unpack(call.hidden) or {}
-            clone = node.PREPARE_CLASS_CLONE({io.Hidden[k]: v for k, v in hidden.items()})
+            found = self.worker.codec.unpack(call.hidden) or {}
+            hidden: Any = {io.Hidden[k]: v for k, v in found.items()}
+            if hasattr(io.HiddenHolder, "from_v3_data"):  # since hosts nest inputs, too
+                hidden = {"hidden_inputs": hidden}
+            clone = node.PREPARE_CLASS_CLONE(hidden)
             return make_locked_method_func(node, call.function, clone)
         if not call.instance:
             return getattr(node, call.function)

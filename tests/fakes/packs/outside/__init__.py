@@ -12,7 +12,7 @@ import torch
 from comfy.utils import ProgressBar
 from comfy_api.latest import ComfyExtension, io
 
-from . import started
+from . import growing, started
 
 
 class Anything(str):
@@ -204,6 +204,7 @@ NODE_CLASS_MAPPINGS = {
     "OutsideTrouble": Trouble,
     "OutsideSteps": Steps,
     "OutsideNewStyle": NewStyle,
+    **growing.NODES,
 }
 NODE_DISPLAY_NAME_MAPPINGS = {"OutsideInvert": "反色 Invert", "OutsideEcho": "Echo"}
 
