@@ -13,6 +13,28 @@ CATALOGUE = generation.TEXTS | workflows.TEXTS | server.TEXTS | commands.TEXTS |
 """Code: text in Chinese, text in English."""
 
 
+class Said(str):
+    """Text in English with the same in Chinese: what was found, where it is put into words.
+
+    Args:
+        english: the text.
+        chinese: its ``zh``.
+    """
+
+    zh: str
+
+    def __new__(cls, english: str, chinese: str) -> Said:
+        """See the class."""
+        made = super().__new__(cls, english)
+        made.zh = chinese
+        return made
+
+
+def in_chinese(value: object) -> object:
+    """The Chinese text of a :class:`Said`; anything else is what it is."""
+    return getattr(value, "zh", value)
+
+
 class ZImageError(Exception):
     """An error with a stable code, told in Chinese and English.
 
@@ -28,6 +50,6 @@ class ZImageError(Exception):
         chinese, english = CATALOGUE[code]
         self.code = code
         self.found = found
-        self.chinese = chinese.format(**found)
+        self.chinese = chinese.format(**{key: in_chinese(one) for key, one in found.items()})
         self.english = english.format(**found)
         super().__init__(f"[{code}] {self.chinese} / {self.english}")

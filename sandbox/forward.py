@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from ..errors import ZImageError
+from ..errors import Said, ZImageError
 from . import messages as m
 from .calls import GRACE_SECONDS
 from .events import tell
@@ -60,7 +60,8 @@ class Deadline:
             self.over = True
             process.cancel(self.call.number)
         elif late > GRACE_SECONDS:
-            why = f"a request took more than {self.seconds:g} s"
+            said = f"{self.seconds:g}"
+            why = Said(f"a request took more than {said} s", f"一个请求超过了 {said} 秒")
             process.kill(why)
             raise Died(why)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from ..errors import Said
 from . import messages as m
 from .calls import GRACE_SECONDS
 from .handles import Died
@@ -46,9 +47,11 @@ class Limit:
         if self.seconds and lasted > self.seconds:
             if self.give_up:
                 raise TimeoutError(f"no answer in {self.seconds:g} s")
-            self._end(process, f"more than {self.seconds:g} s")
+            said = f"{self.seconds:g}"
+            self._end(process, Said(f"more than {said} s", f"超过 {said} 秒"))
         if self.silent and min(silence, lasted) > self.silent:
-            self._end(process, f"no sign of life for {self.silent:g} s")
+            said = f"{self.silent:g}"
+            self._end(process, Said(f"no sign of life for {said} s", f"{said} 秒没有动静"))
         if self.cancelled and now - self.cancelled > GRACE_SECONDS:
             process.kill("interrupted")
             raise_interrupted()

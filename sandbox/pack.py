@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from ..errors import ZImageError
+from ..errors import Said, ZImageError
 from . import messages as m
 from .cache import state_of
 from .events import Asides, tell
@@ -232,9 +232,16 @@ class Pack:
         if most and own + use.shared > most:
             own += min(use.shared, shared_of(process.pid))
         if most and own > most:
-            return f"{own / GIB:.1f} GiB of memory, {self.rule.memory:g} are granted"
+            taken, granted = f"{own / GIB:.1f}", f"{self.rule.memory:g}"
+            return Said(
+                f"{taken} GiB of memory, {granted} are granted",
+                f"用了 {taken} GiB 内存，允许 {granted} GiB",
+            )
         if self.rule.tasks and use.tasks > self.rule.tasks:
-            return f"{use.tasks} threads and processes, {self.rule.tasks} are granted"
+            return Said(
+                f"{use.tasks} threads and processes, {self.rule.tasks} are granted",
+                f"有 {use.tasks} 个线程和进程，允许 {self.rule.tasks} 个",
+            )
         return None
 
     # Its nodes.
@@ -267,11 +274,11 @@ class Pack:
         limit = Limit(seconds, seconds, give_up=give_up)
         data = process.call(m.Call(0, "describe"), None, limit)
         if not isinstance(data, bytes) or len(data) > MOST_BYTES:
-            raise Died("bad description")
+            raise Died(_bad(""))
         try:
             info = sound(m.pack_info(data))
         except (msgspec.DecodeError, RecursionError) as error:
-            raise Died(f"bad description: {str(error)[:500]}") from None
+            raise Died(_bad(clean(str(error))[:500])) from None
         info.state = state_of(info.looked_at)
         return info
 
@@ -404,6 +411,12 @@ def sound(info: m.PackInfo) -> m.PackInfo:
 
 def _absurd(info: m.PackInfo) -> str:
     if len(info.nodes) > MOST_NODES:
-        return f"{len(info.nodes)} nodes"
+        return Said(f"{len(info.nodes)} nodes", f"{len(info.nodes)} 个节点")
     long = [one.name for one in info.nodes if len(one.name) > LONGEST_NAME]
-    return f"a name of {len(long[0])} characters" if long else ""
+    if not long:
+        return ""
+    return Said(f"a name of {len(long[0])} characters", f"一个有 {len(long[0])} 个字符的名称")
+
+
+def _bad(why: str) -> str:
+    return Said(f"bad description: {why}".rstrip(": "), f"无法理解的说明：{why}".rstrip("："))

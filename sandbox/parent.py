@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from ..errors import ZImageError
+from ..errors import Said, ZImageError
 from .template import REPLY, REQUEST
 
 log = logging.getLogger(__name__)
@@ -144,13 +144,16 @@ class Parent:
             raise ZImageError("ZI-SANDBOX-START", found=error) from error
         self._await(lambda: token in self._pids or token in self._ends, SPAWN_SECONDS)
         if not (pid := self._pids.pop(token, 0)):
-            raise ZImageError("ZI-SANDBOX-START", found="ended at once")
+            found = Said("ended at once", "立即结束了")
+            raise ZImageError("ZI-SANDBOX-START", found=found)
         return token, pid
 
     def _await(self, what: Callable[[], bool], seconds: float) -> None:
         with self._changed:
             if not self._changed.wait_for(lambda: what() or self.gone, seconds) or self.gone:
-                found = "gone" if self.gone else f"{seconds:g} s"
+                found = Said(f"not in {seconds:g} s", f"{seconds:g} 秒内没有完成")
+                if self.gone:
+                    found = Said("the template has ended", "模板进程已结束")
                 raise ZImageError("ZI-SANDBOX-START", found=found)
 
     def end_of(self, token: int, seconds: float) -> int | None:

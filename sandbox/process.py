@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from ..errors import Said
 from . import messages as m
 from .arenas import Arenas
 from .arriving import Arriving, Held, leases
@@ -24,6 +25,7 @@ from .handles import Callback, Died, Handle, HostObjects, Remote
 from .incoming import Crash, Incoming
 from .memory import Handover
 from .outgoing import Outgoing
+from .output import clean
 from .parent import Parent
 from .raised import received
 from .troubles import refusal
@@ -181,7 +183,7 @@ class Process:
         try:
             self._outgoing.frame(data)
         except TimeoutError as error:
-            self.kill(str(error))
+            self.kill(Said(str(error), "它不再读取消息"))
             raise Died(self.end()) from None
         except OSError:
             self.kill()
@@ -287,7 +289,8 @@ class Process:
             raise self._bad(error) from error
 
     def _bad(self, error: Exception) -> Died:
-        found = f"bad message: {str(error)[:500]}"
+        why = clean(str(error))[:500]
+        found = Said(f"bad message: {why}", f"无法理解的消息：{why}")
         self.kill(found)
         return Died(found)
 

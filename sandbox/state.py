@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ZImageError
+from ..errors import ZImageError, in_chinese
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -110,6 +110,7 @@ def _pack(pack: Pack, refused: bool) -> dict[str, Any]:
         "ends": pack.ends,
         "crashes": len(pack.crashes),
         "last_end": pack.reason,
+        "last_end_zh": in_chinese(pack.reason),
         "events_left_out": pack.asides.left_out,
         "nodes": len(pack.info.nodes) if pack.info else 0,
         "routes": len({path for _, path in pack.info.routes}) if pack.info else 0,

@@ -75,11 +75,11 @@ function facts({ status, memory_bytes, nodes, starts }) {
   return found.join(" · ");
 }
 
-function ended({ status, crashes, last_end }) {
+function ended({ status, crashes, last_end, last_end_zh: zh }) {
   if (status === "quarantined") {
-    return say(`5 分钟内意外结束 ${crashes} 次，最后一次：${last_end}`, `ended unexpectedly ${crashes} times in 5 minutes, last: ${last_end}`);
+    return say(`5 分钟内意外结束 ${crashes} 次，最后一次：${zh}`, `ended unexpectedly ${crashes} times in 5 minutes, last: ${last_end}`);
   }
-  return say(`上次意外结束：${last_end}`, `last unexpected end: ${last_end}`);
+  return say(`上次意外结束：${zh}`, `last unexpected end: ${last_end}`);
 }
 
 function whys(name, about, findings) {

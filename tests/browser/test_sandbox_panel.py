@@ -177,7 +177,7 @@ def test_what_other_servers_have(comfy: ComfyPage) -> None:
 
     gap = {"state": "unavailable", "reason": "Function not implemented", "gaps": ""}
     about = {"status": "running", "pid": 1, "starts": 3, "ends": 2, "crashes": 0, "nodes": 1,
-             "last_end": "", "memory_bytes": 3 * 2**30, "routes": 0,
+             "last_end": "", "last_end_zh": "", "memory_bytes": 3 * 2**30, "routes": 0,
              "not_confined": {"landlock": gap}}  # fmt: skip
     comfy.page.route(STATUS, lambda route: answer(route, "auto", {"<b>x</b>": about}))
     text = section(comfy).inner_text()

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.errors import ZImageError, in_chinese
 from zimage_comfyui.sandbox import messages as m
 from zimage_comfyui.sandbox import pack as pack_module
 from zimage_comfyui.sandbox import supervisor as supervisor_module
@@ -471,3 +471,29 @@ def test_what_a_worker_leaves_behind_is_ended_to_the_last() -> None:
     last, left = done.stdout.split(maxsplit=1)
     assert left == "[]\n"
     assert not Path(f"/proc/{last}").exists()
+
+
+@pytest.mark.parametrize(
+    ("rule", "use", "english", "chinese"),
+    [
+        (Rule(tasks=1), Use(0, 7), "7 threads and processes, 1 are", "有 7 个线程和进程"),
+        (Rule(memory=1), Use(3 * 2**30, 1), "3.0 GiB of memory", "用了 3.0 GiB 内存"),
+    ],
+)
+def test_why_a_process_was_ended_is_said_in_both_languages(
+    pack: Pack, made: list[FakeProcess], monkeypatch: pytest.MonkeyPatch,
+    rule: Rule, use: Use, english: str, chinese: str,
+) -> None:  # fmt: skip
+    """In errors and for the panel."""
+    pack.rule = rule
+    uses = [Use(0, 1), use, use]
+    monkeypatch.setattr(pack_module, "use_of", lambda _pid: uses.pop(0))
+    monkeypatch.setattr(Pack, "_after", lambda *_: None)
+    pack.ready()
+    for _ in range(2):
+        pack.tend()
+    found = ZImageError("ZI-SANDBOX-DIED", pack="p", node="n", found=made[0].dead, tail="")
+    assert english in found.english
+    assert chinese in found.chinese
+    assert english not in found.chinese
+    assert in_chinese(pack.reason) == in_chinese(made[0].dead)
