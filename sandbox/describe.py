@@ -137,14 +137,24 @@ def describe(name: str, node: Any, display: str | None, watch: Watch) -> m.NodeI
     from comfy_api.internal import _ComfyNodeInternal
 
     v3 = isinstance(node, type) and issubclass(node, _ComfyNodeInternal)
-    info = m.NodeInfo(name, display, v3, None, None, None, {}, False)
+    info = m.NodeInfo(_text(name), None, v3, None, None, None, {}, False)
+    found = m.NodeInfo(name, display, v3, None, None, None, {}, False)
     try:
-        info.functions = dict(_functions(node, v3))
-        info.attributes = PLAIN.pack(_attributes(node, v3))
-        info.inputs, info.info, info.dynamic = inputs(node, v3, watch)
+        if not isinstance(node, type):
+            raise TypeError(f"a {type(node).__name__}, which is no class")
+        found.functions = info.functions = dict(_functions(node, v3))
+        found.attributes = PLAIN.pack(_attributes(node, v3))
+        found.inputs, found.info, found.dynamic = inputs(node, v3, watch)
+        return m.node_info(m.encode(found))  # or it has names that are none
     except Exception as error:  # noqa: BLE001  one node's fault is not the others'
-        info.trouble = f"{type(error).__name__}: {error}"[:2000]
+        info.trouble = _text(f"{type(error).__name__}: {error}"[:2000])
+        info.functions = {}
     return info
+
+
+def _text(value: Any) -> str:
+    """Anything as text that can be sent."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
 
 
 def inputs(node: Any, v3: bool, watch: Watch | None = None) -> tuple[m.Value, m.Value, bool]:
@@ -152,6 +162,8 @@ def inputs(node: Any, v3: bool, watch: Watch | None = None) -> tuple[m.Value, m.
     with watch.watching() if watch is not None else contextlib.nullcontext():
         found = node.INPUT_TYPES()
         info = node.GET_NODE_INFO_V1() if v3 else None
+    if not isinstance(found, dict):
+        raise TypeError(f"INPUT_TYPES gave {type(found).__name__}, no dictionary")
     return PLAIN.pack(found), PLAIN.pack(info), watch is not None and watch.seen
 
 

@@ -116,7 +116,7 @@ class Loading:
         info = stored.load(pack.name, digest)
         if info is None:
             info = pack.discover()
-            if info.loaded:
+            if info.loaded and not any(one.trouble for one in info.nodes):
                 stored.save(pack.name, digest, info)
         else:
             self.supervisor.warm()

@@ -396,6 +396,7 @@ FromWorker = Done | Failed | Question | Event | Beat | Ready | Forget | Returned
 encode = msgspec.msgpack.Encoder().encode
 begin = msgspec.msgpack.Decoder(Begin).decode
 inputs = msgspec.msgpack.Decoder(Inputs).decode
+node_info = msgspec.msgpack.Decoder(NodeInfo).decode
 pack_info = msgspec.msgpack.Decoder(PackInfo).decode
 from_host = msgspec.msgpack.Decoder(FromHost).decode
 from_worker = msgspec.msgpack.Decoder(FromWorker).decode

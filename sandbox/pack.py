@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import sys
 import threading
 import time
 from collections import deque
@@ -91,6 +92,7 @@ class Pack:
         self._asked = float("-inf")
         self._looking: threading.Thread | None = None
         self._entered = 0
+        self._prompt = ""
 
     # Its process.
 
@@ -198,7 +200,8 @@ class Pack:
             if process.busy or self._entered or process.handles:
                 return
             idle = self._clock() - self.used > 60 * self.rule.idle_minutes
-            if (self.rule.idle_minutes and idle) or self._slope.leaks():
+            leaks = self._slope.leaks() and self._prompt not in prompts()
+            if (self.rule.idle_minutes and idle) or leaks:
                 log.info("Z-Image: the sandbox of %s %s", self.name, "rests" if idle else "leaks")
                 self.stop()
 
@@ -292,6 +295,7 @@ class Pack:
                 raised, as far as it is a builtin exception, else ``ZI-SANDBOX-RAISED``.
         """
         context = surroundings()
+        self._prompt = context.prompt if context else self._prompt
         with self.use() as process:
             return self._node(process, context, name, function, instance, arguments, hidden)
 
@@ -378,6 +382,14 @@ class Pack:
         """See :class:`proxy.Caller`."""
         if (process := self.process) is not None:
             process.drop(instance)
+
+
+def prompts() -> set[str]:
+    """Prompts that ComfyUI is running now."""
+    server = sys.modules.get("server")
+    instance = getattr(getattr(server, "PromptServer", None), "instance", None)
+    running = getattr(getattr(instance, "prompt_queue", None), "currently_running", {})
+    return {item[1] for item in list(running.values())}
 
 
 def surroundings() -> m.Context | None:

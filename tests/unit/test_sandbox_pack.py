@@ -497,3 +497,22 @@ def test_why_a_process_was_ended_is_said_in_both_languages(
     assert chinese in found.chinese
     assert english not in found.chinese
     assert in_chinese(pack.reason) == in_chinese(made[0].dead)
+
+
+def test_a_process_that_leaks_is_replaced_between_prompts(
+    pack: Pack, made: list[FakeProcess], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its nodes have kept since the prompt began may still be wanted by it."""
+    running: dict[int, Any] = {0: (1, "another"), 1: (2, "its prompt")}
+    server: Any = types.ModuleType("server")
+    queue = types.SimpleNamespace(currently_running=running)
+    server.PromptServer = types.SimpleNamespace(instance=types.SimpleNamespace(prompt_queue=queue))
+    monkeypatch.setitem(sys.modules, "server", server)
+    monkeypatch.setattr(Slope, "leaks", lambda _self: True)
+    pack._prompt = "its prompt"
+    pack.ready()
+    pack.tend()
+    assert not made[0].closed
+    del running[1]
+    pack.tend()
+    assert made[0].closed
