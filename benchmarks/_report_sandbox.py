@@ -97,6 +97,33 @@ def faults(run: Run) -> Section:
     )
 
 
+def hostile(run: Run) -> Section:
+    """A pack that tries everything."""
+    found = run["stopped"]
+    ends: dict[str, list[str]] = {}
+    for name, stopped in found.items():
+        ends.setdefault(stopped, []).append(f"`{name}`")
+    order = sorted(ends, key=lambda one: (-len(ends[one]), one))
+    rows: list[list[Text]] = [
+        [one, str(len(ends[one])), " ".join(ends[one])] for one in order
+    ]  # fmt: skip
+    return Section(
+        ("A pack that tries everything", "什么都试一遍的节点包"),
+        (
+            f"{len(found)} attempts, none of which succeeded, and what each ended with. "
+            "`Permission denied` is Landlock's answer; `Operation not permitted`, `Function not "
+            "implemented` and `SIGSYS` are seccomp's (for signals to others Landlock's); `bad "
+            "message` is ComfyUI's side of the connection, which ends the process.",
+            f"共 {len(found)} 次尝试，没有一次成功；下面是各自的结局。`Permission denied` 来自 "
+            "Landlock；`Operation not permitted`、`Function not implemented` 和 `SIGSYS` 来自 "
+            "seccomp（向其他进程发信号时来自 Landlock）；`bad message` 来自连接的 ComfyUI 一侧，"
+            "它会结束这个进程。",
+        ),
+        [Table([("ended with", "结局"), ("attempts", "次数"), ("which", "尝试")], rows)],
+        "./zimage bench hostile -- --save",
+    )
+
+
 def packs(run: Run) -> Section:
     """Real packs, unmodified: each node in the sandbox against the same node in the host."""
     rows: list[list[Text]] = []

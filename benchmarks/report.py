@@ -35,6 +35,7 @@ SECTIONS: list[tuple[str, Callable[[dict[str, Any]], _report.Section]]] = [
     ("soak", trials.soak),
     ("sandbox", packs.sandbox),
     ("faults", packs.faults),
+    ("hostile", packs.hostile),
     ("packs", packs.packs),
 ]
 HEADS = {
