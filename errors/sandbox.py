@@ -36,14 +36,14 @@ TEXTS: dict[str, tuple[str, str]] = {
         "What the pack {pack} says of itself is absurd ({found}); it is not loaded.",
     ),
     "ZI-SANDBOX-NAME": (
-        "扩展包 {pack} 的节点 {found} 与已有节点重名，没有加载；这个扩展包的其他节点不受影响。",
-        "The pack {pack} has a node {found}, a name that is taken; it is not loaded, the pack's "
-        "other nodes are.",
+        "扩展包 {pack} 的这些节点与已有节点重名，没有加载：{found}。这个扩展包的其他节点不受影响。",
+        "Nodes of the pack {pack} have names that are taken and are not loaded: {found}. The "
+        "pack's other nodes are.",
     ),
     "ZI-SANDBOX-NODE": (
-        "扩展包 {pack} 的一个节点无法说明自己：{found}。它没有加载，这个扩展包的其他节点不受影响。",
-        "A node of the pack {pack} cannot describe itself: {found}. It is not loaded, the pack's "
-        "other nodes are.",
+        "扩展包 {pack} 的这些节点无法说明自己，没有加载：{found}。这个扩展包的其他节点不受影响。",
+        "Nodes of the pack {pack} cannot describe themselves and are not loaded: {found}. The "
+        "pack's other nodes are.",
     ),
     "ZI-SANDBOX-FOLDER": (
         "扩展包 {pack} 想把 {found} 登记为模型文件夹，它不在模型、输入、输出或扩展包自己的"

@@ -36,6 +36,7 @@ V3_ROLES = {
     "validate": "validate_inputs",
     "lazy": "check_lazy_status",
 }
+HOST_PACKAGES = frozenset({"app", "comfy", "comfy_api", "comfy_execution", "comfy_extras"})
 HOST_MODULES = ("nodes", "execution", "server", "folder_paths", "latent_preview", "node_helpers")
 
 
@@ -227,4 +228,4 @@ class Snapshot:
 
     @staticmethod
     def _is_host(name: str) -> bool:
-        return name in HOST_MODULES or name.partition(".")[0] in {"comfy", "comfy_execution"}
+        return name in HOST_MODULES or name.partition(".")[0] in HOST_PACKAGES

@@ -12,9 +12,9 @@ import sys
 from typing import Any
 
 from ..config import PACK_DIR
-from ..errors import ZImageError
+from ..errors import Said, ZImageError
 from . import messages as m
-from .cache import digest_of
+from .cache import digest_of, state_of
 from .output import clean
 from .pack import Pack
 from .policy import Policy
@@ -24,6 +24,7 @@ from .web import Web
 
 log = logging.getLogger(__name__)
 
+MOST_LISTED = 12
 HOSTS_OWN = frozenset({"websocket_image_save", "example_node"})
 """Packs that come with ComfyUI."""
 
@@ -114,9 +115,11 @@ class Loading:
         stored = self.supervisor.descriptions
         pack.keep = functools.partial(stored.save, pack.name, digest)
         info = stored.load(pack.name, digest)
+        if info is not None and any(one.trouble for one in info.nodes):
+            info = info if state_of(info.looked_at) == info.state else None  # it may be over
         if info is None:
             info = pack.discover()
-            if info.loaded and not any(one.trouble for one in info.nodes):
+            if info.loaded:
                 stored.save(pack.name, digest, info)
         else:
             self.supervisor.warm()
@@ -143,22 +146,23 @@ class Loading:
     def _register(self, pack: Any, info: m.PackInfo, path: str, ignore: Any, parent: str) -> None:
         nodes: Any = importlib.import_module("nodes")
         module = nodes.get_module_name(path)
-        for taken in info.taken:
-            self._find(ZImageError("ZI-SANDBOX-NAME", pack=pack.name, found=taken))
+        taken, left_out = [*info.taken], list[str]()
         for one in info.nodes:
             if one.name in ignore or one.name in nodes.NODE_CLASS_MAPPINGS:
-                self._find(ZImageError("ZI-SANDBOX-NAME", pack=pack.name, found=one.name))
+                taken.append(clean(one.name))
                 continue
             try:
                 made = self._made(one, pack)
             except Exception as error:  # noqa: BLE001  what a worker says must not end the host
-                found = f"{clean(one.name)}: {one.trouble or error}"
-                self._find(ZImageError("ZI-SANDBOX-NODE", pack=pack.name, found=found))
+                left_out.append(f"{clean(one.name)} ({one.trouble or error})")
                 continue
             made.RELATIVE_PYTHON_MODULE = f"{parent}.{module}"
             nodes.NODE_CLASS_MAPPINGS[one.name] = made
             if one.name in info.names:
                 nodes.NODE_DISPLAY_NAME_MAPPINGS[one.name] = info.names[one.name]
+        for code, names in (("ZI-SANDBOX-NAME", taken), ("ZI-SANDBOX-NODE", left_out)):
+            if names:
+                self._find(ZImageError(code, pack=pack.name, found=listed(names)))
         root = path if os.path.isdir(path) else os.path.dirname(path)
         nodes.LOADED_MODULE_DIRS[module] = os.path.abspath(root)
         self.web.add(pack, info, path)
@@ -195,6 +199,14 @@ class Loading:
                     self._find(ZImageError("ZI-SANDBOX-FOLDER", pack=name, found=one))
             if new and kind in folder_paths.folder_names_and_paths:
                 folder_paths.folder_names_and_paths[kind][1].update(suffixes)
+
+
+def listed(names: list[str]) -> Said:
+    """Names in one sentence, the first of them if there are many."""
+    text, more = ", ".join(names[:MOST_LISTED]), len(names) - MOST_LISTED
+    if more <= 0:
+        return Said(text, text)
+    return Said(f"{text} and {more} more", f"{text} 等 {len(names)} 个")
 
 
 def _install(path: str, module: str) -> str:

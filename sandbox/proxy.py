@@ -45,7 +45,7 @@ def make(info: m.NodeInfo, caller: Caller) -> type:
 def _v1(info: m.NodeInfo, caller: Caller) -> type:
     attributes: dict[str, Any] = dict(plain(info.attributes) or {})
     hidden = _hidden(info)
-    withheld = {name for name, kind in hidden.items() if kind in KEYS}
+    withheld = {name for name, kind in hidden.items() if isinstance(kind, str) and kind in KEYS}
 
     def INPUT_TYPES(cls: type) -> Any:
         found = _inputs(info, caller)[0]

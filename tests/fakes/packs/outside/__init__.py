@@ -28,7 +28,10 @@ class Thing:
 class Echo:
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"value": ("INT", {"default": 1, "min": -(2**40), "max": 2**40})}}
+        return {
+            "required": {"value": ("INT", {"default": 1, "min": -(2**40), "max": 2**40})},
+            "hidden": {"listed": ["nobody", "fills", "this"]},
+        }
 
     RETURN_TYPES = ("INT",)
     FUNCTION = "run"
