@@ -34,12 +34,14 @@ class Pending:
         inbox: frames and their sizes, for whoever waits for it.
         told: what to do with events.
         late: progress that came too soon after the last.
+        running: whether the worker has it, and has not told of its end.
     """
 
     call: m.Call
     told: Callable[[str, Any], None] | None
     inbox: deque[tuple[Any, int]] = field(default_factory=deque)
     late: m.Event | None = None
+    running: bool = False
     _came: int = 0
     _went: int = 0
     _judged: float = field(default_factory=time.monotonic)

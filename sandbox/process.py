@@ -219,6 +219,7 @@ class Process:
         try:
             self._tidy()
             self._send(call)
+            pending.running = True
             while True:
                 frame, size = self._next(pending, check)
                 if isinstance(frame, m.Question):
@@ -226,11 +227,13 @@ class Process:
                 elif isinstance(frame, m.Event):
                     self._event(pending, frame)
                 else:
+                    pending.running = False
                     return self._result(pending, frame)
         except (Died, Remote, TimeoutError):
             raise
         except BaseException:
-            self._abandon(pending)
+            if pending.running:
+                self._abandon(pending)
             raise
         finally:
             self._calls.close(call)
@@ -245,7 +248,11 @@ class Process:
 
     def _result(self, pending: Pending, frame: m.Done | m.Failed) -> Any:
         if pending.late is not None:  # the last progress is told, however fast it came
-            self._tell(pending, pending.late)
+            try:
+                self._tell(pending, pending.late)
+            except BaseException:
+                self._give_back(leases(frame))
+                raise
         if isinstance(frame, m.Failed):
             raise Remote(received(frame.trouble))
         return self.unpack(frame.value)

@@ -23,7 +23,7 @@ from zimage_comfyui.sandbox.events import EVENTS_PER_SECOND, Asides
 from zimage_comfyui.sandbox.handles import Died, HostObjects, Remote
 from zimage_comfyui.sandbox.output import Output
 from zimage_comfyui.sandbox.process import Process
-from zimage_comfyui.sandbox.values import PLAIN_KEYS
+from zimage_comfyui.sandbox.values import PLAIN_KEYS, ValueTroubleError
 from zimage_comfyui.tests.fakes.waiting import wait
 
 
@@ -305,6 +305,44 @@ def test_an_interrupt_while_progress_is_told_ends_the_call(
     (answer,) = [one for one in frames if isinstance(one, m.Answer)]
     assert answer.error is not None
     assert answer.error.kind == "interrupted"
+
+
+def test_an_interrupt_at_the_end_leaves_the_worker(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The call is over by then: nobody waits for it, and what it gave goes back."""
+    monkeypatch.setattr(worker.host, "_pace", events.Pace(1, Clock()))
+    frames, told = listen(worker), []
+
+    def tell(_kind: str, value: Any) -> None:
+        told.append(value[0])
+        if len(told) == 2:
+            raise InterruptedError_
+
+    for number in (1, 2):
+        worker.send(m.Event("progress", 1, m.Tuple([number, 3, None])))
+    worker.send(m.Done(1, tensor(worker, 2**19, lease=7)))
+    with pytest.raises(InterruptedError_):
+        worker.host.call(m.Call(0, "node"), tell)
+    assert told == [1, 2]
+    assert worker.host.dead is None
+    wait(lambda: any(isinstance(one, m.Returned) for one in frames))
+    assert not [one for one in frames if isinstance(one, m.Cancel)]
+    assert [one.leases for one in frames if isinstance(one, m.Returned)] == [[7]]
+
+
+def test_a_call_that_is_too_long_leaves_the_worker(
+    worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has heard nothing of it."""
+    monkeypatch.setattr(m, "FRAME_BYTES", 1000)
+    frames = listen(worker)
+    with pytest.raises(ValueTroubleError, match="are more than"):
+        worker.host.call(m.Call(0, "node", name="n" * 2000))
+    assert worker.host.dead is None
+    worker.send(m.Done(2, 5))
+    assert worker.host.call(m.Call(0, "node")) == 5
+    assert [type(one) for one in frames] == [m.Call]
 
 
 def test_events_are_told_by_the_thread_of_their_call(worker: Worker) -> None:
