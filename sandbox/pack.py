@@ -43,6 +43,8 @@ INPUTS_SECONDS = 1.0
 SLOW_SECONDS = 60.0
 """How long they may take all the same, for the next time."""
 LONGEST_TEXT, MOST_TEXTS = 200, 1000
+MOST_PATHS = 5000
+"""Looked at where ComfyUI answers everybody."""
 MOST_NODES, LONGEST_NAME, MOST_BYTES = 5000, 256, 32 * 2**20
 
 
@@ -356,7 +358,11 @@ class Pack:
             with self.use() as process:
                 call = m.Call(0, "inputs", arguments=process.codec.pack(names))
                 limit = Limit(SLOW_SECONDS + self.rule.load_seconds, 0, give_up=True)
-                found = m.inputs(process.call(call, None, limit))
+                data = process.call(call, None, limit)
+            if not isinstance(data, bytes) or len(data) > MOST_BYTES:
+                raise Died(_bad(""))
+            found = m.inputs(data)
+            del found.looked_at[MOST_PATHS:]
             for node in info.nodes:
                 if node.name in found.nodes:
                     given, about = found.nodes[node.name]
@@ -413,6 +419,7 @@ def surroundings() -> m.Context | None:
 def sound(info: m.PackInfo) -> m.PackInfo:
     """A description whose texts for the log are fit for it."""
     info.trace = clean_lines(info.trace, 2 * 64 * 2**10)
+    del info.looked_at[MOST_PATHS:]
     info.missing = clean(info.missing)[:LONGEST_TEXT]
     for texts in (info.patched, info.handlers, info.taken):
         texts[:] = [clean(one)[:LONGEST_TEXT] for one in texts[:MOST_TEXTS]]

@@ -371,7 +371,13 @@ def test_a_description_is_fit_for_the_log() -> None:
     """Whatever it says."""
     text = "first\n[core] ERROR forged\x1b[2J" + "x" * 10**6
     node = m.NodeInfo("N", None, False, None, None, None, {}, False, trouble=text)
-    info = sound(m.PackInfo(False, [node], text, text, patched=[text] * 5000, handlers=[text]))
+    info = sound(
+        m.PackInfo(
+            False, [node], text, text, patched=[text] * 5000, handlers=[text],
+            looked_at=["/x"] * 10**6,
+        )
+    )  # fmt: skip
+    assert len(info.looked_at) == 5000
     said = [info.trace, info.missing, *info.patched, *info.handlers, node.trouble]
     assert not any("\n[" in one or "\x1b" in one for one in said)
     assert len("".join(said)) < 400_000
