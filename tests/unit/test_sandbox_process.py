@@ -342,6 +342,8 @@ def test_a_call_that_is_too_long_leaves_the_worker(
     assert worker.host.dead is None
     worker.send(m.Done(2, 5))
     assert worker.host.call(m.Call(0, "node")) == 5
+    wait(lambda: frames)
+    assert [one for one in frames if isinstance(one, m.Call) and one.name] == []
     assert [type(one) for one in frames] == [m.Call]
 
 
