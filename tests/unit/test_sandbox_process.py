@@ -55,6 +55,7 @@ class Worker:
         output = Output("some")
         self.host = Process("some", self.parent, begin, output, lambda *_: None, 2**20, asides)
         self.connection = Connection(self.parent.frames)
+        self.threads: list[threading.Thread] = []
         assert m.begin(self.connection.recv_bytes()) == begin
 
     def send(self, frame: Any) -> None:
@@ -63,7 +64,17 @@ class Worker:
 
     def send_long(self, frame: Any) -> None:
         """One that the socket cannot hold: it goes as the host reads it."""
-        threading.Thread(target=self.send, args=(frame,), daemon=True).start()
+        self.beside(lambda: self.send(frame))
+
+    def beside(self, run: Callable[[], None]) -> None:
+        """Do it in a thread, until the host closes its end."""
+
+        def until_closed() -> None:
+            with contextlib.suppress(OSError, EOFError):
+                run()
+
+        self.threads.append(threading.Thread(target=until_closed, daemon=True))
+        self.threads[-1].start()
 
 
 class Clock:
@@ -85,6 +96,8 @@ def worker(clock: Clock) -> Iterator[Worker]:
     found = Worker(Asides("some", clock))
     yield found
     found.host.close()
+    for one in found.threads:
+        one.join(60)  # it uses what is closed now
     found.host.output.close()
     found.connection.close()
     os.close(found.parent.handover)
@@ -191,11 +204,10 @@ def listen(worker: Worker) -> list[Any]:
     frames: list[Any] = []
 
     def run() -> None:
-        with contextlib.suppress(OSError, EOFError):
-            while True:
-                frames.append(m.from_host(worker.connection.recv_bytes()))
+        while True:
+            frames.append(m.from_host(worker.connection.recv_bytes()))
 
-    threading.Thread(target=run, daemon=True).start()
+    worker.beside(run)
     return frames
 
 
@@ -295,7 +307,7 @@ def test_an_interrupt_while_progress_is_told_ends_the_call(
         if ends:
             worker.send(m.Failed(1, m.Trouble("interrupted", "", "")))
 
-    threading.Thread(target=obey, daemon=True).start()
+    worker.beside(obey)
     worker.send(m.Event("progress", 1, m.Tuple([1, 3, None])))
     with pytest.raises(InterruptedError_):
         worker.host.call(m.Call(0, "node"), told)
@@ -388,7 +400,7 @@ def test_progress_that_comes_too_fast_ends_with_its_last(
             worker.send(m.Event("progress", 1, m.Tuple([number, 500, None])))
         worker.send(m.Done(1, "end"))
 
-    threading.Thread(target=send, daemon=True).start()
+    worker.beside(send)
     assert worker.host.call(m.Call(0, "node"), lambda _, value: told.append(value[0])) == "end"
     assert told[:5] == [1, 2, 3, 4, 5]
     assert told[-1] == 500
@@ -401,14 +413,13 @@ def test_limits_are_judged_while_events_never_stop(worker: Worker) -> None:
     stop = threading.Event()
 
     def flood() -> None:
-        with contextlib.suppress(OSError):
-            while not stop.is_set():
-                worker.send(m.Event("progress", 1, m.Tuple([1, 2, None])))
+        while not stop.is_set():
+            worker.send(m.Event("progress", 1, m.Tuple([1, 2, None])))
 
     def check(_process: Any, _silence: float, _begun: bool) -> None:
         raise Died("enough")
 
-    threading.Thread(target=flood, daemon=True).start()
+    worker.beside(flood)
     with pytest.raises(Died, match="enough"):
         worker.host.call(m.Call(0, "node"), lambda *_: None, check)
     stop.set()
@@ -466,7 +477,7 @@ def test_a_worker_that_reads_by_drops_is_given_up(
             with contextlib.suppress(OSError):
                 os.read(worker.parent.frames, 1000)
 
-    threading.Thread(target=drip, daemon=True).start()
+    worker.beside(drip)
     began = time.monotonic()
     with pytest.raises(Died, match="does not read"):
         worker.host.call(m.Call(0, "node", name="n" * 5_000_000))
