@@ -21,6 +21,7 @@ NODES = (
     ("latent", "ZImageLatent"),
     ("sampler", "ZImageSampler"),
     ("vae_decode", "ZImageDecode"),
+    ("keep", "ZImageKeep"),
     ("save_image", "ZImageSave"),
 )
 """Module under ``nodes`` and the class in it."""

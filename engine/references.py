@@ -46,19 +46,30 @@ def prepare(image: Tensor) -> Tensor:
     Raises:
         ZImageError: ``ZI-PICTURE`` for anything else, ``ZI-PICTURE-SIZE``.
     """
-    shape = list(image.shape)
-    if len(shape) != 4 or shape[0] < 1 or shape[3] not in (1, 3, 4):
-        raise ZImageError("ZI-PICTURE", found=f"{shape}", expected="[1, H, W, 3]")
-    width, height = size_for(shape[2], shape[1])
+    check_shape(image)
+    return brought_to(image, *size_for(image.shape[2], image.shape[1]))
+
+
+def brought_to(image: Tensor, width: int, height: int) -> Tensor:
+    """As :func:`prepare`, at a given size: scaled, and cut at the edges where shapes differ."""
+    check_shape(image)
     picture = image[:1].float()
     if not torch.isfinite(picture).all():
         raise ZImageError("ZI-PICTURE", found="NaN", expected="0 … 1")
-    if shape[3] == 4:
+    channels = picture.shape[3]
+    if channels == 4:
         picture = picture[..., :3] * picture[..., 3:] + (1 - picture[..., 3:])
-    picture = picture.expand(-1, -1, -1, 3) if shape[3] == 1 else picture
-    if (width, height) != (shape[2], shape[1]):
+    picture = picture.expand(-1, -1, -1, 3) if channels == 1 else picture
+    if (width, height) != (picture.shape[2], picture.shape[1]):
         picture = host.resize(picture, width, height)
     return picture.clamp(0, 1)
+
+
+def check_shape(image: Tensor) -> None:
+    """Raises ``ZI-PICTURE`` for what is no IMAGE of the host."""
+    shape = list(image.shape)
+    if len(shape) != 4 or shape[0] < 1 or shape[3] not in (1, 3, 4):
+        raise ZImageError("ZI-PICTURE", found=f"{shape}", expected="[1, H, W, 3]")
 
 
 def encode(vae: Any, pictures: Sequence[Tensor]) -> list[Tensor]:

@@ -21,6 +21,7 @@ NODES = [
     "ZImageLatent",
     "ZImageSampler",
     "ZImageDecode",
+    "ZImageKeep",
     "ZImageSave",
 ]
 NOT_INSTALLED = (".git", "tests", "benchmarks", "docs", "models", "__pycache__", ".ci", ".venv")

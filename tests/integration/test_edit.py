@@ -187,6 +187,35 @@ def test_outside_the_mask_nothing_changes(pictures: Server, variant: str) -> Non
     assert changed[6:].max() < 1e-5
 
 
+def test_keep_puts_the_original_back_around_an_edit(pictures: Server) -> None:
+    """Half of the picture is painted over; the other half, a little off, is the file's again."""
+    load = {"class_type": "LoadImage", "inputs": {"image": "plain.png"}}
+    paint = {"width": 48, "height": 80, "batch_size": 1, "color": 0xFF0000}
+    graph: dict[str, Any] = {
+        "load": load,
+        "red": {"class_type": "EmptyImage", "inputs": paint},
+        "edit": {"class_type": "ImageCompositeMasked", "inputs": {
+            "destination": ["off", 0], "source": ["red", 0], "x": 0, "y": 0,
+            "resize_source": False}},
+        "off": {"class_type": "ImageBlend", "inputs": {
+            "image1": ["load", 0], "image2": ["red", 0], "blend_factor": 0.02,
+            "blend_mode": "normal"}},
+        "keep": {"class_type": "ZImageKeep", "inputs": {
+            "image": ["edit", 0], "original": ["load", 0], "tolerance": 12}},
+        "save": {"class_type": "SaveImage", "inputs": {
+            "images": ["keep", 0], "filename_prefix": "kept"}},
+    }  # fmt: skip
+    done = pictures.client.run(graph, timeout=600)
+    assert done.succeeded, done.error
+    with Image.open(io.BytesIO(pictures.client.view(done.images[0]))) as made:
+        found = np.asarray(made)
+    original = np.asarray(picture())
+    assert (found[:, 56:] == original[:, 56:]).all()
+    assert (found[:, :40] == (255, 0, 0)).all()
+    graph["keep"]["inputs"]["tolerance"] = 300
+    assert run(pictures, graph)[0].startswith("[ZI-VALUE]")
+
+
 def _latent(server: Server, name: str) -> np.ndarray:
     from safetensors.numpy import load_file
 

@@ -117,7 +117,7 @@ def test_every_node_and_input_is_explained(painter: Client) -> None:
     names = [name for name, node in about.items() if node["category"] == "Z-Image"]
     assert sorted(names) == sorted(
         ["ZImageLoader", "ZImageDualLoader", "ZImageTextEncode", "ZImageEdit", "ZImageLatent",
-         "ZImageSampler", "ZImageDecode", "ZImageSave"]
+         "ZImageSampler", "ZImageDecode", "ZImageKeep", "ZImageSave"]
     )  # fmt: skip
     for name in names:
         inputs = {**about[name]["input"]["required"], **about[name]["input"].get("optional", {})}

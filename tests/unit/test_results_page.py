@@ -46,9 +46,11 @@ def test_edits_of_old_and_new_runs_are_shown(kind: str):
     import _report_models
 
     area = {"of": 4, "enough": 3, "median": 33.0, "lowest": 20.0, "autoencoder": 38.0}
-    by_kind = {"all": area | {"autoencoder_enough": 4}, "place": {"of": 0}}
+    new = {"together": 31.5, "model": 29.0, "model_enough": 2, "autoencoder_enough": 4}
+    by_kind = {"all": area | new, "place": {"of": 0}}
     kept = area if kind == "one figure" else by_kind
     (row,) = _report_models._kept("en", kept)
     assert row[0] == ("en, all", "en，全部")
     assert "3/4 (75.0%)" in row
+    assert ("31.5 dB" in row, "2/4 (50.0%)" in row) == (2 * (kind != "one figure",))
     assert row[-1] == ("–" if kind == "one figure" else "4/4 (100.0%)")

@@ -14,7 +14,7 @@ MODELS = WORKFLOWS.parent / "demo" / "models"
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
 OURS = {
     "ZImageLoader", "ZImageDualLoader", "ZImageTextEncode", "ZImageEdit", "ZImageLatent",
-    "ZImageSampler", "ZImageDecode", "ZImageSave",
+    "ZImageSampler", "ZImageDecode", "ZImageKeep", "ZImageSave",
 }  # fmt: skip
 CORE = {"PreviewImage", "SolidMask", "MaskComposite", "EmptyImage", "ImageCompositeMasked"}
 """ComfyUI's own, there since its first versions."""
