@@ -11,7 +11,7 @@ import yaml
 
 from zimage_comfyui.cli import server
 from zimage_comfyui.cli.host import Host
-from zimage_comfyui.cli.server import Server, write_paths
+from zimage_comfyui.cli.server import Server, host_environment, write_paths
 from zimage_comfyui.cli.terminal import FAILED, LACKING, Stop
 
 
@@ -102,3 +102,11 @@ def test_any_folder_survives_the_paths_file(tmp_path: Path, name: str) -> None:
     write_paths(tmp_path / "paths.yaml", {"vae": name, "is_default": True})
     text = (tmp_path / "paths.yaml").read_text(encoding="utf-8")
     assert yaml.safe_load(text) == {"zimage": {"vae": name, "is_default": True}}
+
+
+@pytest.mark.parametrize(
+    ("own", "wanted"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+)
+def test_waiting_threads_leave_the_cores_to_others(own: dict[str, str], wanted: str) -> None:
+    """Unless the operator has said otherwise."""
+    assert host_environment(own)["OMP_WAIT_POLICY"] == wanted
