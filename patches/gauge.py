@@ -15,6 +15,9 @@ from typing import Any
 
 from . import ram, sandboxes
 
+objects: set[str] = set()
+"""What a part keeps between prompts beside models, by name; how much it takes is not known."""
+
 
 def management() -> Any:
     """The host's ``comfy.model_management``."""
@@ -34,7 +37,7 @@ class Reading:
         resident: of this process in RAM.
         reserved: by torch on the GPU; None without CUDA.
         models: weights of the models that the host has loaded where ``used`` is measured.
-        loaded: class and size of each of these, in no order.
+        loaded: class and size of each of these, and :data:`objects`, in no order.
         kept: where ``used`` is measured, for the next tensors to and from sandboxes.
     """
 
@@ -51,6 +54,7 @@ class Reading:
         reserved = sys.modules["torch"].cuda.memory_reserved(device()) if on_gpu else None
         found = loaded(device()).values()
         names = sorted((type(one.model).__name__, one.model_size()) for one in found)
+        names += [(name, 0) for name in sorted(objects)]
         # On the CPU there is no part of a model that is elsewhere.
         sizes = (one.loaded_size() if on_gpu else one.model_size() for one in found)
         kept = 0 if on_gpu else sandboxes.kept()

@@ -17,8 +17,8 @@ from ..errors import ZImageError
 log = logging.getLogger(__name__)
 
 EARLY = (
-    "worker", "results", "memory", "swap", "residency", "leftovers", "sockets", "reconnect",
-    "origins", "malformed", "paths", "pictures", "history", "guarded",
+    "worker", "results", "memory", "swap", "residency", "tokenizer", "leftovers", "sockets",
+    "reconnect", "origins", "malformed", "paths", "pictures", "history", "guarded",
 )  # fmt: skip
 """Modules of this folder that are applied while packs load; each has ``part()``."""
 SHARED = ("queue", "disk", "deadline", "logs", "fuse")

@@ -7,6 +7,7 @@ const NAMES = {
   memory: ["内存归还", "Memory"],
   swap: ["模型切换", "Model swaps"],
   residency: ["空闲卸载", "Idle unloading"],
+  tokenizer: ["分词器", "Tokenizer"],
   leftovers: ["残留文件", "Leftover files"],
   sockets: ["消息发送", "Messages"],
   reconnect: ["断线重连", "Reconnection"],

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from PIL import Image
 
 from zimage_comfyui.cli.client import Run
 from zimage_comfyui.cli.server import Server, write_paths
@@ -107,15 +109,33 @@ def test_idle_models_go_and_come_back_as_they_were(server) -> None:
     assert level < peak(server) - WEIGHTS
     for cycle in (2, 3):
         peak(server, reset=True)
+        reads = part(server, "tokenizer")["reads"]
         again = render(server)
         assert again.succeeded, again.error
         assert peak(server) > level + WEIGHTS
+        assert part(server, "tokenizer")["reads"] == reads + 1  # it had gone as well
         assert not [
             e for e in again.events if e["type"] == "execution_cached" and e["data"]["nodes"]
         ]
         assert server.client.view(again.images[0]) == server.client.view(first.images[0])
         wait(lambda cycle=cycle: unloaded(server, before + cycle))
         assert abs(resident(server) - level) < BOUND
+
+
+def test_two_text_encoders_share_a_tokenizer(server) -> None:
+    """Its files are read for the first load at most; the picture is that of one encoder."""
+    one = render(server)
+    graph = graphs.render(**SMALL)
+    graph["other"] = {**graph["load"], "inputs": {**graph["load"]["inputs"], "dtype": "fp32"}}
+    graph["none"] = {**graph["text"], "inputs": {**graph["text"]["inputs"], "clip": ["other", 1]}}
+    graph["sample"]["inputs"]["negative"] = ["none", 1]
+    told = part(server, "tokenizer")
+    both = server.client.run(graph)
+    assert both.succeeded, both.error
+    found = part(server, "tokenizer")
+    assert found["reads"] - told["reads"] <= 1 <= found["shared"] - told["shared"]
+    first, second = (Image.open(BytesIO(server.client.view(run.images[0]))) for run in (one, both))
+    assert first.tobytes() == second.tobytes()
 
 
 def test_a_prompt_gives_back_what_it_took(server) -> None:
