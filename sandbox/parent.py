@@ -6,6 +6,7 @@ import contextlib
 import functools
 import logging
 import os
+import signal
 import socket
 import struct
 import subprocess
@@ -57,6 +58,7 @@ class Parent:
         self._lock = threading.Lock()
         self._changed = threading.Condition()
         self._pids: dict[int, int] = {}
+        self._alive: dict[int, int] = {}
         self._ends: dict[int, int] = {}
         self._listeners: dict[int, Callable[[int], None]] = {}
         self.ready = False
@@ -92,11 +94,13 @@ class Parent:
     ) -> None:
         """Start it and listen, in one thread: the kernel ends it with the thread that made it."""
         try:
-            started.set_result(start())
+            process = start()
+            started.set_result(process)
         except BaseException as error:  # noqa: BLE001  for whoever waits
             started.set_exception(error)
         else:
             self._listen()
+            process.wait()  # or it stays as a zombie
 
     def _listen(self) -> None:
         while True:
@@ -111,17 +115,27 @@ class Parent:
                 if kind == b"r":
                     self.ready, self.seconds = True, time.monotonic() - self.began
                 elif kind == b"s":
-                    self._pids[token] = _sender(about)
+                    self._pids[token] = self._alive[token] = _sender(about)
                 else:
                     self._ends[token] = status
+                    self._alive.pop(token, None)
                 self._changed.notify_all()
             if kind == b"e" and (listener := self._listeners.pop(token, None)) is not None:
                 listener(status)
+        self._end_groups()
         with self._changed:
             self.gone = True
             self._changed.notify_all()
         for listener in list(self._listeners.values()):
             listener(9)  # they died with it
+
+    def _end_groups(self) -> None:
+        """A template that was killed leaves what its workers have started; they cannot leave their
+        worker's group, where system calls are filtered."""
+        for pid in filter(None, self._alive.values()):  # 0 would be this one's own group
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+        self._alive.clear()
 
     def spawn(self, fds: tuple[int, int, int], ended: Callable[[int], None]) -> tuple[int, int]:
         """A new worker with these descriptors; its token and process.
@@ -184,8 +198,6 @@ def _sender(about: list[tuple[int, int, bytes]]) -> int:
 
 def words(status: int) -> str:
     """How a process ended, in the words of a shell: ``SIGSEGV`` or ``exit 3``."""
-    import signal
-
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:

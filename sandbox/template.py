@@ -2,14 +2,15 @@
 
 Started by file, ``python -I template.py FD COMFYUI [ARGUMENT …]``. Over the socket ``FD`` it gets
 requests with three descriptors each (frames, descriptors, log) and says which process it has made
-and how each ended. It is the parent of all workers: they die with it, it dies with the host, and
-what they leave behind is ended by it.
+and how each ended. It is the parent of all workers: they die with it, and what they leave behind
+becomes its child and is ended by it. However the host ends, this sees it and ends them all first.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import gc
 import importlib.util
 import os
@@ -18,8 +19,9 @@ import signal
 import socket
 import struct
 import sys
+import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NAME = 1, 36, 15
 ALIAS = "zimage_sandbox"
@@ -50,8 +52,17 @@ def main(argv: list[str]) -> None:
     import_comfyui(argv[2], argv[3:])
     gc.collect()
     gc.freeze()  # the collector would write into pages that workers share
+    host = watch_host(libc)
     control.send(REPLY.pack(b"r", 0, _threads()))
-    Template(control, libc).run()
+    Template(control, libc, host).run()
+
+
+def watch_host(libc: Any) -> int:
+    """A descriptor that becomes readable when the host has ended; until there is one, its end is
+    this process's. From now on there are workers, and what those start, to be ended before."""
+    found = os.pidfd_open(os.getppid())
+    libc.prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0)
+    return found
 
 
 def load_package() -> None:
@@ -91,22 +102,25 @@ def _threads() -> int:
 
 
 class Template:
-    """The loop: one socket, and a descriptor for each worker that becomes ready when it ends."""
+    """The loop: the host, its socket, and a descriptor for each worker, readable when it ends."""
 
-    def __init__(self, control: socket.socket, libc: Any) -> None:
-        self.control, self.libc = control, libc
+    def __init__(self, control: socket.socket, libc: Any, host: int) -> None:
+        self.control, self.libc, self.host = control, libc, host
         self.selector = selectors.DefaultSelector()
-        self.selector.register(control, selectors.EVENT_READ)
+        self.selector.register(control, selectors.EVENT_READ, self._request)
+        self.selector.register(host, selectors.EVENT_READ, self._finish)
         self.workers: dict[int, tuple[int, int]] = {}
 
     def run(self) -> None:
-        """Until the host hangs up; then everything ends."""
-        while True:
-            for key, _ in self.selector.select():
-                if key.fileobj is self.control:
-                    self._request()
-                else:
-                    self._ended(key.data)
+        """Until the host hangs up or ends, or this fails; then everything ends."""
+        try:
+            while True:
+                for key, _ in self.selector.select():
+                    key.data()
+        except BaseException:  # noqa: BLE001  an answer that nobody hears any more, for example
+            traceback.print_exc()
+        finally:
+            self._finish()
 
     def _request(self) -> None:
         try:
@@ -114,9 +128,7 @@ class Template:
         except OSError:
             data, fds = b"", []
         if len(data) != REQUEST.size or len(fds) != 3:
-            for pid in self.workers:
-                os.kill(pid, signal.SIGKILL)
-            os._exit(0)
+            self._finish()
         (token,) = REQUEST.unpack(data)
         pid = os.fork()
         if not pid:
@@ -125,7 +137,15 @@ class Template:
             os.close(fd)
         watch = os.pidfd_open(pid)
         self.workers[pid] = (token, watch)
-        self.selector.register(watch, selectors.EVENT_READ, pid)
+        self.selector.register(watch, selectors.EVENT_READ, functools.partial(self._ended, pid))
+
+    def _finish(self) -> NoReturn:
+        """End and reap whatever is below this process, then this."""
+        for pid in self.workers:
+            _kill(pid)
+        self.workers.clear()
+        self._orphans()
+        os._exit(0)
 
     def _become(self, token: int, fds: list[int]) -> None:
         """In the new process: nothing of the template is left but what it has imported."""
@@ -137,6 +157,7 @@ class Template:
             self.selector.close()
             self.control.send(REPLY.pack(b"s", token, 0))
             self.control.close()
+            os.close(self.host)
             for _, watch in self.workers.values():
                 os.close(watch)
             os.dup2(fds[2], 1)
@@ -147,8 +168,6 @@ class Template:
             start(fds[0], fds[1])
             code = 0
         except BaseException:  # noqa: BLE001  nothing may run on in a copy of the template
-            import traceback
-
             traceback.print_exc()
         finally:
             os._exit(code)
@@ -157,6 +176,7 @@ class Template:
         token, watch = self.workers.pop(pid)
         self.selector.unregister(watch)
         os.close(watch)
+        _kill(pid)  # its group, which has the number only until it is reaped
         _, status = os.waitpid(pid, 0)
         self._orphans()
         self.control.send(REPLY.pack(b"e", token, status))
@@ -171,6 +191,13 @@ class Template:
                 with contextlib.suppress(ProcessLookupError, ChildProcessError):
                     os.kill(pid, signal.SIGKILL)
                     os.waitpid(pid, 0)
+
+
+def _kill(worker: int) -> None:
+    """End a worker and its group: no fork of what may not leave that is too quick for it."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(OSError):
+            kill(worker, signal.SIGKILL)
 
 
 def _children() -> list[int]:

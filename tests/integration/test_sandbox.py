@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -58,7 +57,7 @@ def server(
 ) -> Iterator[Server]:
     """Strict, with one sound pack and four that cannot be loaded."""
     folder = tmp_path_factory.mktemp("sandboxes")
-    packs = ("outside", "changes_host", "needs_library", "hangs", "dies", "absurd", "daemons")
+    packs = ("outside", "changes_host", "needs_library", "hangs", "dies", "absurd")
     with server_with(folder, host, pack_dir, "strict", packs) as found:
         yield found
 
@@ -340,17 +339,6 @@ def test_a_second_start_reads_the_description(tmp_path: Path, host: Host, pack_d
         assert not state(server)["pid"]
 
 
-def test_workers_end_with_the_server(tmp_path: Path, host: Host, pack_dir: Path) -> None:
-    """Nothing is left when the server is killed."""
-    with server_with(tmp_path, host, pack_dir, "strict", ("outside",)) as server:
-        pid = where(server, 1)["pid"]
-        family = [psutil.Process(pid), psutil.Process(pid).parent()]
-        server.process.kill()
-        gone, alive = psutil.wait_procs(family, timeout=30)
-        assert not alive
-        assert len(gone) == 2
-
-
 def test_inputs_that_depend_on_others(server, bare) -> None:
     """They grow and go as in the host, on hosts that have such inputs."""
     if "OutsideSum" not in bare.client.get("/object_info"):
@@ -406,32 +394,6 @@ def test_a_result_of_the_wrong_kind_ends_as_in_the_host(odd, what: str) -> None:
     assert outcome(odd.client, {"1": node("OddSound", what=what)})["status"]["status_str"]
     entry = outcome(odd.client, {"1": node("OutsideEcho", value=5)})
     assert entry["outputs"]["1"]["value"] == [5]
-
-
-def sleepers(server: Server) -> int:
-    """Programs that the pack has left behind."""
-    family = psutil.Process(server.process.pid).children(recursive=True)
-    names = []
-    for one in family:
-        with contextlib.suppress(psutil.Error):
-            names.append(one.cmdline()[:2] == ["sleep", "4321"])
-    return sum(names)
-
-
-def test_what_a_pack_leaves_behind_is_its_own(server) -> None:
-    """It counts as the pack's and ends with its process, whoever its parent was."""
-    found = outcome(server.client, {"1": node("DaemonsLeave", count=20, seed=1)})
-    assert found["outputs"]["1"]["left"] == [20]
-    assert sleepers(server) == 20, log(server)[-1000:]
-    daemons = server.client.get("/health")["sandboxes"]["packs"]["daemons"]
-    outcome(server.client, {"1": node("DaemonsLeave", count=40, seed=2)})
-
-    def ended() -> bool:
-        now = server.client.get("/health")["sandboxes"]["packs"]["daemons"]
-        return "threads and processes" in now["last_end"] and now["ends"] > daemons["ends"]
-
-    wait(ended)
-    wait(lambda: sleepers(server) == 0)
 
 
 def test_two_prompts_at_a_time_do_not_mix(server) -> None:

@@ -452,33 +452,6 @@ def test_readings_without_a_call_between_them_count_once() -> None:
     assert len(slope.readings) == 1
 
 
-ORPHANS = """
-import ctypes, importlib.util, subprocess, sys, time
-spec = importlib.util.spec_from_file_location("template", sys.argv[1])
-template = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(template)
-ctypes.CDLL(None).prctl(template.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-words = "sleep 600 & echo $!; wait"
-worker = subprocess.Popen(["sh", "-c", f"sh -c '{words}' & wait"], stdout=subprocess.PIPE)
-last = int(worker.stdout.readline())
-own = template.Template.__new__(template.Template)
-own.workers = {}
-own._orphans()
-print(last, template._children())
-"""
-
-
-def test_what_a_worker_leaves_behind_is_ended_to_the_last() -> None:
-    """Children, theirs, and theirs again, though each appears only when its parent has ended."""
-    file = Path(pack_module.__file__).with_name("template.py")
-    done = subprocess.run(
-        [sys.executable, "-c", ORPHANS, str(file)], capture_output=True, text=True, check=True
-    )
-    last, left = done.stdout.split(maxsplit=1)
-    assert left == "[]\n"
-    assert not Path(f"/proc/{last}").exists()
-
-
 @pytest.mark.parametrize(
     ("rule", "use", "english", "chinese"),
     [
