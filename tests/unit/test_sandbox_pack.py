@@ -367,6 +367,42 @@ def test_who_asks_for_lists_waits_for_none(
     assert asked == [1]
 
 
+@pytest.mark.parametrize(
+    "said", ["text", None, ["new"], b"\xc1 no frame", b"", described(["new"])[0] + b" " * 100]
+)
+def test_lists_that_are_none_change_nothing(
+    pack: Pack, made: list[FakeProcess], clock: Clock, monkeypatch: pytest.MonkeyPatch, said: Any
+) -> None:
+    """An answer that is no bytes, or too many, ends its process; one that means nothing is told."""
+    monkeypatch.setattr(pack_module, "MOST_BYTES", 100)
+    info, kept = of_files(pack, "/no/such", "another"), []
+    pack.keep = kept.append
+    monkeypatch.setattr(FakeProcess, "call", lambda *_: said, raising=False)
+    clock.now += 2
+    assert pack.inputs("N")[0] == {"required": {"file": (["old"],)}}
+    assert (info.looked_at, info.state, kept) == (["/no/such"], "another", [])
+    ended = not isinstance(said, bytes) or len(said) > 100
+    assert made[0].closed == ended
+    assert pack.reason == ("bad description" if ended else "")
+
+
+def test_of_what_lists_depend_on_so_much_is_looked_at(
+    pack: Pack, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is looked at where everybody waits, whenever somebody asks."""
+    looked: list[list[str]] = []
+    monkeypatch.setattr(pack_module, "state_of", lambda paths: looked.append([*paths]) or "new")
+    paths = [f"/no/{number}" for number in range(pack_module.MOST_PATHS + 1)]
+    inputs = PLAIN.pack({"required": {"file": (["new"],)}})
+    answer = m.encode(m.Inputs({"N": (inputs, None)}, paths))
+    monkeypatch.setattr(FakeProcess, "call", lambda *_: answer, raising=False)
+    info = of_files(pack, "/no/such", "another")
+    clock.now += 2
+    assert pack.inputs("N")[0] == {"required": {"file": (["new"],)}}
+    assert pack_module.MOST_PATHS == 5000
+    assert looked[-1] == info.looked_at == paths[:-1]
+
+
 def test_a_description_is_fit_for_the_log() -> None:
     """Whatever it says."""
     text = "first\n[core] ERROR forged\x1b[2J" + "x" * 10**6
