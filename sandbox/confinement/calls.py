@@ -1,4 +1,4 @@
-"""Which system calls a confined process may make, and why.
+"""Which system calls a confined process may make; ``calls.md`` has the list, and why.
 
 A list of what is allowed, because kernels get new calls every year and a list of what is forbidden
 ages badly. What is not listed does not exist (ENOSYS), as on an older kernel, for which libraries
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from . import ioctls
 from .bpf import ALLOW, KILL, Clause, Rule, Test, errno
+from .explained import TABLES, values
 from .jail import Jail
 
 REFUSED = errno(1)  # EPERM
@@ -19,76 +20,13 @@ ABSENT = errno(38)  # ENOSYS
 UNSUPPORTED = errno(95)  # EOPNOTSUPP
 DONE = errno(0)
 
-_FILES = """
-    read write readv writev pread64 pwrite64 preadv pwritev preadv2 pwritev2 lseek close close_range
-    open openat openat2 creat stat fstat lstat newfstatat statx statfs fstatfs access faccessat
-    faccessat2 readlink readlinkat getdents getdents64 getcwd chdir fchdir umask mkdir mkdirat rmdir
-    rename renameat renameat2 link linkat unlink unlinkat symlink symlinkat truncate ftruncate
-    fallocate fadvise64 readahead flock fsync fdatasync sync syncfs sync_file_range sendfile splice
-    tee vmsplice copy_file_range cachestat dup dup2 dup3 pipe pipe2
-    getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr
-"""
-# Event loops. Without inotify: it would tell the names of files in folders that are not granted.
-_WAITING = """
-    poll ppoll select pselect6 epoll_create epoll_create1 epoll_ctl epoll_wait epoll_pwait
-    epoll_pwait2 eventfd eventfd2 signalfd signalfd4 timerfd_create timerfd_settime timerfd_gettime
-"""
-# torch, OpenMP and CUDA place memory on NUMA nodes; code that is made at run time needs mprotect.
-_MEMORY = """
-    mmap munmap mremap mprotect brk msync mincore madvise mlock mlock2 munlock mlockall munlockall
-    get_mempolicy set_mempolicy mbind set_mempolicy_home_node membarrier pkey_alloc pkey_free
-    pkey_mprotect mseal map_shadow_stack
-"""
-# arch_prctl also asks for AMX, which oneDNN uses.
-_THREADS = """
-    futex futex_waitv futex_wake futex_wait futex_requeue set_robust_list get_robust_list rseq
-    set_tid_address arch_prctl gettid sched_yield sched_getaffinity sched_getparam
-    sched_getscheduler sched_getattr sched_get_priority_max sched_get_priority_min
-    sched_rr_get_interval getcpu exit exit_group wait4 waitid
-"""
-_SIGNALS = """
-    rt_sigaction rt_sigprocmask rt_sigreturn rt_sigpending rt_sigtimedwait rt_sigsuspend sigaltstack
-    restart_syscall pause alarm setitimer getitimer timer_create timer_settime timer_gettime
-    timer_getoverrun timer_delete nanosleep clock_nanosleep clock_gettime clock_getres gettimeofday
-    time
-"""
-# Questions about oneself and the machine; limits can only be lowered.
-_QUESTIONS = """
-    getpid getppid getpgrp getpgid getsid getuid geteuid getgid getegid getgroups getresuid
-    getresgid capget getpriority ioprio_get getrlimit setrlimit getrusage times sysinfo uname
-    getrandom
-"""
-# On the pairs of asyncio and multiprocessing, and on what was open before.
-_SOCKETS = """
-    recvfrom recvmsg recvmmsg sendmsg sendmmsg shutdown getsockname getpeername getsockopt
-    setsockopt
-"""
-
-_KILLING = """
-    ptrace process_vm_readv process_vm_writev bpf open_by_handle_at
-    mount umount2 pivot_root chroot setns fsopen fsconfig fsmount fspick move_mount open_tree
-    open_tree_attr mount_setattr swapon swapoff
-    init_module finit_module delete_module kexec_load kexec_file_load reboot iopl ioperm
-    settimeofday clock_settime
-"""
-# asyncio tries pidfd_open, profilers perf_event_open, graphics libraries kcmp, keyrings keyctl.
-_REFUSING = """
-    pidfd_open pidfd_send_signal pidfd_getfd kcmp perf_event_open userfaultfd keyctl add_key
-    request_key io_uring_setup io_uring_enter io_uring_register unshare name_to_handle_at
-    process_madvise process_mrelease memfd_secret inotify_init inotify_init1 inotify_add_watch
-    fanotify_init sethostname setdomainname syslog acct quotactl quotactl_fd adjtimex clock_adjtime
-    setuid setgid setreuid setregid setresuid setresgid setfsuid setfsgid setgroups capset
-    setsid setpgid shmget shmat shmctl msgget semget mq_open mq_unlink vhangup
-    accept accept4 listen
-"""
-# Landlock does not govern these, and an owner may do them to every file, also to one that can only
-# be read: a changed mode locks others out, a changed time has files cleared away. Seeming done
-# keeps shutil.copy and unpackers going; modes come from umask instead.
-_SEEMING_DONE = """
-    chmod fchmod fchmodat fchmodat2 chown fchown lchown fchownat
-    utime utimes futimesat utimensat
-"""
-_UNSUPPORTED = "setxattr lsetxattr fsetxattr removexattr lremovexattr fremovexattr"
+_ANSWERS = {
+    "yes": ALLOW, "EPERM": REFUSED, "ENOSYS": ABSENT, "EOPNOTSUPP": UNSUPPORTED, "0": DONE,
+    "end": KILL,
+}  # fmt: skip
+"""What ``calls.md`` calls them."""
+SOME = "some"
+"""The answer there of calls whose arguments count; their rules are here."""
 
 _NEW_NAMESPACES = 0x7E020000
 _THREAD, _PARENT = 0x00010000, 0x00008000
@@ -96,12 +34,6 @@ _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16
 _STREAM, _SEQPACKET, _KIND_OF_SOCKET = 1, 5, 0xF
 _QUERY = 0xFFFFFFFF
 _ANY_WAY, _TRUNCATING = 0o3, 0o1000
-# Leases make others wait, the rest has signals sent to whom one names.
-_FCNTL = (8, 10, 15, 1024, 1026)  # SETOWN SETSIG SETOWN_EX SETLEASE NOTIFY
-# Names of threads and of memory, timer slack, huge pages, vector lengths; and questions. Not what a
-# watcher counts on: the parent-death signal, being dumpable, whose child orphans become.
-_PRCTL = (2, 3, 7, 15, 16, 21, 23, 27, 29, 30, 34, 37, 38, 39, 40, 41, 42, 47)
-_PRCTL += (50, 51, 52, 54, 56, 63, 64, 66, 0x41555856, 0x53564D41)
 
 
 @dataclass(frozen=True)
@@ -121,21 +53,14 @@ class Setting:
 
 def rules(jail: Jail, setting: Setting) -> dict[str, Rule]:
     """A rule for each call that exists."""
-    found: dict[str, Rule] = {}
-    allowed = (_FILES, _WAITING, _MEMORY, _THREADS, _SIGNALS, _QUESTIONS, _SOCKETS)
-    for answer, listed in (
-        *((ALLOW, names) for names in allowed),
-        (KILL, _KILLING),
-        (REFUSED, _REFUSING),
-        (DONE, _SEEMING_DONE),
-        (UNSUPPORTED, _UNSUPPORTED),
-        (ALLOW if jail.gpu else REFUSED, "memfd_create"),
-        (ALLOW if jail.processes else REFUSED, "fork vfork execve execveat"),
-        (ALLOW if jail.network else REFUSED, "connect bind"),
-        # Its flags are in memory, where a filter cannot see them; the C library then uses clone.
-        (ABSENT, "clone3"),
-    ):
-        found.update(dict.fromkeys(listed.split(), Rule(answer)))
+    granted = {"gpu": jail.gpu, "processes": jail.processes, "network": jail.network}
+    answers = _ANSWERS | {key: ALLOW if one else REFUSED for key, one in granted.items()}
+    found = {
+        name: Rule(answers[row.value])
+        for row in TABLES["Calls"]
+        if row.value != SOME
+        for name in row.names
+    }
     found.update(_of_processes(jail, setting))
     found.update(_of_sockets(jail))
     found.update(_of_files(jail, setting))
@@ -164,7 +89,7 @@ def _of_processes(jail: Jail, setting: Setting) -> dict[str, Rule]:
         "sched_setattr": own,
         "setpriority": Rule(REFUSED, (myself,)),
         "ioprio_set": Rule(REFUSED, (mine,)),
-        "prctl": _only(0, *_PRCTL),
+        "prctl": _only(0, *values("prctl")),
         "personality": _only(0, _QUERY),
     }
 
@@ -191,7 +116,7 @@ def _of_files(jail: Jail, setting: Setting) -> dict[str, Rule]:
     found = {
         "mknod": _only(1, *regular, mask=0o170000),
         "mknodat": _only(2, *regular, mask=0o170000),
-        "fcntl": Rule(ALLOW, (Clause(REFUSED, (Test(1, _FCNTL),)),)),
+        "fcntl": Rule(ALLOW, (Clause(REFUSED, (Test(1, values("fcntl")),)),)),
         "ioctl": ioctls.rule(jail.gpu),
     }
     if setting.abi < 3:
