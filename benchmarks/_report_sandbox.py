@@ -17,6 +17,8 @@ ROWS: dict[str, str] = {
     "ask": "包询问主进程",
     "serve": "主进程回调",
     "start": "子进程到首次应答",
+    "view": "bubblewrap 中的首个子进程",
+    "view_again": "bubblewrap 中的下一个子进程",
     "memory": "空闲时自有内存",
     "die": "SIGSEGV 到报错",
 }

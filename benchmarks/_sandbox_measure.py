@@ -131,6 +131,22 @@ async def _start(contender: Contender, count: int) -> list[float]:
     return took
 
 
+async def _view(contender: Contender, count: int) -> list[float]:
+    """As _start, in a view of the file system of its own, and with nothing kept from before."""
+    return await _started_in_view(contender, count, False)
+
+
+async def _view_again(contender: Contender, count: int) -> list[float]:
+    return await _started_in_view(contender, count, True)
+
+
+async def _started_in_view(contender: Contender, count: int, again: bool) -> list[float]:
+    start = getattr(contender, "start_in_view", None)
+    if start is None:
+        raise UnsupportedError("not asked")
+    return [await start(again) for _ in range(count)]
+
+
 async def _memory(contender: Contender, _count: int) -> list[float]:
     """Bytes that belong to a new child alone."""
     await contender.stop()
@@ -169,8 +185,8 @@ async def _serve(contender: Contender, count: int) -> list[float]:
 
 MEASURES: dict[str, Callable[[Contender, int], Awaitable[list[float]]]] = {
     "echo": _echo, "reused": _reused, "fresh48": _fresh48, "kept48": _kept48,
-    "fresh192": _fresh192, "ask": _ask, "serve": _serve, "start": _start, "memory": _memory,
-    "die": _die,
+    "fresh192": _fresh192, "ask": _ask, "serve": _serve, "start": _start, "view": _view,
+    "view_again": _view_again, "memory": _memory, "die": _die,
 }  # fmt: skip
 
 

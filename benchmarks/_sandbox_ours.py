@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import _common
-from _sandbox_measure import private_bytes, serve
+from _sandbox_measure import UnsupportedError, private_bytes, serve
+
+PACK = Path(__file__).parent / "_sandbox" / "pack"
 
 
 def _host_object() -> Any:
@@ -41,8 +43,7 @@ class Ours:
         from zimage_comfyui.sandbox.supervisor import Supervisor
 
         self.supervisor = Supervisor(Policy(), folder)
-        pack = Path(__file__).parent / "_sandbox" / "pack"
-        self.pack = self.supervisor.add(str(pack), frozenset())
+        self.pack = self.supervisor.add(str(PACK), frozenset())
         self.host = _host_object()
         self.instances: dict[str, int] = {}
         self.about: dict[str, Any] = {}
@@ -61,6 +62,32 @@ class Ours:
                 "template_private_bytes": private_bytes(parent.process.pid),
                 "confinement": {name: part.get("state", "?") for name, part in report.items()},
             }
+
+    async def start_in_view(self, again: bool) -> float:
+        """Seconds until a worker in bubblewrap has answered.
+
+        Args:
+            again: with the template that the pack has there by then, which has imported ComfyUI.
+        """
+        from zimage_comfyui.sandbox.confinement import bubblewrap
+        from zimage_comfyui.sandbox.policy import Policy, Rule
+        from zimage_comfyui.sandbox.supervisor import Supervisor
+
+        if (outcome := bubblewrap.available()).state != "applied":
+            raise UnsupportedError(outcome.reason)
+        supervisor = Supervisor(Policy(default=Rule(bubblewrap=True)), self.supervisor.home)
+        pack = supervisor.add(str(PACK), frozenset())
+        took = 0.0
+        try:
+            for _ in range(1 + again):
+                pack.stop()
+                began = time.perf_counter()
+                pack.discover()
+                pack.node("Echo", "run", 1, {"value": 1})
+                took = time.perf_counter() - began
+        finally:
+            supervisor.stop()
+        return took
 
     async def stop(self) -> None:
         """End the worker, not the template."""
@@ -115,8 +142,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory(prefix="zimage-bench-") as folder:
         folder_paths.set_user_directory(str(Path(folder) / "user"))
-        Path(folder_paths.get_user_directory()).mkdir()  # as the server does
-        ours = Ours(Path(folder))
+        home = Path(folder_paths.get_user_directory(), "__zimage", "sandboxes")
+        home.mkdir(parents=True)  # as the server does
+        ours = Ours(home)
         serve(ours)
         ours.supervisor.stop()
 

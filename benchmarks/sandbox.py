@@ -27,6 +27,8 @@ ROWS: dict[str, tuple[str, float, str, float | None, int, int]] = {
     "ask": ("pack asks the host", 1e3, "ms", None, 3, 2),
     "serve": ("host calls back", 1e3, "ms", None, 3, 2),
     "start": ("child until it has answered", 1, "s", 1.0, 1, 3),
+    "view": ("first child in bubblewrap", 1, "s", None, 1, 3),
+    "view_again": ("the next in bubblewrap", 1, "s", None, 1, 3),
     "memory": ("memory of its own, idle", 1 / MIB, "MiB", 60, 1, 1),
     "die": ("SIGSEGV until the error", 1e3, "ms", 20, 1, 3),
 }
