@@ -1,6 +1,7 @@
 """Hostile: what stops each attempt of the pack in ``tests/`` that tries everything.
 
-Runs that test; each attempt is one prompt of a real ComfyUI with the pack in a sandbox.
+Runs that test; each attempt is one prompt of a real ComfyUI with the pack in a sandbox, and once
+more in bubblewrap, where that can be used.
 """
 
 from __future__ import annotations
@@ -26,9 +27,12 @@ def main(argv: list[str]) -> int:
         env = {**os.environ, "ZIMAGE_HOSTILE_TABLE": str(table)}
         code = subprocess.run(command, env=env, stdout=sys.stderr, check=False).returncode
         lines = table.read_text(encoding="utf-8").splitlines() if table.exists() else []
-    found = dict(sorted(line.split("\t") for line in lines))
-    text = "\n".join(f"{name:28} {stopped}" for name, stopped in found.items())
-    return _common.finish("hostile", options, {"stopped": found, "exit": code}, text) or code
+    found: dict[str, dict[str, str]] = {"stopped": {}, "stopped_in_bubblewrap": {}}
+    for where, name, stopped in sorted(line.split("\t") for line in lines):
+        found[where][name] = stopped
+    bare, view = found.values()
+    text = "\n".join(f"{name:28} {bare[name]:28} {view.get(name, '')}" for name in bare)
+    return _common.finish("hostile", options, {**found, "exit": code}, text) or code
 
 
 if __name__ == "__main__":
