@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import sys
 import threading
 import time
 from collections import deque
@@ -16,13 +15,15 @@ import msgspec
 from ..errors import Said, ZImageError
 from . import messages as m
 from .cache import state_of
+from .described import MOST_PATHS, absurd, bad, judged, sound
 from .events import Asides, tell
 from .handles import Died, Remote
 from .limit import Limit, interrupted
-from .output import clean, clean_lines
+from .output import clean
 from .policy import GIB
 from .process import Process
 from .raised import translated
+from .surroundings import prompts, surroundings
 from .values import ValueTroubleError
 from .watch import Slope, shared_of, use_of
 
@@ -42,10 +43,6 @@ INPUTS_SECONDS = 1.0
 """How long ``/object_info`` waits for lists of files; then it says what they were."""
 SLOW_SECONDS = 60.0
 """How long they may take all the same, for the next time."""
-LONGEST_TEXT, MOST_TEXTS = 200, 1000
-MOST_PATHS = 5000
-"""Looked at where ComfyUI answers everybody."""
-MOST_NODES, LONGEST_NAME, MOST_BYTES = 5000, 256, 32 * 2**20
 
 
 class Pack:
@@ -269,21 +266,18 @@ class Pack:
             raise ZImageError(
                 "ZI-SANDBOX-IMPORT", pack=self.name, found=error, tail=error.trouble.trace[-2000:]
             ) from None
-        absurd = _absurd(self.info)
-        if absurd:
-            raise ZImageError("ZI-SANDBOX-ABSURD", pack=self.name, found=absurd)
+        if found := absurd(self.info):
+            raise ZImageError("ZI-SANDBOX-ABSURD", pack=self.name, found=found)
         return self.info
 
     def _describe(self, process: Process, give_up: bool = False) -> m.PackInfo:
         seconds = self.rule.load_seconds
         limit = Limit(seconds, seconds, give_up=give_up)
         data = process.call(m.Call(0, "describe"), None, limit)
-        if not isinstance(data, bytes) or len(data) > MOST_BYTES:
-            raise Died(_bad(""))
         try:
-            info = sound(m.pack_info(data))
+            info = sound(m.pack_info(judged(data)))
         except (msgspec.DecodeError, RecursionError) as error:
-            raise Died(_bad(clean(str(error))[:500])) from None
+            raise Died(bad(clean(str(error))[:500])) from None
         info.state = state_of(info.looked_at)
         return info
 
@@ -359,9 +353,7 @@ class Pack:
                 call = m.Call(0, "inputs", arguments=process.codec.pack(names))
                 limit = Limit(SLOW_SECONDS + self.rule.load_seconds, 0, give_up=True)
                 data = process.call(call, None, limit)
-            if not isinstance(data, bytes) or len(data) > MOST_BYTES:
-                raise Died(_bad(""))
-            found = m.inputs(data)
+            found = m.inputs(judged(data))
             del found.looked_at[MOST_PATHS:]
             for node in info.nodes:
                 if node.name in found.nodes:
@@ -388,54 +380,3 @@ class Pack:
         """See :class:`proxy.Caller`."""
         if (process := self.process) is not None:
             process.drop(instance)
-
-
-def prompts() -> set[str]:
-    """Prompts that ComfyUI is running now."""
-    server = sys.modules.get("server")
-    instance = getattr(getattr(server, "PromptServer", None), "instance", None)
-    running = getattr(getattr(instance, "prompt_queue", None), "currently_running", {})
-    return {item[1] for item in list(running.values())}
-
-
-def surroundings() -> m.Context | None:
-    """What ComfyUI knows of the node that runs here."""
-    from comfy_execution.graph_utils import GraphBuilder
-    from comfy_execution.utils import get_executing_context
-    from server import PromptServer
-
-    found = get_executing_context()
-    if found is None:
-        return None
-    prefix = [
-        GraphBuilder._default_prefix_root,
-        GraphBuilder._default_prefix_call_index,
-        GraphBuilder._default_prefix_graph_index,
-    ]
-    client = getattr(getattr(PromptServer, "instance", None), "client_id", None)
-    return m.Context(found.prompt_id, found.node_id, found.list_index, client, prefix)
-
-
-def sound(info: m.PackInfo) -> m.PackInfo:
-    """A description whose texts for the log are fit for it."""
-    info.trace = clean_lines(info.trace, 2 * 64 * 2**10)
-    del info.looked_at[MOST_PATHS:]
-    info.missing = clean(info.missing)[:LONGEST_TEXT]
-    for texts in (info.patched, info.handlers, info.taken):
-        texts[:] = [clean(one)[:LONGEST_TEXT] for one in texts[:MOST_TEXTS]]
-    for node in info.nodes:
-        node.trouble = clean_lines(node.trouble, 2000)
-    return info
-
-
-def _absurd(info: m.PackInfo) -> str:
-    if len(info.nodes) > MOST_NODES:
-        return Said(f"{len(info.nodes)} nodes", f"{len(info.nodes)} 个节点")
-    long = [one.name for one in info.nodes if len(one.name) > LONGEST_NAME]
-    if not long:
-        return ""
-    return Said(f"a name of {len(long[0])} characters", f"一个有 {len(long[0])} 个字符的名称")
-
-
-def _bad(why: str) -> str:
-    return Said(f"bad description: {why}".rstrip(": "), f"无法理解的说明：{why}".rstrip("："))

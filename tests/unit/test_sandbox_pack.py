@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
-import re
-import signal
-import subprocess
 import sys
 import threading
 import types
@@ -16,18 +11,17 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError, in_chinese
+from zimage_comfyui.sandbox import described as described_module
 from zimage_comfyui.sandbox import messages as m
 from zimage_comfyui.sandbox import pack as pack_module
-from zimage_comfyui.sandbox import supervisor as supervisor_module
 from zimage_comfyui.sandbox.cache import state_of
 from zimage_comfyui.sandbox.describe import PLAIN
-from zimage_comfyui.sandbox.loading import Loading
-from zimage_comfyui.sandbox.messages import PackInfo
+from zimage_comfyui.sandbox.described import MOST_PATHS, sound
 from zimage_comfyui.sandbox.output import Output
-from zimage_comfyui.sandbox.pack import Pack, sound
-from zimage_comfyui.sandbox.policy import Policy, Rule, parse
-from zimage_comfyui.sandbox.supervisor import Supervisor
-from zimage_comfyui.sandbox.watch import LEAK_BYTES, READINGS, Slope, Use, shared_of, use_of
+from zimage_comfyui.sandbox.pack import Pack
+from zimage_comfyui.sandbox.policy import Rule
+from zimage_comfyui.sandbox.watch import Slope, Use
+from zimage_comfyui.tests.fakes.fake_process import FakeProcess
 from zimage_comfyui.tests.fakes.waiting import wait
 
 
@@ -39,37 +33,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-class FakeProcess:
-    """A worker as far as a pack looks at it: its process is this one."""
-
-    def __init__(self) -> None:
-        self.status: int | None = None
-        self.dead: str | None = None
-        self.pid = os.getpid()
-        self.busy, self.handles, self.calls, self.first = False, 0, 0, None
-        self.report: dict[str, dict[str, str]] | None = None
-        self.codec = types.SimpleNamespace(pack=lambda value: value)
-        self.closed = False
-
-    def end(self) -> str:
-        return self.dead or "SIGKILL"
-
-    def last(self) -> str:
-        return ""
-
-    def kill(self, why: str = "") -> None:
-        self.dead, self.status = why, 9
-
-    def drain(self) -> None:
-        return None
-
-    def trim(self, seconds: float) -> None:
-        return None
-
-    def close(self) -> None:
-        self.closed = True
 
 
 @pytest.fixture
@@ -158,85 +121,6 @@ def test_a_description_that_is_none_is_a_coded_failure(
     with pytest.raises(ZImageError, match="ZI-SANDBOX-IMPORT"):
         pack.discover()
     assert made[0].closed
-
-
-@pytest.fixture
-def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Supervisor, list[m.Begin]]:
-    """Two folders of packs, each with one called ``same``, and what their processes are told."""
-    began: list[m.Begin] = []
-    fake: Any = types.ModuleType("folder_paths")
-    fake.folder_names_and_paths = {}
-    fake.__file__ = str(tmp_path / "comfyui" / "folder_paths.py")
-    (tmp_path / "comfyui").mkdir()
-    for name in ("temp", "output", "input", "user"):
-        setattr(fake, f"get_{name}_directory", lambda name=name: str(tmp_path / name))
-    monkeypatch.setitem(sys.modules, "folder_paths", fake)
-    monkeypatch.setattr(Supervisor, "_parent", lambda *_: None)
-    monkeypatch.setattr(supervisor_module, "Process", lambda name, parent, begin, *_: (
-        began.append(begin) or FakeProcess()))  # fmt: skip
-    policy = parse({"packs": {"Same": {"memory": 3}}})
-    found = Supervisor(policy, tmp_path / "sandboxes")
-    for place in ("one", "other"):
-        (tmp_path / place / "same").mkdir(parents=True)
-        found.add(str(tmp_path / place / "same"), frozenset())
-    return found, began
-
-
-def test_packs_of_one_name_share_nothing(
-    two: tuple[Supervisor, list[m.Begin]], tmp_path: Path
-) -> None:
-    """Two folders of packs may have the same folder in them: the first has the name, and each has
-    its own code, state, temporary folder and description, under the rules of that name."""
-    supervisor, began = two
-    first, second = supervisor.packs.values()
-    assert first.name == first.called == second.called == "same"
-    assert re.fullmatch("same-[0-9a-f]{8}", second.name)
-    for pack in (first, second):
-        pack.ready()
-    assert [one.path for one in began] == [str(tmp_path / one / "same") for one in ("one", "other")]
-    for of in (lambda one: one.directories["temp"], lambda one: one.environment["HOME"]):
-        here, there = map(of, began)
-        assert here != there
-        assert not set(began[0].jail["write"]) & set(began[1].jail["write"])  # type: ignore[index, call-overload]
-    assert first.rule == second.rule == Rule(memory=3)
-    stored = supervisor.descriptions
-    for pack in (first, second):
-        stored.save(pack.name, "digest", PackInfo(True, [], trace=pack.name))
-    for pack in (first, second):
-        found = stored.load(pack.name, "digest")
-        assert found is not None
-        assert found.trace == pack.name
-
-
-def test_a_name_stays_the_same(two: tuple[Supervisor, list[m.Begin]], tmp_path: Path) -> None:
-    """In the next start, and when a pack is loaded again; nobody has the template's."""
-    supervisor, _ = two
-    before = [*supervisor.packs]
-    for place in ("one", "other"):
-        supervisor.add(str(tmp_path / place / "same"), frozenset())
-    assert [*supervisor.packs] == before
-    again = Supervisor(Policy(), tmp_path / "sandboxes")
-    for place in ("one", "other"):
-        again.add(str(tmp_path / place / "same"), frozenset())
-    assert [*again.packs] == before
-    assert again.add(str(tmp_path / "template"), frozenset()).name != "template"
-    assert again.add(str(tmp_path / "one" / "file.py"), frozenset()).name == "file"
-    assert again.add(str(tmp_path / "one" / "file"), frozenset()).name != "file"
-
-
-def test_no_failure_of_ours_ends_the_start_of_comfyui(tmp_path: Path) -> None:
-    """A pack that cannot be loaded for reasons that nobody thought of is left out."""
-    loading = Loading(Policy("strict"), Supervisor(Policy("strict"), tmp_path))
-
-    async def original(*_: Any, **__: Any) -> bool:
-        raise AssertionError("it must not be loaded in ComfyUI")
-
-    def broken(*_: Any) -> Any:
-        raise RuntimeError("nobody thought of this")
-
-    loading.supervisor.add = broken  # type: ignore[method-assign]
-    loading.web.begin = lambda: None  # type: ignore[method-assign]
-    assert asyncio.run(loading.wrap(original)(str(tmp_path / "pack"))) is False
 
 
 def test_an_end_that_was_wanted_counts_for_nothing(pack: Pack, made: list[FakeProcess]) -> None:
@@ -374,7 +258,7 @@ def test_lists_that_are_none_change_nothing(
     pack: Pack, made: list[FakeProcess], clock: Clock, monkeypatch: pytest.MonkeyPatch, said: Any
 ) -> None:
     """An answer that is no bytes, or too many, ends its process; one that means nothing is told."""
-    monkeypatch.setattr(pack_module, "MOST_BYTES", 100)
+    monkeypatch.setattr(described_module, "MOST_BYTES", 100)
     info, kept = of_files(pack, "/no/such", "another"), []
     pack.keep = kept.append
     monkeypatch.setattr(FakeProcess, "call", lambda *_: said, raising=False)
@@ -392,14 +276,14 @@ def test_of_what_lists_depend_on_so_much_is_looked_at(
     """It is looked at where everybody waits, whenever somebody asks."""
     looked: list[list[str]] = []
     monkeypatch.setattr(pack_module, "state_of", lambda paths: looked.append([*paths]) or "new")
-    paths = [f"/no/{number}" for number in range(pack_module.MOST_PATHS + 1)]
+    paths = [f"/no/{number}" for number in range(MOST_PATHS + 1)]
     inputs = PLAIN.pack({"required": {"file": (["new"],)}})
     answer = m.encode(m.Inputs({"N": (inputs, None)}, paths))
     monkeypatch.setattr(FakeProcess, "call", lambda *_: answer, raising=False)
     info = of_files(pack, "/no/such", "another")
     clock.now += 2
     assert pack.inputs("N")[0] == {"required": {"file": (["new"],)}}
-    assert pack_module.MOST_PATHS == 5000
+    assert MOST_PATHS == 5000
     assert looked[-1] == info.looked_at == paths[:-1]
 
 
@@ -419,23 +303,6 @@ def test_a_description_is_fit_for_the_log() -> None:
     assert len("".join(said)) < 400_000
 
 
-def test_shared_memory_is_seen() -> None:
-    """What a process shares with its children counts once."""
-    code = (
-        "import mmap, os, time; memory = mmap.mmap(-1, 64 * 2**20);"
-        "[memory.__setitem__(i, 1) for i in range(0, len(memory), 4096)];"
-        "pid = os.fork(); [memory[i] for i in range(0, len(memory), 4096)];"
-        "print(flush=True); time.sleep(600 if pid else 590)"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True
-    ) as parent:
-        wait(lambda: use_of(parent.pid).shared >= 128 * 2**20)
-        found = shared_of(parent.pid)
-        os.killpg(parent.pid, signal.SIGKILL)
-    assert 64 * 2**20 <= found < 100 * 2**20
-
-
 def test_shared_memory_counts_as_the_packs(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is looked at exactly only when it may matter."""
     monkeypatch.setattr(Pack, "_after", lambda *_: None)
@@ -451,41 +318,6 @@ def test_shared_memory_counts_as_the_packs(clock: Clock, monkeypatch: pytest.Mon
         assert found.dead is None
     some.tend()
     assert found.dead == "2.0 GiB of memory, 1.5 are granted"
-
-
-def test_use_counts_children() -> None:
-    """Threads of a process and of those below it."""
-    # In a family that nothing else joins or leaves.
-    words = ["sh", "-c", "sleep 600 & sleep 600 & wait"]
-    with subprocess.Popen(words, start_new_session=True) as parent:
-        wait(lambda: use_of(parent.pid).tasks == 3)
-        os.killpg(parent.pid, signal.SIGKILL)
-    assert use_of(os.getpid()).private > 2**20
-
-
-def test_use_of_nobody_is_nothing() -> None:
-    """A process may end while it is looked at."""
-    with subprocess.Popen([sys.executable, "-c", ""]) as child:
-        child.wait()
-    assert use_of(child.pid).tasks == 0
-
-
-def test_memory_that_rises_with_every_call_is_a_leak() -> None:
-    """A model that is loaded once is not."""
-    leak, model = Slope(), Slope()
-    for number in range(READINGS):
-        leak.add(number * LEAK_BYTES // 4, number)
-        model.add(0 if number < 3 else 8 * LEAK_BYTES, number)
-    assert leak.leaks()
-    assert not model.leaks()
-
-
-def test_readings_without_a_call_between_them_count_once() -> None:
-    """Time alone is no call."""
-    slope = Slope()
-    for number in range(100):
-        slope.add(number * LEAK_BYTES, 1)
-    assert len(slope.readings) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,108 @@
+"""A worker that a test is itself, at the other end of a process's sockets."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from typing import Any
+
+from zimage_comfyui.sandbox import messages as m
+from zimage_comfyui.sandbox.events import Asides
+from zimage_comfyui.sandbox.output import Output
+from zimage_comfyui.sandbox.process import Process
+
+
+class Parent:
+    """A template: it forks nothing, and keeps the worker's ends.
+
+    Attributes:
+        told: what it says when it is asked how the worker ended, before it knows.
+    """
+
+    told: Iterator[int | None] = iter(())
+
+    def spawn(self, fds: tuple[int, int, int], _ended: Callable[[int], None]) -> tuple[int, int]:
+        """See ``parent.Parent``; no process has that number."""
+        self.frames, self.handover, self.output = map(os.dup, fds)
+        return 1, 2**31 - 1
+
+    def end_of(self, _token: int, _seconds: float) -> int | None:
+        """It was killed, if it has been told by now."""
+        return next(self.told, 9)
+
+
+class Worker:
+    """What a worker sends, by hand."""
+
+    def __init__(self, asides: Asides) -> None:
+        self.parent: Any = Parent()
+        begin = m.Begin("pack", "custom_nodes", [], {}, {}, None, {}, 2**20)
+        output = Output("some")
+        self.host = Process("some", self.parent, begin, output, lambda *_: None, 2**20, asides)
+        self.connection = Connection(self.parent.frames)
+        self.threads: list[threading.Thread] = []
+        assert m.begin(self.connection.recv_bytes()) == begin
+
+    def send(self, frame: Any) -> None:
+        """One frame."""
+        self.connection.send_bytes(m.encode(frame))
+
+    def send_long(self, frame: Any) -> None:
+        """One that the socket cannot hold: it goes as the host reads it."""
+        self.beside(lambda: self.send(frame))
+
+    def beside(self, run: Callable[[], None]) -> None:
+        """Do it in a thread, until the host closes its end."""
+
+        def until_closed() -> None:
+            with contextlib.suppress(OSError, EOFError):
+                run()
+
+        self.threads.append(threading.Thread(target=until_closed, daemon=True))
+        self.threads[-1].start()
+
+
+class Clock:
+    """Seconds that pass when they are told to."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@contextlib.contextmanager
+def by_hand(clock: Callable[[], float]) -> Iterator[Worker]:
+    """One, and its end."""
+    found = Worker(Asides("some", clock))
+    yield found
+    found.host.close()
+    for one in found.threads:
+        one.join(60)  # it uses what is closed now
+    found.host.output.close()
+    found.connection.close()
+    os.close(found.parent.handover)
+    os.close(found.parent.output)
+
+
+def listen(worker: Worker) -> list[Any]:
+    """Frames that the host sends, from now on."""
+    frames: list[Any] = []
+
+    def run() -> None:
+        while True:
+            frames.append(m.from_host(worker.connection.recv_bytes()))
+
+    worker.beside(run)
+    return frames
+
+
+def tensor(worker: Worker, size: int, offset: int = 0, lease: int = 1) -> m.Tensor:
+    """One that lies in the worker's arena."""
+    if not worker.host._arenas._theirs:
+        worker.host.lend(2**20)
+    (number,) = worker.host._arenas._theirs
+    return m.Tensor("numpy", "|u1", [size], place=m.Place(number, offset, size, lease))
