@@ -105,9 +105,9 @@ def _check(file: Path, knowledge: Knowledge, *, core_only: bool = False) -> Chec
     from ..validator.places import locate
 
     engine = Engine(
-        presets.resolve, sizes.resolve, sizes.check_batch, saving.check_quality, saving.check_prefix
-    )
-
+        presets.resolve, sizes.resolve, sizes.check_batch, saving.check_quality,
+        saving.check_prefix, presets.check_tolerance,
+    )  # fmt: skip
     try:
         data = _read(file)
     except ZImageError as error:

@@ -12,13 +12,10 @@ import numpy as np
 import torch
 from scipy import ndimage
 from torch import Tensor
-from torch.nn import functional
 
-from ..errors import ZImageError
 from . import references
+from .presets import TOLERANCE, check_tolerance
 
-TOLERANCE = 12.0
-"""Difference, of 255, up to which a pixel may count as unchanged, when nobody says otherwise."""
 _SURE = 2
 """A change begins where the difference is this many times the tolerance."""
 _SMOOTHED, _EDGE = 2.0, 1.0
@@ -49,40 +46,29 @@ def put_back(
     """
     check_tolerance(tolerance)
     references.check_shape(edited)
-    height, width = edited.shape[1:3]
-    edited = torch.cat([references.brought_to(one[None], width, height) for one in edited])
-    before = references.brought_to(original, width, height).to(edited)
-    pictures, masks = [], []
-    for picture in edited:
-        mask = changed(picture, before[0], tolerance)
-        masks.append(mask)
-        pictures.append(torch.lerp(before[0], picture, mask[..., None]))
-    return torch.stack(pictures), torch.stack(masks)
+    count, height, width = edited.shape[:3]
+    before = references.brought_to(original, width, height)[0].cpu()
+    pictures, masks = torch.empty(count, height, width, 3), torch.empty(count, height, width)
+    for number, (picture, mask) in enumerate(zip(pictures, masks, strict=True)):
+        after = references.brought_to(edited[number : number + 1], width, height)[0].cpu()
+        mask.copy_(changed(after, before, tolerance))
+        torch.lerp(before, after, mask[..., None], out=picture)
+    return pictures, masks
 
 
 def changed(after: Tensor, before: Tensor, tolerance: float) -> Tensor:
-    """Mask ``[H, W]`` in 0..1 of what differs between two pictures ``[H, W, 3]``."""
-    difference = _smooth((after - before).movedim(-1, 0), _SMOOTHED).abs().amax(0) * 255
-    some, sure = difference > tolerance, difference > _SURE * tolerance
-    whole = ndimage.binary_propagation(sure.cpu().numpy(), mask=some.cpu().numpy())
+    """Mask ``[H, W]`` in 0..1 of what differs between two pictures ``[H, W, 3]`` on the CPU."""
+    difference = np.zeros(after.shape[:2], np.float32)
+    for channel in range(3):  # one after the other: pictures may be large
+        plane = (after[..., channel] - before[..., channel]).numpy()
+        np.maximum(difference, np.abs(_smooth(plane, _SMOOTHED)), out=difference)
+    some, sure = difference > tolerance / 255, difference > _SURE * tolerance / 255
+    whole = ndimage.binary_propagation(sure, mask=some)
     grown = ndimage.binary_dilation(whole, iterations=_GROWN)
-    mask = torch.from_numpy(grown.astype(np.float32)).to(after)
-    soft = _smooth(mask[None], _EDGE)[0]
+    soft = torch.from_numpy(_smooth(grown.astype(np.float32), _EDGE))
     return torch.where(soft > 1 - _EXACT, 1.0, torch.where(soft < _EXACT, 0.0, soft))
 
 
-def _smooth(planes: Tensor, deviation: float) -> Tensor:
-    """Planes ``[C, H, W]``, each convolved with a Gaussian; edges are repeated."""
-    reach = int(3 * deviation + 0.5)
-    steps = torch.arange(-reach, reach + 1, dtype=planes.dtype, device=planes.device)
-    weights = torch.exp(-0.5 * (steps / deviation) ** 2)
-    weights = (weights / weights.sum()).view(1, 1, 1, -1)
-    padded = functional.pad(planes[:, None], (reach,) * 4, mode="replicate")
-    rows = functional.conv2d(padded, weights)
-    return functional.conv2d(rows, weights.movedim(-1, -2))[:, 0]
-
-
-def check_tolerance(tolerance: float) -> None:
-    """Raises ``ZI-VALUE`` for a tolerance that is no number from 0 to 255."""
-    if not 0 <= tolerance <= 255:
-        raise ZImageError("ZI-VALUE", name="tolerance", found=tolerance, expected="0 - 255")
+def _smooth(plane: np.ndarray, deviation: float) -> np.ndarray:
+    """A plane ``[H, W]`` convolved with a Gaussian; edges are repeated."""
+    return ndimage.gaussian_filter(plane, deviation, mode="nearest", truncate=3)

@@ -19,6 +19,8 @@ MAX_SHIFT = 100.0
 MAX_SEED = 2**64 - 1
 MIN_DENOISE = 0.01
 """The schedule is computed for steps / denoise steps: a tiny value would fill the memory."""
+TOLERANCE = 12.0
+"""Difference, of 255, up to which a pixel of an edit may count as unchanged."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +121,12 @@ def resolve(
         scheduler=scheduler,
         denoise=denoise,
     )
+
+
+def check_tolerance(tolerance: float) -> None:
+    """Raises ``ZI-VALUE`` for a tolerance that is no number from 0 to 255."""
+    if not 0 <= tolerance <= 255:
+        raise _bad("tolerance", tolerance, "0 … 255")
 
 
 def _bad(name: str, found: object, expected: str) -> ZImageError:

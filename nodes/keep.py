@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..engine import keeping
+from ..engine import keeping, presets
 from .types import CATEGORY, FLOAT_MAX, FLOAT_MIN
 
 
@@ -28,7 +28,7 @@ class ZImageKeep(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "tolerance",
-                    default=keeping.TOLERANCE,
+                    default=presets.TOLERANCE,
                     min=FLOAT_MIN,
                     max=FLOAT_MAX,
                     step=1.0,
@@ -43,5 +43,5 @@ class ZImageKeep(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image, original, tolerance: float = keeping.TOLERANCE) -> io.NodeOutput:
+    def execute(cls, image, original, tolerance: float = presets.TOLERANCE) -> io.NodeOutput:
         return io.NodeOutput(*keeping.put_back(image, original, tolerance))

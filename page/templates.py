@@ -23,8 +23,9 @@ BEARABLE = frozenset({"ZI-WF-MODEL", "ZI-WF-FILE"})
 """What the user can put right by adding a file; the page says which when the template is run."""
 
 ENGINE = Engine(
-    presets.resolve, sizes.resolve, sizes.check_batch, saving.check_quality, saving.check_prefix
-)
+    presets.resolve, sizes.resolve, sizes.check_batch, saving.check_quality, saving.check_prefix,
+    presets.check_tolerance,
+)  # fmt: skip
 """What judges the values of our nodes."""
 
 Stamp = tuple[int, int]

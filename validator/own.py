@@ -30,6 +30,7 @@ class Engine:
         size: ``engine.sizes.resolve``.
         batch: ``engine.sizes.check_batch``.
         quality, prefix: ``engine.saving.check_quality`` and ``check_prefix``.
+    tolerance: ``engine.presets.check_tolerance``.
     """
 
     settings: Callable[..., object]
@@ -37,6 +38,7 @@ class Engine:
     batch: Callable[[int], object]
     quality: Callable[[int], object]
     prefix: Callable[[str], object]
+    tolerance: Callable[[float], object]
 
 
 def check(subject: Subject, number: str, engine: Engine, bounds: Bounds) -> None:
@@ -46,16 +48,24 @@ def check(subject: Subject, number: str, engine: Engine, bounds: Bounds) -> None
         _settings(subject, number, engine)
     elif kind == f"{OWN}Latent":
         _size(subject, number, engine, bounds)
-        batch = _number(subject, number, "batch_size", int)
-        if batch is not None:
-            _attempt(subject, number, "batch_size", engine.batch, batch)
+        _one(subject, number, "batch_size", int, engine.batch)
     elif kind == f"{OWN}Save":
-        quality = _number(subject, number, "quality", int)
-        if quality is not None:
-            _attempt(subject, number, "quality", engine.quality, quality)
+        _one(subject, number, "quality", int, engine.quality)
         prefix = subject.given(number).get("filename_prefix")
         if isinstance(prefix, str):
             _attempt(subject, number, "filename_prefix", engine.prefix, prefix)
+    elif kind == f"{OWN}Keep":
+        _one(subject, number, "tolerance", float, engine.tolerance)
+
+
+def _one(
+    subject: Subject, number: str, name: str, kind: type[int] | type[float],
+    judge: Callable[..., object],
+) -> None:  # fmt: skip
+    """A number by itself."""
+    value = _number(subject, number, name, kind)
+    if value is not None:
+        _attempt(subject, number, name, judge, value)
 
 
 def _settings(subject: Subject, number: str, engine: Engine) -> None:

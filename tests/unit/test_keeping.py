@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -76,6 +78,25 @@ def test_several_edits_and_an_original_of_another_size(keeping, original):
     assert torch.equal(made[1], pair[1])
     assert mask.mean((1, 2)).tolist() == [0, 1]
     assert keeping.put_back(pair[1:], clear)[1].max() == 0  # transparent is white
+
+
+def test_a_large_picture_takes_little_more_than_its_result(keeping):
+    """Beside both pictures and the result: as much as three more, whatever is in them."""
+    before = torch.full((1, 1536, 1536, 3), 0.5)
+    after = torch.rand(before.shape)
+    keeping.put_back(after, before)  # what libraries keep for themselves
+    began = _memory("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5")
+    made = keeping.put_back(after, before)
+    of_pictures = (_memory("VmHWM") - began) / before.nbytes
+    assert made[0].shape == before.shape
+    assert of_pictures < 4 / 3 + 3.5
+
+
+def _memory(name: str) -> int:
+    """Bytes of this process, now or at most since they were reset."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(name))
 
 
 @pytest.mark.parametrize(

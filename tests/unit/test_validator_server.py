@@ -189,6 +189,19 @@ def test_pickles_in_our_loaders_are_errors(stored: Knowledge) -> None:
     assert [f.severity for f in other if f.code == "ZI-WF-UNSAFE"] == ["warning"]
 
 
+@pytest.mark.parametrize("tolerance", [-1, 256.5])
+def test_a_tolerance_that_our_keep_node_refuses(tolerance: float, stored: Knowledge) -> None:
+    """A colour is at most 255 away from another."""
+    path = ROOT / "workflows" / "api" / "颜色改款.json"
+    prompt = json.loads(path.read_text(encoding="utf-8"))
+    keep = next(entry for entry in prompt.values() if entry["class_type"] == "ZImageKeep")
+    keep["inputs"]["tolerance"] = tolerance
+    (found,) = check(prompt, stored).findings.errors
+    assert (found.code, found.input) == ("ZI-VALUE", "tolerance")
+    keep["inputs"]["tolerance"] = 255
+    assert check(prompt, stored).ok
+
+
 @pytest.mark.parametrize(("name", "value", "fine"), [
     ("quality", 0, 85), ("quality", 500, 100), ("filename_prefix", "../../x", "海报/x"),
     ("filename_prefix", "/etc/x", "a/../x"), ("filename_prefix", "a/../../x", "%year%/图"),
