@@ -33,25 +33,29 @@ def _begin() -> None:
         return
     try:
         begin = importlib.import_module(".sandbox.interception", _pack().__name__).install
-        begin(mode or None, first=__name__ == "zimage_first")
+        begin(mode or None, __name__ == "zimage_first", _load_none)
     except Exception:
         log.exception("Z-Image: other packs are not in sandboxes")
-        if mode == "strict" or (not mode and _wanted() == "strict"):
+        if mode == "strict" or _closed(mode):
             _load_none()
 
 
-def _wanted() -> str:
-    """The mode of the file, read without any of our own code."""
+def _closed(mode: str) -> bool:
+    """Whether the file has packs that must not run in ComfyUI's process, read without any of our
+    own code."""
     import folder_paths
 
     path = os.path.join(folder_paths.get_user_directory(), "__zimage", "sandbox.toml")
     try:
         with open(path, "rb") as file:
-            return str(tomllib.load(file).get("mode", "auto"))
+            told = tomllib.load(file)
+        tables = [told.get("default", {}), *told.get("packs", {}).values()]
+        runs = {str(one.get("run")) for one in tables}
     except FileNotFoundError:
-        return "auto"
-    except (OSError, ValueError):
-        return "strict"  # nobody knows what was wanted
+        return False
+    except (OSError, ValueError, AttributeError):
+        return True  # nobody knows what was wanted
+    return (not mode and told.get("mode") == "strict") or bool(runs & {"sandbox", "blocked"})
 
 
 def _load_none() -> None:
@@ -59,7 +63,10 @@ def _load_none() -> None:
     args: Any = importlib.import_module("comfy.cli_args").args
     args.disable_all_custom_nodes = True
     args.whitelist_custom_nodes = [os.path.basename(_FOLDER)]
-    log.error("Z-Image: mode is strict and sandboxes do not work: no other pack is loaded")
+    log.error(
+        "Z-Image: sandboxes do not work, and packs must not run without: no other pack is loaded / "
+        "沙箱无法工作，而扩展包不得在沙箱外运行：不加载任何其他扩展包"
+    )
 
 
 _begin()

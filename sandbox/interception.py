@@ -38,10 +38,11 @@ class Interception:
     Args:
         policy: which packs run where.
         home: folder for what sandboxes keep.
+        none: has ComfyUI load no other pack.
     """
 
-    def __init__(self, policy: Policy, home: Path) -> None:
-        self.policy = policy
+    def __init__(self, policy: Policy, home: Path, none: Callable[[], None]) -> None:
+        self.policy, self.none = policy, none
         self.supervisor = Supervisor(policy, home)
         self.loading = Loading(policy, self.supervisor)
         self.patch = Patch(LOADER, self.loading.wrap)
@@ -65,7 +66,12 @@ class Interception:
 
     def _nodes(self, _module: types.ModuleType) -> None:
         importlib.util.spec_from_file_location = self._spec
-        self.patch.apply()
+        try:
+            self.patch.apply()
+        except Exception as error:
+            log.exception("Z-Image: other packs are not in sandboxes: %s", error)
+            if self.policy.closed:
+                self.none()
 
 
 class AfterImport(importlib.abc.MetaPathFinder):
@@ -99,10 +105,7 @@ class _Then(importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         self.loader.exec_module(module)
-        try:
-            self.then(module)
-        except Exception:
-            log.exception("Z-Image: other packs are not in sandboxes")
+        self.then(module)
 
 
 class Nothing(importlib.abc.Loader):
@@ -115,12 +118,14 @@ class Nothing(importlib.abc.Loader):
         log.info("Z-Image: %s runs in its sandbox", module.__name__)
 
 
-def install(mode: str | None, first: bool = False) -> Interception | None:
+def install(mode: str | None, first: bool, none: Callable[[], None]) -> Interception | None:
     """Begin, unless the mode is ``off`` and no pack has a rule of its own.
 
     Args:
         mode: takes the place of the one in ``sandbox.toml``.
         first: no script of a pack has run yet.
+        none: has ComfyUI load no other pack; called if a pack that must not run in its process
+            would.
     """
     global state
     import folder_paths
@@ -130,7 +135,7 @@ def install(mode: str | None, first: bool = False) -> Interception | None:
     if policy.trouble is not None:
         log.error("%s", policy.trouble)
     if state is None and (policy.mode != "off" or any(r.run for r in policy.packs.values())):
-        state = Interception(policy, folder / "sandboxes")
+        state = Interception(policy, folder / "sandboxes", none)
         state.begin()
         for name in () if first else _before():
             log.warning("Z-Image: %s: its %s ran in ComfyUI's process", name, SCRIPT)

@@ -74,6 +74,12 @@ class Policy:
     trouble: ZImageError | None = None
     said: dict[str, frozenset[str]] = field(default_factory=dict)
 
+    @property
+    def closed(self) -> bool:
+        """Whether there are packs that must not run in ComfyUI's process, come what may."""
+        runs = {one.run for one in (self.default, *self.packs.values())}
+        return self.mode == "strict" or bool(runs & {"sandbox", "blocked"})
+
     def rule(self, name: str) -> Rule:
         """What holds for a pack: what the file says goes before ``known.toml``, and where the mode
         is ``strict`` nothing is granted that the file does not say."""

@@ -360,42 +360,6 @@ def test_inputs_that_depend_on_others(server, bare) -> None:
     assert found["number"][0]["which"] == [[["value", 5], ["which", "number"]]]
 
 
-@pytest.fixture(scope="module")
-def odd(tmp_path_factory: pytest.TempPathFactory, host: Host, pack_dir: Path) -> Iterator[Server]:
-    """With packs that say impossible things of their nodes."""
-    folder = tmp_path_factory.mktemp("odd")
-    with server_with(folder, host, pack_dir, "strict", ("odd", "wordy", "outside")) as found:
-        yield found
-
-
-def test_nodes_that_cannot_be_are_left_out_one_by_one(odd) -> None:
-    """Each with a code; the sound one is there, and ``/object_info`` answers."""
-    known = odd.client.get("/object_info")
-    assert "OddSound" in known
-    assert "OutsideEcho" in known
-    found = odd.client.get("/health")["sandboxes"]["findings"]
-    said = [one["en"] for one in found if one["code"] == "ZI-SANDBOX-NODE"]
-    assert len(said) == 1
-    for name in (
-        "OddNoInputs", "OddRaisesInputs", "OddInputsAreNumbers", "OddNoFunction",
-        "OddFunctionIsANumber", "OddTypesAreObjects", "OddNoClass", "Odd\\x0aLines",
-    ):  # fmt: skip
-        assert name not in known, name
-        assert f"{name} (" in said[0], (name, said)
-    assert not [name for name in known if name.startswith(("Odd\n", "WW", "Wordy"))]
-    absurd = [one["pack"] for one in found if one["code"] == "ZI-SANDBOX-ABSURD"]
-    assert absurd == ["wordy"]
-    assert "\n[core] ERROR forged" not in log(odd)
-
-
-@pytest.mark.parametrize("what", ["number", "nothing", "few", "strange", "text"])
-def test_a_result_of_the_wrong_kind_ends_as_in_the_host(odd, what: str) -> None:
-    """With an error or without, but it ends, and the next prompt is as good as any."""
-    assert outcome(odd.client, {"1": node("OddSound", what=what)})["status"]["status_str"]
-    entry = outcome(odd.client, {"1": node("OutsideEcho", value=5)})
-    assert entry["outputs"]["1"]["value"] == [5]
-
-
 def test_two_prompts_at_a_time_do_not_mix(server) -> None:
     """Calls from several clients end with their own results."""
     found: dict[int, list[int]] = {}
