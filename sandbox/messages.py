@@ -336,10 +336,7 @@ class Dropped(Struct, tag="dropped"):
 
 
 class Trouble(Struct):
-    """An exception, as text.
-
-    ``kind``: ``error``, ``interrupted`` or ``memory``.
-    """
+    """An exception, as text; ``kind`` is ``error``, ``interrupted`` or ``memory``."""
 
     kind: str
     type: str
