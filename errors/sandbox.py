@@ -124,6 +124,11 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Packs in sandboxes can be confined on Linux only; this is {found}. Run ComfyUI on Linux "
         "or in WSL 2.",
     ),
+    "ZI-SANDBOX-UNFIT": (
+        "沙箱不适用于此 ComfyUI：{found}。扩展包{what_zh}。请更新 Z-Image-ComfyUI 或 ComfyUI。",
+        "Sandboxes do not fit this ComfyUI: {found}. Other packs {what_en}. Update Z-Image-ComfyUI "
+        "or ComfyUI.",
+    ),
     "ZI-SANDBOX-ROUTE-NONE": (
         "扩展包 {pack} 没有 {found} 这个接口。它有：{expected}。",
         "The pack {pack} has no route {found}. It has: {expected}.",

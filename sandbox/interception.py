@@ -18,6 +18,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..errors import ZImageError
+from ..patches import sandboxes
 from ..patches.seam import Patch, Seam
 from .loading import Loading
 from .policy import Policy, read
@@ -69,9 +71,23 @@ class Interception:
         try:
             self.patch.apply()
         except Exception as error:
-            log.exception("Z-Image: other packs are not in sandboxes: %s", error)
-            if self.policy.closed:
-                self.none()
+            log.exception("Z-Image: other packs are not in sandboxes")
+            self._unfit(error)
+
+    def _unfit(self, error: Exception) -> None:
+        """Never in silence: told in the log, in ``/health`` and in the panel."""
+        closed = self.policy.closed
+        told = ZImageError(
+            "ZI-SANDBOX-UNFIT",
+            found=str(error),
+            what_zh="不会加载" if closed else "在 ComfyUI 的进程内运行",
+            what_en="are not loaded" if closed else "run in ComfyUI's process",
+        )
+        log.error("%s", told)
+        self.loading.findings.append(told)
+        sandboxes.tell(self.loading.web.describe)
+        if closed:
+            self.none()
 
 
 class AfterImport(importlib.abc.MetaPathFinder):

@@ -22,7 +22,7 @@ BLOCKED = '[packs.looks]\nrun = "blocked"\n'
 def test_no_pack_slips_into_a_host_of_another_version(
     tmp_path: Path, host: Host, pack_dir: Path, mode: str, policy: str, loaded: bool
 ) -> None:
-    """Its loader takes other parameters: that is told, and where some pack is to be kept out no
+    """Its loader takes other parameters: that is told, in ``/health`` too, and where some pack is to be kept out no
     other pack is loaded at all; our own is."""
     other = doctored(host, tmp_path / "ComfyUI", {"nodes": ["load_custom_node"]})
     server = server_with(tmp_path, other, pack_dir, mode, ("outside",))
@@ -30,7 +30,10 @@ def test_no_pack_slips_into_a_host_of_another_version(
     with server:
         known = server.client.get("/object_info")
         said = log(server)
+        (finding,) = server.client.get("/health")["sandboxes"]["findings"]
     assert ("OutsideEcho" in known) == loaded
     assert "ZImageLoader" in known
     assert "ZI-PATCH-SEAM" in said
+    assert finding["code"] == "ZI-SANDBOX-UNFIT"
+    assert ("run in ComfyUI's process" in finding["en"]) == loaded
     assert ("no other pack is loaded" in said) != loaded
