@@ -37,7 +37,7 @@ SEAMS = (
     Seam("execution", "PromptQueue.__init__", ("self", "server")),
     Seam("execution", "PromptQueue.put", ("self", "item")),
     Seam("execution", "PromptQueue.get", ("self", "timeout")),
-    Seam("execution", "PromptQueue.task_done", ("self", "item_id", "history_result", "status")),
+    Seam("execution", "PromptQueue.get_flags", ("self", "reset")),
     Seam("execution", "PromptQueue.wipe_queue", ("self",)),
     Seam("execution", "PromptQueue.delete_queue_item", ("self", "function")),
     Seam("execution", "PromptQueue.get_history", ("self", "prompt_id", "max_items", "offset")),
@@ -186,20 +186,27 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
 
         def get(self, timeout: float | None = None) -> Any:
             self._may_run.wait()
+            self.settle()
             taken = super().get(timeout=timeout)
             if taken is not None:
                 _try(store.begin, taken[0][1])
             return taken
 
-        def task_done(self, item_id: int, *rest: Any, **named: Any) -> None:
+        def get_flags(self, *rest: Any, **named: Any) -> Any:
+            """The host asks for them when it has just told a client how its prompt ended."""
+            self.settle()
+            return super().get_flags(*rest, **named)
+
+        def settle(self) -> None:
+            """Have on disk how prompts ended. Clients are told before, but read nothing before."""
             with self.mutex:
-                super().task_done(item_id, *rest, **named)
                 self.history.settle()
 
         def get_history(
             self, prompt_id: str | None = None, max_items: int | None = None, *rest: Any,
             **named: Any,
         ) -> Any:  # fmt: skip
+            self.settle()
             if prompt_id is None and (max_items is None or max_items > RECENT):
                 self.history.whole()
             return super().get_history(prompt_id, max_items, *rest, **named)
@@ -207,6 +214,7 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
         def listed(self, most: int | None, offset: int) -> Iterator[tuple[str, Any]]:
             """As ``get_history``, entry by entry, so that others have their turn between them."""
             with self.mutex:
+                self.history.settle()
                 ids = part_of(list(self.history), most, offset)
             for id in ids:
                 with self.mutex:

@@ -1,8 +1,8 @@
 """Accepted prompts on disk: SQLite, one row for each prompt from acceptance to its last history.
 
 What was answered with 200 has to outlive the machine, so :meth:`Store.accept` returns after an
-``fsync`` (WAL, ``synchronous=FULL``). That a prompt runs or has ended need only outlive the
-process: after a power cut it would be run again, so these writes do not wait for the disk.
+``fsync`` (WAL, ``synchronous=FULL``). That a prompt runs (:mod:`.running`) or has ended need only
+outlive the process: after a power cut it would be run again, so these do not wait for the disk.
 A single process may have the file open.
 """
 
@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ZImageError
+from .running import Running
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS prompts (
@@ -36,9 +37,13 @@ CREATE TABLE IF NOT EXISTS prompts (
 DROP INDEX IF EXISTS by_state;
 """
 ENDED = "SELECT seq, id, number, deaths, item, result FROM prompts WHERE id = ? AND state = 'ended'"
+END = "UPDATE prompts SET state = 'ended', result = ?, ended = ? WHERE id = ?"
 OTHERS = (
     "SELECT seq, id, number, deaths, item, result FROM prompts WHERE state != 'ended' ORDER BY seq"
 )
+DIED = "UPDATE prompts SET deaths = deaths + 1 WHERE id = ? AND state = 'waiting'"
+RAN = "UPDATE prompts SET state = 'waiting', deaths = deaths + 1 WHERE state = 'running'"
+"""In files of an earlier version, what runs is marked in its row."""
 VERSION = 1
 MIB = 2**20
 CONNECTION: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
@@ -115,9 +120,10 @@ class Store:
                     self._lock.close()
                     raise ZImageError("ZI-QUEUE-TAKEN", path=folder)
                 time.sleep(0.05)  # flock(2) has no time limit, and its end is no event
-            self._synchronous = ""
             self.sizes: OrderedDict[str, tuple[float, int]] = OrderedDict()
             self._bytes = 0
+            self._lengths: dict[str, int] = {}  # of items that have not ended
+            self._running = Running(folder / "queue.running")
             self._base = sqlite3.connect(self.path, **CONNECTION)
             try:
                 self._open()
@@ -134,6 +140,7 @@ class Store:
 
     def _open(self) -> None:
         self._base.execute("PRAGMA journal_mode=WAL")
+        self._base.execute("PRAGMA synchronous=FULL")
         self._base.execute("PRAGMA cache_size=-512")  # KiB; the system has these pages as well
         found = self._base.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, VERSION):
@@ -145,11 +152,14 @@ class Store:
         )
         for id, ended, size in rows:
             self._keep(id, ended, size)
+        rest = "SELECT id, length(item) FROM prompts WHERE state != 'ended'"
+        self._lengths = dict(self._base.execute(rest).fetchall())
 
     def close(self) -> None:
         """Close the file and let others have it."""
         with self._mutex:
             self._base.close()
+            self._running.close()
             self._lock.close()
 
     def accept(self, id: str, number: float, item: list[Any]) -> int:
@@ -163,29 +173,30 @@ class Store:
                 ``ZI-QUEUE-FILE`` when the disk does not take it.
         """
         insert = "INSERT INTO prompts (id, number, state, item) VALUES (?, ?, 'waiting', ?)"
-        values = (id, number, json.dumps(item))
-        with self._writing("FULL"):
+        with self._writing():
+            text = json.dumps(item)
             try:
                 if id not in self.sizes:
-                    return self._base.execute(insert, values).lastrowid or 0
-                with self._transaction():
-                    self._base.execute("DELETE FROM prompts WHERE id = ?", (id,))
-                    place = self._base.execute(insert, values).lastrowid or 0
+                    place = self._base.execute(insert, (id, number, text)).lastrowid or 0
+                else:
+                    with self._transaction():
+                        self._base.execute("DELETE FROM prompts WHERE id = ?", (id,))
+                        place = self._base.execute(insert, (id, number, text)).lastrowid or 0
+                    self._drop(id)
             except sqlite3.IntegrityError:
                 raise ZImageError("ZI-PROMPT-TWICE", found=id) from None
-            self._drop(id)
+            self._lengths[id] = len(text)
             return place
 
     def begin(self, id: str) -> None:
         """A waiting prompt runs now."""
         with self._writing():
-            self._base.execute("UPDATE prompts SET state = 'running' WHERE id = ?", (id,))
+            self._running.add(id)
 
     def give_back(self, id: str) -> None:
         """A running prompt waits again, and that is no death of its process."""
-        statement = "UPDATE prompts SET state = 'waiting' WHERE id = ? AND state = 'running'"
         with self._writing():
-            self._base.execute(statement, (id,))
+            self._running.discard(id)
 
     def end(self, id: str, result: dict[str, Any]) -> list[str]:
         """Keep a prompt's result; returns ids of history entries that had to go for it.
@@ -193,7 +204,7 @@ class Store:
         One that has ended before gets another result, an unknown one is left out.
         """
         text = _text(result)
-        with self._writing():
+        with self._writing(), self._hasty():
             if id in self.sizes:
                 found = self._base.execute(
                     "UPDATE prompts SET result = ? WHERE id = ? RETURNING length(item)", (text, id)
@@ -204,28 +215,25 @@ class Store:
                 return []
             latest = next(reversed(self.sizes.values()), (0.0, 0))[0]
             ended = max(self.clock(), latest)  # in order, whatever the clock does
-            found = self._base.execute(
-                "UPDATE prompts SET state = 'ended', result = ?, ended = ? "
-                "WHERE id = ? AND state != 'ended' RETURNING length(item)",
-                (text, ended, id),
-            ).fetchall()
-            for (size,) in found:
-                self._keep(id, ended, size + len(text))
+            if id in self._lengths:
+                self._base.execute(END, (text, ended, id))
+                self._keep(id, ended, self._lengths.pop(id) + len(text))
+                self._running.discard(id)
             return self._forget()
 
     def remove(self, ids: Iterable[str], state: str) -> None:
         """Take prompts in a state out of the file."""
         statement = "DELETE FROM prompts WHERE id = ? AND state = ?"
-        pairs = [(id, state) for id in ids]
-        with self._writing():
+        with self._writing(), self._hasty():
+            gone = [id for id in ids if id not in self._running.ids]
             with self._transaction():
-                self._base.executemany(statement, pairs)
-            for id, _ in pairs if state == "ended" else ():
-                self._drop(id)
+                self._base.executemany(statement, [(id, state) for id in gone])
+            for id in gone:
+                self._drop(id) if state == "ended" else self._lengths.pop(id, None)
 
     def wipe(self) -> None:
         """Take all prompts that have ended out of the file."""
-        with self._writing():
+        with self._writing(), self._hasty():
             self._base.execute("DELETE FROM prompts WHERE state = 'ended'")
             self.sizes.clear()
             self._bytes = 0
@@ -238,10 +246,11 @@ class Store:
 
     def recover(self) -> list[Row]:
         """All that waits, as accepted; what was running then waits, with one death more."""
-        with self._writing("FULL"):
-            self._base.execute(
-                "UPDATE prompts SET state = 'waiting', deaths = deaths + 1 WHERE state = 'running'"
-            )
+        with self._writing():
+            with self._transaction():
+                self._base.executemany(DIED, [(id,) for id in self._running.ids])
+                self._base.execute(RAN)
+            self._running.clear()
             self._forget()
             return [_row(found) for found in self._base.execute(OTHERS).fetchall()]
 
@@ -269,13 +278,19 @@ class Store:
         self._bytes -= self.sizes.pop(id, (0.0, 0))[1]
 
     @contextmanager
-    def _writing(self, synchronous: str = "NORMAL") -> Iterator[None]:
-        """Alone, with the disk waited for (``FULL``) or not, and errors told with a code."""
+    def _writing(self) -> Iterator[None]:
+        """Alone, with errors told with a code."""
         with self._told(), self._mutex:
-            if synchronous != self._synchronous:
-                self._base.execute(f"PRAGMA synchronous={synchronous}")
-                self._synchronous = synchronous
             yield
+
+    @contextmanager
+    def _hasty(self) -> Iterator[None]:
+        """Without waiting for the disk. Switched back at once: a client waits for accepting."""
+        self._base.execute("PRAGMA synchronous=NORMAL")
+        try:
+            yield
+        finally:
+            self._base.execute("PRAGMA synchronous=FULL")
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:

@@ -69,3 +69,5 @@ def abandon(queue: Any, error: ZImageError) -> None:
         last = ("executing", {"node": None, "prompt_id": id})
         for event, data in (*status.messages, last):
             queue.server.send_sync(event, data, queue.server.client_id)
+    if hasattr(queue, "settle"):  # the durable one: this process may end now
+        queue.settle()

@@ -38,6 +38,10 @@ class PromptQueue:
         self.history[item[1]] = {"prompt": item[:5], "outputs": {}, "status": status}
         self.history[item[1]].update(history_result)
 
+    def get_flags(self, reset: bool = True) -> dict[str, Any]:
+        """None is ever set."""
+        return {}
+
     def get_history(
         self, prompt_id: Any = None, max_items: Any = None, offset: int = -1
     ) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import pytest
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.queue import durable
 from zimage_comfyui.patches.store import Store
+from zimage_comfyui.patches.worker import abandon
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 
 
@@ -21,6 +22,56 @@ def store(tmp_path: Path) -> Iterator[Store]:
     made = Store(tmp_path)
     yield made
     made.close()
+
+
+def run(queue: Any) -> None:
+    """A prompt from its acceptance to its end."""
+    queue.put((0, "a", {}, {}, [], {}))
+    queue.get()
+    queue.task_done(0, {"outputs": {"9": {}}}, None)
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        lambda queue: queue.get_flags(),
+        lambda queue: queue.get(),
+        lambda queue: queue.get_history("a"),
+        lambda queue: next(queue.listed(None, -1)),
+        lambda queue: queue.give_back(),
+        lambda queue: queue.put((1, "b", {}, {}, [], {})),
+    ],
+    ids=["told", "the next prompt", "its entry", "all entries", "an orderly end", "accepting"],
+)
+def test_an_end_is_on_disk_when_anybody_could_know(
+    store: Store, later: Callable[[Any], object]
+) -> None:
+    """The client's last event does not wait for it; what comes after it does."""
+    queue = durable(PromptQueue, store)(SimpleNamespace())
+    run(queue)
+    assert store.ended("a") is None
+    later(queue)
+    assert store.ended("a") is not None
+
+
+def test_a_prompt_that_is_given_up_has_ended_on_disk(store: Store) -> None:
+    """Whoever gives it up may end the process next, and it must not run again."""
+    told: list[str] = []
+    server = SimpleNamespace(client_id="c", send_sync=lambda event, *_: told.append(event))
+    queue = durable(Processed, store)(server)
+    queue.put((0, "a", {}, {}, [], {}))
+    queue.get()
+    abandon(queue, ZImageError("ZI-WORKER", found="-"))
+    assert store.ended("a") is not None
+    assert told[-1] == "executing"
+
+
+class Processed(PromptQueue):
+    """As newer hosts have it."""
+
+    def task_done(self, item_id: int, history_result: Any, status: Any, *_rest: Any) -> None:
+        """With a function for the prompt."""
+        super().task_done(item_id, history_result, status)
 
 
 def full(*_values: object) -> None:
@@ -42,11 +93,10 @@ def test_an_end_that_was_not_written_is_written_later(
 ) -> None:
     """So that no prompt runs again although its client was told of its end."""
     queue = durable(PromptQueue, store)(SimpleNamespace())
-    queue.put((0, "a", {}, {}, [], {}))
-    queue.get()
     with monkeypatch.context() as patch:
         patch.setattr(store, "end", full)
-        queue.task_done(0, {"outputs": {"9": {}}}, None)
+        run(queue)
+        queue.settle()
     assert queue.history["a"]["outputs"] == {"9": {}}
     assert [row.id for row in store.recover()] == ["a"]
     later(queue)

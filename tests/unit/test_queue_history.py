@@ -54,7 +54,13 @@ def run(queue: Any, *ids: str) -> None:
     for number, id in enumerate(ids):
         queue.put((number, id, GRAPH, EXTRA, ["1"], {}))
         queue.get()
-        queue.task_done(0, {"outputs": OUTPUTS, "meta": {}}, {"status_str": "success"})
+        end(queue)
+
+
+def end(queue: Any, outputs: Any = OUTPUTS) -> None:
+    """As the host's worker ends what runs, and goes on."""
+    queue.task_done(0, {"outputs": outputs, "meta": {}}, {"status_str": "success"})
+    queue.get_flags()
 
 
 def plain(value: object) -> Any:
@@ -157,7 +163,7 @@ def test_a_disk_that_takes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch
             broken.setattr(queue.store, write, full)
         queue.put((1, "b", GRAPH, EXTRA, ["1"], {}))
         queue.get()
-        queue.task_done(0, {"outputs": OUTPUTS, "meta": {}}, {"status_str": "success"})
+        end(queue)
         queue.delete_history_item("a")
         queue.wipe_history()
         assert plain(queue.history["b"]["outputs"]) == OUTPUTS
@@ -178,7 +184,7 @@ def test_a_full_history_on_a_full_disk(folder: Path, monkeypatch: pytest.MonkeyP
             broken.setattr(queue.store, write, full)
         for _ in "de":
             queue.get()
-            queue.task_done(0, {"outputs": OUTPUTS, "meta": {}}, {"status_str": "success"})
+            end(queue)
     assert {*"de"} <= {*queue.history}
     queue.give_back()
     assert {*"de"} <= {*queue_in(folder).history}
@@ -240,7 +246,7 @@ def test_no_pack_ends_a_prompt_of_the_queue(folder: Path, runs: bool) -> None:
     assert [item[1] for item in queue.queue] == ["a"]
     queue.history["a"] = {"prompt": (0, "a", {}, {}, []), "outputs": {"other": {}}}
     queue.get()
-    queue.task_done(0, {"outputs": OUTPUTS, "meta": {}}, {"status_str": "success"})
+    end(queue)
     assert queue_in(folder).history["a"]["outputs"] == OUTPUTS
 
 
@@ -268,7 +274,7 @@ def test_results_that_are_no_json(folder: Path, kind: str) -> None:
         odd["itself"] = odd
     queue.put((0, "a", GRAPH, EXTRA, ["1"], {}))
     queue.get()
-    queue.task_done(0, {"outputs": {"1": odd}, "meta": {}}, {"status_str": "success"})
+    end(queue, {"1": odd})
     run(queue, "b")
     history = queue_in(folder).history
     assert [*history] == ["a", "b"]
