@@ -32,20 +32,33 @@ class Lines(RotatingFileHandler):
         self.header = header
 
     def add(self, line: str) -> None:
-        """One line more; a disk that fails costs the line alone."""
-        with self.lock or contextlib.nullcontext():
-            if not self._is_current():
-                self._let_go()
-            self.handle(logging.makeLogRecord({"msg": line}))
+        """One line more; a disk that fails costs the line alone.
 
-    def _is_current(self) -> bool:
-        """Whether what is open, if anything, is still what has the name."""
-        if self.stream is None:
-            return True
-        try:
-            return os.path.samestat(os.stat(self.baseFilename), os.fstat(self.stream.fileno()))
-        except OSError:
-            return False
+        As a handler does it, but without a record, which would cost ten times as much.
+        """
+        text = line + self.terminator
+        with self.lock or contextlib.nullcontext():
+            try:
+                stream = self._current()
+                if os.fstat(stream.fileno()).st_size + len(text.encode()) >= self.maxBytes:
+                    self.doRollover()
+                    stream = self.stream = self._open()
+                stream.write(text)
+                stream.flush()
+            except Exception:  # noqa: BLE001 - as a handler does; it is told
+                self.handleError(logging.makeLogRecord({}))
+
+    def _current(self) -> TextIOWrapper:
+        """What has the name, opened again where that is something else than before."""
+        if self.stream is not None:
+            with contextlib.suppress(OSError):
+                named, ours = os.stat(self.baseFilename), os.fstat(self.stream.fileno())
+                if os.path.samestat(named, ours):
+                    return self.stream
+            self._let_go()
+        self.stream = stream = self._open()
+        stream.flush()  # its header counts
+        return stream
 
     def _let_go(self) -> None:
         with contextlib.suppress(OSError):  # of a disk that is full

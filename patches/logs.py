@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
@@ -60,7 +61,7 @@ class Logs(Patches):
         self.ended = Counter({"success": 0, "error": 0, "interrupted": 0})
         self.seconds = 0.0
         self._began: dict[str, float] = {}
-        self._unwritten: deque[dict[str, Any]] = deque()
+        self._unwritten: deque[Callable[[], str]] = deque()
         self._stop = threading.Event()
 
     def apply(self) -> None:
@@ -111,23 +112,24 @@ class Logs(Patches):
         seconds = self.clock() - self._began.pop(id, self.clock())
         self.ended[how] += 1
         self.seconds += seconds
-        line = {
-            "time": _now(), "request_id": id, "duration_ms": round(seconds * 1000),
-            "model_name": model(prompt), "status": how, "code": code,
-        }  # fmt: skip
-        self._unwritten.append(line)
+        about = {"status": how, "code": code}
+        self._unwritten.append(functools.partial(_line, time.time(), id, seconds, prompt, about))
 
     def _write(self) -> None:
-        """Lines of what has ended; its client is told before they are written."""
+        """Lines of what has ended; its client is told before they are made and written."""
         while self._unwritten:
-            self.core.add(json.dumps(self._unwritten.popleft(), ensure_ascii=False))
+            line = self._unwritten.popleft()
+            try:
+                self.core.add(line())
+            except Exception:
+                log.exception("Z-Image: a prompt that ended is not in %s", CORE)
 
     def _watch(self, stop: threading.Event) -> None:
         told = False
         while not stop.is_set():
             try:
                 free, total = sys.modules["torch"].cuda.mem_get_info(gauge.device())
-                self.gpu.add(f"{_now()},{(total - free) / 2**20:.0f},{free / 2**20:.0f}")
+                self.gpu.add(f"{_iso(time.time())},{(total - free) / 2**20:.0f},{free / 2**20:.0f}")
             except Exception:  # a GPU in an error, say; it may come back
                 if not told:
                     log.exception("Z-Image: the GPU's memory cannot be read")
@@ -135,8 +137,16 @@ class Logs(Patches):
             stop.wait(PERIOD)
 
 
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")
+def _line(when: float, id: str, seconds: float, prompt: Graph, about: dict[str, str]) -> str:
+    line = {
+        "time": _iso(when), "request_id": id, "duration_ms": round(seconds * 1000),
+        "model_name": model(prompt), **about,
+    }  # fmt: skip
+    return json.dumps(line, ensure_ascii=False)
+
+
+def _iso(when: float) -> str:
+    return datetime.fromtimestamp(when, UTC).isoformat(timespec="milliseconds")
 
 
 def _on_cuda() -> bool:

@@ -158,6 +158,7 @@ def test_what_cannot_be_told_costs_the_line_alone(world: World, caplog) -> None:
     queue = world.execution.PromptQueue(None)
     queue.currently_running[1] = (0, "odd", {"1": None}, {}, [])
     queue.task_done(1, {}, SUCCESS)
+    assert queue.get() is None
     assert "odd" in queue.history
     assert [line for line in caplog.messages if "is not in core.jsonl" in line]
 
