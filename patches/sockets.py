@@ -14,7 +14,6 @@ import types
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from .seam import Patch, Seam
 
@@ -23,8 +22,12 @@ log = logging.getLogger(__name__)
 SEND = Seam("server", "send_socket_catch_exception", ("function", "message"))
 MESSAGES, BYTES = 1000, 32 * 2**20
 """What an outbox holds at most; only binary messages (previews) are weighed."""
+BOX = "_zimage_outbox"
+"""Attribute of a socket, which costs each event less than a dictionary of sockets."""
 TRY_AGAIN_LATER = 1013
 """Close code, RFC 6455 and the IANA registry."""
+
+LOST = "Z-Image: an event could not be sent"
 
 Send = Callable[[Any], Awaitable[None]]
 
@@ -35,15 +38,14 @@ def part() -> Patch:
 
 
 def _wrap(original: Callable[[Send, Any], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    boxes: WeakKeyDictionary[Any, Outbox] = WeakKeyDictionary()
-
     async def send(function: Send, message: Any) -> None:
         socket: Any = getattr(function, "__self__", None)
-        if not hasattr(socket, "close"):
-            return await original(function, message)
-        box = boxes.get(socket)
+        box = getattr(socket, BOX, None)
         if box is None:
-            box = boxes[socket] = Outbox(original)
+            if not hasattr(socket, "close"):
+                return await original(function, message)
+            box = Outbox(original)
+            setattr(socket, BOX, box)
         if not box.put(function, message):
             log.warning("Z-Image: a WebSocket client does not read; its connection is closed")
             box.stop(socket.close(code=TRY_AGAIN_LATER))
@@ -71,10 +73,13 @@ class Outbox:
         if self.stopped:
             return True
         if self.task is None:
-            sending = self._send(function, message)
+            sending: Any = self.send(function, message)
             try:
                 first = sending.send(None)
             except StopIteration:
+                return True
+            except Exception:
+                log.exception(LOST)
                 return True
             self.task = asyncio.create_task(self._run(_rest(sending, first)))
             return True
@@ -93,18 +98,19 @@ class Outbox:
         self.task = asyncio.create_task(farewell)
 
     async def _run(self, begun: Awaitable[None]) -> None:
-        await begun
+        await _told(begun)
         while self.waiting:
             function, message = self.waiting.popleft()
-            await self._send(function, message)
+            await _told(self.send(function, message))
             self.bytes -= _size(message)
         self.task = None
 
-    async def _send(self, function: Send, message: Any) -> None:
-        try:
-            await self.send(function, message)
-        except Exception:
-            log.exception("Z-Image: an event could not be sent")
+
+async def _told(sending: Awaitable[None]) -> None:
+    try:
+        await sending
+    except Exception:
+        log.exception(LOST)
 
 
 @types.coroutine
