@@ -50,9 +50,10 @@ class Reading:
     @classmethod
     def take(cls) -> Reading:
         """Now; costs some ten microseconds."""
-        on_gpu = device().type == "cuda"
-        reserved = sys.modules["torch"].cuda.memory_reserved(device()) if on_gpu else None
-        found = loaded(device()).values()
+        place = device()
+        on_gpu = place.type == "cuda"
+        reserved = sys.modules["torch"].cuda.memory_reserved(place) if on_gpu else None
+        found = loaded(place).values()
         names = sorted((type(one.model).__name__, one.model_size()) for one in found)
         names += [(name, 0) for name in sorted(objects)]
         # On the CPU there is no part of a model that is elsewhere.

@@ -154,13 +154,16 @@ def frozen() -> Iterator[None]:
     Who started the host with ``--fast autotune`` keeps the kernels that are chosen by trying.
     """
     torch = sys.modules["torch"]
-    before = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = before and _autotune()
+    cudnn = torch.backends.cudnn
+    before = cudnn.benchmark
+    if before and not _autotune():
+        cudnn.benchmark = False
     try:
         with torch.no_grad():
             yield
     finally:
-        torch.backends.cudnn.benchmark = before
+        if cudnn.benchmark != before:  # setting costs more than asking
+            cudnn.benchmark = before
 
 
 def _autotune() -> bool:

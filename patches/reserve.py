@@ -33,10 +33,13 @@ class Reserve:
         Raises:
             ZImageError: ``ZI-MEMORY`` for what can never fit; nothing was unloaded then.
         """
+        known = list(jobs(prompt))
+        if not known:
+            return
         place = gauge.device()
         on_cpu = place.type == "cpu"
         find = sys.modules["folder_paths"].get_full_path
-        judged = [(job, need) for job in jobs(prompt) if (need := needs(job, on_cpu, find))]
+        judged = [(job, need) for job in known if (need := needs(job, on_cpu, find))]
         for job, need in judged:
             check(job, need, place)
         if not judged:
