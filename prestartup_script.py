@@ -1,4 +1,7 @@
-"""The earliest hook: other people's packs are met before ComfyUI runs any of their code."""
+"""The earliest hook: other people's packs are met before ComfyUI runs any of their code.
+
+No thread has begun yet, so this is also where it is settled that all will share a heap.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,15 @@ def _pack() -> types.ModuleType:
         sys.modules[name] = module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
     return sys.modules[name]
+
+
+def _one_heap() -> None:
+    if "memory" in os.environ.get("ZIMAGE_OFF", ""):
+        return
+    try:
+        importlib.import_module(".patches.ram", _pack().__name__).one_heap()
+    except Exception:
+        log.exception("Z-Image: threads have heaps of their own")
 
 
 def _begin() -> None:
@@ -69,4 +81,5 @@ def _load_none() -> None:
     )
 
 
+_one_heap()
 _begin()

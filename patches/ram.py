@@ -1,10 +1,11 @@
-"""RAM: how much there is, can be had, and is in use by this process; bytes.
+"""RAM: how much there is, can be had, and is in use by this process (bytes); one heap for it all.
 
 What a container may use counts where that is less than what the machine has.
 """
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import os
 import resource
@@ -19,6 +20,23 @@ LIMIT = ("memory.max", "memory/memory.limit_in_bytes")
 PAGE = resource.getpagesize()
 UNLIMITED = 2**60
 """Version 1 has a number near 2^63 where there is no limit."""
+
+ARENA_MAX = -8
+"""``M_ARENA_MAX`` of mallopt(3)."""
+
+
+def one_heap() -> bool:
+    """Have threads that begin from now on share the main thread's heap; False without glibc.
+
+    glibc gives threads heaps of their own, and ``malloc_trim`` never shortens those: tens of
+    megabytes stay or go by chance. Who has set ``$MALLOC_ARENA_MAX`` keeps that.
+    """
+    if "MALLOC_ARENA_MAX" in os.environ:
+        return False
+    try:
+        return bool(ctypes.CDLL(None).mallopt(ARENA_MAX, 1))
+    except (AttributeError, OSError, TypeError):
+        return False
 
 
 def whole() -> int:

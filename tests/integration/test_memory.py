@@ -15,7 +15,7 @@ from PIL import Image
 
 from zimage_comfyui.cli.client import Run
 from zimage_comfyui.cli.server import Server, write_paths
-from zimage_comfyui.tests.fakes import graphs
+from zimage_comfyui.tests.fakes import graphs, heaps
 from zimage_comfyui.tests.fakes.waiting import wait
 
 pytestmark = pytest.mark.slow
@@ -141,6 +141,7 @@ def test_two_text_encoders_share_a_tokenizer(server) -> None:
 def test_a_prompt_gives_back_what_it_took(server) -> None:
     """Prompts with the same models end at the same level, whatever they took meanwhile."""
     side = {"size__size": "custom", "size__width": 512, "size__height": 512}
+    wait(lambda: not server.client.get("/health")["models_loaded"])  # the first has them to load
     told = part(server, "memory")
     levels = []
     for seed in range(3):
@@ -150,6 +151,14 @@ def test_a_prompt_gives_back_what_it_took(server) -> None:
     found = part(server, "memory")
     assert found["prompts"] == told["prompts"] + 3
     assert found["released"] > told["released"]
+
+
+def test_all_threads_share_a_heap(server) -> None:
+    """Those of their own are never shortened when memory is given back."""
+    assert render(server).succeeded
+    maps = Path(f"/proc/{server.process.pid}/maps").read_text()
+    assert "[heap]" in maps
+    assert not list(heaps.of_threads(maps))
 
 
 def test_what_can_never_fit_is_refused(server) -> None:
