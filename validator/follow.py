@@ -111,7 +111,7 @@ class Links:
             return _from_outside(place, link.origin_slot)
         origin = place.graph.nodes.get(link.origin)
         if origin is None:
-            return None
+            return Told()
         if origin.mode == BYPASS:
             self._compared += len(origin.first_of_type)
             if self._compared > COMPARISONS:
@@ -149,14 +149,16 @@ class Links:
         return Told()
 
 
-def _at(place: Place, node: Node, number: int, kind: str = "") -> Step | None:
+def _at(place: Place, node: Node, number: int, kind: str = "") -> Step | Told | None:
     """The link of an input; ``kind`` is the type asked for if it is not that of the input."""
     slot = node.inputs[number]
     link = place.graph.links.get(slot.link) if slot.link is not None else None
-    return Step(place, link, kind or slot.type) if link else None
+    if link:
+        return Step(place, link, kind or slot.type)
+    return Told() if (node.id, slot.name) in place.graph.broken else None
 
 
-def _from_outside(place: Place, number: int) -> Step | Value | None:
+def _from_outside(place: Place, number: int) -> Step | Source:
     """An input of the subgraph: what is linked to its node outside, or its field there."""
     if place.parent is None or place.user is None:
         return None

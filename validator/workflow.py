@@ -17,6 +17,8 @@ Kept = TypeVar("Kept")
 ALWAYS, NEVER, BYPASS = 0, 2, 4
 SUBGRAPH_INPUT, SUBGRAPH_OUTPUT = "-10", "-20"
 NOTES = frozenset({"Note", "MarkdownNote"})
+PREFIX = 1000
+"""Characters of the place of a subgraph within which subgraphs of its own are looked for."""
 VIRTUAL = NOTES | {"Reroute", "PrimitiveNode"}
 """Nodes that live only in the page."""
 
@@ -79,12 +81,16 @@ class Node:
 
 @dataclass
 class Graph:
-    """Nodes and links by id; a subgraph also has named inputs and outputs."""
+    """Nodes and links by id; a subgraph also has named inputs and outputs.
+
+    ``broken`` are inputs (node and name) of whose link has been told that it cannot be used.
+    """
 
     nodes: dict[str, Node]
     links: dict[str, Link]
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    broken: set[tuple[str, str]] = field(default_factory=set)
 
     @cached_property
     def leaving(self) -> dict[str, list[Link]]:
@@ -127,27 +133,45 @@ def is_workflow(document: object) -> bool:
 
 def parse(document: dict[str, Any], found: Findings) -> Workflow:
     """Read a saved workflow; what is not as it should be becomes a finding and is left out."""
-    definitions = table(document.get("definitions"))
+    definitions = rows(table(document.get("definitions")).get("subgraphs"))
+    uses = _uses(document, definitions)
     subgraphs = {}
-    for number, entry in enumerate(rows(definitions.get("subgraphs"))):
-        name = entry.get("id")
+    for number, entry in enumerate(definitions):
+        name, where = entry.get("id"), f"definitions.subgraphs[{number}]."
         if not isinstance(name, str):
-            shapes.tell(found, f"definitions.subgraphs[{number}].id", name, shapes.TEXT)
+            shapes.tell(found, f"{where}id", name, shapes.TEXT)
         elif name in subgraphs:
             found.add("ZI-WF-DUPLICATE", value=name, zh="子图编号", en="a subgraph")
         else:
-            subgraphs[name] = _graph(entry, found)
+            subgraphs[name] = _graph(entry, found, uses.get(name, f"{name}:"), where)
     return Workflow(_graph(document, found), subgraphs)
 
 
-def _graph(document: dict[str, Any], found: Findings) -> Graph:
+def _uses(document: dict[str, Any], definitions: list[dict[str, Any]]) -> dict[str, str]:
+    """Where subgraphs are used first, as what the ids of their nodes begin with."""
+    inside = {entry["id"]: entry for entry in definitions[::-1] if isinstance(entry.get("id"), str)}
+    found: dict[str, str] = {}
+    waiting = [("", document)]
+    for prefix, graph in waiting:
+        for node in rows(graph.get("nodes")):
+            number, kind = node.get("id"), node.get("type")
+            used = f"{prefix}{number}:"
+            if isinstance(kind, str) and kind in inside and kind not in found and _is_id(number):
+                found[kind] = used
+                if len(used) < PREFIX:
+                    waiting.append((used, inside[kind]))
+    return found
+
+
+def _graph(document: dict[str, Any], found: Findings, prefix: str = "", where: str = "") -> Graph:
+    """Args: ``prefix`` and ``where`` say whose nodes and rows these are."""
     nodes: dict[str, Node] = {}
     for number, entry in enumerate(_list(document.get("nodes"))):
         node = _node(entry)
         if node is None:
-            shapes.tell(found, f"nodes[{number}]", entry, shapes.PAGE_NODE)
+            shapes.tell(found, f"{where}nodes[{number}]", entry, shapes.PAGE_NODE)
         elif node.id in nodes:
-            found.add("ZI-WF-DUPLICATE", node.id, node.title, value=node.id,
+            found.add("ZI-WF-DUPLICATE", prefix + node.id, node.title, value=node.id,
                       zh="节点编号", en="a node")  # fmt: skip
         else:
             nodes[node.id] = node
@@ -156,14 +180,14 @@ def _graph(document: dict[str, Any], found: Findings) -> Graph:
         link = _link(entry)
         if link is None:
             if entry is not None:
-                shapes.tell(found, f"links[{number}]", entry, shapes.LINK)
+                shapes.tell(found, f"{where}links[{number}]", entry, shapes.LINK)
         elif links.setdefault(link.id, link) is not link:
-            found.add("ZI-WF-DUPLICATE", link.target, value=link.id,
+            found.add("ZI-WF-DUPLICATE", prefix + link.target, value=link.id,
                       zh="连线编号", en="a link")  # fmt: skip
     graph = Graph(nodes, links)
     graph.inputs = [str(row.get("name")) for row in rows(document.get("inputs"))]
     graph.outputs = [str(row.get("name")) for row in rows(document.get("outputs"))]
-    _check_links(graph, found)
+    _check_links(graph, found, prefix)
     return graph
 
 
@@ -216,21 +240,27 @@ def _link(entry: object) -> Link | None:
     return Link(str(number), str(origin), origin_slot, str(target), target_slot, kind)
 
 
-def _check_links(graph: Graph, found: Findings) -> None:
+def _check_links(graph: Graph, found: Findings, prefix: str) -> None:
     """Every link that an input names exists and leads back to that input."""
     named = {(node.id, slot.link) for node in graph.nodes.values() for slot in node.inputs}
     for node in graph.nodes.values():
         for slot in node.inputs:
             wrong = _fault(graph, node, slot.link) if slot.link is not None else None
             if wrong:
-                zh, en = wrong
-                found.add("ZI-WF-LINK", node.id, node.title, slot.name, value=slot.link,
-                          zh=zh, en=en)  # fmt: skip
+                _tell_link(graph, found, prefix, node, slot.name, str(slot.link), wrong)
     for link in graph.links.values():
         node = graph.nodes.get(link.target)
         if node is not None and (node.id, link.id) not in named:
-            name, (zh, en) = _claimed(node, link)
-            found.add("ZI-WF-LINK", node.id, node.title, name, value=link.id, zh=zh, en=en)
+            _tell_link(graph, found, prefix, node, *_claimed(node, link))
+
+
+def _tell_link(
+    graph: Graph, found: Findings, prefix: str, node: Node, name: str, link: str,
+    wrong: tuple[str, str],
+) -> None:  # fmt: skip
+    graph.broken.add((node.id, name))
+    zh, en = wrong
+    found.add("ZI-WF-LINK", prefix + node.id, node.title, name, value=link, zh=zh, en=en)
 
 
 def _fault(graph: Graph, node: Node, number: str) -> tuple[str, str] | None:
@@ -245,14 +275,14 @@ def _fault(graph: Graph, node: Node, number: str) -> tuple[str, str] | None:
     return None
 
 
-def _claimed(node: Node, link: Link) -> tuple[str, tuple[str, str]]:
+def _claimed(node: Node, link: Link) -> tuple[str, str, tuple[str, str]]:
     """The input that a link leads to although it does not name the link, and what is wrong."""
     if not 0 <= link.target_slot < len(node.inputs):
-        return f"[{link.target_slot}]", ("没有这个输入", "there is no such input")
+        return f"[{link.target_slot}]", link.id, ("没有这个输入", "there is no such input")
     slot = node.inputs[link.target_slot]
     if slot.link is None:
-        return slot.name, ("这个输入没有记下它", "the input does not name it")
-    return slot.name, (
+        return slot.name, link.id, ("这个输入没有记下它", "the input does not name it")
+    return slot.name, link.id, (
         f"连线 {slot.link} 占用了同一个输入", f"link {slot.link} claims the same input",
     )  # fmt: skip
 

@@ -41,6 +41,12 @@ def _prefixes(workflow: Document, graph: Document) -> list[str]:
             if node["type"] == graph["id"] for prefix in _prefixes(workflow, outer)]  # fmt: skip
 
 
+def _named(workflow: Document, graph: Document, *numbers: object) -> frozenset[str]:
+    """Ids by which a check calls nodes of a graph; those of a subgraph that nobody uses, too."""
+    prefixes = _prefixes(workflow, graph) or [f"{graph['id']}:"]
+    return frozenset(f"{prefix}{number}" for prefix in prefixes for number in numbers)
+
+
 def _sent(workflow: Document, graph: Document, node: Document, prompt: Document) -> set[str]:
     """Ids in the prompt of what a node became."""
     return {f"{prefix}{node['id']}" for prefix in _prefixes(workflow, graph)} & {*prompt}
@@ -70,7 +76,7 @@ def _link_breaker(damage: Any, *codes: str) -> Breaker:
             return None
         graph, link, part = rng.choice(found)
         damage(graph, link, part, rng)
-        return Break(codes, frozenset({str(part["target_id"])}))
+        return Break(codes, _named(workflow, graph, part["target_id"]))
 
     return apply
 
@@ -142,19 +148,19 @@ def _same_id(workflow: Document, known: Knowledge, rng: random.Random) -> Break 
         return None
     first, second = rng.sample(graph["nodes"], 2)
     second["id"] = first["id"]
-    return Break(("ZI-WF-DUPLICATE",), frozenset({str(first["id"])}))
+    return Break(("ZI-WF-DUPLICATE",), _named(workflow, graph, first["id"]))
 
 
 def _remove(workflow: Document, known: Knowledge, rng: random.Random) -> Break | None:
     """A node goes, its links stay."""
     graph = rng.choice(_graphs(workflow))
     node = rng.choice(graph["nodes"])
-    users = {
-        str(part["target_id"]) for owner, _, part in _links(workflow)
+    users = _named(workflow, graph, *(
+        part["target_id"] for owner, _, part in _links(workflow)
         if owner is graph and part["origin_id"] == node["id"] and _slot(owner, part)
-    }  # fmt: skip
+    ))  # fmt: skip
     graph["nodes"].remove(node)
-    return Break(("ZI-WF-LINK",), frozenset(users), harmless="" if users else "nothing used it")
+    return Break(("ZI-WF-LINK",), users, harmless="" if users else "nothing used it")
 
 
 def _value(workflow: Document, known: Knowledge, rng: random.Random) -> Break | None:

@@ -106,6 +106,36 @@ def test_a_node_without_a_class(known: Knowledge) -> None:
 # --- links and rings -----------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("fault", ["no row", "no node", "not named"])
+def test_a_dangling_link_is_told_once(fault: str, known: Knowledge) -> None:
+    """Not a second time as an input that is missing, nor through a reroute."""
+    reroute = fault != "not named"
+    workflow = _chain(1 if reroute else 0, PICTURE)
+    if fault == "no row":
+        workflow["links"].pop(0)
+    elif fault == "no node":
+        workflow["links"][0][1] = 99
+    else:
+        workflow["nodes"][-1]["inputs"][0]["link"] = None
+    found = check(workflow, known).findings.errors
+    assert [(f.code, f.node) for f in found] == [("ZI-WF-LINK", "2")]
+
+
+def test_faults_inside_a_subgraph_have_its_node_in_their_ids(known: Knowledge) -> None:
+    """Ids are only unique within one graph: another node of the root may have the same."""
+    inner = {**_chain(0, PICTURE), "id": "sub"}
+    inner["links"].clear()
+    inner["nodes"].append(inner["nodes"][0])
+    unused = {**inner, "id": "unused"}
+    outer = _chain(0, PICTURE) | {"definitions": {"subgraphs": [
+        {**unused, "id": "around", "nodes": [_node(8, "sub")]}, inner, unused]}}  # fmt: skip
+    outer["nodes"].append(_node(7, "around"))
+    found = check(outer, known).findings
+    told = {(f.code, f.node) for f in found.errors}
+    faults = ("ZI-WF-LINK", "2"), ("ZI-WF-DUPLICATE", "1")
+    assert told == {(code, f"{at}:{node}") for at in ("7:8", "unused") for code, node in faults}
+
+
 def _chain(length: int, start: Document, ring: bool = False) -> Document:
     """A node, so many reroutes, and a SaveImage; the first reroute may hang on the last."""
     reroutes = [_node(number, "Reroute", number) for number in range(2, length + 2)]
