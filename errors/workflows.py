@@ -134,10 +134,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "or choose another.",
     ),
     "ZI-WF-TEXT": (
-        "“{title}”的 {input} 第 {position} 个字符 {value} 无法使用（乱码、私用区或改变文字方向）。"
-        "请重新输入这一处。",
-        'Character {position} of {input} in "{title}", {value}, cannot be used (broken text, '
-        "private use or direction override). Type that part again.",
+        "“{title}”的 {input} 里有字符无法使用（乱码、私用区、不存在或改变文字方向）：{zh}。"
+        "请重新输入这些地方。",
+        '"{title}" has characters in {input} that cannot be used (broken text, private use, '
+        "unassigned or direction override): {en}. Type those parts again.",
     ),
     "ZI-WF-TEXT-LONG": (
         "“{title}”的 {input} 有 {value} 个字符，提示词最多 {expected} 个。请缩短。",

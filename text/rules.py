@@ -8,6 +8,7 @@ newer planes and new emoji would count as unassigned.
 from __future__ import annotations
 
 import unicodedata
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import regex
@@ -53,13 +54,16 @@ class Refusal:
     character: str
 
 
+def refusals(text: str) -> Iterator[Refusal]:
+    """Every character that cannot be used, in order."""
+    for found in _ANY_REFUSED.finditer(text):
+        code = next(code for code, pattern in _REFUSED.items() if pattern.fullmatch(found.group()))
+        yield Refusal(code, found.start(), f"U+{ord(found.group()):04X}")
+
+
 def find_refused(text: str) -> Refusal | None:
     """The first character that cannot be used, if there is one."""
-    found = _ANY_REFUSED.search(text)
-    if found is None:
-        return None
-    code = next(code for code, pattern in _REFUSED.items() if pattern.fullmatch(found.group()))
-    return Refusal(code, found.start(), f"U+{ord(found.group()):04X}")
+    return next(refusals(text), None)
 
 
 def check(text: str) -> None:

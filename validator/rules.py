@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 
+from ..text import rules as text_rules
 from . import advice, matched, own, rings, unknown, values
 from .bounds import Bounds, broken_texts, excesses
 from .findings import Findings
 from .inputs import Input
 from .knowledge import Kind, Knowledge, fits
 from .subject import Addresses, Subject, is_link
+
+SHOWN = 8
+"""Characters of one text that are named because they cannot be used."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,15 @@ def check(prompt: object, knowledge: Knowledge, found: Findings, options: Option
 def _request(subject: Subject, number: str, bounds: Bounds) -> None:
     """What the request fuse refuses or changes, in nodes that no output needs too."""
     node = subject.prompt[number]
-    for name, _, refusal in broken_texts(node):
-        subject.tell("ZI-WF-TEXT", number, name, value=refusal.character,
-                     position=refusal.position + 1)  # fmt: skip
+    for name, text, _ in broken_texts(node):
+        found = list(islice(text_rules.refusals(text), SHOWN + 1))
+        places = [(one.position + 1, one.character) for one in found[:SHOWN]]
+        more_zh, more_en = (" 等", " and more") if len(found) > SHOWN else ("", "")
+        subject.tell(
+            "ZI-WF-TEXT", number, name,
+            zh="、".join(f"第 {place} 个 {character}" for place, character in places) + more_zh,
+            en=", ".join(f"{place} ({character})" for place, character in places) + more_en,
+        )  # fmt: skip
     for excess in excesses(node, bounds):
         if excess.clamped:
             subject.tell("ZI-WF-CLAMPED", number, excess.name, "warning", value=excess.found,

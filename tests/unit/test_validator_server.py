@@ -109,6 +109,17 @@ def test_what_the_fuse_lets_through_is_fine(stored: Knowledge) -> None:
     assert not [f for f in check({"1": scale}, stored).findings if f.input == "width"]
 
 
+@pytest.mark.parametrize("count", [2, 8, 9, 100_000])
+def test_every_broken_character_of_a_text_is_named(count: int, stored: Knowledge) -> None:
+    """Up to eight of them, each by its place; beyond that it says that there are more."""
+    prompt = _painting("ZImageTextEncode", prompt="红" + "\u202e" + "\ufffd" * (count - 1))
+    (found,) = [f for f in check(prompt, stored).findings if f.code == "ZI-WF-TEXT"]
+    assert "第 2 个 U+202E、第 3 个 U+FFFD" in found.chinese
+    assert "2 (U+202E), 3 (U+FFFD)" in found.english
+    assert found.chinese.count("U+") == min(count, 8)
+    assert (" 等。" in found.chinese) == (", 9 (U+FFFD) and more." in found.english) == (count > 8)
+
+
 def test_endless_prompts(stored: Knowledge) -> None:
     """Refused by our encoder; another encoder may read them."""
     (found,) = check(_painting("ZImageTextEncode", prompt="x" * 100_001), stored).findings.errors
