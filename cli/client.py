@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 import urllib.error
 import urllib.parse
@@ -60,6 +61,14 @@ class Run:
         """Every saved image: ``{"filename", "subfolder", "type"}``, in node order."""
         outputs = self.history.get("outputs", {}).values()
         return [image for output in outputs for image in output.get("images", [])]
+
+
+_ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(?:/.*)?", re.ASCII)
+
+
+def with_scheme(address: str) -> str:
+    """An address as people write it, ``127.0.0.1:8188``, with ``http://``; all else as it is."""
+    return f"http://{address}" if _ADDRESS.fullmatch(address) else address
 
 
 class Client:

@@ -7,7 +7,7 @@ from http.client import HTTPException
 from typing import Any
 
 from ..errors import ZImageError
-from .client import Client
+from .client import Client, with_scheme
 from .terminal import problem
 
 TOLD = {"code", "zh", "en"}
@@ -21,6 +21,7 @@ def report(url: str) -> dict[str, Any]:
         ``url``, ``running``, and of one that runs ``status`` and ``patches`` (status by name);
         ``problems`` has what a part says of itself. No server is no problem.
     """
+    url = with_scheme(url)
     part: dict[str, Any] = {"url": url, "running": False, "problems": []}
     try:
         status, body = Client(url).request("/health", timeout=10)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..config import PACK_DIR, Settings
 from ..errors import ZImageError
-from .client import Client
+from .client import Client, with_scheme
 from .report import Paint, painter, tell
 from .terminal import DONE, FAILED, USAGE, Stop, document, result, say
 
@@ -130,6 +130,8 @@ def _knowledge(source: str | None) -> Knowledge:
 
     if source is None:
         return snapshot.load()
+    if not Path(source).exists():
+        source = with_scheme(source)
     try:
         if source.startswith(("http://", "https://")):
             address = source.rstrip("/").removesuffix("/object_info")

@@ -6,10 +6,13 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from zimage_comfyui.cli import validate
+from zimage_comfyui.cli.client import with_scheme
 from zimage_comfyui.cli.running import report
 from zimage_comfyui.cli.server import free_port
 
@@ -54,6 +57,30 @@ def test_no_server_is_no_problem() -> None:
     """Most of the time none runs."""
     url = f"http://127.0.0.1:{free_port()}"
     assert report(url) == {"url": url, "running": False, "problems": []}
+
+
+@pytest.mark.parametrize(("written", "meant"), [
+    ("127.0.0.1:8188", "http://127.0.0.1:8188"), ("[::1]:8188", "http://[::1]:8188"),
+    ("my-host.lan:80/object_info", "http://my-host.lan:80/object_info"),
+    ("https://a:1", "https://a:1"), ("info.json", "info.json"), ("C:\\a", "C:\\a"),
+    ("./a:8188", "./a:8188"), ("名:8188", "名:8188"),
+])  # fmt: skip
+def test_addresses_as_people_write_them(written: str, meant: str) -> None:
+    """A host and a port; files and whole addresses stay as they are."""
+    assert with_scheme(written) == meant
+
+
+def test_an_address_without_http_is_one(
+    serve: Serve, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For ``doctor --server`` and for ``--object-info``, where a file of that name goes first."""
+    info = json.dumps({"Known": {"input": {}}}).encode()
+    address = serve(200, info).removeprefix("http://")
+    assert report(address)["running"]
+    assert list(validate._knowledge(address).names()) == ["Known"]
+    monkeypatch.chdir(tmp_path)
+    Path(address).write_bytes(info.replace(b"Known", b"File"))
+    assert list(validate._knowledge(address).names()) == ["File"]
 
 
 def test_every_part_is_told(serve: Serve) -> None:
