@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,21 @@ def find(pack: Path, name: str) -> Path:
     if name not in known:
         if not known:
             raise Stop(LACKING, "ZI-FILE-MISSING", path=f"workflows/api/{name}.json", folder=pack)
-        raise Stop(USAGE, "ZI-TEMPLATE-UNKNOWN", found=name, expected=", ".join(known))
+        near = _near(name, known)
+        zh = f"是否想写“{'”或“'.join(near)}”？" if near else ""
+        en = "Did you mean {}? ".format(" or ".join(near)) if near else ""
+        raise Stop(USAGE, "ZI-TEMPLATE-UNKNOWN", found=name, expected=", ".join(known),
+                   zh=zh, en=en)  # fmt: skip
     return pack / "workflows" / "api" / f"{name}.json"
+
+
+def _near(name: str, known: list[str]) -> list[str]:
+    """Names that hold this one or are near it, at most three; whatever their case."""
+    folded = {one.casefold(): one for one in known}
+    name = Path(name).name.removesuffix(".json").casefold()
+    holding = [one for one in folded if name and name in one]
+    near = difflib.get_close_matches(name, folded, 3, 0.5)
+    return [folded[one] for one in dict.fromkeys(holding + near)][:3]
 
 
 def load(path: Path) -> Graph:

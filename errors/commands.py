@@ -91,8 +91,8 @@ TEXTS: dict[str, tuple[str, str]] = {
         "Cannot listen on {found}: {reason}. Give an address of this machine with --host.",
     ),
     "ZI-TEMPLATE-UNKNOWN": (
-        "没有名为“{found}”的模板。可用的模板：{expected}",
-        'There is no template "{found}". Templates: {expected}',
+        "没有名为“{found}”的模板。{zh}可用的模板：{expected}",
+        'There is no template "{found}". {en}Templates: {expected}',
     ),
     "ZI-BENCH-UNKNOWN": (
         "没有名为“{found}”的性能测试。可用的：{expected}",

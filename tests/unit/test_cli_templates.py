@@ -40,6 +40,23 @@ def test_unknown_template_names_those_there_are(tmp_path: Path, name: str) -> No
     assert stop.value.status == USAGE
 
 
+@pytest.mark.parametrize(("name", "meant"), [
+    ("古风", "古风插画"), ("古风插花", "古风插画"), ("workflows/古风插画.json", "古风插画"),
+    ("base", "Base 高质量"), ("海报", "电商海报生成"),
+])  # fmt: skip
+def test_a_template_that_was_probably_meant_is_named(tmp_path: Path, name: str, meant: str) -> None:
+    """By a part of its name, or by one that is near it; nothing where none is."""
+    pack = _pack(tmp_path, "古风插画", "电商海报生成", "Base 高质量")
+    with pytest.raises(Stop) as stop:
+        templates.find(pack, name)
+    assert f"是否想写“{meant}”？" in stop.value.chinese
+    assert f"Did you mean {meant}? " in stop.value.english
+    for far in ("", "xyz"):
+        with pytest.raises(Stop) as stop:
+            templates.find(pack, far)
+        assert "是否想写" not in stop.value.chinese
+
+
 def test_a_copy_without_templates_is_the_machine_s_fault(tmp_path: Path) -> None:
     """Without any template the person did nothing wrong."""
     with pytest.raises(Stop, match="ZI-FILE-MISSING") as stop:
