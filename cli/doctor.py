@@ -21,6 +21,20 @@ from .terminal import DONE, LACKING, Stop, document, problem, result
 OLDEST_HOST = (0, 3, 75)
 """The first ComfyUI with Z-Image."""
 
+LABELS = {
+    "home": "状态目录", "path": "路径", "ready": "已就绪", "free_gb": "剩余空间（GB）",
+    "host": "宿主", "version": "版本", "custom_nodes": "扩展目录", "source": "来源",
+    "has_pack": "已含本节点包", "command_line": "命令行所用", "cuda_build": "CUDA 版本",
+    "hip_build": "HIP 版本", "error": "错误",
+    "device": "设备", "kind": "类型", "devices": "显卡", "driver_cuda": "驱动支持的 CUDA",
+    "cpus": "CPU 核数", "models": "模型", "diffusion_models": "扩散模型",
+    "text_encoders": "文本编码器", "sandbox": "沙箱", "system": "系统",
+    "kernel": "内核", "machine": "架构", "landlock": "目录限制", "seccomp": "系统调用限制",
+    "bubblewrap": "隔离工具", "server": "服务器", "url": "地址", "running": "正在运行",
+    "status": "状态", "patches": "加固",
+}  # fmt: skip
+"""What the keys of the report are called in Chinese, but for names such as torch."""
+
 Part = dict[str, Any]
 """One section of the report; its ``problems`` are ``{level, code, zh, en}``."""
 
@@ -140,10 +154,10 @@ def _device(probe: Part) -> Part:
 def _show(report: dict[str, Part], ok: bool) -> None:
     """The report for people: one line per fact, problems below their part."""
     for name, part in report.items():
-        result(name)
+        result(_labelled(name))
         for key, value in part.items():
             if key != "problems" and value not in (None, [], {}):
-                result(f"  {key}: {_short(value)}")
+                result(f"  {_labelled(key)}: {_short(value)}")
         for entry in part["problems"]:
             mark = "✗" if entry["level"] == "error" else "!"
             result(f"  {mark} {entry['zh']}")
@@ -151,7 +165,14 @@ def _show(report: dict[str, Part], ok: bool) -> None:
     result("一切正常 / all is well" if ok else "有问题需要处理 / there are problems to solve")
 
 
+def _labelled(name: str) -> str:
+    """What a part or a fact of the report is called in Chinese, with its name in ``--json``."""
+    return f"{LABELS[name]} {name}" if name in LABELS else name
+
+
 def _short(value: object) -> str:
+    if isinstance(value, bool):
+        return "是 yes" if value else "否 no"
     if isinstance(value, list):
         return ", ".join(
             str(item.get("name", item)) if isinstance(item, dict) else str(item) for item in value

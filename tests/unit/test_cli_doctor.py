@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
-from zimage_comfyui.cli import doctor
+from zimage_comfyui.cli import confined, doctor
 from zimage_comfyui.cli.arguments import parse
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.terminal import LACKING
 from zimage_comfyui.config import Settings
+
+
+def test_every_line_is_in_both_languages(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Chinese label, and the name that ``--json`` has for it; yes and no as well."""
+    probe = {
+        "python": "3.12.0",
+        "torch": {"version": "2", "cuda_build": "13", "hip_build": "7", "devices": [{"name": "G"}]},
+        "sandbox": dict.fromkeys(confined.KEYS, True),
+    }
+    server = {"url": "x", "running": True, "status": "ok", "patches": {"fuse": "active"}}
+    monkeypatch.setattr(doctor, "_probe", lambda _: probe)
+    monkeypatch.setattr(doctor, "discover", lambda *_: Host(Path("none"), Path("python"), "x"))
+    monkeypatch.setattr(doctor.running, "report", lambda _: server | {"problems": []})
+    doctor.run(parse(["doctor"]), Settings(home=Path("/unused")))
+    lines = capsys.readouterr().out.splitlines()
+    facts = [line.strip() for line in lines if not re.match(" *[✗!]|    ", line)]
+    labels = {fact.partition(":")[0] for fact in facts}
+    assert {label for label in labels if label.isascii()} <= {"python", "torch", "vae"}
+    assert "地址 url" in labels
+    assert "系统调用限制 seccomp: 是 yes" in facts
 
 
 @pytest.mark.parametrize("source", ["embedded", "argument"])
