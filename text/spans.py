@@ -12,22 +12,31 @@ import regex
 
 ZH, EN = "[ZH]", "[EN]"
 _TAG = regex.compile(r"\s*[\[［【](zh|en)[\]］】]\s*", regex.IGNORECASE)
-_HAN = r"[\p{Han}\p{Bopomofo}]"
+# Enclosed and squared ideographs (㊗, ㈱, 🈶) count as Han; Unicode calls them symbols of it.
+_HAN = (
+    r"[\p{Han}\p{Bopomofo}\u3220-\u3247\u3280-\u32b0\u32c0-\u32cb\u3358-\u3370\u337b-\u337f"
+    r"\u33e0-\u33fe\U0001f210-\U0001f23b\U0001f240-\U0001f248\U0001f250\U0001f251]"
+)
 # CJK symbols and punctuation, full-width forms of ASCII punctuation, and the quotation marks,
 # dash and ellipsis that Chinese shares with other languages, and its signs of money and measure.
 _MARKS = (
     "\u3001-\u3003\u3008-\u3020\u3030\ufe10-\ufe1f\ufe30-\ufe4f"
     "\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff65"
 )
-_SHARED_MARKS = "\u2018\u2019\u201c\u201d\u2014\u2026\u00b7%\u2030\u00b0\u2103\u2109\u00a5\uffe5"
+_SHARED_MARKS = (
+    "\u2018\u2019\u201c\u201d\u2014\u2026\u00b7%\u2030\u00b0\u2103\u2109\u00a5\uffe5"
+    "\u00bc-\u00be\u2116\u2160-\u217f\u2460-\u249b\u3380-\u33df"  # ½杯, №, Ⅳ代, ①号, ㎡
+)
 # Letters and digits that belong to a Chinese word when they touch a Han character: numbers
-# (2024年, 1,000元, 10:30开始, ￥99起, 100%纯棉), one or two letters (T恤, 卡拉OK), and short
-# capital names (LED灯). Parts of a longer word (Wi-Fi信号, No.1品牌) stay with it.
-_NUMBER = r"[$€£¥￥]?\d+(?:[.,:/~-]\d+)*[%‰°℃℉]?"
+# (2024年, 1,000元, 10：30开始, 10×20厘米, ￥99起, 100％纯棉, 20㎡房间), one or two letters
+# (T恤, 卡拉OK), and short capital names (LED灯). Parts of a longer word (Wi-Fi信号, No.1品牌)
+# stay with it.
+_UNIT = r"%％‰°℃℉\u3380-\u33df"
+_NUMBER = rf"[$€£¥￥]?\d+(?:[.,:/~×．：／～–-]\d+)*[{_UNIT}]?"
 _PART = rf"(?:{_NUMBER}|[A-Za-z0-9]{{1,2}}|[A-Z0-9]{{3,4}})"
-_INNER = r"[-.,:/~'’&+_]"
+_INNER = r"[-.,:/~×'’&+_]"
 _BEGIN = rf"(?<![A-Za-z0-9]|[A-Za-z0-9]{_INNER})"
-_END = rf"(?![A-Za-z0-9%‰°℃℉]|{_INNER}[A-Za-z0-9])"
+_END = rf"(?![A-Za-z0-9{_UNIT}]|{_INNER}[A-Za-z0-9])"
 _CHINESE = regex.compile(
     rf"(?:{_BEGIN}{_PART}(?={_HAN})|(?<={_HAN}){_PART}{_END}"
     rf"|{_HAN}|[{_MARKS}]|(?<={_HAN})[{_SHARED_MARKS}]|[{_SHARED_MARKS}](?={_HAN}))+"
