@@ -184,6 +184,10 @@ def load_adapter(path: str | os.PathLike[str]) -> tuple[AdapterConfig, StateDict
         state = weights.load()
         if PROBES - state.keys() or not state["output.weight"].float().abs().max() > 0:
             raise ZImageError("ZI-DUAL-UNTRAINED", path=weights.name)
+        broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
+        if broken:
+            raise ZImageError("ZI-FILE-CORRUPT", path=weights.name, found=f"{broken[0]}: NaN",
+                              expected="|x| < ∞")  # fmt: skip
         return config, state
 
 

@@ -68,7 +68,7 @@ def brought_to(image: Tensor, width: int, height: int) -> Tensor:
 def check_shape(image: Tensor) -> None:
     """Raises ``ZI-PICTURE`` for what is no IMAGE of the host."""
     shape = list(image.shape)
-    if len(shape) != 4 or shape[0] < 1 or shape[3] not in (1, 3, 4):
+    if len(shape) != 4 or 0 in shape or shape[3] not in (1, 3, 4):
         raise ZImageError("ZI-PICTURE", found=f"{shape}", expected="[1, H, W, 3]")
 
 
@@ -91,8 +91,16 @@ def masked(latent: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
 
     Args:
         mask: the host's MASK, ``[B, H, W]`` or ``[H, W]`` in 0..1, of any size.
+
+    Raises:
+        ZImageError: ``ZI-PICTURE`` for a mask without a pixel, or with something that is no number.
     """
     if mask is None:
         return {"samples": latent}
-    plain = mask.reshape(-1, 1, mask.shape[-2], mask.shape[-1])[:1].float()
-    return {"samples": latent, "noise_mask": plain}
+    shape = list(mask.shape)
+    if len(shape) < 2 or 0 in shape:
+        raise ZImageError("ZI-PICTURE", found=f"mask {shape}", expected="[1, H, W]")
+    plain = mask.reshape(-1, 1, *shape[-2:])[:1].float()
+    if not torch.isfinite(plain).all():
+        raise ZImageError("ZI-PICTURE", found="mask: NaN", expected="0 … 1")
+    return {"samples": latent, "noise_mask": plain.clamp(0, 1)}

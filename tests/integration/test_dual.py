@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from zimage_comfyui.errors import ZImageError
@@ -165,6 +166,23 @@ def test_what_does_not_belong_together(parts: Path, model, names, code: str) -> 
     with pytest.raises(ZImageError) as caught:
         dual.load(*(parts / name for name in names), model)
     assert caught.value.code == code
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_an_adapter_that_is_no_number_somewhere(
+    parts: Path, model, tmp_path: Path, wrong: float
+) -> None:
+    """Its pictures would be black; the file is told to be damaged, with the weight."""
+    from zimage_comfyui.engine import dual
+
+    with safe_open(parts / "adapter", "pt") as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = file.metadata()
+    state["queries"][0, 0] = wrong
+    save_file(state, tmp_path / "broken", metadata=about)
+    with pytest.raises(ZImageError, match="queries: NaN") as caught:
+        dual.load(parts / "clip bare", parts / "bert bare", tmp_path / "broken", model)
+    assert caught.value.code == "ZI-FILE-CORRUPT"
 
 
 def test_another_bert(parts: Path, model, tmp_path: Path) -> None:

@@ -107,6 +107,8 @@ def _memory(name: str) -> int:
         ("ZI-VALUE", {"tolerance": float("nan")}),
         ("ZI-PICTURE", {"edited": torch.zeros(1, 8, 8, 2)}),
         ("ZI-PICTURE", {"edited": torch.zeros(0, 8, 8, 3)}),
+        ("ZI-PICTURE", {"edited": torch.zeros(1, 0, 8, 3)}),
+        ("ZI-PICTURE", {"original": torch.zeros(1, 8, 0, 3)}),
         ("ZI-PICTURE", {"edited": torch.full((1, 8, 8, 3), float("nan"))}),
         ("ZI-PICTURE", {"original": torch.zeros(8, 8, 3)}),
         ("ZI-PICTURE", {"original": torch.full((1, 8, 8, 3), float("inf"))}),
