@@ -22,8 +22,8 @@ BLOCKED = '[packs.looks]\nrun = "blocked"\n'
 def test_no_pack_slips_into_a_host_of_another_version(
     tmp_path: Path, host: Host, pack_dir: Path, mode: str, policy: str, loaded: bool
 ) -> None:
-    """Its loader takes other parameters: that is told, in ``/health`` too, and where some pack is to be kept out no
-    other pack is loaded at all; our own is."""
+    """Its loader takes other parameters: that is told, in ``/health`` too, and where some pack is
+    to be kept out no other pack is loaded at all; our own is."""
     other = doctored(host, tmp_path / "ComfyUI", {"nodes": ["load_custom_node"]})
     server = server_with(tmp_path, other, pack_dir, mode, ("outside",))
     (tmp_path / "server" / "user" / "__zimage" / "sandbox.toml").write_text(policy)
