@@ -16,7 +16,7 @@ from torch import Tensor
 from . import references
 from .presets import TOLERANCE, check_tolerance
 
-_SURE = 2
+_SURE = 4
 """A change begins where the difference is this many times the tolerance."""
 _SMOOTHED, _EDGE = 2.0, 1.0
 """Standard deviations in pixels: of the difference before it is judged, since grain and outlines

@@ -19,7 +19,7 @@ MAX_SHIFT = 100.0
 MAX_SEED = 2**64 - 1
 MIN_DENOISE = 0.01
 """The schedule is computed for steps / denoise steps: a tiny value would fill the memory."""
-TOLERANCE = 12.0
+TOLERANCE = 4.0
 """Difference, of 255, up to which a pixel of an edit may count as unchanged."""
 
 

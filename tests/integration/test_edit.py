@@ -198,10 +198,10 @@ def test_keep_puts_the_original_back_around_an_edit(pictures: Server) -> None:
             "destination": ["off", 0], "source": ["red", 0], "x": 0, "y": 0,
             "resize_source": False}},
         "off": {"class_type": "ImageBlend", "inputs": {
-            "image1": ["load", 0], "image2": ["red", 0], "blend_factor": 0.02,
+            "image1": ["load", 0], "image2": ["red", 0], "blend_factor": 0.01,
             "blend_mode": "normal"}},
         "keep": {"class_type": "ZImageKeep", "inputs": {
-            "image": ["edit", 0], "original": ["load", 0], "tolerance": 12}},
+            "image": ["edit", 0], "original": ["load", 0], "tolerance": 4}},
         "save": {"class_type": "SaveImage", "inputs": {
             "images": ["keep", 0], "filename_prefix": "kept"}},
     }  # fmt: skip
