@@ -121,9 +121,30 @@ def hostile(run: Run) -> Section:
             "seccomp（向其他进程发信号时来自 Landlock）；`bad message` 来自连接的 ComfyUI 一侧，"
             "它会结束这个进程。",
         ),
-        [Table([("ended with", "结局"), ("attempts", "次数"), ("which", "尝试")], rows)],
+        [
+            Table([("ended with", "结局"), ("attempts", "次数"), ("which", "尝试")], rows),
+            *_in_bubblewrap(found, run.get("stopped_in_bubblewrap", {})),
+        ],
         "./zimage bench hostile -- --save",
     )
+
+
+def _in_bubblewrap(bare: dict[str, str], view: dict[str, str]) -> list[Table | Text]:
+    """What ended otherwise with ``bubblewrap = true``, where the run could have that."""
+    if not view:
+        return []
+    others = sorted(name for name in view if view[name] != bare[name])
+    rows: list[list[Text]] = [[f"`{name}`", bare[name], view[name]] for name in others]
+    told = (
+        f"With `bubblewrap = true` all {len(view)} were stopped, too; these ended otherwise:",
+        f"`bubblewrap = true` 时全部 {len(view)} 次也都被阻止，其中结局不同的：",
+    )
+    head: list[Text] = [
+        ("attempt", "尝试"),
+        ("without", "不用"),
+        ("in bubblewrap", "bubblewrap 中"),
+    ]
+    return [told, Table(head, rows)]
 
 
 def packs(run: Run) -> Section:

@@ -77,20 +77,22 @@ def data_arguments(data: Path, given: list[str]) -> list[str]:
     """Arguments that keep what people make and add out of the embedded host's own folder.
 
     That folder is named after the pack's path and the host's version: another one comes without
-    their pictures, workflows and models. Stand before ``given``, so that the person's own win.
+    their pictures, workflows, models and node packs. Stand before ``given``, so that the person's
+    own win.
     """
     if any(word.startswith("--ba") for word in given):  # --base-directory; argparse abbreviates
         return []
     say(
-        f"数据目录 {data}：output 图片、input 输入、user 工作流、models 模型",
-        f"your data is in {data}: output, input, user (workflows), models",
+        f"数据目录 {data}：output 图片、input 输入、user 工作流、models 模型、custom_nodes 节点包",
+        f"your data is in {data}: output, input, user (workflows), models, custom_nodes (packs)",
     )
     folders = {name: data / name for name in ("output", "input", "user")}
     models = {kind: data / "models" / kind for kind in MODEL_KINDS}
-    config = data / "models.yaml"
-    for folder in (*folders.values(), *models.values()):
+    config, packs = data / "models.yaml", data / "custom_nodes"
+    for folder in (*folders.values(), *models.values(), packs):
         folder.mkdir(parents=True, exist_ok=True)
     places = {kind: str(folder) for kind, folder in models.items()}
+    places["custom_nodes"] = str(packs)  # the host's own folder goes with its version
     write_paths(config, {**places, "is_default": True})  # what nodes download goes there, too
     arguments = ["--extra-model-paths-config", str(config)]
     for name, folder in folders.items():

@@ -112,9 +112,9 @@ class Stage:
             if self.runs(pid):
                 os.kill(pid, signal.SIGKILL)
 
-    def log(self, name: str = "guardian") -> list[str]:
+    def log(self, name: str = "guardian.log") -> list[str]:
         """What the guardian, or another, has told."""
-        path = self.folder / "logs" / f"{name}.log"
+        path = self.folder / "logs" / name
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def pids(self, event: str) -> list[int]:

@@ -93,6 +93,13 @@ TEXTS: dict[str, tuple[str, str]] = {
         '"{name}" cannot be read as a picture ({found}): it is damaged, or no picture. Save it as '
         "PNG or JPEG with a picture viewer and try again.",
     ),
+    "ZI-NODE-GONE": (
+        "任务用到的节点 {name} 不在此 ComfyUI 中：它的节点包被移除、没有加载，"
+        "或服务器处于安全模式（见 /health 的 mode）。节点包恢复后请重新提交。",
+        "The prompt has nodes that this ComfyUI does not have: {name}. Their pack was removed, was "
+        "not loaded, or the server is in safe mode (mode in /health). Submit it again once the "
+        "pack is back.",
+    ),
     "ZI-NODE-EXIT": (
         "节点 {name} 试图结束整个服务器（{found}），已当作该节点出错处理。请更新或停用它的节点包。",
         "Node {name} tried to end the whole server ({found}); it counts as failed instead. "

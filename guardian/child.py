@@ -13,7 +13,7 @@ from typing import Any
 from ..config import NEW, SERVER
 from .channel import Peer
 from .limits import Limits
-from .policy import Growth
+from .policy import Growth, Mode
 from .texts import Text, reason
 
 
@@ -43,6 +43,7 @@ class Child:
         self.deadline = self.born = clock()
         self.why: Text | str = ""
         self.doomed = False
+        self.mode = Mode.NORMAL
         self.served_since: float | None = None
 
     @classmethod

@@ -232,6 +232,7 @@ class Guardian:
             self.next_start = self.clock() + max(pause, 1.0)
             self._say("fork", error, level=logging.ERROR)
             return
+        child.mode = mode
         self.children.append(child)
         self._watch(child, functools.partial(self._ended, child))
         self._say("spawn", mode, child=child)
@@ -243,7 +244,7 @@ class Guardian:
             return
         child = ready[0]
         self.plan.temporary.hand_over(child.number, [one.number for one in self.children])
-        if child.peer and child.peer.send({"go": True}, self.sockets):
+        if child.peer and child.peer.send({"go": True, "mode": child.mode}, self.sockets):
             child.become("active")
             self.probe.reset(self.clock())
             self._say("go", child=child)
@@ -348,6 +349,7 @@ class Guardian:
         return needed and serves and not coming
 
     def _look_after(self, active: Child, now: float) -> None:
+        self.crashes.lives(now - (active.served_since or now))
         if active.why:
             if self._in("ready"):
                 self._drain(active, active.why)

@@ -56,6 +56,12 @@ class Crashes:
             self.level = min(self.level + 1, len(self.modes) - 1)
         return min(0.5 * 2 ** min(self.failures - 1, 30), self.limits.longest_pause)
 
+    def lives(self, served: float) -> None:
+        """Note how long the server of now has been serving: after a while, earlier deaths are no
+        longer in a row with the next."""
+        if served >= self.limits.quick:
+            self.failures = 0
+
     def recovered(self, now: float) -> bool:
         """True once, when a reduced mode has been quiet long enough to try the normal one."""
         if self.level == 0 or now - self.last < self.limits.quiet:

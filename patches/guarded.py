@@ -36,6 +36,10 @@ LISTEN = Seam(
 )
 
 
+LAST_WORDS = 5.0
+"""Seconds for a worker whose prompt has ended to tell of it, before the process ends."""
+
+
 class Guarded(Patches):
     """Both patches and the link.
 
@@ -43,13 +47,19 @@ class Guarded(Patches):
         server: the host's ``PromptServer``.
         settings: where the guardian is, and how many sockets systemd has handed down.
         before_serving: called in the main thread when this server may touch shared things.
+        before_ending: called when what ran has ended and the process is about to.
     """
 
     def __init__(
-        self, server: Any, settings: Settings, before_serving: Callable[[], object]
+        self,
+        server: Any,
+        settings: Settings,
+        before_serving: Callable[[], object],
+        before_ending: Callable[[], object],
     ) -> None:
         super().__init__(Patch(DATABASE, self._wrap_database), Patch(LISTEN, self._wrap_listen))
         self.server, self.before_serving = server, before_serving
+        self.before_ending = before_ending
         self.sockets = inherited(settings.listen_fds) if not settings.guardian else []
         self.link: Link | None = None
         if settings.guardian:
@@ -111,10 +121,18 @@ class Guarded(Patches):
         queue = self.server.prompt_queue
         with contextlib.suppress(AttributeError):  # the host's own queue cannot
             queue.hold()
-        until = time.monotonic() + seconds
+        busy, until = bool(queue.currently_running), time.monotonic() + seconds
         while queue.currently_running and time.monotonic() < until:
             time.sleep(0.05)
+        if busy and not queue.currently_running:
+            with contextlib.suppress(AttributeError):
+                queue.at_rest.wait(LAST_WORDS)
+        self.before_ending()
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def details(self) -> dict[str, str]:
+        """For ``/health``: how much the guardian has started."""
+        return {"mode": self.link.mode} if self.link else {}
 
 
 def _import_early() -> None:

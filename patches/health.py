@@ -44,6 +44,11 @@ class Health:
         alive = any(WORKER in thread.name for thread in threading.enumerate())
         return [*([] if alive else ["worker"]), *self.registry.reasons()]
 
+    def mode(self) -> str:
+        """``normal``, or what a guardian has started instead: ``safe`` or ``cpu``."""
+        part: Any = getattr(self.registry.states.get("guarded"), "part", None)
+        return part.details().get("mode", "normal") if part else "normal"
+
     def describe(self) -> dict[str, Any]:
         """The published keys, and details."""
         reasons = self.reasons()
@@ -51,6 +56,7 @@ class Health:
         return {
             "status": "ok" if not reasons else "unavailable",
             "reasons": reasons,
+            "mode": self.mode(),
             "uptime_seconds": round(self.clock() - self.began, 1),
             "gpu_memory_used_mb": round(gpu_reserved() / 2**20, 1),
             "pending_tasks": queue.get_tasks_remaining(),
@@ -117,7 +123,7 @@ def harden(server: Any, registry: Registry, settings: Settings) -> None:
     def make(name: str) -> Part:
         if name != "guarded":
             return part_of(name)
-        return Guarded(server, settings, lambda: registry.apply(off, names=SHARED))
+        return Guarded(server, settings, lambda: registry.apply(off, names=SHARED), registry.settle)
 
     registry.apply(off, make, names=EARLY)
     if registry.states["guarded"].part is not None:

@@ -62,7 +62,7 @@ class Link:
         guarded: bool,
     ) -> None:  # fmt: skip
         self.path, self.describe, self.drain, self.guarded = path, describe, drain, guarded
-        self.state = "starting"
+        self.state, self.mode = "starting", "normal"
         self.sockets: list[socket.socket] = []
         self.loop: asyncio.AbstractEventLoop | None = None
         self._go = threading.Event()
@@ -129,6 +129,7 @@ class Link:
             message, sockets = heard
             if "go" in message:
                 self.sockets, self.state = sockets, "active"
+                self.mode = str(message.get("mode", "normal"))
                 self._go.set()
             elif "stranger" in message and self.state != "active":
                 if self.guarded:  # of a guardian before this one, which has its own servers

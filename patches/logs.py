@@ -73,7 +73,7 @@ class Logs(Patches):
         for id in getattr(self.queue, "quarantined", ()):
             entry = self.queue.history[id]
             self._note(id, entry["prompt"][2], entry["status"])
-        self._write()
+        self.settle()
         if _on_cuda():
             self._stop, about = threading.Event(), {"name": "zimage-gpu-log", "daemon": True}
             threading.Thread(target=self._watch, args=(self._stop,), **about).start()
@@ -82,13 +82,13 @@ class Logs(Patches):
         """As :meth:`.seam.Patches.revert`."""
         super().revert()
         self._stop.set()
-        self._write()
+        self.settle()
         for lines in (self.core, self.gpu):
             lines.close()
 
     def _wrap_begin(self, original: Function) -> Function:
         def get(queue: Any, *rest: Any, **named: Any) -> Any:
-            self._write()
+            self.settle()
             taken = original(queue, *rest, **named)
             if taken is not None:
                 self._began[taken[0][1]] = self.clock()
@@ -115,7 +115,7 @@ class Logs(Patches):
         about = {"status": how, "code": code}
         self._unwritten.append(functools.partial(_line, time.time(), id, seconds, prompt, about))
 
-    def _write(self) -> None:
+    def settle(self) -> None:
         """Lines of what has ended; its client is told before they are made and written."""
         while self._unwritten:
             line = self._unwritten.popleft()

@@ -45,6 +45,10 @@ class Metrics:
             "uptime_seconds", "gauge", "Since the pack was loaded.",
             {"": health.clock() - health.began},
         )  # fmt: skip
+        yield (
+            "reduced", "gauge", "1 while a guardian has started less: no other packs, or no GPU.",
+            {"": health.mode() != "normal"},
+        )  # fmt: skip
         yield "queue_running", "gauge", "Prompts that run.", {"": len(queue.currently_running)}
         yield "queue_waiting", "gauge", "Prompts that wait.", {"": len(queue.queue)}
         yield "history_entries", "gauge", "Prompts in the history.", {"": len(queue.history)}

@@ -136,6 +136,7 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
             self.quarantined: list[str] = []
             self._may_run = threading.Event()
             self._may_run.set()
+            self.at_rest = threading.Event()
             self._restore(store.recover())
 
         @property
@@ -185,6 +186,8 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
             self._may_run.clear()
 
         def get(self, timeout: float | None = None) -> Any:
+            if not self._may_run.is_set():
+                self.at_rest.set()  # all is told of what ran before
             self._may_run.wait()
             self.settle()
             taken = super().get(timeout=timeout)

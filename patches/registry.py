@@ -109,6 +109,14 @@ class Registry:
                 state.part.revert()
                 self.states[name] = State(name, "off", part=state.part)
 
+    def settle(self) -> None:
+        """The process is about to end: what a part has yet to write is written."""
+        for name, state in self.states.items():
+            try:
+                getattr(state.part, "settle", list)()
+            except Exception:
+                log.exception("Z-Image: hardening %s has not written its last", name)
+
     def reasons(self) -> list[str]:
         """Why a prompt would not run now, as far as the parts know."""
         parts = [state.part for state in self.states.values()]

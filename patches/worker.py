@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -53,9 +54,20 @@ def _worker(original: Callable[..., None]) -> Callable[..., None]:
                 return original(q, server_instance)
             except BaseException as error:
                 log.exception("Z-Image: the worker failed and begins anew")
-                abandon(q, ZImageError("ZI-WORKER", found=f"{type(error).__name__}: {error}"))
+                abandon(q, _why(q, error))
 
     return worker
+
+
+def _why(queue: Any, error: BaseException) -> ZImageError:
+    """A prompt outlives its server; the next may have fewer packs, and the host does not look."""
+    known = getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {})
+    with queue.mutex:
+        graphs = [item[2] for item in queue.currently_running.values()]
+    used = {str(node.get("class_type")) for graph in graphs for node in graph.values()}
+    if isinstance(error, KeyError) and used - known.keys():
+        return ZImageError("ZI-NODE-GONE", name=", ".join(sorted(used - known.keys())))
+    return ZImageError("ZI-WORKER", found=f"{type(error).__name__}: {error}")
 
 
 def abandon(queue: Any, error: ZImageError) -> None:

@@ -57,7 +57,7 @@ class Panel {
   show(found) {
     this.box.classList.toggle("zimage-stale", !found);
     const minutes = Math.floor((found?.uptime_seconds ?? 0) / 60);
-    state.update(found && { reasons: found.reasons, minutes });
+    state.update(found && { reasons: found.reasons, mode: found.mode, minutes });
     if (!found) return Object.values(this.curves).forEach((curve) => curve.pause());
     queue.update(found.queue);
     for (const [name, use] of Object.entries(found.memory)) {

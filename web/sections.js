@@ -34,6 +34,11 @@ function since(minutes) {
   return hours ? say(`${hours} 小时 ${rest} 分`, `${hours} h ${rest} min`) : say(`${rest} 分钟`, `${rest} min`);
 }
 
+function reduced(mode) {
+  const less = mode === "cpu" ? say("不加载其他节点包，也不用 GPU", "without other packs and without the GPU") : say("不加载其他节点包", "without other packs");
+  return say(`安全模式（${less}）：服务器接连出错，平静一段时间后自动恢复`, `Safe mode (${less}): the server has died several times in a row; back to normal by itself after a quiet while`);
+}
+
 // `found` is null where the server does not answer.
 export const state = new Section("state", null, (found) => {
   const good = found && !found.reasons.length;
@@ -45,7 +50,9 @@ export const state = new Section("state", null, (found) => {
   const head = element("div", `zimage-line zimage-dot zimage-${good ? "good" : "bad"}`);
   const up = found && say(`已运行 ${since(found.minutes)}`, `up ${since(found.minutes)}`);
   head.append(element("b", "", text), element("span", "zimage-faint", up ?? ""));
-  return [head, ...(found?.reasons ?? []).map((one) => element("p", "zimage-why", reasonOf(one)))];
+  const why = (found?.reasons ?? []).map(reasonOf);
+  if (found && found.mode !== "normal") why.push(reduced(found.mode));
+  return [head, ...why.map((one) => element("p", "zimage-why", one))];
 });
 
 export const queue = new Section("queue", () => say("队列", "Queue"), (found) => {

@@ -99,15 +99,31 @@ def test_sigterm_lets_the_running_prompt_end_and_keeps_the_rest(serve, pack_dir:
     waiting = submit(served, node("none", note="later"))
     served.process.send_signal(signal.SIGTERM)
     assert served.process.wait(120) == 0
+    assert [json.loads(line)["request_id"] for line in served.log("core.jsonl")] == [running]
     served.start()
     assert served.entry(running)["status"]["completed"]
     assert served.entry(waiting)["status"]["completed"]
-    assert not [line for line in served.log("comfyui") if "Z-Image: hardening" in line]
+    assert not [line for line in served.log("comfyui.log") if "Z-Image: hardening" in line]
     template = pack_dir / "workflows" / "api" / "电商海报生成.json"
     done = served.client.run(json.loads(template.read_text(encoding="utf-8")))
     assert done.error is not None
     assert "[ZI-DEADLINE]" in done.error["exception_message"]
     assert served.client.run(node("none")).succeeded
+
+
+def test_safe_mode_is_told_and_what_it_cannot_run_fails_with_a_code(serve) -> None:
+    """Other packs are off: health, metrics and the prompt that needs one of them say so."""
+    served = serve("--standby", "off", ZIMAGE_GUARD="failures=1,quick=600")
+    assert served.client.get("/health")["mode"] == "normal"
+    running = submit(served, node("sleep", seconds=20.0))
+    until(lambda: served.client.get("/health")["queue"]["running"], "a prompt that runs")
+    os.kill(served.active, signal.SIGKILL)
+    entry = served.entry(running)
+    told = entry["status"]["messages"][-1][1]["exception_message"]
+    assert told.startswith("[ZI-NODE-GONE]")
+    assert "Trouble" in told
+    assert served.client.get("/health")["mode"] == "safe"
+    assert "zimage_reduced 1" in served.client.request("/metrics")[1].decode()
 
 
 def test_a_host_that_does_not_fit_is_served_without_a_guardian(serve) -> None:

@@ -38,6 +38,8 @@ def test_data_lies_outside_the_embedded_host(
     for kind in MODEL_KINDS:
         assert config["zimage"][kind] == str(tmp_path / "models" / kind)
         assert (tmp_path / "models" / kind).is_dir()
+    assert config["zimage"]["custom_nodes"] == str(tmp_path / "custom_nodes")
+    assert (tmp_path / "custom_nodes").is_dir()
     told = capsys.readouterr().err
     assert f"数据目录 {tmp_path}" in told
     assert f"your data is in {tmp_path}" in told

@@ -51,6 +51,18 @@ def test_a_long_life_forgives() -> None:
     assert crashes.mode is Mode.NORMAL
 
 
+def test_a_server_that_goes_on_forgives() -> None:
+    """Deaths before it are not in a row with those after, also when it was replaced in order."""
+    crashes = Crashes(LIMITS, gpu=False)
+    for _ in range(2):
+        crashes.died(0.0, 0.0)
+    crashes.lives(LIMITS.quick - 1)
+    assert crashes.failures == 2
+    crashes.lives(LIMITS.quick)
+    assert [crashes.died(1.0, 0.0) for _ in range(2)] == [0.5, 1.0]
+    assert crashes.mode is Mode.NORMAL
+
+
 def test_after_a_quiet_time_the_normal_mode_is_tried_again() -> None:
     """Once, and only if there is something to return from."""
     crashes = Crashes(LIMITS, gpu=False)

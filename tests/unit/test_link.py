@@ -93,7 +93,7 @@ def test_who_is_told_to_go_serves(tmp_path: Path) -> None:
         listener.setblocking(True)
         peer = Peer(listener.accept()[0])
         assert peer.receive() is not None
-        peer.send({"go": True})
+        peer.send({"go": True, "mode": "safe"})
         assert said(tmp_path, process) == (0, "active True True")
         peer.close()
 
