@@ -154,7 +154,7 @@ function render(row, answer) {
     const kind = over ? (enforced ? "zimage-bad" : "zimage-warn") : "";
     parts.push(element("span", kind, `${name} ${count}/${limit}`));
     if (over && !enforced) {
-      const more = say("超过官方上限，可能读不准", "above the official limit, may be misread");
+      const more = say("超过官方上限，可能读不准", "above the official limit");
       parts.push(element("span", kind, more));
     }
   }
