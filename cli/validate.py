@@ -62,8 +62,10 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         document({"ok": ok, "files": reports})
     elif options.object_info is None:
         say(
-            "模型和图片是否存在没有检查；用 --object-info 服务器地址 可一并检查",
-            "whether models and pictures exist was not checked; --object-info URL does",
+            "按 ComfyUI 和本插件自带的节点检查；"
+            "其他节点包、模型和图片要用 --object-info 服务器地址 检查",
+            "checked against the nodes of ComfyUI and of this pack; --object-info URL asks a server, "
+            "with its other packs, models and pictures",
         )
     if unread:
         return USAGE
