@@ -64,8 +64,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         say(
             "按 ComfyUI 和本插件自带的节点检查；"
             "其他节点包、模型和图片要用 --object-info 服务器地址 检查",
-            "checked against the nodes of ComfyUI and of this pack; --object-info URL asks a server, "
-            "with its other packs, models and pictures",
+            "checked against the nodes of ComfyUI and of this pack; --object-info URL asks a "
+            "server, with its other packs, models and pictures",
         )
     if unread:
         return USAGE
