@@ -210,7 +210,7 @@ def test_keep_puts_the_original_back_around_an_edit(pictures: Server) -> None:
     with Image.open(io.BytesIO(pictures.client.view(done.images[0]))) as made:
         found = np.asarray(made)
     original = np.asarray(picture())
-    assert (found[:, 56:] == original[:, 56:]).all()
+    assert (found[:, 60:] == original[:, 60:]).all()  # smoothing reaches some pixels further
     assert (found[:, :40] == (255, 0, 0)).all()
     graph["keep"]["inputs"]["tolerance"] = 300
     assert run(pictures, graph)[0].startswith("[ZI-VALUE]")
