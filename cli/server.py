@@ -247,8 +247,8 @@ def host_environment(env: dict[str, str] | None = None) -> dict[str, str]:
     env["PYTHONUNBUFFERED"] = "1"
     env.setdefault("HF_HUB_OFFLINE", "1")
     # Threads of OpenMP wait by spinning, which on a busy machine takes the cores from those that
-    # have work: with two busy loops on two cores an edit took 1.3 s instead of 2 s to minutes,
-    # on an idle one 0.55 s instead of 0.5 s. Not to spin at all would cost 0.7 s there.
+    # have work: beside four servers on two cores an edit took 5 to 43 s, with this 1.3 s; on an
+    # idle machine 0.55 s instead of 0.5 s. Not to spin at all would cost 0.7 s there.
     if not env.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
         env["GOMP_SPINCOUNT"] = "1000"
     # Without compiled files every start compiles torch, transformers and the rest anew: half of it.
