@@ -64,7 +64,8 @@ def _why(queue: Any, error: BaseException) -> ZImageError:
     known = getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {})
     with queue.mutex:
         graphs = [item[2] for item in queue.currently_running.values()]
-    used = {str(node.get("class_type")) for graph in graphs for node in graph.values()}
+    nodes = [node for graph in graphs for node in graph.values() if isinstance(node, dict)]
+    used = {str(node.get("class_type")) for node in nodes}
     if isinstance(error, KeyError) and used - known.keys():
         return ZImageError("ZI-NODE-GONE", name=", ".join(sorted(used - known.keys())))
     return ZImageError("ZI-WORKER", found=f"{type(error).__name__}: {error}")

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.patches import worker
 from zimage_comfyui.patches.queue import durable
 from zimage_comfyui.patches.store import Store
 from zimage_comfyui.patches.worker import abandon
@@ -64,6 +65,16 @@ def test_a_prompt_that_is_given_up_has_ended_on_disk(store: Store) -> None:
     abandon(queue, ZImageError("ZI-WORKER", found="-"))
     assert store.ended("a") is not None
     assert told[-1] == "executing"
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(KeyError("Gone"), "ZI-NODE-GONE"), (OSError("no"), "ZI-WORKER")]
+)
+def test_why_a_worker_has_failed_is_found_in_any_prompt(error: Exception, code: str) -> None:
+    """A class that is not there has a code of its own; what is no node does no harm."""
+    queue = PromptQueue(None)
+    queue.currently_running[0] = (0, "a", {"1": {"class_type": "Gone"}, "2": "text"}, {}, [])
+    assert worker._why(queue, error).code == code
 
 
 class Processed(PromptQueue):
