@@ -54,22 +54,27 @@ class Ended(MutableMapping[str, Entry]):
             if self.busy(id):  # a pack says how it ended
                 continue
             try:
-                gone = self.store.end(id, {k: v for k, v in entry.items() if k != "prompt"})
+                self.store.end(id, {k: v for k, v in entry.items() if k != "prompt"})
             except ZImageError as error:
                 log.error("Z-Image: %s", error)
                 return
             self._unwritten.pop(id, None)
             if id in self.store.sizes:
                 self._near[id] = entry
-            elif id not in gone:
+            else:
                 self._foreign[id] = entry
                 if len(self._foreign) > FOREIGN:
                     self._foreign.popitem(last=False)
-            for one in gone:
-                self._near.pop(one, None)
         if len(self._near) > 2 * RECENT and self.clock() > self._whole_until:
             newest = list(islice(reversed(self.store.sizes), RECENT))
             self._near = {id: self._near[id] for id in reversed(newest) if id in self._near}
+
+    def tidy(self) -> None:
+        """What can wait until there is time: ends into the database, old entries out of it."""
+        try:
+            self.store.flush()
+        except ZImageError as error:
+            log.error("Z-Image: %s", error)
 
     def forget(self, id: str) -> None:
         """An entry that is not on disk any more."""
@@ -93,9 +98,11 @@ class Ended(MutableMapping[str, Entry]):
                 self[id] = entries[id]
 
     def __getitem__(self, id: str) -> Entry:
-        for near in (self._unwritten, self._near, self._foreign):
+        for near in (self._unwritten, self._foreign):
             if id in near:
                 return near[id]
+        if id in self._near and id in self.store.sizes:
+            return self._near[id]
         try:
             row = self.store.ended(id)
         except ZImageError as error:

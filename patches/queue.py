@@ -30,6 +30,8 @@ T = TypeVar("T")
 
 DEATHS = 2
 """A prompt that was running when the process died this often is not run again."""
+MOMENT = 0.003
+"""Seconds in which a client that has been told asks for its result."""
 PATIENCE = 10.0
 """Seconds that a server which was told to go waits for one that the kernel is taking apart."""
 
@@ -190,10 +192,20 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
                 self.at_rest.set()  # all is told of what ran before
             self._may_run.wait()
             self.settle()
+            self._linger()
             taken = super().get(timeout=timeout)
             if taken is not None:
                 _try(store.begin, taken[0][1])
             return taken
+
+        def _linger(self) -> None:
+            """With nothing to do, leave the moment to the client that reads its result, and tidy up
+            after it."""
+            with self.not_empty:
+                if not self.queue:
+                    self.not_empty.wait(MOMENT)
+                if not self.queue:
+                    self.history.tidy()
 
         def get_flags(self, *rest: Any, **named: Any) -> Any:
             """The host asks for them when it has just told a client how its prompt ended."""

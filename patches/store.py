@@ -1,8 +1,9 @@
 """Accepted prompts on disk: SQLite, one row for each prompt from acceptance to its last history.
 
 What was answered with 200 has to outlive the machine, so :meth:`Store.accept` returns after an
-``fsync`` (WAL, ``synchronous=FULL``). That a prompt runs (:mod:`.running`) or has ended need only
-outlive the process: after a power cut it would be run again, so these do not wait for the disk.
+``fsync`` (WAL, ``synchronous=FULL``). That a prompt runs or has ended need only outlive the
+process; after a power cut it would be run again, so neither waits for the disk. They are one write
+to a page (:mod:`.running`), and :meth:`Store.flush` brings ends to the database when there is time.
 A single process may have the file open.
 """
 
@@ -10,13 +11,14 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 import sqlite3
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ CREATE TABLE IF NOT EXISTS prompts (
 ) STRICT;
 DROP INDEX IF EXISTS by_state;
 """
-ENDED = "SELECT seq, id, number, deaths, item, result FROM prompts WHERE id = ? AND state = 'ended'"
+ROW = "SELECT seq, id, number, deaths, item, result FROM prompts WHERE id = ?"
 END = "UPDATE prompts SET state = 'ended', result = ?, ended = ? WHERE id = ?"
 OTHERS = (
     "SELECT seq, id, number, deaths, item, result FROM prompts WHERE state != 'ended' ORDER BY seq"
@@ -46,6 +48,10 @@ RAN = "UPDATE prompts SET state = 'waiting', deaths = deaths + 1 WHERE state = '
 """In files of an earlier version, what runs is marked in its row."""
 VERSION = 1
 MIB = 2**20
+LOG = 1000 * 4096
+"""Bytes of SQLite's log when it begins again at its front."""
+SPARE = 16 * LOG
+"""Bytes that have to be free before the log is made that long."""
 CONNECTION: dict[str, Any] = {"isolation_level": None, "check_same_thread": False}
 """Each statement by itself is a transaction: most steps are one, and one call of SQLite."""
 
@@ -154,6 +160,24 @@ class Store:
             self._keep(id, ended, size)
         rest = "SELECT id, length(item) FROM prompts WHERE state != 'ended'"
         self._lengths = dict(self._base.execute(rest).fetchall())
+        for id, (ended, text) in self._running.ended.items():
+            if id in self._lengths:
+                self._keep(id, ended, self._lengths.pop(id) + len(text))
+        self._lengthen()
+
+    def _lengthen(self) -> None:
+        """Give the log its length, since a file that grows costs each commit more than one that
+        does not: SQLite writes over it from then on."""
+        log = self.path.with_name(f"{self.path.name}-wal")
+        long = log.stat().st_size if log.exists() else 0
+        if long >= LOG or shutil.disk_usage(self.path.parent).free < SPARE:
+            return
+        self._base.execute("BEGIN")
+        try:
+            self._base.execute("CREATE TABLE room (x)")
+            self._base.execute("INSERT INTO room VALUES (zeroblob(?))", (LOG,))
+        finally:
+            self._base.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the file and let others have it."""
@@ -175,6 +199,8 @@ class Store:
         insert = "INSERT INTO prompts (id, number, state, item) VALUES (?, ?, 'waiting', ?)"
         with self._writing():
             text = json.dumps(item)
+            if id in self._running.ended:
+                self.flush()
             try:
                 if id not in self.sizes:
                     place = self._base.execute(insert, (id, number, text)).lastrowid or 0
@@ -198,51 +224,77 @@ class Store:
         with self._writing():
             self._running.discard(id)
 
-    def end(self, id: str, result: dict[str, Any]) -> list[str]:
-        """Keep a prompt's result; returns ids of history entries that had to go for it.
+    def end(self, id: str, result: dict[str, Any]) -> None:
+        """Keep a prompt's result.
 
         One that has ended before gets another result, an unknown one is left out.
         """
         text = _text(result)
-        with self._writing(), self._hasty():
+        with self._writing():
             if id in self.sizes:
-                found = self._base.execute(
-                    "UPDATE prompts SET result = ? WHERE id = ? RETURNING length(item)", (text, id)
-                ).fetchall()
-                when, before = self.sizes[id]
-                self.sizes[id] = when, found[0][0] + len(text)  # at its place
-                self._bytes += self.sizes[id][1] - before
-                return []
-            latest = next(reversed(self.sizes.values()), (0.0, 0))[0]
-            ended = max(self.clock(), latest)  # in order, whatever the clock does
-            if id in self._lengths:
-                self._base.execute(END, (text, ended, id))
+                self._end_again(id, text)
+            elif id in self._lengths:
+                latest = next(reversed(self.sizes.values()), (0.0, 0))[0]
+                ended = max(self.clock(), latest)  # in order, whatever the clock does
+                if not self._running.end(id, ended, text):
+                    self.flush()
+                    if not self._running.end(id, ended, text):  # longer than a page
+                        with self._hasty():
+                            self._base.execute(END, (text, ended, id))
+                        self._running.discard(id)
                 self._keep(id, ended, self._lengths.pop(id) + len(text))
-                self._running.discard(id)
-            return self._forget()
+
+    def _end_again(self, id: str, text: str) -> None:
+        self.flush()
+        if id not in self.sizes:
+            return
+        with self._hasty():
+            found = self._base.execute(
+                "UPDATE prompts SET result = ? WHERE id = ? RETURNING length(item)", (text, id)
+            ).fetchall()
+        when, before = self.sizes[id]
+        self.sizes[id] = when, found[0][0] + len(text)  # at its place
+        self._bytes += self.sizes[id][1] - before
+
+    def flush(self) -> None:
+        """Have in the database what has ended, and no more history than the limits allow."""
+        with self._writing():
+            if ended := self._running.ended:
+                rows = [(text, when, id) for id, (when, text) in ended.items()]
+                with self._hasty(), self._transaction():
+                    self._base.executemany(END, rows)
+                self._running.stored()
+            self._forget()
 
     def remove(self, ids: Iterable[str], state: str) -> None:
         """Take prompts in a state out of the file."""
         statement = "DELETE FROM prompts WHERE id = ? AND state = ?"
-        with self._writing(), self._hasty():
+        with self._writing():
+            self.flush()
             gone = [id for id in ids if id not in self._running.ids]
-            with self._transaction():
+            with self._hasty(), self._transaction():
                 self._base.executemany(statement, [(id, state) for id in gone])
             for id in gone:
                 self._drop(id) if state == "ended" else self._lengths.pop(id, None)
 
     def wipe(self) -> None:
         """Take all prompts that have ended out of the file."""
-        with self._writing(), self._hasty():
-            self._base.execute("DELETE FROM prompts WHERE state = 'ended'")
+        with self._writing():
+            self.flush()
+            with self._hasty():
+                self._base.execute("DELETE FROM prompts WHERE state = 'ended'")
             self.sizes.clear()
             self._bytes = 0
 
     def ended(self, id: str) -> Row | None:
         """A prompt that has ended, with its result; None where there is none."""
         with self._told(), self._mutex:
-            found = self._base.execute(ENDED, (id,)).fetchone()
-            return None if found is None else _row(found)
+            if id not in self.sizes:
+                return None
+            row = _row(self._base.execute(ROW, (id,)).fetchone())
+            if id in self._running.ended:
+                row = replace(row, result=json.loads(self._running.ended[id][1]))
+            return row
 
     def recover(self) -> list[Row]:
         """All that waits, as accepted; what was running then waits, with one death more."""
@@ -251,10 +303,10 @@ class Store:
                 self._base.executemany(DIED, [(id,) for id in self._running.ids])
                 self._base.execute(RAN)
             self._running.clear()
-            self._forget()
+            self.flush()
             return [_row(found) for found in self._base.execute(OTHERS).fetchall()]
 
-    def _forget(self) -> list[str]:
+    def _forget(self) -> None:
         """Drop the oldest entries of history until the limits hold."""
         gone: list[str] = []
         since, count, size = self.clock() - self.limits.seconds, len(self.sizes), self._bytes
@@ -264,11 +316,10 @@ class Store:
             gone.append(id)
             count, size = count - 1, size - bytes
         if gone:
-            with self._transaction():
+            with self._hasty(), self._transaction():
                 self._base.executemany("DELETE FROM prompts WHERE id = ?", [(id,) for id in gone])
         for id in gone:
             self._drop(id)
-        return gone
 
     def _keep(self, id: str, ended: float, size: int) -> None:
         self.sizes[id] = ended, size

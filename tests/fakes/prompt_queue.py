@@ -14,6 +14,7 @@ class PromptQueue:
 
     def __init__(self, server: Any) -> None:
         self.server, self.mutex = server, threading.RLock()
+        self.not_empty = threading.Condition(self.mutex)
         self.queue: list[Any] = []
         self.currently_running: dict[int, Any] = {}
         self.history: dict[str, Any] = {}

@@ -84,6 +84,53 @@ def test_what_an_earlier_version_ran_has_died_once(folder: Path) -> None:
         assert row.deaths == 1
 
 
+@pytest.mark.parametrize("length", [1, 1000, 10_000])
+def test_an_end_outlives_the_process_before_it_is_in_the_database(
+    folder: Path, length: int
+) -> None:
+    """In a page while it has room; then it is in the database at once."""
+    store, ids = make(folder), [str(number) for number in range(5)]
+    result = {"outputs": "语" * length}
+    for id in ids:
+        store.accept(id, 0, ITEM)
+        store.begin(id)
+        store.end(id, result)
+    assert (folder / "queue.running").stat().st_size <= 4096
+    for flush in (False, False, True, True):
+        store = reopen(store)
+        assert store.recover() == [] or not flush
+        assert list(store.sizes) == ids
+        assert [getattr(store.ended(id), "result", None) for id in ids] == 5 * [result]
+        if flush:
+            store.flush()
+    base = sqlite3.connect(store.path)
+    assert base.execute("SELECT count(*) FROM prompts WHERE state = 'ended'").fetchone() == (5,)
+    base.close()
+
+
+def test_a_line_of_an_earlier_version_says_what_ran(folder: Path) -> None:
+    """It was overwritten in place, so something may follow."""
+    store = make(folder)
+    store.accept("a", 0, ITEM)
+    store.close()
+    (folder / "queue.running").write_bytes(b'["a"]\nlonger", "b"]\n')
+    (row,) = make(folder).recover()
+    assert row.deaths == 1
+
+
+def test_the_log_has_its_length_from_the_beginning(folder: Path) -> None:
+    """A file that grows would cost every commit more; nothing of it is in the database."""
+    store = make(folder)
+    log = folder / "queue.sqlite-wal"
+    before = log.stat().st_size
+    assert before > 2**21
+    store.accept("a", 0, ITEM)
+    assert log.stat().st_size == before
+    store = reopen(store)
+    assert [row.id for row in store.recover()] == ["a"]
+    assert store.path.stat().st_size < 2**16
+
+
 @pytest.mark.parametrize("found", [b"", b"\0" * 4096, b"[1]\n", b'["a', b'{"a": 1}\n'])
 def test_no_death_where_it_is_not_known_what_ran(folder: Path, found: bytes) -> None:
     """As after a power cut; from then on it is known again."""
@@ -142,16 +189,15 @@ def test_history_has_bounds(folder: Path, limits: Limits, kept: list[str]) -> No
     now = [1000.0]
     store = make(folder, limits, lambda: now[0])
     store.accept("waiting", 0, ITEM)
-    gone = []
     for id in "abcde":
         store.accept(id, 1, ITEM)
-        gone += store.end(id, RESULT)
+        store.end(id, RESULT)
+        store.flush()
         now[0] += 1
     now[0] -= 1
     store = reopen(store)
     assert [row.id for row in store.recover()] == ["waiting"]
     assert list(store.sizes) == kept
-    assert gone == [id for id in "abcde" if id not in kept]
 
 
 def test_another_result_of_what_has_ended(folder: Path) -> None:
@@ -176,6 +222,7 @@ def test_a_clock_that_jumps_back_keeps_the_order(folder: Path) -> None:
     for id in "abc":
         store.accept(id, 0, ITEM)
         store.end(id, RESULT)
+        store.flush()
         now[0] -= 400
     assert list(store.sizes) == list(reopen(store).sizes) == ["b", "c"]
 
@@ -260,6 +307,8 @@ class Machine(RuleBasedStateMachine):
     @rule(target=ids, name=st.sampled_from("abcdef"), number=st.integers(-5, 5))
     def accept(self, name: str, number: int) -> str:
         if self.model.get(name, ["ended"])[0] == "ended":
+            if name in self.store._running.ended:
+                self.forgotten()
             self.store.accept(name, number, ITEM)
             self.model[name] = ["waiting", 0]
             if name in self.ended:
@@ -275,18 +324,35 @@ class Machine(RuleBasedStateMachine):
             self.store.begin(id)
             self.model[id][0] = "running"
 
-    @rule(id=ids)
-    def end(self, id: str) -> None:
+    @rule(id=ids, size=st.sampled_from([1, 900, 2000, 5000]))
+    def end(self, id: str, size: int) -> None:
         if self.model.get(id, [""])[0] == "running":
-            self.store.end(id, RESULT)
-            self.model[id][0] = "ended"
+            self.store.end(id, {"outputs": size * "x"})
+            if self.store._running.ended.keys() <= {id}:  # there was no room beside the others
+                self.forgotten()
+            self.model[id] = ["ended", size]
             self.ended.append(id)
-            for gone in self.ended[:-3]:
-                del self.model[gone]
-            self.ended = self.ended[-3:]
+
+    @rule()
+    def flush(self) -> None:
+        self.forgotten()
+        self.store.flush()
+        assert not self.store._running.ended
+
+    def forgotten(self) -> None:
+        for gone in self.ended[:-3]:
+            del self.model[gone]
+        self.ended = self.ended[-3:]
+
+    @rule(id=ids)
+    def look(self, id: str) -> None:
+        row, entry = self.store.ended(id), self.model.get(id, ["-"])
+        assert (row is not None) is (entry[0] == "ended")
+        assert row is None or row.result == {"outputs": entry[1] * "x"}
 
     @rule(id=ids, state=st.sampled_from(["waiting", "ended"]))
     def remove(self, id: str, state: str) -> None:
+        self.forgotten()
         self.store.remove([id], state)
         if self.model.get(id, [""])[0] == state:
             del self.model[id]
@@ -297,6 +363,7 @@ class Machine(RuleBasedStateMachine):
     def die(self) -> None:
         self.store = reopen(self.store)
         self.rows = self.store.recover()
+        self.forgotten()
         for entry in self.model.values():
             if entry[0] == "running":
                 entry[:] = ["waiting", entry[1] + 1]
@@ -309,6 +376,7 @@ class Machine(RuleBasedStateMachine):
         base = sqlite3.connect(self.store.path)
         states = dict(base.execute("SELECT id, state FROM prompts").fetchall())
         base.close()
+        states |= dict.fromkeys(self.store._running.ended, "ended")
         kept = {"running": "waiting"}  # what runs is in a file of its own
         assert states == {id: kept.get(entry[0], entry[0]) for id, entry in self.model.items()}
 
