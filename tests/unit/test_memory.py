@@ -179,13 +179,41 @@ def test_what_is_kept_for_sandboxes_is_left_by_nobody(
 def test_a_client_is_told_before_memory_is_given_back(host, ram, protocol) -> None:
     """Collecting takes a while; a worker that asks nobody collects before its next prompt."""
     executor = host.execution.PromptExecutor()
-    executor.work = lambda: use(host, ram, 50 * MIB)
+    executor.work = lambda: use(host, ram, 100 * MIB)
     executor.execute(TRIVIAL, "first")
     assert host.collected == []
     executor.work = lambda: seen.append(len(host.collected))
     seen: list[int] = []
     executor.execute(TRIVIAL, "second")
     assert seen == [1]
+
+
+def test_a_little_stays_for_the_prompt_that_follows(host, ram, protocol, caplog) -> None:
+    """Until none follows; then what all of them have left is told, not what the last one has."""
+    queue, executor = host.execution.PromptQueue(), host.execution.PromptExecutor()
+    waited = []
+
+    def get(self: Any, timeout: float | None = None) -> Any:
+        waited.append(timeout)
+        return self.queue.pop(0) if self.queue else None
+
+    protocol.revert()
+    host.execution.PromptQueue.get = get
+    protocol.apply()
+    executor.work = lambda: use(host, ram, 15 * MIB)
+    for id in ("first", "second", "third"):
+        executor.execute(TRIVIAL, id)
+        queue.queue = ["next"] if id != "third" else []
+        assert queue.get() == (None if id == "third" else "next")
+        assert len(host.collected) == (id == "third")
+    assert waited == [memory.PAUSE] * 3 + [None]
+    assert protocol.counts["prompts"] == 3
+    assert "third left +45 MiB" in caplog.text
+    executor.work = lambda: use(host, ram, 80 * MIB)
+    queue.queue = ["next"]
+    executor.execute(TRIVIAL, "much")
+    assert queue.get() == "next"
+    assert len(host.collected) == 2
 
 
 def test_a_queue_whose_get_is_a_packs_own(host, ram, protocol) -> None:
