@@ -1,10 +1,11 @@
 """Soak: thousands of mixed requests to one hardened server, and whether anything grows.
 
-Pictures of both variants, trivial prompts, failing nodes and refused requests in random order.
-Resident memory, descriptors, threads and child processes are read while nothing runs; slopes come
-with their 95 % intervals. Which models are in memory changes its level by more than anything that
-grows, so readings are compared with those of the same models. The first and the last picture have
-to be the same bytes.
+Trivial prompts, pictures of both variants, every template, failing and exiting nodes, refused
+requests and clients that vanish, in random order. Resident memory, descriptors, threads and child
+processes are read while nothing runs; slopes come with their 95 % intervals. Which models are in
+memory changes its level by more than anything that grows, so readings are compared with those of
+the same models. The first and the last picture have to be the same bytes. Meanwhile a second server
+has been asked some hundred times and is then left alone for an hour.
 """
 
 from __future__ import annotations
@@ -14,11 +15,15 @@ import json
 import math
 import os
 import random
+import socket
 import statistics
+import struct
 import sys
 import tempfile
+import threading
 import time
 from collections import defaultdict
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -30,14 +35,25 @@ EVERY = 50
 """Requests between two readings."""
 WARM = 0.2
 """Share of the run that counts as warming up: the first of everything is loaded in it."""
-MIX = {"trivial": 60, "turbo": 20, "base": 2, "failing": 10, "refused": 8}
+MIX = {
+    "trivial": 54, "turbo": 18, "base": 2, "template": 3, "failing": 10, "exiting": 2, "refused": 8,
+    "vanishing": 3,
+}  # fmt: skip
+BEFORE_IDLE = 300
+"""Requests to the server that is then left alone."""
+REFUSED = ([1], "text", {}, {"prompt": []}, {"prompt": {"1": 5}}, {"prompt": {}})
+WIDTH, HEIGHT, EDGE = 900, 180, 60
+"""Of a row of the plot, pixels."""
+PLOTS = {"rss_mib": "resident memory, MiB", "descriptors": "descriptors", "threads": "threads"}
 
 
 def main(argv: list[str]) -> int:
     """Run the mix; exit code 0 unless a prompt was lost or the pictures differ."""
     parser = _common.parser(__doc__ or "", repeats=5000)
     parser.add_argument("--seed", type=int, default=7, help="order of the requests")
-    parser.add_argument("--idle", type=float, default=0, metavar="MINUTES", help="wait at the end")
+    parser.add_argument(
+        "--idle", type=float, default=60, metavar="MINUTES", help="leave a server alone"
+    )
     parser.add_argument("--plot", default="", metavar="FILE", help="also draw the curves (PNG)")
     options = parser.parse_args(argv)
     os.environ["ZIMAGE_SANDBOX"] = "off"  # the failing nodes are meant for the server itself
@@ -53,11 +69,17 @@ def main(argv: list[str]) -> int:
         paths.write_text(json.dumps({"trouble": {"custom_nodes": str(packs.parent)}}))
         arguments = ("--extra-model-paths-config", str(paths))
         host, pack = _common.the_host(), _common.pack_dir()
-        with Server(host, pack, Path(folder) / "server", arguments) as server:
-            figures = _soak(server, options.repeats, random.Random(options.seed))
-            figures["idle"] = _idle(server, options.idle)
+        with ExitStack() as running:
+            names = ("idle", "server") if options.idle else ("server",)
+            servers = {
+                name: running.enter_context(Server(host, pack, Path(folder) / name, arguments))
+                for name in names
+            }
+            idle = Idle(servers["idle"], options.idle) if options.idle else None
+            figures = _soak(servers["server"], options.repeats, random.Random(options.seed))
+            figures["idle"] = idle.wait() if idle else []
     if options.plot:
-        draw(figures["readings"], Path(options.plot))
+        draw(figures["readings"], figures["idle"], Path(options.plot))
     code = _common.finish("soak", options, figures, _table(figures))
     return code or int(bool(figures["lost"]) or not figures["same_bytes"])
 
@@ -90,26 +112,79 @@ def _soak(server: Any, requests: int, dice: random.Random) -> dict[str, Any]:
     }
 
 
-def _idle(server: Any, minutes: float) -> list[dict[str, float]]:
-    """Readings of a server that nobody asks anything, one every minute."""
-    process = psutil.Process(server.process.pid)
-    readings = [{"minute": 0, **_reading(process)}]
-    for minute in range(1, round(minutes) + 1):
-        time.sleep(60)
-        readings.append({"minute": minute, **_reading(process)})
-        _common.say(f"idle {minute}/{minutes:g} min: {readings[-1]['rss_mib']:.0f} MiB")
-    return readings
+class Idle:
+    """A server that has been asked a little and is then asked nothing: a reading every minute."""
+
+    def __init__(self, server: Any, minutes: float) -> None:
+        dice, self.minutes = random.Random(1), round(minutes)
+        for number in range(BEFORE_IDLE):
+            (kind,) = dice.choices(list(MIX), list(MIX.values()))
+            _request(server, kind, number)
+        _settle(server)
+        self.process = psutil.Process(server.process.pid)
+        self.readings = [{"minute": 0, **_reading(self.process)}]
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+
+    def _read(self) -> None:
+        for minute in range(1, self.minutes + 1):
+            time.sleep(60)
+            self.readings.append({"minute": minute, **_reading(self.process)})
+
+    def wait(self) -> list[dict[str, float]]:
+        """All readings, once they have been made."""
+        self.thread.join()
+        return self.readings
 
 
 def _request(server: Any, kind: str, number: int) -> bool:
     """Whether it ended as it should."""
     if kind == "refused":
-        return server.client.request("/prompt", [number])[0] == 400
+        return server.client.request("/prompt", REFUSED[number % len(REFUSED)])[0] == 400
     if kind in {"turbo", "base"}:
         return bool(_picture(server, kind, number))
-    trouble = "raise" if kind == "failing" else "none"
+    if kind == "template":
+        return _template(server, number)
+    trouble = {"failing": "raise", "exiting": "exit"}.get(kind, "none")
     node = {"class_type": "Trouble", "inputs": {"kind": trouble, "note": str(number)}}
-    return server.client.run({"1": node}).succeeded is (kind == "trivial")
+    if kind == "vanishing":
+        return _vanish(server, {"1": node}, f"soak-{number}")
+    return server.client.run({"1": node}).succeeded is (trouble == "none")
+
+
+def _template(server: Any, seed: int) -> bool:
+    """One of the templates as it is, with another seed."""
+    from zimage_comfyui.cli import templates
+
+    names = templates.names(_common.pack_dir())
+    path = templates.find(_common.pack_dir(), names[seed % len(names)])
+    done = server.client.run(templates.with_seed(templates.load(path), seed))
+    _remove(server, done.images)
+    return done.succeeded
+
+
+def _vanish(server: Any, graph: dict[str, Any], name: str) -> bool:
+    """A client whose WebSocket is not read, and is cut off while its prompt runs."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        one.sendall(
+            f"GET /ws?clientId={name} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
+        )
+        if b" 101 " not in one.recv(4096):
+            return False
+        body = {"prompt": graph, "client_id": name}
+        status, answer = server.client.request("/prompt", body)
+    if status != 200:
+        return False
+    id, until = json.loads(answer)["prompt_id"], time.monotonic() + 60
+    while time.monotonic() < until:
+        entry = server.client.get(f"/history/{id}").get(id)
+        if entry:
+            return entry["status"]["status_str"] == "success"
+        time.sleep(0.01)
+    return False
 
 
 def _picture(server: Any, variant: str, seed: int) -> str:
@@ -126,9 +201,14 @@ def _picture(server: Any, variant: str, seed: int) -> str:
     if not done.succeeded:
         return ""
     digest = hashlib.sha256(server.client.view(done.images[0])).hexdigest()
-    for image in done.images:
-        (server.folder / "output" / image["subfolder"] / image["filename"]).unlink()
+    _remove(server, done.images)
     return digest
+
+
+def _remove(server: Any, images: list[dict[str, str]]) -> None:
+    for image in images:
+        if image["type"] == "output":
+            (server.folder / "output" / image["subfolder"] / image["filename"]).unlink()
 
 
 def _settle(server: Any) -> dict[str, Any]:
@@ -186,26 +266,28 @@ def slope(points: list[tuple[float, float, str]]) -> dict[str, float | None]:
     return {"slope": round(found, 3), "plus_minus": round(1.96 * spread, 3)}
 
 
-def draw(readings: list[dict[str, float]], path: Path) -> None:
-    """Memory, descriptors and threads over requests, one below the other."""
-    width, height, edge = 900, 180, 60
-    names = {"rss_mib": "resident memory, MiB", "descriptors": "descriptors", "threads": "threads"}
-    image = Image.new("RGB", (width, height * len(names)), "white")
+def draw(readings: list[dict[str, float]], idle: list[dict[str, float]], path: Path) -> None:
+    """Memory, descriptors and threads over requests, and memory over idle minutes, as rows."""
+    rows = [(name, title, readings, "request") for name, title in PLOTS.items()]
+    if len(idle) > 1:
+        rows.append(
+            ("rss_mib", "resident memory of a server that is left alone, MiB", idle, "minute")
+        )
+    image = Image.new("RGB", (WIDTH, HEIGHT * len(rows)), "white")
     pen = ImageDraw.Draw(image)
-    last = max(one["request"] for one in readings)
-    for row, (name, title) in enumerate(names.items()):
-        values = [one[name] for one in readings]
+    for row, (name, title, of, axis) in enumerate(rows):
+        values, last = [one[name] for one in of], max(one[axis] for one in of)
         low, high = min(values), max(max(values), min(values) + 1)
-        top, bottom = row * height + 30, (row + 1) * height - 25
-        pen.text((edge, top - 22), f"{title}: {low:g} to {max(values):g}", fill="black")
-        pen.rectangle((edge, top, width - 20, bottom), outline="#999")
+        top, bottom = row * HEIGHT + 30, (row + 1) * HEIGHT - 25
+        pen.text((EDGE, top - 22), f"{title}: {low:g} to {max(values):g}", fill="black")
+        pen.rectangle((EDGE, top, WIDTH - 20, bottom), outline="#999")
         points = [
-            (edge + (width - 20 - edge) * one["request"] / last,
+            (EDGE + (WIDTH - 20 - EDGE) * one[axis] / last,
              bottom - (bottom - top) * (one[name] - low) / (high - low))
-            for one in readings
+            for one in of
         ]  # fmt: skip
         pen.line(points, fill="#1f5fbf", width=2)
-        pen.text((edge, bottom + 4), f"0 to {last:g} requests", fill="#666")
+        pen.text((EDGE, bottom + 4), f"0 to {last:g} {axis}s", fill="#666")
     image.save(path)
 
 
