@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from _report import Section, Table, Text, met, named
+from _plots import Strip
+from _report import Section, Table, Text, met, named, picture
 
 Run = dict[str, Any]
 
@@ -52,9 +53,36 @@ def recovery(run: Run) -> Section:
             "Killed at random while a client submits prompts without a pause.",
             "客户端不停提交任务时随机杀死服务器。",
         ),
-        [Table(head, rows)],
+        [
+            Table(head, rows),
+            picture(
+                "../benchmarks/results/recovery.png",
+                "Each kill: seconds until the server answers",
+                "每次杀死：到服务器应答的秒数",
+            ),
+        ],
         "./zimage bench recovery -- --save",
     )
+
+
+def recovery_rows(run: Run) -> list[Strip]:
+    """Every kill, on one axis."""
+    names = {
+        "standby": "guardian with a standby",
+        "guardian": "guardian",
+        "bare": "bare ComfyUI in a loop",
+    }
+    return [
+        Strip(
+            f"{names[name]}, kill -9 until it answers",
+            one["seconds_to_answer"]["values"],
+            " s",
+            1.0 if name == "standby" else None,
+            (0.05, 60),
+            log=True,
+        )
+        for name, one in run["contenders"].items()
+    ]
 
 
 def overhead(run: Run) -> Section:
@@ -99,9 +127,26 @@ def overhead(run: Run) -> Section:
     return Section(
         ("What the hardening adds to a prompt", "加固给任务增加多少时间"),
         ("Medians over pairs, asked in turns.", "成对轮流询问，取中位数。"),
-        [Table(head, rows)],
+        [
+            Table(head, rows),
+            picture(
+                "../benchmarks/results/overhead.png",
+                "What each pair of prompts differs by",
+                "每一对任务相差多少",
+            ),
+        ],
         "./zimage bench overhead -- --save",
     )
+
+
+def overhead_rows(run: Run) -> list[Strip]:
+    """Every pair."""
+    goals, prompts = run["goals"], run["prompts"]
+    added, ratio = prompts["trivial"]["difference_ms"], prompts["turbo"]["ratio"]
+    return [
+        Strip("trivial prompt, added", added["values"], " ms", goals["trivial_ms"]),
+        Strip("Turbo picture, hardened / bare", ratio["values"], "", goals["turbo_ratio"]),
+    ]
 
 
 def startup(run: Run) -> Section:

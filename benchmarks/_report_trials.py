@@ -49,6 +49,8 @@ def soak(run: Run) -> Section:
             met(run["same_bytes"]),
         ],
     ]
+    if len(run["idle"]) > 1:
+        rows += _alone(run["idle"])
     return Section(
         ("Does anything grow?", "会增长吗？"),
         (
@@ -66,6 +68,28 @@ def soak(run: Run) -> Section:
         ],
         "./zimage bench soak -- --save",
     )
+
+
+def _alone(readings: list[dict[str, float]]) -> list[list[Text]]:
+    """A server that nobody asks anything: before, at the end, and what has grown meanwhile."""
+    first, last = readings[0], readings[-1]
+    minutes = f"{last['minute']:g}"
+    grown = [name for name in ("descriptors", "threads", "children") if last[name] > first[name]]
+    return [
+        [
+            (f"left alone for {minutes} minutes: memory", f"闲置 {minutes} 分钟：内存"),
+            f"{first['rss_mib']:.0f} → {last['rss_mib']:.0f} MiB",
+            ("no more", "不增加"),
+            met(last["rss_mib"] <= first["rss_mib"]),
+        ],
+        [
+            ("descriptors, threads, child processes", "文件描述符、线程、子进程"),
+            f"{first['descriptors']:g}, {first['threads']:g}, {first['children']:g} → "
+            f"{last['descriptors']:g}, {last['threads']:g}, {last['children']:g}",
+            ("no more", "不增加"),
+            met(not grown),
+        ],
+    ]
 
 
 def read_drill(path: Path) -> Run:

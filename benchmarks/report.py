@@ -1,4 +1,4 @@
-"""Report: writes docs/results.md and docs/results.zh-CN.md from the results that are stored.
+"""Report: writes docs/results.md, its translation and plots from the results that are stored.
 
 Nothing is measured. A test holds that both pages are what this writes; run it after ``--save``.
 """
@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import _plots
 import _report
 import _report_models as models
 import _report_sandbox as packs
@@ -93,6 +94,11 @@ def main(argv: list[str]) -> int:
     for name, text in pages(pack).items():
         (pack / "docs" / name).write_text(text, encoding="utf-8")
         print(f"docs/{name}")
+    folder = pack / "benchmarks" / "results"
+    for name, rows in (("overhead", server.overhead_rows), ("recovery", server.recovery_rows)):
+        if (run := _stored(folder, name)) is not None:
+            _plots.strips(rows(run), folder / f"{name}.png")
+            print(f"benchmarks/results/{name}.png")
     return 0
 
 

@@ -28,8 +28,8 @@ from pathlib import Path
 from typing import Any
 
 import _common
+import _plots
 import psutil
-from PIL import Image, ImageDraw
 
 EVERY = 50
 """Requests between two readings."""
@@ -42,8 +42,6 @@ MIX = {
 BEFORE_IDLE = 300
 """Requests to the server that is then left alone."""
 REFUSED = ([1], "text", {}, {"prompt": []}, {"prompt": {"1": 5}}, {"prompt": {}})
-WIDTH, HEIGHT, EDGE = 900, 180, 60
-"""Of a row of the plot, pixels."""
 PLOTS = {"rss_mib": "resident memory, MiB", "descriptors": "descriptors", "threads": "threads"}
 
 
@@ -267,28 +265,17 @@ def slope(points: list[tuple[float, float, str]]) -> dict[str, float | None]:
 
 
 def draw(readings: list[dict[str, float]], idle: list[dict[str, float]], path: Path) -> None:
-    """Memory, descriptors and threads over requests, and memory over idle minutes, as rows."""
-    rows = [(name, title, readings, "request") for name, title in PLOTS.items()]
+    """Memory, descriptors and threads over requests, and memory over idle minutes, as PNG."""
+    rows = [
+        _plots.Curve(title, [(one["request"], one[name]) for one in readings], "requests")
+        for name, title in PLOTS.items()
+    ]
     if len(idle) > 1:
+        alone = [(one["minute"], one["rss_mib"]) for one in idle]
         rows.append(
-            ("rss_mib", "resident memory of a server that is left alone, MiB", idle, "minute")
+            _plots.Curve("resident memory of a server that is left alone, MiB", alone, "minutes")
         )
-    image = Image.new("RGB", (WIDTH, HEIGHT * len(rows)), "white")
-    pen = ImageDraw.Draw(image)
-    for row, (name, title, of, axis) in enumerate(rows):
-        values, last = [one[name] for one in of], max(one[axis] for one in of)
-        low, high = min(values), max(max(values), min(values) + 1)
-        top, bottom = row * HEIGHT + 30, (row + 1) * HEIGHT - 25
-        pen.text((EDGE, top - 22), f"{title}: {low:g} to {max(values):g}", fill="black")
-        pen.rectangle((EDGE, top, WIDTH - 20, bottom), outline="#999")
-        points = [
-            (EDGE + (WIDTH - 20 - EDGE) * one[axis] / last,
-             bottom - (bottom - top) * (one[name] - low) / (high - low))
-            for one in of
-        ]  # fmt: skip
-        pen.line(points, fill="#1f5fbf", width=2)
-        pen.text((EDGE, bottom + 4), f"0 to {last:g} {axis}s", fill="#666")
-    image.save(path)
+    _plots.curves(rows, path)
 
 
 def _table(figures: dict[str, Any]) -> str:
