@@ -130,13 +130,20 @@ TEXTS: dict[str, tuple[str, str]] = {
         "or allow more with ZIMAGE_DEADLINES.",
     ),
     "ZI-QUEUE-TAKEN": (
-        "{path} 正被另一个 ComfyUI 使用。请停止它，或为本服务器另选状态目录。",
-        "Another ComfyUI is using {path}. Stop it, or give this server a state folder of its own.",
+        "{path} 中的任务队列正被另一个 ComfyUI（进程 {found}）使用，因此本服务器不接受任务。"
+        "停止那一个，本服务器几秒内自动接管；也可用 --user-directory 为本服务器另选目录，"
+        "或设 ZIMAGE_OFF=queue，任务便只在内存中。",
+        "Another ComfyUI (process {found}) is using the queue in {path}, so this server takes no "
+        "prompts. Stop that one, and this one takes over by itself within seconds; or give this "
+        "one a folder of its own with --user-directory, or set ZIMAGE_OFF=queue to have prompts "
+        "in memory alone.",
     ),
     "ZI-QUEUE-FILE": (
-        "无法读写任务队列 {path}：{found}。请检查磁盘空间和权限；没有接受新任务。",
-        "The queue in {path} cannot be read or written: {found}. Check disk space and "
-        "permissions; no new prompt was accepted.",
+        "无法读写任务队列 {path}：{found}。没有接受新任务，恢复后会自动继续。请检查磁盘空间和权限；"
+        "文件若已损坏，请连同它的 -wal 一起移走（其中的任务不再运行）。",
+        "The queue in {path} cannot be read or written: {found}. No new prompt was accepted; it "
+        "goes on by itself once it can. Check disk space and permissions; if the file is damaged, "
+        "move it away together with its -wal (its prompts will not run).",
     ),
     "ZI-QUEUE-FULL": (
         "已有 {found} 个任务在等待，最多 {maximum} 个。请稍后再提交。",

@@ -142,7 +142,9 @@ class Guard:
         if news:
             log.warning("Z-Image: %s", news)
             self.alerts.tell(news)
-        if self.settings.keep_days and ((news and self.watch.full) or self.timer() >= self.due):
+        known = getattr(self.server.prompt_queue, "refused", None) is None  # whose files are whose
+        due = (news and self.watch.full) or self.timer() >= self.due
+        if self.settings.keep_days and known and due:
             self.due = self.timer() + EVERY
             before = self.clock() - self.settings.keep_days * DAY
             count, size = sweep(self.roots(), self.server.prompt_queue, before)

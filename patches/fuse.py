@@ -41,6 +41,7 @@ STATUS = {
     "ZI-PROMPT-TWICE": 409,
     "ZI-QUEUE-FULL": 429,
     "ZI-QUEUE-FILE": 507,
+    "ZI-QUEUE-TAKEN": 503,
     "ZI-DISK-FULL": 507,
 }
 

@@ -8,11 +8,13 @@ sensitive (API keys) stay in memory alone, so after a restart such a prompt runs
 from __future__ import annotations
 
 import atexit
+import contextlib
 import heapq
 import logging
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -30,6 +32,8 @@ T = TypeVar("T")
 
 DEATHS = 2
 """A prompt that was running when the process died this often is not run again."""
+AGAIN = 2.0
+"""Seconds between two looks at a file that another server has, or that cannot be used."""
 MOMENT = 0.003
 """Seconds in which a client that has been told asks for its result."""
 PATIENCE = 10.0
@@ -78,7 +82,10 @@ class Swap:
         return self.ours is not None and self.server.prompt_queue is self.ours
 
     def apply(self) -> None:
-        """Swap; raises ``ZI-PATCH-SEAM``, ``ZI-QUEUE-TAKEN`` or ``ZI-QUEUE-FILE``."""
+        """Swap; raises ``ZI-PATCH-SEAM``.
+
+        A file that cannot be used now is tried again, by a thread and by each prompt that comes.
+        """
         if self.active:
             return
         original = self.server.prompt_queue
@@ -88,14 +95,35 @@ class Swap:
             found = type(original).__qualname__
             raise ZImageError("ZI-PATCH-SEAM", name="prompt_queue", found=found,
                               expected="PromptQueue")  # fmt: skip
-        store = Store(self.folder, self.limits, patience=self.patience)
+        store = Store(self.folder, self.limits, patience=None)
+        made = durable(type(original), store, self.most_waiting, self.patience)
         try:
-            self.ours = durable(type(original), store, self.most_waiting)(self.server)
+            self.ours = made(self.server)
         except BaseException:
             store.close()
             raise
         self.original, self.server.prompt_queue = original, self.ours
         _give_back_at_the_end(self.ours)
+        if self.ours.refused is not None:
+            log.error("Z-Image: %s", self.ours.refused)
+            threading.Thread(target=self._try_again, name="zimage-queue", daemon=True).start()
+
+    def _try_again(self) -> None:
+        while self.active and self.ours.begin() is not None:
+            time.sleep(AGAIN)
+
+    def reasons(self) -> list[str]:
+        """For ``/health/ready``: a prompt would not be kept now."""
+        ours = self.ours
+        return ["queue"] if ours is not None and (ours.refused or not ours.store.works()) else []
+
+    def details(self) -> dict[str, str]:
+        """For ``/health``: why there is no queue, while there is none."""
+        error = self.ours.refused if self.ours is not None else None
+        if error is None:
+            return {}
+        about = {"code": error.code, "zh": error.chinese, "en": error.english}
+        return {"status": "refused", **about}
 
     def revert(self) -> None:
         """Put the host's own queue back; what waits stays on disk for the next start."""
@@ -124,8 +152,13 @@ class Item(tuple):
         return self.place < other.place
 
 
-def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]) -> type:
-    """A subclass of the host's ``PromptQueue`` over a store."""
+def durable(
+    base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"], patience: float = 0.0
+) -> type:
+    """A subclass of the host's ``PromptQueue`` over a store; ``patience`` as the store has it.
+
+    Until the store can be opened it is empty and refuses prompts; then it has what lies there.
+    """
 
     class DurableQueue(base):
         """The host's queue, with each step on disk before it counts."""
@@ -139,7 +172,33 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
             self._may_run = threading.Event()
             self._may_run.set()
             self.at_rest = threading.Event()
-            self._restore(store.recover())
+            self.refused: ZImageError | None = None
+            with contextlib.suppress(ZImageError):
+                self._open(patience)
+
+        def _open(self, patience: float = 0.0) -> None:
+            try:
+                store.open(patience)
+                rows = store.recover()
+            except ZImageError as error:
+                self.refused = error
+                raise
+            self.refused = None
+            self._restore(rows)
+
+        def begin(self) -> ZImageError | None:
+            """Have what lies on disk, if it is not there yet; why it cannot be."""
+            with self.mutex:
+                if self.refused is None:
+                    return None
+                try:
+                    self._open()
+                except ZImageError as error:
+                    return error
+                log.warning("Z-Image: the queue is there, %d prompts wait", len(self.queue))
+                self.server.queue_updated()
+                self.not_empty.notify()
+                return None
 
         @property
         def history(self) -> Any:
@@ -176,6 +235,8 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
         def put(self, item: tuple[Any, ...]) -> None:
             number, id, *rest = item
             with self.mutex:
+                if (refused := self.begin()) is not None:
+                    raise refused
                 if len(self.queue) >= most_waiting:
                     raise ZImageError("ZI-QUEUE-FULL", found=len(self.queue), maximum=most_waiting)
                 self.history.settle()
@@ -204,7 +265,7 @@ def durable(base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"]
             with self.not_empty:
                 if not self.queue:
                     self.not_empty.wait(MOMENT)
-                if not self.queue:
+                if not self.queue and self.refused is None:
                     self.history.tidy()
 
         def get_flags(self, *rest: Any, **named: Any) -> Any:

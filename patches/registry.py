@@ -118,9 +118,12 @@ class Registry:
                 log.exception("Z-Image: hardening %s has not written its last", name)
 
     def reasons(self) -> list[str]:
-        """Why a prompt would not run now, as far as the parts know."""
+        """Why a prompt would not run now, as far as the parts know, or would not be kept."""
         parts = [state.part for state in self.states.values()]
-        return [reason for part in parts for reason in getattr(part, "reasons", list)()]
+        found = [reason for part in parts for reason in getattr(part, "reasons", list)()]
+        queue = self.states.get("queue")
+        lost = queue is not None and queue.status in {"refused", "failed"}
+        return [*found, *(["queue"] if lost else [])]
 
     def describe(self) -> dict[str, dict[str, Any]]:
         """Every part's state by name."""

@@ -26,12 +26,14 @@ class Running:
     Attributes:
         ids: those that run; at first, those that ran when the process before this one ended.
         ended: when, and the result as JSON, by id.
+        died: those that ran when a process ended, once for each, until that is kept elsewhere.
     """
 
     def __init__(self, path: Path) -> None:
         path.touch()
         self._file = path.open("r+b", buffering=0)
         self.ids: list[str] = []
+        self.died: list[str] = []
         self.ended: dict[str, tuple[float, str]] = {}
         self._read()
         self._write()  # a disk that fills up later has its block
@@ -57,9 +59,18 @@ class Running:
         """All that has ended is in the database."""
         self._write(ended={})
 
-    def clear(self) -> None:
-        """None runs."""
-        self._write([])
+    def bury(self) -> None:
+        """What ran has died; the file says so until :meth:`forgive`."""
+        self.ids, self.died = [], [*self.died, *self.ids]
+
+    def forgive(self) -> None:
+        """Their deaths are kept elsewhere."""
+        died, self.died = self.died, []
+        try:
+            self._write()
+        except OSError:
+            self.died = died
+            raise
 
     def close(self) -> None:
         """Leave the file as it is."""
@@ -70,7 +81,7 @@ class Running:
     ) -> None:
         ids = self.ids if ids is None else ids
         ended = self.ended if ended is None else ended
-        text = json.dumps(ids).encode() + b"\n" + _lines(ended) + b"\n"
+        text = json.dumps([*self.died, *ids]).encode() + b"\n" + _lines(ended) + b"\n"
         os.pwrite(self._file.fileno(), text, 0)
         self.ids, self.ended = ids, ended
 

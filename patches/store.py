@@ -9,21 +9,26 @@ A single process may have the file open.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
+import logging
+import os
 import shutil
 import sqlite3
 import threading
 import time
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import ZImageError
+from ..errors import Said, ZImageError
 from .running import Running
+
+log = logging.getLogger(__name__)
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS prompts (
@@ -36,7 +41,6 @@ CREATE TABLE IF NOT EXISTS prompts (
     result TEXT,
     ended REAL
 ) STRICT;
-DROP INDEX IF EXISTS by_state;
 """
 ROW = "SELECT seq, id, number, deaths, item, result FROM prompts WHERE id = ?"
 END = "UPDATE prompts SET state = 'ended', result = ?, ended = ? WHERE id = ?"
@@ -47,6 +51,7 @@ DIED = "UPDATE prompts SET deaths = deaths + 1 WHERE id = ? AND state = 'waiting
 RAN = "UPDATE prompts SET state = 'waiting', deaths = deaths + 1 WHERE state = 'running'"
 """In files of an earlier version, what runs is marked in its row."""
 VERSION = 1
+CLOSED = Said("closed", "已关闭")
 MIB = 2**20
 LOG = 1000 * 4096
 """Bytes of SQLite's log when it begins again at its front."""
@@ -94,6 +99,7 @@ class Store:
 
     Attributes:
         sizes: of prompts that have ended, by id, oldest first: when, and how many bytes.
+        refused: why the file is not open; None while it is.
     """
 
     def __init__(
@@ -101,7 +107,7 @@ class Store:
         folder: Path,
         limits: Limits | None = None,
         clock: Callable[[], float] = time.time,
-        patience: float = 0.0,
+        patience: float | None = 0.0,
     ) -> None:
         """Open or make ``queue.sqlite`` in a folder.
 
@@ -109,33 +115,69 @@ class Store:
             folder: of the file and its lock.
             limits: of the history.
             clock: seconds since 1970.
+            patience: as :meth:`open` has it; None to leave that to the caller.
+
+        Raises:
+            ZImageError: as :meth:`open`.
+        """
+        self.path = folder / "queue.sqlite"
+        self.limits, self.clock, self._mutex = limits or Limits(), clock, threading.RLock()
+        self.sizes: OrderedDict[str, tuple[float, int]] = OrderedDict()
+        self._failed = False  # the last time that a prompt was to be kept
+        self.refused: ZImageError | None = ZImageError(
+            "ZI-QUEUE-FILE", path=self.path, found=CLOSED
+        )
+        if patience is not None:
+            self.open(patience)
+
+    def open(self, patience: float = 0.0) -> None:
+        """Open the file where it is not; nothing is written to one that is as it should be.
+
+        Args:
             patience: seconds to wait for another process that has it open.
 
         Raises:
             ZImageError: ``ZI-QUEUE-TAKEN`` when another process has it open, ``ZI-QUEUE-FILE``
                 when it cannot be read or written.
         """
-        self.path = folder / "queue.sqlite"
-        self.limits, self.clock, self._mutex = limits or Limits(), clock, threading.RLock()
-        with self._told():
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (folder / "queue.lock").open("a")
+        with self._mutex:
+            if self.refused is None:
+                return
+            try:
+                with self._told():
+                    self._take(patience)
+            except ZImageError as error:
+                self.refused = error
+                raise
+            self.refused = None
+
+    def _take(self, patience: float) -> None:
+        folder = self.path.parent
+        folder.mkdir(parents=True, exist_ok=True)
+        with ExitStack() as undo:
+            lock = os.open(folder / "queue.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            self._lock = os.fdopen(lock, "r+b", buffering=0)
+            undo.callback(self._lock.close)
             until = time.monotonic() + patience
             while not self._locked():
                 if time.monotonic() > until:
-                    self._lock.close()
-                    raise ZImageError("ZI-QUEUE-TAKEN", path=folder)
+                    found = self._lock.readline().decode("ascii", "replace").strip()
+                    raise ZImageError("ZI-QUEUE-TAKEN", path=folder, found=found or "?")
                 time.sleep(0.05)  # flock(2) has no time limit, and its end is no event
-            self.sizes: OrderedDict[str, tuple[float, int]] = OrderedDict()
+            with suppress(OSError):  # a full disk; this is only for who is refused
+                os.pwrite(lock, b"%-20d\n" % os.getpid(), 0)
+            self.sizes.clear()
             self._bytes = 0
             self._lengths: dict[str, int] = {}  # of items that have not ended
             self._running = Running(folder / "queue.running")
+            undo.callback(self._running.close)
+            if self.path.exists():  # SQLite would open what it cannot write
+                os.close(os.open(self.path, os.O_RDWR))
             self._base = sqlite3.connect(self.path, **CONNECTION)
-            try:
-                self._open()
-            except BaseException:
-                self.close()
-                raise
+            undo.callback(self._base.close)
+            self._open()
+            self._inode = self.path.stat().st_ino
+            undo.pop_all()
 
     def _locked(self) -> bool:
         try:
@@ -151,7 +193,8 @@ class Store:
         found = self._base.execute("PRAGMA user_version").fetchone()[0]
         if found not in (0, VERSION):
             raise ZImageError("ZI-QUEUE-FILE", path=self.path, found=f"user_version {found}")
-        self._base.executescript(f"{SCHEMA} PRAGMA user_version={VERSION};")
+        if found != VERSION:
+            self._base.executescript(f"{SCHEMA} PRAGMA user_version={VERSION};")
         rows = self._base.execute(
             "SELECT id, ended, length(item) + length(result) FROM prompts "
             "WHERE state = 'ended' ORDER BY ended, seq"
@@ -163,7 +206,8 @@ class Store:
         for id, (ended, text) in self._running.ended.items():
             if id in self._lengths:
                 self._keep(id, ended, self._lengths.pop(id) + len(text))
-        self._lengthen()
+        with suppress(sqlite3.Error):  # no room for it, whatever the disk says
+            self._lengthen()
 
     def _lengthen(self) -> None:
         """Give the log its length, since a file that grows costs each commit more than one that
@@ -182,9 +226,25 @@ class Store:
     def close(self) -> None:
         """Close the file and let others have it."""
         with self._mutex:
-            self._base.close()
-            self._running.close()
-            self._lock.close()
+            if self.refused is None:
+                self.refused = ZImageError("ZI-QUEUE-FILE", path=self.path, found=CLOSED)
+                self._base.close()
+                self._running.close()
+                self._lock.close()
+
+    def works(self) -> bool:
+        """Whether a prompt would be kept; where the last one was not, that is tried."""
+        if self.refused is None and self._failed:
+            with suppress(ZImageError), self._writing():
+                self._look()
+                self._base.execute(f"PRAGMA user_version={VERSION}")
+                self._failed = False
+        return self.refused is None and not self._failed
+
+    def _look(self) -> None:
+        """SQLite goes on writing to a file that was deleted."""
+        if self.path.stat().st_ino != self._inode:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
     def accept(self, id: str, number: float, item: list[Any]) -> int:
         """Keep a waiting prompt; on disk when this returns. An ended one of the same id goes.
@@ -201,6 +261,8 @@ class Store:
             text = json.dumps(item)
             if id in self._running.ended:
                 self.flush()
+            self._failed = True
+            self._look()
             try:
                 if id not in self.sizes:
                     place = self._base.execute(insert, (id, number, text)).lastrowid or 0
@@ -210,7 +272,9 @@ class Store:
                         place = self._base.execute(insert, (id, number, text)).lastrowid or 0
                     self._drop(id)
             except sqlite3.IntegrityError:
+                self._failed = False
                 raise ZImageError("ZI-PROMPT-TWICE", found=id) from None
+            self._failed = False
             self._lengths[id] = len(text)
             return place
 
@@ -288,6 +352,7 @@ class Store:
 
     def ended(self, id: str) -> Row | None:
         """A prompt that has ended, with its result; None where there is none."""
+        self._check()
         with self._told(), self._mutex:
             if id not in self.sizes:
                 return None
@@ -299,12 +364,24 @@ class Store:
     def recover(self) -> list[Row]:
         """All that waits, as accepted; what was running then waits, with one death more."""
         with self._writing():
+            self._running.bury()
+            self._count()
+            rows = [_row(found) for found in self._base.execute(OTHERS).fetchall()]
+            died, ended = Counter(self._running.died), self._running.ended
+            rows = [row for row in rows if row.id not in ended]
+            return [replace(row, deaths=row.deaths + died[row.id]) for row in rows]
+
+    def _count(self) -> None:
+        """Write deaths into the rows; what a full disk does not take, the next process counts."""
+        try:
             with self._transaction():
-                self._base.executemany(DIED, [(id,) for id in self._running.ids])
+                self._base.executemany(DIED, [(id,) for id in self._running.died])
                 self._base.execute(RAN)
-            self._running.clear()
+            self._running.forgive()
             self.flush()
-            return [_row(found) for found in self._base.execute(OTHERS).fetchall()]
+        except (sqlite3.Error, OSError, ZImageError) as error:
+            self._failed = True
+            log.error("Z-Image: %s", ZImageError("ZI-QUEUE-FILE", path=self.path, found=error))
 
     def _forget(self) -> None:
         """Drop the oldest entries of history until the limits hold."""
@@ -331,8 +408,13 @@ class Store:
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Alone, with errors told with a code."""
+        self._check()
         with self._told(), self._mutex:
             yield
+
+    def _check(self) -> None:
+        if self.refused is not None:
+            raise self.refused.with_traceback(None)
 
     @contextmanager
     def _hasty(self) -> Iterator[None]:

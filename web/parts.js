@@ -26,6 +26,7 @@ const NAMES = {
 const REASONS = {
   worker: ["工作线程没有运行", "the worker thread is not running"],
   disk: ["磁盘已满", "the disk is full"],
+  queue: ["任务队列无法写入磁盘", "the queue cannot be kept on disk"],
 };
 
 export function nameOf(part) {

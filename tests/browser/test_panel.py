@@ -186,7 +186,10 @@ def test_what_other_servers_have(comfy: ComfyPage) -> None:
             "status": "refused", "code": "ZI-QUEUE-TAKEN", "zh": "别的服务器在用。", "en": "Taken."
         }  # fmt: skip
         found["patches"]["disk"] = {"status": "active", "percent": {"output": 95.0, "temp": 10.0}}
-        found |= {"reasons": ["disk"], "models_loaded": ["Lumina2", "Lumina2", "ZImageTEModel_"]}
+        found |= {
+            "reasons": ["disk", "queue"],
+            "models_loaded": ["Lumina2", "Lumina2", "ZImageTEModel_"],
+        }
         route.fulfill(status=200, content_type="application/json", body=json.dumps(found))
 
     comfy.page.route(STATUS, answer)
@@ -195,6 +198,7 @@ def test_what_other_servers_have(comfy: ComfyPage) -> None:
         "state", "memory", "guardian", "disk", "models")}  # fmt: skip
     assert "无法运行任务" in texts["state"]
     assert "磁盘已满" in texts["state"]
+    assert "任务队列无法写入磁盘" in texts["state"]
     assert "12.0 GiB / 80.0 GiB" in texts["memory"]
     assert "01-02 03:04:05 <b>replaced</b>" in texts["guardian"]
     assert "95.0 %" in texts["disk"]

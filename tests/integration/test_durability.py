@@ -5,22 +5,18 @@ from __future__ import annotations
 import contextlib
 import json
 import signal
+import sqlite3
 from pathlib import Path
 
 import pytest
 
+from zimage_comfyui.cli.server import Server
 from zimage_comfyui.cli.terminal import Stop
+from zimage_comfyui.tests.fakes.small_disk import fill, small_disk
 from zimage_comfyui.tests.fakes.waiting import wait
 from zimage_comfyui.tests.integration.troubled import core_log, ended, graph, health, message
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def server(start, tmp_path_factory):
-    """A hardened server."""
-    with start(tmp_path_factory.mktemp("hardened")) as running:
-        yield running
 
 
 def test_nothing_is_lost_when_the_process_is_killed(start, tmp_path: Path) -> None:
@@ -90,12 +86,102 @@ def test_an_orderly_end_is_no_death(start, tmp_path: Path) -> None:
             assert server.process.wait(60) == -signal.SIGTERM
 
 
-def test_two_servers_on_one_folder(start, server) -> None:
-    """The second says that the queue is taken, and works without it."""
-    second = start(server.folder)
-    second.log = server.folder / "second.log"
-    with second:
-        part = health(second)["patches"]["queue"]
+def test_two_servers_on_one_folder(start, tmp_path: Path) -> None:
+    """The second takes no prompts, says so, and takes over when the first has gone."""
+    first, second = start(tmp_path), start(tmp_path)
+    second.log = tmp_path / "second.log"
+    with first, second:
+        found = health(second)
+        assert (found["status"], found["reasons"]) == ("unavailable", ["queue"])
+        part = found["patches"]["queue"]
         assert (part["status"], part["code"]) == ("refused", "ZI-QUEUE-TAKEN")
-        assert second.client.run(graph("none")).succeeded
-    assert server.client.run(graph("none")).succeeded
+        assert str(first.process.pid) in part["zh"]
+        assert str(tmp_path) in part["en"]
+        assert ready(second) == (503, ["queue"])
+        for path in ("/queue", "/history", "/object_info", "/"):
+            assert second.client.request(path)[0] == 200
+        assert submit(second, "refused") == (503, "ZI-QUEUE-TAKEN")
+        done = first.client.run(graph("none")).prompt_id
+        assert submit(first, "running", "sleep", seconds=60.0) == (200, "")
+        wait(lambda: health(first)["queue"]["running"])
+        assert submit(first, "waiting") == (200, "")
+        first.process.kill()
+        first.process.wait()
+        wait(lambda: ready(second) == (200, []))
+        second.client.request("/interrupt", {"prompt_id": "running"})
+        assert ended(second, "waiting")["status"]["completed"]
+        assert set(second.client.get("/history")) == {done, "running", "waiting"}
+        assert submit(second, "after") == (200, "")
+        assert ended(second, "after")["status"]["completed"]
+    assert second.log.read_text(encoding="utf-8").count("[ZI-QUEUE-TAKEN]") == 1
+
+
+def test_a_server_that_starts_on_a_full_disk(start, tmp_path: Path) -> None:
+    """What waits runs, what comes is refused, and with room again all is kept."""
+    with small_disk(tmp_path / "disk", "size=24m") as folder:
+        first, second, third = (start(folder, off="disk") for _ in range(3))
+        for server in (first, second, third):
+            server.log = tmp_path / "comfyui.log"
+        with first:
+            done = first.client.run(graph("none")).prompt_id
+            assert submit(first, "running", "sleep", seconds=1.0) == (200, "")
+            for number in range(3):
+                assert submit(first, f"waiting-{number}") == (200, "")
+            wait(lambda: health(first)["queue"]["running"])
+            assert submit(first, "running") == (409, "ZI-PROMPT-TWICE")
+            first.process.kill()
+            first.process.wait()
+        ballast = fill(folder, leave=0)
+        with second:
+            for id in ("running", *(f"waiting-{number}" for number in range(3))):
+                assert ended(second, id)["status"]["completed"]
+            assert done in second.client.get("/history")
+            assert submit(second, "refused") == (507, "ZI-QUEUE-FILE")
+            assert ready(second) == (503, ["queue"])
+            ballast.unlink()
+            assert ready(second) == (200, [])
+            assert submit(second, "after") == (200, "")
+            kept = {done, "running", "after", *(f"waiting-{number}" for number in range(3))}
+            wait(lambda: set(second.client.get("/history")) == kept)
+            second.process.kill()
+            second.process.wait()
+        with third:
+            assert set(third.client.get("/history")) == kept
+            assert third.client.get("/queue") == {"queue_running": [], "queue_pending": []}
+
+
+def test_a_queue_that_cannot_be_opened_is_opened_later(start, tmp_path: Path) -> None:
+    """Prompts are refused until then; what waited there runs, and the file is as it was."""
+    first, second = start(tmp_path), start(tmp_path)
+    with first:
+        assert submit(first, "running", "sleep", seconds=60.0) == (200, "")
+        wait(lambda: health(first)["queue"]["running"])
+        assert submit(first, "waiting") == (200, "")
+        first.process.kill()
+        first.process.wait()
+    file = tmp_path / "user" / "__zimage" / "queue.sqlite"
+    sqlite3.connect(file).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    good = file.rename(tmp_path / "good")
+    file.write_bytes(b"garbage!" * 1000)
+    with second:
+        assert ready(second) == (503, ["queue"])
+        assert health(second)["patches"]["queue"]["code"] == "ZI-QUEUE-FILE"
+        assert submit(second, "refused") == (507, "ZI-QUEUE-FILE")
+        assert file.read_bytes() == b"garbage!" * 1000
+        good.rename(file)
+        wait(lambda: ready(second) == (200, []))
+        second.client.request("/interrupt", {"prompt_id": "running"})
+        assert ended(second, "waiting")["status"]["completed"]
+
+
+def submit(server: Server, id: str, kind: str = "none", **inputs: object) -> tuple[int, str]:
+    """Status and error code of a prompt that is submitted."""
+    body = {"prompt": graph(kind, note=id, **inputs), "prompt_id": id}
+    status, found = server.client.request("/prompt", body)
+    return status, json.loads(found).get("error", {}).get("type", "")
+
+
+def ready(server: Server) -> tuple[int, list[str]]:
+    """Status and reasons of ``/health/ready``."""
+    status, found = server.client.request("/health/ready")
+    return status, json.loads(found)["reasons"]

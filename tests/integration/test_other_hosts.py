@@ -83,6 +83,7 @@ def test_a_host_that_fits_nowhere_still_works(host, start: Start, tmp_path: Path
     """As the bare one does, with what needs none of these functions."""
     with start(tmp_path / "data", host=doctored(host, tmp_path / "ComfyUI", FILES)) as server:
         found = health(server)
+        assert found["reasons"] == ["queue"]
         assert by_status(found, "failed") == set()
         assert {"queue", "worker", "memory", "paths", "history"} <= by_status(found, "refused")
         assert {"fuse", "origins"} <= by_status(found, "active")

@@ -235,6 +235,19 @@ def test_everything_can_be_kept(tmp_path: Path) -> None:
     assert file.exists()
 
 
+def test_nothing_goes_while_the_history_is_not_known(world: World) -> None:
+    """The queue lies on a disk that fails, or is another server's: so may be the pictures."""
+    file = write(world.folder / "old.png")
+    queue = world.guard.server.prompt_queue
+    queue.refused = ZImageError("ZI-QUEUE-FILE", path="-", found="-")
+    world.percent, world.time = 99.0, 10_000.0
+    world.guard.step()
+    assert file.exists()
+    queue.refused = None
+    world.guard.step()
+    assert not file.exists()
+
+
 def test_alerts_reach_everybody_once(tmp_path: Path, monkeypatch) -> None:
     """Full and room again: to the webhook, by mail and to Apprise."""
     told: list[tuple[str, str]] = []

@@ -240,6 +240,19 @@ def test_one_process_has_the_folder(folder: Path) -> None:
     assert [row.id for row in reopen(store).recover()] == ["a"]
 
 
+def test_who_has_the_folder_is_named(folder: Path) -> None:
+    """By its process, while it has it."""
+    store = make(folder)
+    with pytest.raises(ZImageError) as caught:
+        Store(folder)
+    assert caught.value.found == {"path": folder, "found": str(os.getpid())}
+    store.close()
+    with pytest.raises(ZImageError, match="ZI-QUEUE-FILE"):
+        store.accept("a", 0, ITEM)
+    store.open()
+    store.accept("a", 0, ITEM)
+
+
 def test_files_of_another_kind_are_refused(folder: Path) -> None:
     """Neither garbage nor the file of a later version is touched."""
     folder.mkdir()
@@ -248,6 +261,7 @@ def test_files_of_another_kind_are_refused(folder: Path) -> None:
     with pytest.raises(ZImageError, match="ZI-QUEUE-FILE"):
         Store(folder)
     assert file.read_bytes() == b"no database" * 1000
+    assert not [*folder.glob("queue.sqlite-*")]
     file.unlink()
     other = sqlite3.connect(file)
     other.execute("PRAGMA user_version=99")
