@@ -300,6 +300,8 @@ def durable(
 
         def give_back(self) -> None:
             """What runs waits for the next process; for one that ends in order."""
+            if store.refused is not None:  # also in a child that this process has forked
+                return
             alone = self.mutex.acquire(timeout=1)  # else somebody hangs, and this process ends
             try:
                 self.history.settle()

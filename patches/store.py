@@ -18,6 +18,7 @@ import shutil
 import sqlite3
 import threading
 import time
+import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -150,6 +151,7 @@ class Store:
                 self.refused = error
                 raise
             self.refused = None
+            _OPEN.add(self)
 
     def _take(self, patience: float) -> None:
         folder = self.path.parent
@@ -231,6 +233,15 @@ class Store:
                 self._base.close()
                 self._running.close()
                 self._lock.close()
+
+    def _disown(self) -> None:
+        """In a child that this process has forked: the file is its parent's.
+
+        Closing lets go of a lock only when nobody else has it. The connection stays: closing it
+        would write, and its locks were not inherited.
+        """
+        self.refused = ZImageError("ZI-QUEUE-TAKEN", path=self.path.parent, found=os.getppid())
+        self._lock.close()
 
     def works(self) -> bool:
         """Whether a prompt would be kept; where the last one was not, that is tried."""
@@ -413,6 +424,7 @@ class Store:
             yield
 
     def _check(self) -> None:
+        """Before the mutex, which nobody gives back in a child that was forked."""
         if self.refused is not None:
             raise self.refused.with_traceback(None)
 
@@ -456,3 +468,14 @@ def _text(result: dict[str, Any]) -> str:
         return json.dumps(result, default=repr, skipkeys=True)
     except (ValueError, RecursionError):  # it contains itself
         return json.dumps({**result, "outputs": {}, "meta": {}}, default=repr, skipkeys=True)
+
+
+_OPEN: weakref.WeakSet[Store] = weakref.WeakSet()
+
+
+def _disown_all() -> None:
+    for store in _OPEN:
+        store._disown()
+
+
+os.register_at_fork(after_in_child=_disown_all)
