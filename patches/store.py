@@ -260,6 +260,8 @@ class Store:
     def accept(self, id: str, number: float, item: list[Any]) -> int:
         """Keep a waiting prompt; on disk when this returns. An ended one of the same id goes.
 
+        What is no JSON, which a pack may have put into it, is kept as its ``repr``.
+
         Returns:
             Its place among prompts of the same number, counting up.
 
@@ -269,7 +271,7 @@ class Store:
         """
         insert = "INSERT INTO prompts (id, number, state, item) VALUES (?, ?, 'waiting', ?)"
         with self._writing():
-            text = json.dumps(item)
+            text = json.dumps(item, default=repr, skipkeys=True)
             if id in self._running.ended:
                 self.flush()
             self._failed = True

@@ -160,6 +160,17 @@ def test_results_survive(folder: Path) -> None:
     assert (row.id, row.number, row.result, row.item) == ("a", 0.0, RESULT, ITEM)
 
 
+def test_what_is_no_json_is_kept_as_text(folder: Path) -> None:
+    """A pack may change a prompt before it is queued."""
+    store = make(folder)
+    odd = {"inputs": {"of a pack": {1, 2}, ("a", "pair"): 3}}
+    store.accept("a", 0, [{"1": odd}, {"object": Path("x")}, ["1"]])
+    (row,) = reopen(store).recover()
+    assert row.item == [
+        {"1": {"inputs": {"of a pack": "{1, 2}"}}}, {"object": repr(Path("x"))}, ["1"],
+    ]  # fmt: skip
+
+
 def test_an_id_is_taken_until_its_prompt_has_ended(folder: Path) -> None:
     """Then a new prompt may have it, and the old history goes."""
     store = make(folder)
