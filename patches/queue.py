@@ -221,7 +221,9 @@ def durable(
                     self._quarantine(row, fields)
                 else:
                     heapq.heappush(self.queue, Item.of(fields, row.seq))
-            self.server.number = int(max([row.number for row in rows], default=-1)) + 1
+            counted = [abs(row.number) for row in rows if row.counted]  # negative: to the front
+            before = getattr(self.server, "number", 0)
+            self.server.number = max(before, int(max(counted, default=-1)) + 1)
 
         def _quarantine(self, row: Row, fields: tuple[Any, ...]) -> None:
             error = ZImageError("ZI-PROMPT-DEADLY", found=row.deaths)

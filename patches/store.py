@@ -85,6 +85,7 @@ class Row:
         item: ``[prompt, extra_data, outputs_to_execute]``.
         deaths: how often the process died while this prompt was running.
         result: ``outputs``, ``meta`` and ``status`` of its history, None before its end.
+        counted: whether the host has counted its number; else it was asked for.
     """
 
     seq: int
@@ -93,6 +94,7 @@ class Row:
     deaths: int
     item: list[Any]
     result: dict[str, Any] | None
+    counted: bool
 
 
 class Store:
@@ -260,7 +262,8 @@ class Store:
     def accept(self, id: str, number: float, item: list[Any]) -> int:
         """Keep a waiting prompt; on disk when this returns. An ended one of the same id goes.
 
-        What is no JSON, which a pack may have put into it, is kept as its ``repr``.
+        What is no JSON, which a pack may have put into it, is kept as its ``repr``. The host counts
+        in integers; a number that is none was asked for, and that is kept behind the item.
 
         Returns:
             Its place among prompts of the same number, counting up.
@@ -271,7 +274,8 @@ class Store:
         """
         insert = "INSERT INTO prompts (id, number, state, item) VALUES (?, ?, 'waiting', ?)"
         with self._writing():
-            text = json.dumps(item, default=repr, skipkeys=True)
+            asked = [] if isinstance(number, int) else ["asked"]
+            text = json.dumps([*item, *asked], default=repr, skipkeys=True)
             if id in self._running.ended:
                 self.flush()
             self._failed = True
@@ -460,8 +464,9 @@ class Store:
 
 
 def _row(found: tuple[Any, ...]) -> Row:
-    seq, id, number, deaths, item, result = found
-    return Row(seq, id, number, deaths, json.loads(item), json.loads(result or "null"))
+    seq, id, number, deaths, text, result = found
+    item = json.loads(text)
+    return Row(seq, id, number, deaths, item[:3], json.loads(result or "null"), len(item) == 3)
 
 
 def _text(result: dict[str, Any]) -> str:
