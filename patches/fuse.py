@@ -136,6 +136,16 @@ class Fuse:
         return changed
 
 
+@web.middleware
+async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What a part raises under a request, answered where the fuse is switched off."""
+    try:
+        return await handler(request)
+    except ZImageError as error:
+        note(state.folder() / LOG, request, error.code, "refused")
+        return refusal(request, error)
+
+
 def refusal(request: web.Request, error: ZImageError) -> web.Response:
     """The answer for an error, first in the language that the request prefers."""
     chinese = prefers_chinese(request.headers.get("Accept-Language", ""))

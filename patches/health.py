@@ -17,7 +17,7 @@ from typing import Any
 from aiohttp import web
 
 from ..config import Settings
-from . import sandboxes, state
+from . import fuse, sandboxes, state
 from .guarded import Guarded
 from .metrics import Metrics, gpu_reserved
 from .registry import EARLY, SHARED, Part, Registry, part_of
@@ -116,6 +116,8 @@ def install() -> None:
 def harden(server: Any, registry: Registry, settings: Settings) -> None:
     """Apply every part; under a guardian, those that touch shared things when it says go."""
     off = settings.off
+    if not server.app.frozen:
+        server.app.middlewares.append(fuse.answered)
     if not (settings.guardian or settings.listen_fds):
         registry.apply(off, names={*registry.states} - {"guarded"})
         return

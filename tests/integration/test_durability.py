@@ -116,10 +116,11 @@ def test_two_servers_on_one_folder(start, tmp_path: Path) -> None:
     assert second.log.read_text(encoding="utf-8").count("[ZI-QUEUE-TAKEN]") == 1
 
 
-def test_a_server_that_starts_on_a_full_disk(start, tmp_path: Path) -> None:
+@pytest.mark.parametrize("off", ["disk", "disk,fuse"])
+def test_a_server_that_starts_on_a_full_disk(start, tmp_path: Path, off: str) -> None:
     """What waits runs, what comes is refused, and with room again all is kept."""
     with small_disk(tmp_path / "disk", "size=24m") as folder:
-        first, second, third = (start(folder, off="disk") for _ in range(3))
+        first, second, third = (start(folder, off) for _ in range(3))
         for server in (first, second, third):
             server.log = tmp_path / "comfyui.log"
         with first:
