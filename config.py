@@ -15,6 +15,8 @@ PACK_DIR = Path(os.path.abspath(__file__)).parent
 IDLE_MINUTES = 10.0
 MEGAPIXELS, MOST_MEGAPIXELS = 100.0, 178.0
 """Default and largest limit of a picture that is opened; beyond the latter Pillow refuses."""
+DEADLINES = r"(?:turbo|base|edit)\.(?:cuda|cpu)|grace"
+"""What ``$ZIMAGE_DEADLINES`` may name."""
 
 
 @dataclass(frozen=True)
@@ -100,8 +102,9 @@ class Settings:
             (``$ZIMAGE_HOSTS``, commas between).
         megapixels: width x height / 10^6 of the largest picture that is opened
             (``$ZIMAGE_MAX_MEGAPIXELS``, 1 to 178; None when that is no such number).
-        deadlines: seconds for which samplers may work on one megapixel, by variant and device, as
-            ``{"turbo.cuda": 8.0}`` (``$ZIMAGE_DEADLINES``, ``turbo.cuda=8,base.cpu=900``).
+        deadlines: seconds for which a sampler may work on one megapixel, by variant and device, as
+            ``{"turbo.cuda": 8.0}``, and ``grace`` (``$ZIMAGE_DEADLINES``,
+            ``turbo.cuda=8,edit.cpu=900,grace=20``).
         limits: of requests, where they differ from the defaults, by the names in
             :data:`.patches.fuse.LIMITS` (``$ZIMAGE_LIMITS``, ``waiting=5000,steps=100``).
         guard: limits of the guardian that differ from its own, by their names in
@@ -157,7 +160,7 @@ class Settings:
             idle_minutes=_minutes(env.get("ZIMAGE_IDLE_MINUTES") or str(IDLE_MINUTES)),
             hosts=_names(env.get("ZIMAGE_HOSTS", "").lower()),
             megapixels=_megapixels(env.get("ZIMAGE_MAX_MEGAPIXELS") or str(MEGAPIXELS)),
-            deadlines=_numbers(env.get("ZIMAGE_DEADLINES", ""), r"(?:turbo|base)\.(?:cuda|cpu)"),
+            deadlines=_numbers(env.get("ZIMAGE_DEADLINES", ""), DEADLINES),
             limits=_numbers(env.get("ZIMAGE_LIMITS", ""), r"[a-z]+"),
             guard=_numbers(env.get("ZIMAGE_GUARD", ""), r"[a-z_]+"),
             sandbox=env.get("ZIMAGE_SANDBOX") or None,

@@ -18,7 +18,7 @@ import torch
 
 from ..errors import ZImageError
 from . import embedding, host, inspection, layouts
-from .presets import AUTO, BASE, EDIT, PRESETS, TURBO, VARIANTS
+from .presets import AUTO, BASE, EDIT, OPTION, PRESETS, TURBO, VARIANTS
 from .weights import StateDict
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,6 @@ DTYPES: dict[str, torch.dtype | None] = {
     "fp32": torch.float32,
     "fp8_e4m3fn": torch.float8_e4m3fn,
 }
-_OPTION = "zimage_variant"
 
 
 def load_model(path: str | os.PathLike[str], variant: str = AUTO, dtype: str = "auto") -> Any:
@@ -54,7 +53,7 @@ def load_model(path: str | os.PathLike[str], variant: str = AUTO, dtype: str = "
         model = host.load_diffusion(state, target, plan.weights.metadata)
     if model is None:
         model = host.build_diffusion(plan.config, state, target, plan.references)
-    model.model_options[_OPTION] = chosen
+    model.model_options[OPTION] = chosen
     return model
 
 
@@ -103,7 +102,7 @@ def variant_of(model: Any) -> str:
 
     The host's default shift for Z-Image is Turbo's as well.
     """
-    return model.model_options.get(_OPTION, TURBO)
+    return model.model_options.get(OPTION, TURBO)
 
 
 def _dtype(name: str) -> torch.dtype | None:

@@ -13,6 +13,8 @@ from ..errors import ZImageError
 
 TURBO, BASE, EDIT, AUTO = "turbo", "base", "edit", "auto"
 VARIANTS = (AUTO, TURBO, BASE, EDIT)
+OPTION = "zimage_variant"
+"""Where the loader writes the variant among the ``model_options`` of a MODEL."""
 MAX_STEPS = 200
 MAX_CFG = 100.0
 MAX_SHIFT = 100.0

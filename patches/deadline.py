@@ -1,8 +1,9 @@
 """A deadline for sampling: interrupted first, and ended with its process if that does not help.
 
-Counted while the samplers of this pack's models work, for each megapixel that they make, so loading
-a model from a cold disk is nobody's fault. There is none unless ``$ZIMAGE_DEADLINES`` sets it;
-``./zimage serve`` sets 8 seconds for Turbo on CUDA.
+Counted for each sampler while it works with a model of this pack's loader, for each megapixel that
+it makes, so loading a model from a cold disk is nobody's fault. There is none unless
+``$ZIMAGE_DEADLINES`` sets it; ``./zimage serve`` with the embedded ComfyUI sets 8 seconds for Turbo
+on CUDA.
 """
 
 from __future__ import annotations
@@ -10,17 +11,17 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
+from time import sleep
 from typing import Any
 
 from ..config import Settings
-from ..engine.presets import BASE, TURBO
+from ..engine.presets import OPTION
 from ..errors import ZImageError
 from . import link, state
 from .fuse import LOG, jot
-from .jobs import SAMPLERS, Graph, jobs
+from .jobs import SAMPLERS, Graph
 from .memory import EXECUTE
 from .outcomes import failure
 from .seam import Function, Patch, Patches
@@ -28,8 +29,13 @@ from .worker import NODES, abandon
 
 log = logging.getLogger(__name__)
 
-GRACE = 10.0
-"""Seconds between the interruption and the end of the process."""
+GRACE = "grace"
+"""Among the limits: seconds between the interruption and the end of the process."""
+LIMITS = {GRACE: 10.0}
+MOMENT = 10.0
+"""Seconds in which a guardian that was asked to kills this process; it takes half a second."""
+PIXELS = 8
+"""Pixels a side that one value of a latent stands for."""
 
 
 def part() -> Deadline:
@@ -43,47 +49,47 @@ class Deadline(Patches):
     Args:
         server: the host's ``PromptServer``.
         path: log of the fuse.
-        limits: seconds by ``variant.device``.
-        clock: monotonic time.
+        limits: seconds by ``variant.device``, and :data:`GRACE`.
     """
 
-    def __init__(
-        self,
-        server: Any,
-        path: Path,
-        limits: Mapping[str, float],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, server: Any, path: Path, limits: Mapping[str, float]) -> None:
         super().__init__(Patch(EXECUTE, self._wrap_execute), Patch(NODES, self._wrap_nodes))
-        self.server, self.path, self.limits, self.clock = server, path, limits, clock
-        self.error: ZImageError | None = None
-        self._allowed = 0.0
-        self._fired = False
+        self.server, self.path, self.limits = server, path, LIMITS | dict(limits)
+        self.error: ZImageError | None = None  # of a sampler that was interrupted
         self._deciding = threading.Lock()
 
-    def judge(self, prompt: Graph) -> ZImageError | None:
-        """What a prompt would fail with; sets the time it has. None where nothing limits it."""
-        device = "cpu" if _on_cpu() else "cuda"
-        self._allowed, error = 0.0, None
-        for job in jobs(prompt):
-            variant = TURBO if job.branches == 1 else BASE
+    def judge(self, inputs: Mapping[str, list[Any]]) -> ZImageError | None:
+        """What a sampler would fail with, ``allowed`` in it; None where nothing limits it.
+
+        Args:
+            inputs: as the host gives them to a node, which runs once for each in the longest list.
+        """
+        allowed, error = 0.0, None
+        for number in range(max(map(len, inputs.values()), default=0)):
+            one = {n: found[min(number, len(found) - 1)] for n, found in inputs.items() if found}
+            variant = getattr(one.get("model"), "model_options", {}).get(OPTION)
+            latent = one.get("latent_image")
+            shape = getattr(latent.get("samples"), "shape", ()) if isinstance(latent, dict) else ()
+            if variant is None or len(shape) < 4:
+                return None
+            device = one["model"].load_device.type
             limit = self.limits.get(f"{variant}.{device}", 0.0)
             if not limit:
                 return None
-            self._allowed += limit * max(1.0, job.width * job.height * job.batch / 2**20)
+            pixels = shape[0] * shape[-2] * shape[-1] * PIXELS**2
+            allowed += limit * max(1.0, pixels / 2**20)
             about = {"variant": variant, "device": device, "limit": limit}
-            error = ZImageError("ZI-DEADLINE", **about, allowed=self._allowed)
+            error = ZImageError("ZI-DEADLINE", **about, allowed=allowed)
         return error
 
     def _wrap_execute(self, original: Function) -> Function:
         def execute(executor: Any, prompt: Graph, prompt_id: str, *rest: Any, **named: Any) -> Any:
-            self._fired = False
-            self.error = self.judge(prompt) if self.limits else None
+            self.error = None
             try:
                 return original(executor, prompt, prompt_id, *rest, **named)
             finally:
                 error, self.error = self.error, None
-                if self._fired and error is not None and not executor.success:
+                if error is not None and not executor.success:
                     told = failure(prompt_id, error).messages[-1]
                     executor.status_messages.append(told)
                     self.server.send_sync(*told, self.server.client_id)
@@ -91,35 +97,38 @@ class Deadline(Patches):
         return execute
 
     def _wrap_nodes(self, original: Function) -> Function:
-        async def nodes(prompt_id: str, unique_id: str, obj: Any, *rest: Any, **named: Any) -> Any:
-            error = self.error
-            if error is None or getattr(obj, "__name__", type(obj).__name__) not in SAMPLERS:
-                return await original(prompt_id, unique_id, obj, *rest, **named)
-            began, ended = self.clock(), threading.Event()
+        async def nodes(
+            prompt_id: str, unique_id: str, obj: Any, input_data_all: Any, *rest: Any, **named: Any
+        ) -> Any:
+            known = getattr(obj, "__name__", type(obj).__name__) in SAMPLERS
+            error = self.judge(input_data_all) if known else None
+            if error is None:
+                return await original(prompt_id, unique_id, obj, input_data_all, *rest, **named)
+            ended = threading.Event()
             watch = threading.Thread(
                 target=self._watch, args=(prompt_id, error, ended), daemon=True
             )
             watch.start()
             try:
-                return await original(prompt_id, unique_id, obj, *rest, **named)
+                return await original(prompt_id, unique_id, obj, input_data_all, *rest, **named)
             finally:
                 with self._deciding:
                     ended.set()
-                self._allowed -= self.clock() - began
 
         return nodes
 
     def _watch(self, prompt_id: str, error: ZImageError, ended: threading.Event) -> None:
         """Interrupt a sampler that works too long; end its process if it does not react."""
-        for wait, act in ((self._allowed, self._interrupt), (GRACE, self._end)):
-            ended.wait(max(wait, 0.0))
+        waits = (error.found["allowed"], self._interrupt), (self.limits[GRACE], self._end)
+        for wait, act in waits:
+            ended.wait(wait)
             with self._deciding:  # not the next prompt instead
                 if ended.is_set():
                     return
                 act(prompt_id, error)
 
     def _interrupt(self, prompt_id: str, error: ZImageError) -> None:
-        self._fired = True
+        self.error = error
         log.warning("Z-Image: %s is interrupted: %s", prompt_id, error)
         jot(self.path, prompt_id, "-", error.code, "interrupted")
         sys.modules["nodes"].interrupt_processing()
@@ -128,10 +137,7 @@ class Deadline(Patches):
         """The prompt has failed, and its process is in the way."""
         jot(self.path, prompt_id, "-", error.code, "ended")
         abandon(self.server.prompt_queue, error)
-        if not link.ask_to_be_killed(f"{prompt_id} does not end"):
+        if link.ask_to_be_killed(f"{prompt_id} does not end"):
+            sleep(MOMENT)  # a sampler that returns now waits, and no other prompt begins
+        else:
             log.error("Z-Image: %s does not end, and no guardian replaces this process", prompt_id)
-
-
-def _on_cpu() -> bool:
-    management = sys.modules.get("comfy.model_management")
-    return getattr(getattr(management, "cpu_state", None), "name", "") == "CPU"

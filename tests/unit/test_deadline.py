@@ -13,23 +13,22 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.config import Settings
+from zimage_comfyui.engine import presets
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches import deadline, link
 from zimage_comfyui.patches.deadline import Deadline
 
-LIMITS = {"turbo.cuda": 8.0, "base.cpu": 100.0}
+LIMITS = {"turbo.cuda": 8.0, "edit.cuda": 60.0, "base.cpu": 100.0}
 
 
-def graph(cfg: float = 1.0, side: int = 1024, batch: int = 1) -> dict[str, Any]:
-    """One picture of this pack's models."""
-    return {
-        "1": {"class_type": "ZImageLoader", "inputs": {
-            "model_name": "m", "text_encoder": "t", "vae": "v"}},
-        "2": {"class_type": "EmptyLatentImage", "inputs": {
-            "width": side, "height": side, "batch_size": batch}},
-        "3": {"class_type": "KSampler", "inputs": {
-            "model": ["1", 0], "latent_image": ["2", 0], "cfg": cfg}},
-    }  # fmt: skip
+def inputs(
+    variant: str | None = "turbo", device: str = "cuda", side: int = 1024, batch: int = 1
+) -> dict[str, list[Any]]:
+    """What the host gives a sampler: a list for each input."""
+    options = {} if variant is None else {presets.OPTION: variant}
+    model = SimpleNamespace(model_options=options, load_device=SimpleNamespace(type=device))
+    shape = SimpleNamespace(shape=(batch, 16, side // 8, side // 8))
+    return {"model": [model], "latent_image": [{"samples": shape}], "cfg": [1.0], "seed": [0]}
 
 
 class KSampler:
@@ -41,11 +40,12 @@ class PromptExecutor:
 
     def __init__(self) -> None:
         self.success, self.status_messages = True, []
+        self.inputs = inputs()
 
     def execute(self, prompt, prompt_id, extra_data=None, execute_outputs=None):
         try:
             work = sys.modules["execution"]._async_map_node_over_list
-            asyncio.run(work(prompt_id, "3", KSampler(), {}, "sample"))
+            asyncio.run(work(prompt_id, "3", KSampler(), self.inputs, "sample"))
         except InterruptedError:
             self.success = False
             self.status_messages.append(("execution_interrupted", {"prompt_id": prompt_id}))
@@ -54,7 +54,7 @@ class PromptExecutor:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     """The host's modules, a sampler that works until it is told, a deadline over both."""
-    here = SimpleNamespace(end=threading.Event(), stop=threading.Event(), cpu=False, sent=[])
+    here = SimpleNamespace(end=threading.Event(), stop=threading.Event(), sent=[])
 
     async def run(prompt_id, unique_id, obj, input_data_all, func):
         here.end.wait(60)
@@ -67,37 +67,56 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
             here.end.set()
 
     execution = SimpleNamespace(PromptExecutor=PromptExecutor, _async_map_node_over_list=run)
-    management = SimpleNamespace(cpu_state=SimpleNamespace(name="GPU"))
     monkeypatch.setitem(sys.modules, "execution", execution)
     monkeypatch.setitem(sys.modules, "nodes", SimpleNamespace(interrupt_processing=interrupt))
-    monkeypatch.setitem(sys.modules, "comfy.model_management", management)
-    monkeypatch.setattr(deadline, "GRACE", 0.01)
-    here.reacts, here.management = True, management
+    here.reacts = True
     queue = SimpleNamespace(mutex=threading.RLock(), currently_running={}, done=[])
     queue.task_done = lambda number, result, status, *_: queue.done.append(status)
     queue.server = here.server = SimpleNamespace(
         client_id="c", send_sync=lambda *event: here.sent.append(event), prompt_queue=queue
     )
     here.queue, here.log = queue, tmp_path / "fuse.jsonl"
-    here.make = lambda limits: Deadline(here.server, here.log, limits)
+    here.make = lambda limits: Deadline(here.server, here.log, {"grace": 0.01} | limits)
     return here
 
 
 @pytest.mark.parametrize(
-    ("prompt", "device", "allowed"),
+    ("given", "allowed"),
     [
-        (graph(), "GPU", 8.0), (graph(side=512), "GPU", 8.0), (graph(side=2048), "GPU", 32.0),
-        (graph(batch=3), "GPU", 24.0), (graph(cfg=5.0), "CPU", 100.0),
-        (graph(), "CPU", None), (graph(cfg=5.0), "GPU", None), ({}, "GPU", None),
+        (inputs(), 8.0), (inputs(side=512), 8.0), (inputs(side=2048), 32.0),
+        (inputs(batch=3), 24.0), (inputs("edit"), 60.0), (inputs("base", "cpu"), 100.0),
+        ({**inputs(side=2048), "seed": [1, 2, 3]}, 96.0),
+        (inputs(device="cpu"), None), (inputs("base"), None), (inputs(None), None), ({}, None),
+        ({**inputs(), "latent_image": []}, None), ({**inputs(), "latent_image": [{}]}, None),
     ],
 )  # fmt: skip
 def test_time_is_for_each_megapixel_by_variant_and_device(
-    world, prompt: Any, device: str, allowed: float | None
+    world, given: Any, allowed: float | None
 ) -> None:
-    """A small picture has as much as one of a megapixel; what no setting names has no limit."""
-    world.management.cpu_state.name = device
-    error = world.make(LIMITS).judge(prompt)
+    """A small picture has as much as one of a megapixel; what no setting names has no limit.
+
+    The loader has written the variant on the model: another cfg makes no other of it. A node that
+    the host runs once for each value of a list has time for all.
+    """
+    error = world.make(LIMITS).judge(given)
     assert (error and error.found["allowed"]) == allowed
+
+
+def test_each_sampler_has_time_of_its_own(world, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is counted against the next one, and what has no limit is not watched."""
+    allowed: list[float] = []
+    part = world.make(LIMITS)
+    monkeypatch.setattr(
+        part, "_watch", lambda _id, error, _: allowed.append(error.found["allowed"])
+    )
+    part.apply()
+    nodes = sys.modules["execution"]._async_map_node_over_list
+    world.end.set()
+    for given in (inputs(), inputs(), inputs("base"), inputs("edit"), {}):
+        asyncio.run(nodes("p1", "3", KSampler(), given, "sample"))
+    asyncio.run(nodes("p1", "4", object(), inputs(), "other"))
+    part.revert()
+    assert allowed == [8.0, 8.0, 60.0]
 
 
 def test_a_sampler_that_reacts_fails_with_the_code(world) -> None:
@@ -105,7 +124,7 @@ def test_a_sampler_that_reacts_fails_with_the_code(world) -> None:
     part = world.make({"turbo.cuda": 0.01})
     part.apply()
     executor = PromptExecutor()
-    executor.execute(graph(), "p1")
+    executor.execute({}, "p1")
     event, data = executor.status_messages[-1]
     assert event == "execution_error"
     assert data["exception_message"].startswith("[ZI-DEADLINE]")
@@ -115,6 +134,7 @@ def test_a_sampler_that_reacts_fails_with_the_code(world) -> None:
     world.end.set()
     world.stop.clear()
     other = PromptExecutor()
+    other.inputs = {}
     other.execute({}, "p2")
     assert other.success
     assert other.status_messages == []
@@ -122,21 +142,31 @@ def test_a_sampler_that_reacts_fails_with_the_code(world) -> None:
 
 
 def test_one_that_does_not_react_is_given_up(world, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its prompt has failed at once, and the guardian is asked to replace the process."""
+    """Its prompt has failed at once, the guardian is asked to replace the process, and until then
+    no other prompt begins."""
     asked: list[str] = []
+    goes_on: list[bool] = []
 
     def kill(reason: str) -> bool:
         asked.append(reason)
-        world.end.set()
+        world.end.set()  # it returns at the last moment
         return True
 
+    def moment(_seconds: float) -> None:
+        worker.join(0.5)
+        goes_on.append(not worker.is_alive())
+
     monkeypatch.setattr(link, "ask_to_be_killed", kill)
+    monkeypatch.setattr(deadline, "sleep", moment)
     world.reacts = False
     world.queue.currently_running[7] = (0, "p1", {}, {}, [])
     part = world.make({"turbo.cuda": 0.01})
     part.apply()
-    PromptExecutor().execute(graph(), "p1")
+    worker = threading.Thread(target=PromptExecutor().execute, args=({}, "p1"))
+    worker.start()
+    worker.join()
     assert asked == ["p1 does not end"]
+    assert goes_on == [False]
     (status,) = world.queue.done
     assert "[ZI-DEADLINE]" in status.messages[-1][1]["exception_message"]
     part.revert()
@@ -149,7 +179,7 @@ def test_one_that_is_quick_is_left_alone(world) -> None:
     part.apply()
     part.apply()
     executor = PromptExecutor()
-    executor.execute(graph(), "p1")
+    executor.execute({}, "p1")
     assert executor.success
     assert not world.stop.is_set()
     part.revert()
@@ -167,7 +197,7 @@ def test_a_changed_seam_is_refused(world) -> None:
 
 def test_settings() -> None:
     """Names, devices and numbers; what is none of these sets nothing."""
-    text = "turbo.cuda=8, base.cpu = 900.5,edit.cuda=5,turbo.cpu=x"
+    text = "turbo.cuda=8, base.cpu = 900.5,edit.cuda=5,turbo.cpu=x,omni.cpu=1,grace=2"
     found = Settings.from_environment({"ZIMAGE_DEADLINES": text}).deadlines
-    assert found == {"turbo.cuda": 8.0, "base.cpu": 900.5}
+    assert found == {"turbo.cuda": 8.0, "base.cpu": 900.5, "edit.cuda": 5.0, "grace": 2.0}
     assert Settings.from_environment({}).deadlines == {}
