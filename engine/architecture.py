@@ -20,6 +20,9 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 DIFFUSION, TEXT_ENCODER, VAE = "diffusion", "text_encoder", "vae"
 CLIP, BERT, ADAPTER = "clip", "bert", "adapter"
+REFERENCES = ("edit", "omni")
+"""Declared variants that take reference pictures; others that do have :data:`SIGLIP`."""
+SIGLIP = "siglip_embedder.1.weight"
 
 EXPECTED = {
     DIFFUSION: ("Z-Image 扩散模型", "a Z-Image diffusion model"),
@@ -127,7 +130,7 @@ def diffusion_config(shapes: Shapes, path: str) -> dict[str, Any]:
         found = f"dim {dim}, head {head}, qkv {qkv}"
         expected = "qkv == dim + 2 * head * n, dim % (head * n) == 0"
         raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)
-    siglip = _shape(shapes, "siglip_embedder.1.weight", 2, path, optional=True)
+    siglip = _shape(shapes, SIGLIP, 2, path, optional=True)
     return {
         "image_model": "lumina2",
         "patch_size": 2,

@@ -25,7 +25,6 @@ _QUANTISATION = ("scaled_fp8", "_scale", "_scale_2", ".scale_weight", ".scale_in
 _VAE_OPTIONAL = re.compile(r"quant_conv\.|^vae_(scale|shift)$")  # the host has values for them
 _FREE = {"axes_dims", "axes_lens", "rope_theta", "time_scale"}  # shapes do not tell these
 _DERIVED = {"ffn_dim_multiplier", "multiple_of"}  # many pairs mean the same width
-_REFERENCES = ("edit", "omni")  # declared variants that take reference pictures
 _LARGEST = 1e9  # of what a file may declare; infinity would end as noise
 
 
@@ -126,7 +125,7 @@ def shapes(state: StateDict) -> host.Shapes:
 
 
 def _references(config: dict[str, Any], declared: dict[str, Any]) -> bool:
-    return "siglip_feat_dim" in config or declared.get("variant") in _REFERENCES
+    return "siglip_feat_dim" in config or declared.get("variant") in architecture.REFERENCES
 
 
 def _adopt(config: dict[str, Any], declared: Any, path: str) -> None:

@@ -10,16 +10,15 @@ from torch import Tensor
 
 from ..errors import ZImageError
 from . import host
+from .sizes import AREA
 
 SMALLEST, LARGEST = 64, 16384
 """Pixels on a side that are accepted."""
-AREA = 1024 * 1024
-"""Pixels that a reference is scaled down to, as the official pipeline does."""
 CELL = 16
 
 
 def size_for(width: int, height: int) -> tuple[int, int]:
-    """Width and height, multiples of 16, of at most :data:`AREA` pixels and nearly that shape.
+    """Width and height, multiples of 16, of at most ``AREA`` pixels and nearly that shape.
 
     Raises:
         ZImageError: ``ZI-PICTURE-SIZE``.

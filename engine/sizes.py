@@ -7,6 +7,8 @@ from ..errors import ZImageError
 MULTIPLE = 16
 MINIMUM, MAXIMUM = 64, 4096
 MAX_BATCH = 64
+AREA = 1024 * 1024
+"""Pixels that a reference picture is scaled down to, as the official pipeline does."""
 CUSTOM = "custom"
 
 # width, height, aspect ratio; portrait sizes are these turned over.

@@ -119,8 +119,8 @@ class Deadline(Patches):
 
     def _watch(self, prompt_id: str, error: ZImageError, ended: threading.Event) -> None:
         """Interrupt a sampler that works too long; end its process if it does not react."""
-        waits = (error.found["allowed"], self._interrupt), (self.limits[GRACE], self._end)
-        for wait, act in waits:
+        allowed: Any = error.found["allowed"]
+        for wait, act in ((allowed, self._interrupt), (self.limits[GRACE], self._end)):
             ended.wait(wait)
             with self._deciding:  # not the next prompt instead
                 if ended.is_set():

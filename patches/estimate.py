@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
+from ..engine import architecture
 from ..engine.safetensors_file import ITEM_BITS, Header, read_header
 from ..errors import ZImageError
 from .jobs import FILES, Job
@@ -63,7 +65,8 @@ def needs(job: Job, on_cpu: bool, find: Find) -> Needs | None:
     if width is None:
         return None
     size = 4 if on_cpu or job.dtype == "fp32" else 2
-    tokens = job.width * job.height // TOKEN**2 + min(job.text, LONGEST_TEXT)
+    pixels = job.width * job.height + (job.references if _looks(headers[0]) else 0)
+    tokens = pixels // TOKEN**2 + min(job.text, LONGEST_TEXT)
     working = job.batch * tokens * width * size * VALUES
     others = sum(_stored(header) for header in headers[1:])
     return Needs(
@@ -72,6 +75,14 @@ def needs(job: Job, on_cpu: bool, find: Find) -> Needs | None:
         working * job.branches,
         job.batch * job.width * job.height * PICTURE,
     )
+
+
+def _looks(header: Header) -> bool:
+    """Whether a model takes reference pictures: tokens as those of what it makes."""
+    with contextlib.suppress(ZImageError):
+        if architecture.declared(header.metadata, "").get("variant") in architecture.REFERENCES:
+            return True
+    return any(name.endswith(architecture.SIGLIP) for name in header.tensors)
 
 
 def _stored(header: Header) -> int:

@@ -1,12 +1,13 @@
 """The parts of a graph that take memory: each sampler, with its model files, size and prompt.
 
 Only what this pack knows is judged: a sampler whose model comes from a ZImageLoader (LoRA and
-shift nodes may stand between) and whose latent comes straight from a node that states the size.
+shift nodes may stand between) and whose latent can be followed, through pictures that are changed
+or painted anew, to a node or a file that states the size.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +22,20 @@ FILES = {"model_name": "diffusion_models", "text_encoder": "text_encoders", "vae
 """Inputs of the loader and the folders of their files."""
 SAMPLERS = frozenset({"ZImageSampler", "KSampler", "KSamplerAdvanced"})
 EMPTY = frozenset({"ZImageLatent", "EmptyLatentImage", "EmptySD3LatentImage"})
+EDIT = "ZImageEdit"
+PICTURES = ("image", "image_2", "image_3")
+"""Its inputs: the first sets the size, and an Edit model looks at all."""
+SAME_SIZE = {
+    "ZImageDecode": "samples", "VAEDecode": "samples", "VAEDecodeTiled": "samples",
+    "VAEEncode": "pixels", "VAEEncodeTiled": "pixels", "VAEEncodeForInpaint": "pixels",
+    "SetLatentNoiseMask": "samples", "ZImageKeep": "image", "ImageCompositeMasked": "destination",
+    EDIT: PICTURES[0], **dict.fromkeys(SAMPLERS, "latent_image"),
+}  # fmt: skip
+"""Nodes whose latent or picture is as large as what comes in by an input."""
 MOST_HOPS = 64
+
+SizeOf = Callable[[Any], tuple[int, int] | None]
+"""Width and height of a picture in the input folder by its name in ``LoadImage``."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +50,7 @@ class Job:
         batch: pictures at once.
         text: characters of the prompt.
         branches: 2 where guidance computes each step with and without the prompt.
+        references: pixels of all pictures that an Edit model would look at.
     """
 
     node: str
@@ -46,26 +61,27 @@ class Job:
     batch: int
     text: int
     branches: int
+    references: int = 0
 
 
-def jobs(graph: Graph) -> Iterator[Job]:
+def jobs(graph: Graph, size_of: SizeOf = lambda _name: None) -> Iterator[Job]:
     """Every sampler of a graph that can be judged."""
     for node in graph.values():
         if node.get("class_type") not in SAMPLERS:
             continue
         inputs = node.get("inputs", {})
         loader = _upstream(graph, inputs.get("model"))
-        size = _source(graph, inputs.get("latent_image"))
-        if loader is None or size is None or size[1].get("class_type") not in EMPTY:
+        size = _size(graph, inputs.get("latent_image"), size_of)
+        if loader is None or size is None:
             continue
         about = loader.get("inputs", {})
         files = tuple(about.get(name) for name in FILES)
-        shape = _shape(size[1])
-        if shape is None or not all(isinstance(name, str) for name in files):
+        if not all(isinstance(name, str) for name in files):
             continue
+        positive = inputs.get("positive")
         yield Job(
-            size[0], files, str(about.get("dtype", AUTO)), *shape,
-            _characters(graph, inputs.get("positive")), _branches(inputs, about),
+            size[0], files, str(about.get("dtype", AUTO)), *size[1:], _characters(graph, positive),
+            _branches(inputs, about), _references(graph, positive, size_of),
         )  # fmt: skip
 
 
@@ -82,6 +98,40 @@ def _upstream(graph: Graph, link: Any) -> dict[str, Any] | None:
             return found[1] if found else None
         link = found[1].get("inputs", {}).get("model")
     return None
+
+
+def _size(
+    graph: Graph, link: Any, size_of: SizeOf, hops: int = MOST_HOPS
+) -> tuple[str, int, int, int] | None:
+    """The node that states the size of a latent or picture; width, height and batch."""
+    found = _source(graph, link)
+    if found is None or not hops:
+        return None
+    id, node = found
+    kind, inputs = node.get("class_type"), node.get("inputs", {})
+    if kind in EMPTY or kind == "EmptyImage":
+        shape = _shape(node)
+        return (id, *shape) if shape else None
+    if kind == "LoadImage":
+        size = size_of(inputs.get("image"))
+        return (id, *size, 1) if size else None
+    if not isinstance(kind, str) or kind not in SAME_SIZE:
+        return None
+    there = _size(graph, inputs.get(SAME_SIZE[kind]), size_of, hops - 1)
+    if there is None or kind != EDIT:
+        return there
+    width, height = there[1:3]
+    scale = min(1.0, (sizes.AREA / max(1, width * height)) ** 0.5)
+    return there[0], int(width * scale), int(height * scale), 1
+
+
+def _references(graph: Graph, link: Any, size_of: SizeOf) -> int:
+    found = _source(graph, link)
+    if found is None or found[1].get("class_type") != EDIT:
+        return 0
+    given = (found[1].get("inputs", {}).get(name) for name in PICTURES)
+    known = [size for one in given if (size := _size(graph, one, size_of))]
+    return sum(min(width * height, sizes.AREA) for _, width, height, _ in known)
 
 
 def _shape(node: dict[str, Any]) -> tuple[int, int, int] | None:

@@ -33,7 +33,7 @@ class Reserve:
         Raises:
             ZImageError: ``ZI-MEMORY`` for what can never fit; nothing was unloaded then.
         """
-        known = list(jobs(prompt))
+        known = list(jobs(prompt, size_of))
         if not known:
             return
         place = gauge.device()
@@ -52,6 +52,16 @@ class Reserve:
         self.files = files
         if not on_cpu:  # there, unloading a model gives nothing back
             gauge.management().free_memory(max(need.room for _, need in judged), place)
+
+
+def size_of(name: Any) -> tuple[int, int] | None:
+    """Width and height of a picture that ``LoadImage`` opens, by its header alone."""
+    try:
+        path = sys.modules["folder_paths"].get_annotated_filepath(name)
+        with sys.modules["PIL.Image"].open(path) as picture:
+            return picture.size
+    except Exception:  # noqa: BLE001 - the node tells what is wrong with it
+        return None
 
 
 def check(job: Job, need: Needs, place: Any) -> None:

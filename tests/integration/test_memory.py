@@ -171,6 +171,12 @@ def test_what_can_never_fit_is_refused(server) -> None:
     assert done.history["outputs"] == {}
     assert peak(server) < before + BOUND
     assert part(server, "memory")["refused"] == 1
+    Image.new("RGB", (300, 200)).save(server.folder / "input" / "given.png")
+    small = {name: value for name, value in SMALL.items() if name != "load__model_name"}
+    done = server.client.run(graphs.edit("edit", "given.png", **small, load__model_name=HUGE))
+    assert "[ZI-MEMORY]" in done.error["exception_message"]
+    assert done.error["node_id"] == "given.png"
+    assert part(server, "memory")["refused"] == 2
     assert render(server).succeeded
 
 

@@ -71,8 +71,48 @@ def test_stock_nodes_in_between() -> None:
     assert found == {"size": (144, 112, 2, 1), "empty": (144, 112, 2, 1)}
 
 
+def size_of(name: Any) -> tuple[int, int] | None:
+    """Of the pictures of these tests."""
+    return {"a.png": (4096, 1024), "b.png": (256, 256)}.get(str(name))
+
+
+def test_pictures_that_are_changed() -> None:
+    """Their size is that of a file, or of what was made before; an edit has at most a megapixel."""
+    graph = graphs.edit("edit", "a.png", "b.png", "gone.png", sample__cfg=2.0)
+    (job,) = jobs(graph, size_of)
+    assert (job.node, job.width, job.height, job.batch, job.branches) == ("a.png", 2048, 512, 1, 2)
+    assert job.references == 2**20 + 2**16
+    assert list(jobs(graph)) == []
+    graph = graphs.render()
+    first = graph.pop("sample")
+    graph["first"], graph["decode"]["inputs"]["samples"] = first, ["first", 0]
+    second = graphs.edit("edit", "x")
+    for name in ("edit", "sample"):
+        graph[name] = second[name]
+    graph["edit"]["inputs"]["image"] = ["decode", 0]
+    found = [(job.node, job.width, job.height, job.references) for job in jobs(graph)]
+    assert found == [("size", 144, 112, 0), ("size", 144, 112, 144 * 112)]
+
+
+def test_references_count_where_they_are_looked_at(paths, tmp_path) -> None:
+    """By an Edit or Omni model, each token as one of the picture; Turbo is not given them."""
+
+    def at(*pictures: str) -> int:
+        (job,) = jobs(graphs.edit("turbo", *pictures, edit__prompt=""), size_of)
+        return needs(job, True, lambda _kind, name: paths.get(name)).working
+
+    assert at("b.png") == at("b.png", "a.png")
+    siglip = {"siglip_embedder.1.weight": ("BF16", [4, 4])}
+    paths["tiny-turbo.safetensors"] = write(tmp_path / "omni", TENSORS | siglip)
+    one = at("b.png")
+    assert at("b.png", "b.png") * 2 == one * 3
+    assert at("b.png", "a.png") == 9 * one
+
+
 UNKNOWN = {
-    "a latent of a picture": {"size__class_type": "VAEEncode"},
+    "a latent of another node": {"size__class_type": "RandomLatent"},
+    "pictures of pictures for ever": {"size__class_type": "VAEEncode", "size__pixels": ["size", 0]},
+    "a picture of no name": {"size__class_type": "LoadImage", "size__image": ["load", 0]},
     "a width of another node": {"size__class_type": "EmptyLatentImage", "size__width": ["text", 0]},
     "a size that is refused": {"size__size": "custom", "size__width": 17},
     "another loader": {"load__class_type": "CheckpointLoaderSimple"},
@@ -90,14 +130,37 @@ def test_what_is_not_known_is_not_judged(changes: dict[str, Any]) -> None:
     for place, value in changes.items():
         if "class_type" in place:
             graph[place.partition("__")[0]]["class_type"] = value
-    assert list(jobs(graph)) == []
+    assert list(jobs(graph, size_of)) == []
 
 
 ANY = st.none() | st.integers() | st.floats() | st.text() | st.lists(st.text() | st.integers())
-NODE = st.sampled_from(["ZImageLoader", "ZImageLatent", "EmptyLatentImage", "KSampler", "x"])
+NODE = st.sampled_from(
+    [
+        "ZImageLoader",
+        "ZImageLatent",
+        "EmptyLatentImage",
+        "KSampler",
+        "ZImageEdit",
+        "VAEEncode",
+        "LoadImage",
+        "x",
+    ]
+)
 LINK = st.tuples(st.sampled_from("123"), st.just(0)).map(list)
 INPUT = st.sampled_from(
-    ["model", "latent_image", "positive", "width", "height", "size", "batch_size", "vae", "cfg"]
+    [
+        "model",
+        "latent_image",
+        "positive",
+        "width",
+        "height",
+        "size",
+        "batch_size",
+        "vae",
+        "cfg",
+        "image",
+        "pixels",
+    ]
 )
 
 
@@ -109,7 +172,7 @@ INPUT = st.sampled_from(
 )
 def test_any_graph(graph: Any) -> None:
     """Jobs or none, never an error."""
-    assert isinstance(list(jobs(graph)), list)
+    assert isinstance(list(jobs(graph, lambda _name: (64, 64))), list)
 
 
 @pytest.mark.parametrize(
