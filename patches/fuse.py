@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
@@ -47,6 +48,8 @@ STATUS = {
 
 refused: Counter[str] = Counter()
 """Requests that this process has refused, by code; for ``/metrics``."""
+
+_WEIGHT = re.compile(r"[01](\.[0-9]*)?")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -186,17 +189,16 @@ def _lines(path: Path) -> Lines:
 
 def prefers_chinese(header: str) -> bool:
     """Whether an ``Accept-Language`` header (RFC 9110) ranks Chinese before English."""
-    ranks = {"zh": 0.0, "en": 0.0}
-    for entry in header.split(","):
-        name, _, weight = entry.strip().partition(";q=")
-        language = name.lower().partition("-")[0]
-        try:
-            rank = float(weight or 1)
-        except ValueError:
+    ranks: dict[str, float] = {}
+    for entry in header.lower().split(","):
+        name, *parameters = (word.strip() for word in entry.split(";"))
+        weights = [word[2:] for word in parameters if word.startswith("q=")]
+        if not all(map(_WEIGHT.fullmatch, weights)):
             continue
-        if language in ranks:
-            ranks[language] = max(ranks[language], rank)
-    return ranks["zh"] > ranks["en"]
+        language, rank = name.partition("-")[0], float(weights[0]) if weights else 1.0
+        ranks[language] = max(rank, ranks.get(language, 0.0))
+    others = ranks.get("*", 0.0)
+    return ranks.get("zh", others) > ranks.get("en", others)
 
 
 def _node_errors(error: ZImageError) -> dict[str, Any]:

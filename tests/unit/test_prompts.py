@@ -157,6 +157,10 @@ def test_too_much_work_is_refused(inputs: dict[str, int]) -> None:
     [
         ("zh-CN,zh;q=0.9,en;q=0.8", True), ("en-US,en;q=0.9,zh;q=0.8", False), ("", False),
         ("zh-TW", True), ("fr,zh;q=0.1", True), ("*", False), ("zh;q=x,en", False), ("ZH", True),
+        ("zh; q=0.9, en; q=0.8", True), ("en ;\tQ=0.2 , zh-Hant-TW ; Q=0.7", True),
+        ("zh;q=0, en;q=0.1", False), ("zh;q=0", False), ("en;q=0.5, *;q=0.9", True),
+        ("zh;q=0, *", False), ("zh;level=1;q=0.9, en;q=0.8", True), ("zh;q=nan", False),
+        (",;, ;q=,", False),
     ],
 )  # fmt: skip
 def test_language_of_a_refusal(header: str, chinese: bool) -> None:
