@@ -107,7 +107,7 @@ def _copy_output(log: Path) -> None:
         log.open("ab").close()
         # Not killed with the server: its last words matter most. It ends when the server has.
         tee = subprocess.Popen(
-            ["tee", "-a", str(log)],  # noqa: S607
+            [sys.executable, "-I", "-S", str(PACK_DIR / "patches" / "lines.py"), str(log)],
             stdin=subprocess.PIPE,
             stdout=sys.stderr.fileno(),
             preexec_fn=_ignore_ends,

@@ -1,10 +1,15 @@
-"""A log of one line after the other, 100 MB and seven files of it, that never stops a prompt."""
+"""A log of one line after the other, 100 MB and seven files of it, that never stops a prompt.
+
+As a program, ``lines.py LOG`` hands on to standard error what comes in, as ``tee`` does, and has it
+in such a log. It needs nothing but the standard library.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import logging
 import os
+import sys
 from io import TextIOWrapper
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -14,6 +19,8 @@ log = logging.getLogger(__name__)
 LARGEST = 100 * 2**20
 """Bytes of one file."""
 FILES = 7
+LONGEST = 2**20
+"""Bytes of what comes in without an end of line, which is then given one."""
 
 
 class Lines(RotatingFileHandler):
@@ -75,3 +82,24 @@ class Lines(RotatingFileHandler):
         if self.header and not stream.tell():
             stream.write(self.header + self.terminator)
         return stream
+
+
+def copy(lines: Lines) -> None:
+    """Hand on what comes in, until there is no more; a terminal that is gone costs itself alone."""
+    rest = b""
+    while data := os.read(0, 2**16):
+        with contextlib.suppress(OSError):
+            sys.stderr.buffer.write(data)
+            sys.stderr.buffer.flush()
+        *whole, rest = (rest + data).split(b"\n")
+        if len(rest) > LONGEST:
+            whole, rest = [*whole, rest], b""
+        for line in whole:
+            lines.add(line.decode("utf-8", "backslashreplace"))
+    if rest:
+        lines.add(rest.decode("utf-8", "backslashreplace"))
+
+
+if __name__ == "__main__":
+    logging.disable()  # what a full disk does not take is on standard error
+    copy(Lines(Path(sys.argv[1])))

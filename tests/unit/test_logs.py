@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.patches import fuse, logs
+from zimage_comfyui.patches import lines as lines_module
 from zimage_comfyui.patches.lines import Lines
 from zimage_comfyui.patches.logs import Logs
 from zimage_comfyui.patches.outcomes import Status
@@ -244,3 +247,35 @@ def test_prompts_that_the_queue_has_ended_at_its_start_are_in_it(
     assert [(line["request_id"], line["code"]) for line in world.lines()] == [
         ("dead", "ZI-PROMPT-DEADLY")
     ]
+
+
+def test_what_comes_in_is_handed_on_and_kept_within_bounds(tmp_path: Path) -> None:
+    """Whole lines, the last without an end, bytes that are no text; older files go."""
+    code = (
+        "import runpy, sys, pathlib; found = runpy.run_path(sys.argv[1]); "
+        "found['copy'](found['Lines'](pathlib.Path(sys.argv[2]), largest=1000))"
+    )
+    given = b"".join(b"line %04d\n" % number for number in range(1000)) + b"\xff last \xe5\x8f\xa5"
+    command = [sys.executable, "-I", "-S", "-c", code, str(lines_module.__file__)]
+    path = tmp_path / "x.log"
+    done = subprocess.run([*command, str(path)], input=given, capture_output=True, check=True)
+    assert done.stderr == given
+    files = sorted(tmp_path.iterdir(), key=lambda file: file.suffix != ".log")
+    assert len(files) == 7
+    assert all(file.stat().st_size < 1000 for file in files)
+    kept = path.read_text(encoding="utf-8").splitlines()
+    assert kept[-2:] == ["line 0999", "\\xff last 句"]
+    assert (tmp_path / "x.log.1").read_text(encoding="utf-8").count("line ") == 99
+
+
+def test_a_terminal_that_is_gone_costs_no_line(tmp_path: Path) -> None:
+    """Nor does a disk that is full cost what is shown."""
+    program = [sys.executable, "-I", "-S", str(lines_module.__file__)]
+    ours, theirs = os.pipe()
+    os.close(ours)
+    command = [*program, str(tmp_path / "x.log")]
+    subprocess.run(command, input=b"one\ntwo\n", stderr=theirs, check=False)
+    os.close(theirs)
+    assert (tmp_path / "x.log").read_text(encoding="utf-8") == "one\ntwo\n"
+    done = subprocess.run([*program, "/dev/full"], input=b"one\n", capture_output=True, check=True)
+    assert done.stderr == b"one\n"
