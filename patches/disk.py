@@ -26,8 +26,9 @@ log = logging.getLogger(__name__)
 
 PERIOD = 5.0
 """Seconds between two looks at the disks."""
-EVERY = 1800.0
-"""Seconds between two rounds of deleting; the first comes as long after the start."""
+FIRST, EVERY = 60.0, 1800.0
+"""Seconds from the start to the first round of deleting, and between two: a server may be replaced
+more often than that."""
 DAY = 86400.0
 PUT = Seam("server", "PromptServer.instance.prompt_queue.put", ("item",))
 
@@ -76,7 +77,7 @@ class Guard:
         self.server, self.watch, self.roots, self.settings = server, watch, roots, settings
         self.clock, self.timer = clock, timer
         self.alerts = Alerts(settings)
-        self.due = timer() + EVERY
+        self.due = timer() + FIRST
         self._queue: Any = None
         self._put = self._before = None
         self._stop = threading.Event()

@@ -12,6 +12,29 @@ _LONGEST = 4096
 """Characters of a path, as Linux has it; longer texts are no names of files."""
 
 
+class Named:
+    """What prompts and history of a queue may name, asked before each file that would go.
+
+    History is read once; of prompts that were accepted since, those that wait or run are added.
+    """
+
+    def __init__(self, queue: Any) -> None:
+        self.queue = queue
+        self._found: set[str] | None = None
+        self._known: set[Any] = set()
+
+    def __call__(self) -> set[str]:
+        """All names until now."""
+        if self._found is None:
+            self._found = named(self.queue)
+        with self.queue.mutex:
+            items = [*self.queue.queue, *self.queue.currently_running.values()]
+        new = [item for item in items if item[:2] not in self._known]
+        self._known.update(item[:2] for item in new)
+        self._found |= names(new)
+        return self._found
+
+
 def named(queue: Any) -> set[str]:
     """What prompts and history of a queue may name, see :func:`names`."""
     found: set[str] = set()

@@ -7,14 +7,13 @@ exchanged for a link meanwhile leads nowhere else.
 from __future__ import annotations
 
 import contextlib
-import functools
 import os
 import stat
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .kept import named
+from .kept import Named
 
 DEEPEST = 64
 """Levels of subfolders that are looked into; each holds a file descriptor open."""
@@ -25,7 +24,7 @@ _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 def sweep(roots: Mapping[Path, Iterable[Path]], queue: Any, before: float) -> tuple[int, int]:
     """Delete what is due in folders (see :func:`.kept.roots`); files that went, and their bytes."""
-    names = functools.cache(lambda: named(queue))
+    names = Named(queue)
     count = size = 0
     for root, spared in roots.items():
         files, length = Sweep(
@@ -41,7 +40,7 @@ class Sweep:
     Args:
         root: the folder; may itself be a link, as people link their output to another disk.
         before: files last changed earlier than this go; seconds since 1970.
-        named: names that stay (see :func:`.kept.named`); asked once, if something is old.
+        named: names that stay (see :class:`.kept.Named`); asked for each file that is old.
         spared: folders below ``root`` that are left alone.
         busy: True while a node may be about to write; folders stay then, even empty.
     """
@@ -55,9 +54,8 @@ class Sweep:
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
         self.given, self.root = os.path.abspath(root), os.path.realpath(root)
-        self.before, self.busy, self._ask = before, busy, named
+        self.before, self.busy, self.named = before, busy, named
         self.spared = {os.path.realpath(path) for path in spared}
-        self._named: Collection[str] | None = None
         self.count = self.bytes = 0
 
     def run(self) -> tuple[int, int]:
@@ -99,10 +97,9 @@ class Sweep:
     def _goes(self, place: str, changed: float) -> bool:
         if changed >= self.before or place == HOSTS_OWN:
             return False
-        if self._named is None:
-            self._named = self._ask()
         names = (place, os.path.join(self.given, place), os.path.join(self.root, place))
-        return not any(name in self._named for name in names)
+        kept = self.named()
+        return not any(name in kept for name in names)
 
 
 @contextlib.contextmanager

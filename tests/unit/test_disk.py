@@ -206,10 +206,11 @@ def test_a_bug_does_not_end_the_guard(world: World, caplog, monkeypatch) -> None
 
 
 def test_rounds(world: World, caplog) -> None:
-    """Each half hour, and at once when the disk fills up; told in one line."""
+    """A minute after the start, each half hour, and at once when the disk fills up; told in one
+    line."""
     caplog.set_level("INFO")
-    half_hours = [(0, False), (1799, False), (1800, True), (3599, False), (3600, True)]
-    for seconds, gone in half_hours:
+    rounds = [(0, False), (59, False), (60, True), (1859, False), (1860, True)]
+    for seconds, gone in rounds:
         file = write(world.folder / "old.png", size=2**20)
         world.time = 1000.0 + seconds
         world.guard.step()

@@ -15,7 +15,7 @@ from zimage_comfyui.tests.fakes.old_files import NOW, WEEK, Queue, folder_paths,
 
 def clean(root: Path, queue: Queue | None = None, **more: Any) -> tuple[int, int]:
     """One round over a folder."""
-    sweep = retention.Sweep(root, NOW - WEEK, lambda: kept.named(queue or Queue()), **more)
+    sweep = retention.Sweep(root, NOW - WEEK, kept.Named(queue or Queue()), **more)
     return sweep.run()
 
 
@@ -48,6 +48,27 @@ def test_what_is_named_stays(tmp_path: Path) -> None:
     assert clean(tmp_path, queue)[0] == 2
     assert all(path.exists() for path in named)
     assert (tmp_path / "sub").exists()
+
+
+def test_what_is_named_meanwhile_stays(tmp_path: Path, monkeypatch) -> None:
+    """A prompt that is accepted while old files go keeps what it names, also under an old id."""
+    queue = Queue()
+    queue.currently_running[0] = (0, "a", {"1": {"inputs": {"image": "2 [output]"}}}, {}, [])
+    for number in range(8):
+        write(tmp_path / str(number))
+    left = [set(os.listdir(tmp_path))]
+
+    def unlink(*given: Any, original: Any = os.unlink, **named: Any) -> None:
+        original(*given, **named)
+        left.append(set(os.listdir(tmp_path)))
+        if len(left) == 3:  # then all that is still there is wanted
+            graph = {name: {"inputs": {"image": f"{name} [output]"}} for name in left[-1]}
+            queue.queue.append((1, "a", graph, {}, [], {}))
+
+    monkeypatch.setattr(retention.os, "unlink", unlink)
+    assert clean(tmp_path, queue)[0] == 2
+    assert set(os.listdir(tmp_path)) == left[2] >= {"2"}
+    assert len(left[2]) == 6
 
 
 def test_links_are_left_alone(tmp_path: Path) -> None:
