@@ -160,10 +160,11 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     # the disk guard: {path} is a folder on the disk that is meant
     "ZI-DISK-FULL": (
-        "{path} 所在磁盘的{what_zh}已用 {found}%，上限是 {maximum}%，暂不接受新任务。"
+        "{path} 所在磁盘的{what_zh}已用 {found}%，上限是 {maximum}%，暂不接受新任务和上传。"
         "请清理该磁盘；降到 {back}% 后自动恢复。",
         "The disk of {path} has {found} % of its {what} in use; the limit is {maximum} %. New "
-        "prompts are refused. Make room there; at {back} % they are accepted again by themselves.",
+        "prompts and uploads are refused. Make room there; at {back} % they are accepted again by "
+        "themselves.",
     ),
     "ZI-DISK-ROOM": (
         "{path} 所在磁盘的{what_zh}已降到 {found}%（上限 {maximum}%），重新接受新任务。",

@@ -1,7 +1,8 @@
 """A disk that fills up is foreseen: old files go, the operator hears of it, prompts are refused.
 
-Above the limit ``POST /prompt`` is 507 and ``/health/ready`` 503 until there is room again; what
-was accepted runs on, and everything else answers. One daemon thread does it all.
+Above the limit ``POST /prompt`` and uploads (:mod:`.room`) are 507 and ``/health/ready`` 503 until
+there is room again; what was accepted runs on, and everything else answers. One daemon thread does
+it all.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..errors import ZImageError
 from . import kept, state
 from .alerts import Alerts
 from .retention import sweep
+from .room import Room
 from .seam import Seam
 from .usage import Watch
 
@@ -52,7 +54,15 @@ def part() -> Guard:
     roots = functools.partial(kept.roots, folder_paths)
     for path in {folders()["output"], folders()["temp"]} - set(roots()):
         log.warning("Z-Image: nothing is deleted in %s, which holds more than results", path)
-    return Guard(state.server(), Watch(folders, settings.percent), roots, settings)
+
+    def others() -> dict[str, Path]:
+        return {
+            "input": Path(folder_paths.get_input_directory()),
+            "user": Path(folder_paths.get_user_directory()),
+        }
+
+    server, watch = state.server(), Watch(folders, settings.percent)
+    return Guard(server, watch, roots, settings, Room(server, watch, others))
 
 
 class Guard:
@@ -61,6 +71,7 @@ class Guard:
     Args:
         server: the host's ``PromptServer``.
         roots: the folders to delete in, see :func:`.kept.roots`.
+        room: judges uploads.
         clock: seconds since 1970, for the age of files.
         timer: seconds that never jump, for the rounds.
     """
@@ -71,10 +82,12 @@ class Guard:
         watch: Watch,
         roots: Callable[[], Mapping[Path, set[Path]]],
         settings: Disk,
+        room: Room,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self.server, self.watch, self.roots, self.settings = server, watch, roots, settings
+        self.room = room
         self.clock, self.timer = clock, timer
         self.alerts = Alerts(settings)
         self.due = timer() + FIRST
@@ -94,6 +107,7 @@ class Guard:
         queue = self.server.prompt_queue
         original = queue.put
         PUT.verify(original)
+        self.room.apply()
 
         def put(item: Any, *rest: Any, **named: Any) -> Any:
             self.watch.check()
@@ -116,6 +130,7 @@ class Guard:
             self._queue.put = self._before
         self._stop.set()
         self._put = None
+        self.room.revert()
 
     def reasons(self) -> list[str]:
         """For ``/health/ready``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Callable, Mapping
@@ -20,11 +21,12 @@ StatVfs = Callable[[Path], Any]
 
 
 class Use(NamedTuple):
-    """Percent of a disk's space or inodes, whichever is scarcer, and the folder on it."""
+    """Percent of a disk's space or inodes, whichever is scarcer, the folder on it, free bytes."""
 
     percent: float
     what: str
     path: Path
+    free: int
 
 
 def measure(path: Path, statvfs: StatVfs = os.statvfs) -> Use:
@@ -39,7 +41,8 @@ def measure(path: Path, statvfs: StatVfs = os.statvfs) -> Use:
     found = statvfs(there)
     space = _percent(found.f_blocks - found.f_bfree, found.f_bavail)
     inodes = _percent(found.f_files - found.f_ffree, found.f_favail)
-    return max(Use(space, "space", path), Use(inodes, "inodes", path))
+    free = found.f_bavail * found.f_frsize
+    return max(Use(space, "space", path, free), Use(inodes, "inodes", path, free))
 
 
 def _percent(used: int, free: int) -> float:
@@ -95,6 +98,29 @@ class Watch:
         """Raises ``ZI-DISK-FULL`` while a disk is full."""
         if (full := self.full) is not None:
             raise self._error("ZI-DISK-FULL", full)
+
+    def room(self, path: Path, length: int, large: bool) -> None:
+        """Raises ``ZI-DISK-FULL`` where a folder's disk has no room for so many bytes more.
+
+        Args:
+            large: refused while a disk is full, too, and where this one is above the limit.
+        """
+        if large:
+            self.check()
+        try:
+            use = measure(path, self.statvfs)
+        except OSError:
+            return  # writing will tell
+        if use.free < length or use.percent >= 100 or (large and use.percent > self.limit):
+            raise self._error("ZI-DISK-FULL", use)
+
+    def worst(self, *paths: Path) -> ZImageError:
+        """``ZI-DISK-FULL`` of the fullest disk of some folders: one of them has just failed."""
+        uses: list[Use] = []
+        for path in paths:
+            with contextlib.suppress(OSError):
+                uses.append(measure(path, self.statvfs))
+        return self._error("ZI-DISK-FULL", max(uses, default=Use(100.0, "space", paths[0], 0)))
 
     def _error(self, code: str, use: Use) -> ZImageError:
         return ZImageError(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import os
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from zimage_comfyui.cli.server import Server
 from zimage_comfyui.tests.fakes.listeners import webhook
@@ -54,6 +58,69 @@ def code(server: Server, length: int = 0) -> tuple[int, str]:
     body = {"prompt": pictures(64, 1), "extra_data": {"extra_pnginfo": {"workflow": "x" * length}}}
     status, found = server.client.request("/prompt", body)
     return status, json.loads(found).get("error", {}).get("type", "")
+
+
+def noise(size: int) -> bytes:
+    """A picture that does not get smaller by packing it."""
+    file = BytesIO()
+    Image.frombytes("RGB", (size, size), os.urandom(3 * size * size)).save(file, "PNG")
+    return file.getvalue()
+
+
+def send(server: Server, path: str, body: bytes, **form: str) -> tuple[int, str]:
+    """Status and error code of a body as it is, or of an upload: ``image`` is its name."""
+    kind = "application/json"
+    if form:
+        kind = "multipart/form-data; boundary=x"
+        name = f'image"; filename="{form.pop("image")}'
+        parts = {name: body} | {name: value.encode() for name, value in form.items()}
+        head = '--x\r\nContent-Disposition: form-data; name="{}"\r\n\r\n'
+        texts = [head.format(name).encode() + part for name, part in parts.items()]
+        body = b"\r\n".join([*texts, b"--x--\r\n"])
+    request = urllib.request.Request(server.url + path, body, {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=30) as found:
+            return found.status, ""
+    except urllib.error.HTTPError as error:
+        return error.code, json.loads(error.read())["error"]["type"]
+
+
+def test_uploads_are_refused_and_what_people_write_is_kept(start) -> None:
+    """An upload in time, a workflow while it fits; nothing that is there is emptied for nothing."""
+    refused, kept = (507, "ZI-DISK-FULL"), (200, "")
+    workflow = "/userdata/workflows%2Fmine.json"
+    png = noise(8)
+    with start() as server:
+        (server.folder / "user" / "default" / "workflows").mkdir(parents=True)
+        assert send(server, "/upload/image", png, image="a.png") == kept
+        assert send(server, workflow, b"[]" + bytes(3 * MIB)) == kept
+        fill(server.folder / "output", leave=900 * KIB)
+        wait(lambda: server.client.request("/health/ready")[0] == 503)
+        for path in ("/upload/image", "/api/upload/image"):
+            assert send(server, path, png, image="b.png") == refused
+        assert send(server, workflow, b"[1]" + bytes(2 * MIB)) == refused
+        assert send(server, workflow, b'{"mine": 1}') == kept
+        assert send(server, "/settings", b'{"mine": 1}') == kept
+        assert send(server, "/upload/image", b"", image="b.png") == refused
+        fill(server.folder / "output", 0, "rest")
+        fill(server.folder / "output", 0, "last")
+        for path in (workflow, "/settings", "/settings/mine", "/users"):
+            assert send(server, path, b'{"mine": 2}') == refused
+        assert answer(server, "/settings") == (200, {"mine": 1})
+        assert answer(server, workflow) == (200, {"mine": 1})
+        assert not (server.folder / "input" / "b.png").exists()
+
+
+def test_a_disk_that_fills_up_under_an_upload(start) -> None:
+    """What the host cannot write is no error of the server."""
+    mask = BytesIO()
+    Image.new("RGBA", (800, 800)).save(mask, "PNG")
+    with start(ZIMAGE_DISK_PERCENT="100") as server:
+        assert send(server, "/upload/image", noise(800), image="a.png") == (200, "")
+        form = {"original_ref": '{"filename": "a.png", "type": "input"}', "image": "b.png"}
+        fill(server.folder / "output", leave=300 * KIB)  # the picture with its mask takes more
+        assert send(server, "/upload/mask", mask.getvalue(), **form) == (507, "ZI-DISK-FULL")
+        assert server.client.request("/health/live")[0] == 200
 
 
 def test_a_disk_that_fills_up_and_empties(start) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import smtplib
 import socket
@@ -12,11 +13,13 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from zimage_comfyui.config import Disk, Settings
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches import alerts, disk
 from zimage_comfyui.patches.registry import Registry
+from zimage_comfyui.patches.room import Room
 from zimage_comfyui.patches.usage import Watch, measure
 from zimage_comfyui.tests.fakes.listeners import mailbox, webhook
 from zimage_comfyui.tests.fakes.old_files import NOW, Queue, folder_paths, write
@@ -32,8 +35,8 @@ def host(tmp_path: Path) -> Any:
 
 def use(blocks: tuple[int, int, int], files: tuple[int, int, int] = (0, 0, 0)) -> Any:
     """As ``os.statvfs``: all, free, free for everybody."""
-    names = ("f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree", "f_favail")
-    return SimpleNamespace(**dict(zip(names, (*blocks, *files), strict=True)))
+    names = ("f_blocks", "f_bfree", "f_bavail", "f_files", "f_ffree", "f_favail", "f_frsize")
+    return SimpleNamespace(**dict(zip(names, (*blocks, *files, 4096), strict=True)))
 
 
 @pytest.mark.parametrize(
@@ -103,15 +106,34 @@ def test_each_change_is_told_once_with_room_between(tmp_path: Path, caplog) -> N
     assert len([line for line in caplog.messages if "stale" in line]) == 2
 
 
+@pytest.mark.parametrize(
+    ("free", "length", "large", "fits"),
+    [
+        (200, 100 * 4096, True, True), (99, 0, True, False), (99, 0, False, True),
+        (99, 100 * 4096, False, False), (0, 0, False, False), (200, 201 * 4096, True, False),
+    ],
+)  # fmt: skip
+def test_room_for_what_is_small_stays(
+    tmp_path: Path, free: int, length: int, large: bool, fits: bool
+) -> None:
+    """Above the limit nothing large is kept; small things are while they fit."""
+    watch = Watch(lambda: {}, 90.0, lambda _path: use((1000, free, free)))
+    with contextlib.nullcontext() if fits else pytest.raises(ZImageError, match="ZI-DISK-FULL"):
+        watch.room(tmp_path, length, large)
+    assert watch.worst(tmp_path, tmp_path / "other").found["found"] == f"{100 - free / 10:.1f}"
+
+
 class World:
     """A guard over a folder, whose clock and disk are numbers."""
 
     def __init__(self, folder: Path, settings: Disk | None = None) -> None:
         self.folder, self.percent, self.time = folder, 50.0, 1000.0
-        self.server = SimpleNamespace(prompt_queue=Queue())
+        self.server = SimpleNamespace(prompt_queue=Queue(), app=web.Application())
+        watch = Watch(lambda: {"output": folder}, 90.0, self.statvfs)
+        room = Room(self.server, watch, lambda: {"input": folder, "user": folder})
         self.guard = disk.Guard(
-            self.server, Watch(lambda: {"output": folder}, 90.0, self.statvfs),
-            lambda: {folder: set()}, settings or Disk(keep_days=7), lambda: NOW, lambda: self.time,
+            self.server, watch, lambda: {folder: set()}, settings or Disk(keep_days=7), room,
+            lambda: NOW, lambda: self.time,
         )  # fmt: skip
 
     def statvfs(self, _path: Path) -> Any:
@@ -167,6 +189,7 @@ def test_applied_once_and_undone(world: World) -> None:
             assert not guard.active
         assert guard.reasons() == []
         assert vars(queue).get("put") is None
+        assert [one.__self__.active for one in world.server.app.middlewares] == [False]
         queue.put((0, "a"))
         wait(lambda: not running())
 
