@@ -35,7 +35,10 @@ class Metrics:
 
     def text(self) -> str:
         """All metrics; takes about a millisecond."""
-        families = (*self._server(), *self._prompts(), *sandboxes.families(), *_process())
+        families = (
+            *self._server(), *self._prompts(), *self._memory(), *self._disks(),
+            *sandboxes.families(), *_process(),
+        )  # fmt: skip
         return "".join(family(*one) for one in families)
 
     def _server(self) -> Iterator[tuple[str, str, str, Samples]]:
@@ -62,13 +65,64 @@ class Metrics:
     def _prompts(self) -> Iterator[tuple[str, str, str, Samples]]:
         refused = {f'{{code="{code}"}}': count for code, count in fuse.refused.items()}
         yield "refusals_total", "counter", "Requests refused, by code.", refused
-        logs: Any = getattr(self.health.registry.states.get("logs"), "part", None)
-        if logs is None:
+        if (logs := self._part("logs")) is None:
             return
         ended = {f'{{status="{status}"}}': count for status, count in logs.ended.items()}
         yield "prompts_total", "counter", "Prompts that ended, by how they did.", ended
         spent = {"_sum": logs.seconds, "_count": logs.ended.total()}
         yield "prompt_seconds", "summary", "Time for which prompts ran.", spent
+
+    def _memory(self) -> Iterator[tuple[str, str, str, Samples]]:
+        memory, swap, idle = map(self._part, ("memory", "swap", "residency"))
+        if memory is not None:
+            yield (
+                "memory_deviation_ratio", "gauge",
+                "What the last prompt that moved memory left in use, as a part of all in use.",
+                {"": memory.last},
+            )  # fmt: skip
+            counts = memory.counts
+            yield (
+                "memory_deviations_total", "counter", "Prompts that left more than 3 % in use.",
+                {"": counts["deviations"]},
+            )  # fmt: skip
+            yield (
+                "memory_releases_total", "counter", "How often memory was given back.",
+                {"": counts["released"]},
+            )  # fmt: skip
+        found = {"ram": memory and memory.reserve, "gpu": swap}
+        places = {f'{{place="{name}"}}': one for name, one in found.items() if one is not None}
+        if places:
+            yield (
+                "model_swaps_total", "counter", "How often a model had to go for another one.",
+                {label: one.swaps for label, one in places.items()},
+            )  # fmt: skip
+            yield (
+                "model_swaps_incomplete_total", "counter", "Of them, those that left some behind.",
+                {label: one.incomplete for label, one in places.items()},
+            )  # fmt: skip
+        if idle is not None:
+            yield (
+                "idle_unloads_total", "counter", "How often all models were unloaded.",
+                {"": idle.unloads},
+            )  # fmt: skip
+
+    def _disks(self) -> Iterator[tuple[str, str, str, Samples]]:
+        if (disk := self._part("disk")) is None:
+            return
+        uses = {f'{{folder="{name}"}}': use for name, use in disk.watch.uses.items()}
+        yield (
+            "disk_used_ratio", "gauge",
+            "Part of the disk of a folder that is in use: space or inodes, whichever is scarcer.",
+            {label: use.percent / 100 for label, use in uses.items()},
+        )  # fmt: skip
+        yield (
+            "disk_free_bytes", "gauge", "Space on the disk of a folder.",
+            {label: use.free for label, use in uses.items()},
+        )  # fmt: skip
+
+    def _part(self, name: str) -> Any:
+        """A part of the hardening that is in use, None without it."""
+        return getattr(self.health.registry.states.get(name), "part", None)
 
 
 def family(name: str, kind: str, about: str, samples: Samples) -> str:

@@ -18,10 +18,12 @@ from zimage_comfyui.patches.health import Health
 from zimage_comfyui.patches.metrics import Metrics
 from zimage_comfyui.patches.registry import NAMES, Registry
 from zimage_comfyui.patches.status import Status, tail
+from zimage_comfyui.patches.usage import Use
 
 GAUGES = [
     "up", "uptime_seconds", "queue_running", "queue_waiting", "history_entries", "models_loaded",
-    "patch_active", "resident_memory_bytes", "gpu_memory_reserved_bytes",
+    "patch_active", "memory_deviation_ratio", "disk_used_ratio", "disk_free_bytes",
+    "resident_memory_bytes", "gpu_memory_reserved_bytes",
     "open_file_descriptors", "threads",
 ]  # fmt: skip
 
@@ -39,6 +41,16 @@ def health(monkeypatch: pytest.MonkeyPatch) -> Health:
     registry.states["logs"].part = SimpleNamespace(
         active=True, ended=Counter({"success": 2, "error": 1, "interrupted": 0}), seconds=2.5
     )  # type: ignore[assignment]
+    reserve = SimpleNamespace(swaps=3, incomplete=1)
+    counts = {"deviations": 2, "released": 7}
+    use = Use(91.5, "inodes", Path("x"), 4096)
+    for name, part in {
+        "memory": SimpleNamespace(last=-0.0125, counts=counts, reserve=reserve),
+        "swap": SimpleNamespace(swaps=0, incomplete=0),
+        "residency": SimpleNamespace(unloads=5),
+        "disk": SimpleNamespace(watch=SimpleNamespace(uses={"output": use})),
+    }.items():
+        registry.states[name].part = part  # type: ignore[assignment]
     clock = iter([10.0, 15.5])
     return Health(SimpleNamespace(prompt_queue=queue), registry, lambda: next(clock, 15.5))
 
@@ -78,13 +90,24 @@ def test_every_metric(health: Health) -> None:
     assert found["gpu_memory_reserved_bytes"] == 0
     assert 2**20 < found["resident_memory_bytes"] < 2**40
     assert found["threads"] >= 1
+    assert found["memory_deviation_ratio"] == -0.0125
+    assert (found["memory_deviations_total"], found["memory_releases_total"]) == (2, 7)
+    assert found['model_swaps_total{place="ram"}'] == 3
+    assert found['model_swaps_total{place="gpu"}'] == 0
+    assert found['model_swaps_incomplete_total{place="ram"}'] == 1
+    assert found["idle_unloads_total"] == 5
+    assert found['disk_used_ratio{folder="output"}'] == 0.915
+    assert found['disk_free_bytes{folder="output"}'] == 4096
     assert found["open_file_descriptors"] >= 1
 
 
 def test_what_nobody_counts_is_not_there(health: Health) -> None:
-    """Rather than 0, where the logs are switched off."""
-    health.registry.states["logs"].part = None
-    assert not [name for name in read(Metrics(health).text()) if name.startswith("prompt")]
+    """Rather than 0, where a part is switched off."""
+    for state in health.registry.states.values():
+        state.part = None
+    names = " ".join(read(Metrics(health).text()))
+    for word in ("prompt", "disk_", "swaps", "unloads", "deviation"):
+        assert word not in names
 
 
 def test_refusals_are_counted(health: Health, tmp_path: Path) -> None:
