@@ -28,7 +28,9 @@ from .lines import Lines
 log = logging.getLogger(__name__)
 
 MIB = 2**20
-LIMITS = {"body": 32, "waiting": 1000, "side": 4096, "batch": 64, "steps": 200}
+LIMITS = {
+    "body": 32, "waiting": 1000, "side": 4096, "batch": 64, "steps": 200, "work": 60_000,
+}  # fmt: skip
 """What can be set: MiB of a JSON body, prompts that wait, and :class:`.prompts.Bounds`."""
 JSON = frozenset({"/prompt", "/queue", "/history", "/interrupt", "/free"})
 """Requests of the host whose body is JSON."""
@@ -57,7 +59,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 def part() -> Fuse:
     """The middleware of the running server."""
     given = limits(Settings.from_environment().limits)
-    bounds = prompts.Bounds(side=given["side"], batch=given["batch"], steps=given["steps"])
+    named = ("side", "batch", "steps", "work")
+    bounds = prompts.Bounds(**{name: given[name] for name in named})
     return Fuse(state.server(), state.folder(), bounds, given["body"] * MIB)
 
 

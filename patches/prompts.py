@@ -11,6 +11,7 @@ from typing import Any
 from ..bodies import unfit
 from ..errors import ZImageError
 from ..text import rules
+from ..validator import work
 from ..validator.bounds import Bounds, broken_texts, excesses
 
 LONGEST_ID = 256
@@ -68,7 +69,7 @@ def clamp(prompt: dict[str, Any], bounds: Bounds) -> list[dict[str, Any]]:
 
     Raises:
         ZImageError: ``ZI-REQUEST-WORK`` for what cannot be brought down without another meaning:
-            batches, steps, and many large pictures.
+            batches, steps, many large pictures, and too much work of all samplers together.
     """
     changed = []
     for number, node in prompt.items():
@@ -78,6 +79,8 @@ def clamp(prompt: dict[str, Any], bounds: Bounds) -> list[dict[str, Any]]:
             told = {"from": excess.found, "to": excess.maximum}
             changed.append({"node": number, "input": excess.name, **told})
             node["inputs"][excess.name] = excess.maximum
+    if (most := work.excess(prompt, bounds)) is not None:
+        raise most[1].error(most[0])
     return changed
 
 

@@ -28,12 +28,15 @@ class Bounds:
         batch: pictures of one node.
         steps: of one sampler.
         pixels: width x height x batch of one node that makes pictures.
+        work: steps x megapixels x pictures of all samplers together, see :mod:`.work`; one that
+            is at every other limit stays below.
     """
 
     side: int = 4096
     batch: int = 64
     steps: int = 200
     pixels: int = 64 * 2048 * 2048
+    work: int = 60_000
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from ..text import rules as text_rules
-from . import advice, matched, own, rings, unknown, values
+from . import advice, matched, own, rings, unknown, values, work
 from .bounds import Bounds, broken_texts, excesses
 from .findings import Findings
 from .inputs import Input
@@ -45,6 +45,8 @@ def check(prompt: object, knowledge: Knowledge, found: Findings, options: Option
         kind = subject.kinds.get(number)
         if kind is not None:
             _known(subject, number, kind, options)
+    if (most := work.excess(subject.prompt, options.bounds)) is not None:
+        subject.refuse(most[1].error(most[0]), most[0], most[1].name)
     if subject.prompt and not any(kind.is_output for kind in subject.kinds.values()):
         found.add("ZI-WF-NO-OUTPUT")
     rings.tell(subject)

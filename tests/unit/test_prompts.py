@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -150,6 +152,67 @@ def test_too_much_work_is_refused(inputs: dict[str, int]) -> None:
     if "width" in inputs:
         inputs |= {"width": 4096, "height": 4096}
     assert clamp(source(**inputs), Bounds()) == []
+
+
+def sampler(link: Any, steps: Any = 200) -> dict[str, Any]:
+    """A node that samples what a link gives."""
+    return {"class_type": "KSampler", "inputs": {"latent_image": link, "steps": steps}}
+
+
+LARGEST = {"width": 2048, "height": 2048, "batch_size": 64}
+
+
+def test_the_work_of_all_samplers_is_bounded(pack_dir: Path) -> None:
+    """One at every other limit passes, a second does not; the node that has most is named."""
+    prompt = {**source(**LARGEST), "2": sampler(["1", 0])}
+    assert clamp(prompt, Bounds()) == []
+    prompt |= {"3": sampler(["2", 0], steps=40), "4": sampler(["5", 0])}
+    with pytest.raises(ZImageError, match=r"steps × width .* = 61640 of node 2 .* 60000"):
+        clamp(prompt, Bounds())
+    assert clamp(prompt, Bounds(work=61_640)) == []
+    for file in sorted((pack_dir / "workflows" / "api").glob("*.json")):
+        template = json.loads(file.read_text(encoding="utf-8"))
+        assert clamp(template, Bounds(work=100)) == []
+
+
+@pytest.mark.parametrize(
+    ("between", "work"),
+    [
+        ({}, 200 * 4 * 64), ({"class_type": "LatentUpscale", "width": 512, "height": 512}, 3200),
+        ({"class_type": "RepeatLatentBatch", "amount": 2}, 400 * 4 * 64),
+        ({"class_type": "ZImageEdit"}, 200), ({"class_type": "LoadImage", "samples": 1}, 200),
+        ({"width": math.nan, "height": -1, "batch_size": True, "size": []}, 200 * 4 * 64),
+        ({"size": "1024x512 (2:1)"}, 100 * 64), ({"samples": ["3", 0]}, 200),
+    ],
+)  # fmt: skip
+def test_work_is_told_by_what_a_sampler_gets(between: dict[str, Any], work: int) -> None:
+    """Through the nodes before it; what is not known is one picture of a megapixel."""
+    inputs = {"samples": ["1", 0], **between}
+    prompt = {
+        **source(**LARGEST), "2": sampler(["3", 0]),
+        "3": {"class_type": inputs.pop("class_type", "Some"), "inputs": inputs},
+    }  # fmt: skip
+    assert clamp(prompt, Bounds(work=work)) == []
+    with pytest.raises(ZImageError, match=f"= {work} of node 2"):
+        clamp(prompt, Bounds(work=work - 1))
+
+
+def test_a_batch_that_is_repeated_for_ever_is_too_much() -> None:
+    """Not an error of the fuse's own."""
+    chain = {str(n): {"class_type": "RepeatLatentBatch",
+                      "inputs": {"samples": [str(n - 1), 0], "amount": 64}}
+             for n in range(2, 2000)}  # fmt: skip
+    with pytest.raises(ZImageError, match="of node last"):
+        clamp({**source(**LARGEST), **chain, "last": sampler(["1999", 0], 1)}, Bounds())
+
+
+@pytest.mark.parametrize("steps", [-1, None, ["9", 0], "x", math.nan, 0])
+def test_steps_that_are_not_told_are_those_of_a_preset(steps: Any) -> None:
+    """The most of them; a number that is none hides nothing."""
+    prompt = {"2": sampler(["1", 0], steps)}
+    assert clamp(prompt, Bounds(work=50)) == []
+    with pytest.raises(ZImageError, match="= 50 of node 2"):
+        clamp(prompt, Bounds(work=49))
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,14 @@ def given(text: str) -> dict[str, int]:
 
 def test_nothing_given_is_the_defaults() -> None:
     """As the documentation has them."""
-    assert given("") == {"body": 32, "waiting": 1000, "side": 4096, "batch": 64, "steps": 200}
+    assert given("") == {
+        "body": 32,
+        "waiting": 1000,
+        "side": 4096,
+        "batch": 64,
+        "steps": 200,
+        "work": 60_000,
+    }
 
 
 def test_what_is_given_counts() -> None:

@@ -12,7 +12,7 @@ from zimage_comfyui.engine import presets, sizes
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.prompts import check_prompt, clamp
 from zimage_comfyui.tests.fakes.workflows import check
-from zimage_comfyui.validator import snapshot
+from zimage_comfyui.validator import snapshot, work
 from zimage_comfyui.validator.bounds import Bounds
 from zimage_comfyui.validator.findings import Finding
 from zimage_comfyui.validator.knowledge import Knowledge
@@ -62,6 +62,9 @@ REFUSED: dict[str, tuple[Document, str]] = {
     "pixels": (_latent(width=4096, height=4096, batch_size=64), "width × height × batch_size"),
     "pixels once clamped": (_latent(width=8192, height=8192, batch_size=17),
                             "width × height × batch_size"),
+    "work of all": (_latent(width=2048, height=2048, batch_size=64)
+                    | {n: _entry("KSampler", steps=200, latent_image=["1", 0]) for n in "89"},
+                    work.NAME),
 }  # fmt: skip
 
 
