@@ -6,6 +6,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "请求的内容无法使用：{found}。应为：{expected}",
         "The request cannot be used: {found}. Expected: {expected}",
     ),
+    "ZI-REQUEST-METHOD": (
+        "此地址不接受 {found} 请求。请改用：{expected}。",
+        "This address does not take {found}. Use one of: {expected}.",
+    ),
     "ZI-REQUEST-LARGE": (
         "请求太大：超过 {maximum}。请缩短后再试。",
         "The request is too large: more than {maximum}. Shorten it.",

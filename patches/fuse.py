@@ -38,6 +38,7 @@ LOG = "fuse.jsonl"
 STATUS = {
     "ZI-ORIGIN": 403,
     "ZI-HOST-NAME": 403,
+    "ZI-REQUEST-METHOD": 405,
     "ZI-REQUEST-LARGE": 413,
     "ZI-REQUEST-TYPE": 415,
     "ZI-REQUEST-CHARSET": 415,
@@ -116,6 +117,15 @@ class Fuse:
         except ZImageError as error:
             note(self.log, request, error.code, "refused")
             return refusal(request, error)
+        except web.HTTPMethodNotAllowed as error:
+            if request.path.removeprefix("/api") not in JSON:
+                raise
+            allowed = ", ".join(sorted(error.allowed_methods))
+            told = ZImageError("ZI-REQUEST-METHOD", found=request.method, expected=allowed)
+            note(self.log, request, told.code, "refused")
+            answer = refusal(request, told)
+            answer.headers["Allow"] = allowed
+            return answer
         if changed and isinstance(response, web.Response) and response.status == 200:
             answer = json.loads(response.text or "{}")
             response.text = json.dumps({**answer, "zimage": {"clamped": changed}})

@@ -175,6 +175,12 @@ BAD = {
             "width": 16384, "height": 16384, "batch_size": 4096, "color": 0}}}}).encode(),
         "ZI-REQUEST-WORK",
     ),
+    "far too much work": (
+        json.dumps({"prompt": {"1": {"class_type": "EmptyLatentImage", "inputs": {
+            "width": 2048, "height": 2048, "batch_size": 64}}} | {n: {"class_type": "KSampler",
+            "inputs": {"latent_image": ["1", 0], "steps": 200}} for n in "23"}}).encode(),
+        "ZI-REQUEST-WORK",
+    ),
 }  # fmt: skip
 
 
@@ -207,6 +213,20 @@ def post(server: Server, path: str, body: bytes, headers: dict[str, str]) -> tup
 def test_other_requests_get_a_code_too(server, path: str) -> None:
     """What is no JSON object is 400 there as well."""
     assert post(server, path, b"[1", {})[0] == 400
+
+
+@pytest.mark.parametrize("path", ["/prompt", "/api/queue", "/interrupt"])
+def test_another_method_gets_a_code(server, path: str) -> None:
+    """405, with what the address takes; elsewhere the host answers as it does."""
+    for where, coded in ((path, True), ("/upload/image", False)):
+        request = urllib.request.Request(server.url + where, b"{}", method="PUT")
+        with pytest.raises(urllib.error.HTTPError) as raised:
+            urllib.request.urlopen(request, timeout=60)
+        with raised.value as answer:
+            assert answer.code == 405
+            assert "POST" in answer.headers["Allow"].split(", " if coded else ",")
+            body = answer.read()
+            assert (b"ZI-REQUEST-METHOD" in body) is coded
 
 
 def test_a_form_of_another_page_is_refused(server) -> None:
