@@ -3,8 +3,8 @@
 What can be seen beforehand is judged beforehand (:mod:`.inputs`). For the rest the host's own
 handlers are trusted to fall over: an error of the kind that malformed input causes, raised in the
 handler of one of :data:`ROUTES`, is answered with 400 and a code, and its traceback is in the log.
-Everything else (a full disk, missing permissions, a bug of a middleware, routes of other packs,
-``POST /prompt``) stays the 500 that it is.
+Everything else (missing permissions, a bug of a middleware, routes of other packs, ``POST
+/prompt``) stays the 500 that it is, and a full disk is told by :mod:`.room`.
 """
 
 from __future__ import annotations
