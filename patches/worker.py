@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ZImageError
-from .outcomes import failure
+from .outcomes import Status, client, failure
 from .seam import Patch, Patches, Seam
 
 log = logging.getLogger(__name__)
@@ -27,6 +27,8 @@ NODES = Seam(
     ("prompt_id", "unique_id", "obj", "input_data_all", "func"),
 )
 WORKER = Seam("__main__", "prompt_worker", ("q", "server_instance"))
+TO_ALL = frozenset({"execution_interrupted"})
+"""What the host tells every page where a prompt came without a client."""
 
 
 def part() -> Patches:
@@ -76,11 +78,24 @@ def abandon(queue: Any, error: ZImageError) -> None:
     with queue.mutex:
         running = {number: item[1] for number, item in queue.currently_running.items()}
     for number, id in running.items():
-        status = failure(id, error)
-        result = {"outputs": {}, "meta": {}}
-        queue.task_done(number, result, status, lambda prompt: prompt[:5])
-        last = ("executing", {"node": None, "prompt_id": id})
-        for event, data in (*status.messages, last):
-            queue.server.send_sync(event, data, queue.server.client_id)
+        end(queue, number, failure(id, error))
+
+
+def end(queue: Any, number: int, status: Status) -> None:
+    """End a running prompt in its executor's stead, unless it has ended by itself.
+
+    Args:
+        number: the queue's own of this run, which no other prompt gets.
+    """
+    with queue.mutex:
+        if number not in queue.currently_running:
+            return
+        item = queue.currently_running[number]
+        nothing = {"outputs": {}, "meta": {}}
+        queue.task_done(number, nothing, status, lambda prompt: prompt[:5])
+    to = client({"prompt": item})
+    for event, data in (*status.messages[-1:], ("executing", {"node": None, "prompt_id": item[1]})):
+        if to is not None or event in TO_ALL:
+            queue.server.send_sync(event, data, to)
     if hasattr(queue, "settle"):  # the durable one: this process may end now
         queue.settle()

@@ -57,14 +57,16 @@ def test_an_end_is_on_disk_when_anybody_could_know(
 
 def test_a_prompt_that_is_given_up_has_ended_on_disk(store: Store) -> None:
     """Whoever gives it up may end the process next, and it must not run again."""
-    told: list[str] = []
-    server = SimpleNamespace(client_id="c", send_sync=lambda event, *_: told.append(event))
+    told: list[tuple[str, str]] = []
+    server = SimpleNamespace(client_id="somebody who came before")
+    server.send_sync = lambda event, _, to: told.append((event, to))
     queue = durable(Processed, store)(server)
-    queue.put((0, "a", {}, {}, [], {}))
-    queue.get()
-    abandon(queue, ZImageError("ZI-WORKER", found="-"))
-    assert store.ended("a") is not None
-    assert told[-1] == "executing"
+    for id, extra in (("a", {"client_id": "c"}), ("b", {})):  # of nobody: not for every page
+        queue.put((0, id, {}, extra, [], {}))
+        queue.get()
+        abandon(queue, ZImageError("ZI-WORKER", found="-"))
+        assert store.ended(id) is not None
+    assert told == [("execution_error", "c"), ("executing", "c")]
 
 
 @pytest.mark.parametrize(
