@@ -64,6 +64,7 @@ class Guarded(Patches):
         self.link: Link | None = None
         if settings.guardian:
             self.link = Link(settings.guardian, self._describe, self._drain, settings.guarded)
+            self.link.settle = before_ending
 
     def apply(self) -> None:
         """Patch, then look for the guardian."""

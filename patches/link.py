@@ -28,8 +28,18 @@ BEAT = 1.0
 _current: list[Link] = []
 
 
+def is_heard() -> bool:
+    """Whether there is a guardian now that could replace this process."""
+    return any(one.is_heard for one in _current)
+
+
 def ask_to_be_killed(reason: str) -> bool:
-    """Ask the guardian to replace this process at once; False when there is none to hear it."""
+    """Ask the guardian to replace this process at once; False when there is none to hear it.
+
+    What parts have yet to write is written before.
+    """
+    for one in _current:
+        one.settle()
     return any(one.ask_for("kill", reason) for one in _current)
 
 
@@ -62,6 +72,8 @@ class Link:
         guarded: bool,
     ) -> None:  # fmt: skip
         self.path, self.describe, self.drain, self.guarded = path, describe, drain, guarded
+        self.settle: Callable[[], object] = list
+        """Called before the end is asked for: there is no time for it afterwards."""
         self.state, self.mode = "starting", "normal"
         self.sockets: list[socket.socket] = []
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -85,6 +97,11 @@ class Link:
             peer.send({"hello": self.state})
         self._go.wait()
         return self.sockets
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether a guardian is connected that has told this process to serve."""
+        return self._peer is not None and self.state == "active"
 
     def ask_for(self, what: str, reason: str) -> bool:
         """Ask to be replaced, in order (``replace``) or at once (``kill``)."""

@@ -117,3 +117,20 @@ def test_only_a_guarded_server_waits_for_the_queue(
     assert queue.part().patience == patience
     monkeypatch.setattr(link, "_current", [])
     assert queue.part().patience == 0.0
+
+
+def test_what_has_to_be_written_is_written_before_the_end_is_asked_for(tmp_path: Path) -> None:
+    """There is half a second between the question and the end."""
+    done: list[str] = []
+    one = link.Link(tmp_path / "g.sock", dict, lambda seconds: None, False)
+    one.settle = lambda: done.append("written")
+    one._peer = SimpleNamespace(send=lambda message: not done.append(str(message)))
+    before, link._current[:] = link._current[:], [one]
+    try:
+        assert not link.is_heard()
+        one.state = "active"
+        assert link.is_heard()
+        assert link.ask_to_be_killed("why")
+    finally:
+        link._current[:] = before
+    assert done == ["written", "{'kill': 'why'}"]
