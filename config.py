@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 PACK_DIR = Path(os.path.abspath(__file__)).parent
 """This folder. Not resolved: it may be a link inside somebody's ``custom_nodes``."""
 IDLE_MINUTES = 10.0
+INTERRUPT_SECONDS = 30.0
 MEGAPIXELS, MOST_MEGAPIXELS = 100.0, 178.0
 """Default and largest limit of a picture that is opened; beyond the latter Pillow refuses."""
 DEADLINES = r"(?:turbo|base|edit)\.(?:cuda|cpu)|grace"
@@ -98,6 +99,8 @@ class Settings:
         disk: see :class:`Disk`.
         idle_minutes: without a prompt, after which models are unloaded, 0 for never
             (``$ZIMAGE_IDLE_MINUTES``; None when that is no such number).
+        interrupt_seconds: for a prompt to end after it was interrupted, before it is ended with its
+            process, 0 for ever (``$ZIMAGE_INTERRUPT``; None when that is no such number).
         hosts: names of this server in small letters, besides the ones that cannot be anybody's
             (``$ZIMAGE_HOSTS``, commas between).
         megapixels: width x height / 10^6 of the largest picture that is opened
@@ -127,6 +130,7 @@ class Settings:
     notify_socket: str = ""
     disk: Disk = field(default_factory=Disk)
     idle_minutes: float | None = IDLE_MINUTES
+    interrupt_seconds: float | None = INTERRUPT_SECONDS
     hosts: frozenset[str] = frozenset()
     megapixels: float | None = MEGAPIXELS
     deadlines: Mapping[str, float] = field(default_factory=dict)
@@ -157,7 +161,8 @@ class Settings:
             listen_fds=_handed_down(env),
             notify_socket=env.get("NOTIFY_SOCKET", ""),
             disk=Disk.from_environment(env),
-            idle_minutes=_minutes(env.get("ZIMAGE_IDLE_MINUTES") or str(IDLE_MINUTES)),
+            idle_minutes=_time(env.get("ZIMAGE_IDLE_MINUTES") or str(IDLE_MINUTES)),
+            interrupt_seconds=_time(env.get("ZIMAGE_INTERRUPT") or str(INTERRUPT_SECONDS)),
             hosts=_names(env.get("ZIMAGE_HOSTS", "").lower()),
             megapixels=_megapixels(env.get("ZIMAGE_MAX_MEGAPIXELS") or str(MEGAPIXELS)),
             deadlines=_numbers(env.get("ZIMAGE_DEADLINES", ""), DEADLINES),
@@ -192,7 +197,7 @@ def _float(text: str) -> float:
         return math.nan
 
 
-def _minutes(text: str) -> float | None:
+def _time(text: str) -> float | None:
     found = _float(text)
     return found if 0 <= found < math.inf else None
 

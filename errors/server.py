@@ -133,6 +133,13 @@ TEXTS: dict[str, tuple[str, str]] = {
         "megapixel, here {allowed:.1f} s in all. Ask for a smaller size, fewer pictures or steps, "
         "or allow more with ZIMAGE_DEADLINES.",
     ),
+    "ZI-INTERRUPT": (
+        "任务 {found} 被中断 {limit:g} 秒后仍在运行：它的节点不理会中断，后面的任务都在等它。"
+        "没有看护进程来替换这个 ComfyUI，请重启它；用 ./zimage serve 启动则会自动处理。",
+        "Prompt {found} still runs {limit:g} s after it was interrupted: its node does not look "
+        "at that, and all other prompts wait for it. No guardian replaces this ComfyUI, so restart "
+        "it; started with ./zimage serve, it would be replaced by itself.",
+    ),
     "ZI-QUEUE-TAKEN": (
         "{path} 中的任务队列正被另一个 ComfyUI（进程 {found}）使用，因此本服务器不接受任务。"
         "停止那一个，本服务器几秒内自动接管；也可用 --user-directory 为本服务器另选目录，"

@@ -21,9 +21,10 @@ EARLY = (
     "reconnect", "origins", "malformed", "paths", "pictures", "history", "guarded",
 )  # fmt: skip
 """Modules of this folder that are applied while packs load; each has ``part()``."""
-SHARED = ("queue", "disk", "deadline", "logs", "fuse")
+SHARED = ("queue", "disk", "deadline", "logs", "fuse", "interrupt")
 """Those that touch what processes share (queue, output, logs): under a guardian they are applied
-when this server is told to go. The fuse comes last: it answers for the others."""
+when this server is told to go. The fuse comes after all that refuse: it answers for them. What
+sees requests and refuses none is behind it."""
 NAMES = EARLY + SHARED
 
 

@@ -22,11 +22,13 @@ const NAMES = {
   deadline: ["采样时限", "Deadlines"],
   logs: ["运行日志", "Logs"],
   fuse: ["请求检查", "Requests"],
+  interrupt: ["中断处理", "Interrupts"],
 };
 const REASONS = {
   worker: ["工作线程没有运行", "the worker thread is not running"],
   disk: ["磁盘已满", "the disk is full"],
   queue: ["任务队列无法写入磁盘", "the queue cannot be kept on disk"],
+  interrupt: ["被中断的任务没有停下", "a prompt that was interrupted runs on"],
 };
 
 export function nameOf(part) {

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
 import signal
 import ssl
 import subprocess
+import threading
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import aiohttp
 import psutil
 import pytest
 
@@ -89,6 +92,44 @@ def alive(process: psutil.Process) -> bool:
     with contextlib.suppress(psutil.NoSuchProcess):
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     return False
+
+
+def test_a_prompt_that_ignores_an_interrupt_is_ended_with_its_process(serve) -> None:
+    """As interrupted, in the history, in the log and for its client; the next one runs."""
+    served = serve("--standby", "off", ZIMAGE_INTERRUPT="1")
+    first, id, heard = served.active, "blocks", []
+    graph = node("sleep", seconds=3600.0)
+
+    async def interrupt() -> None:
+        url = f"{served.client.url}/ws?clientId=c"
+        async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
+            await asyncio.to_thread(submit, served, graph, prompt_id=id, client_id="c")
+            async for message in socket:
+                told = message.json()
+                heard.append((told["type"], told["data"].get("prompt_id")))
+                if heard[-1] == ("executing", id) and told["data"]["node"] == "1":
+                    asked = json.dumps({"prompt_id": id}).encode()
+                    await asyncio.to_thread(served.post, "/interrupt", asked)
+
+    thread = threading.Thread(target=lambda: asyncio.run(interrupt()))
+    thread.start()
+    until(lambda: ("executing", id) in heard, "a prompt that runs")
+    waiting = [submit(served, node("none", note=str(number))) for number in range(3)]
+    entries = [served.entry(one) for one in (id, *waiting)]
+    thread.join()
+    assert [entry["status"]["completed"] for entry in entries] == [False, True, True, True]
+    event, about = entries[0]["status"]["messages"][-1]
+    assert (event, about["node_id"], about["node_type"]) == (
+        "execution_interrupted",
+        "1",
+        "Trouble",
+    )
+    assert heard[-2:] == [("execution_interrupted", id), ("executing", id)]
+    (line,) = [one for one in map(json.loads, served.log("core.jsonl")) if one["request_id"] == id]
+    assert line["status"] == "interrupted"
+    assert served.active != first
+    (killed,) = [one for one in served.log() if "does not react to an interrupt" in one][:1]
+    assert f"[{first}]" in killed
 
 
 def test_sigterm_lets_the_running_prompt_end_and_keeps_the_rest(serve, pack_dir: Path) -> None:

@@ -151,6 +151,35 @@ def test_a_client_that_does_not_read_stalls_nobody(server) -> None:
     assert asyncio.run(stall(server, run))
 
 
+def interrupted(server: Server, seconds: float) -> str:
+    """A prompt whose node does not look at the interrupt that it got while it ran."""
+    id = server.client.submit(graph("sleep", seconds=seconds))[1]["prompt_id"]
+    wait(lambda: server.client.get("/queue")["queue_running"])
+    assert server.client.request("/interrupt", {"prompt_id": id})[0] == 200
+    return id
+
+
+def test_the_bare_host_cannot_interrupt_a_node_that_blocks(bare) -> None:
+    """It runs as long as it likes, and has succeeded then; what waits waits for it."""
+    server = bare()
+    id = interrupted(server, 4.0)
+    after = server.client.submit(graph("none"))[1]["prompt_id"]
+    assert ended(server, id)["status"]["completed"]
+    assert ended(server, after)["status"]["completed"]
+    assert list(server.client.get("/history")) == [id, after]
+
+
+def test_a_node_that_blocks_is_told_without_a_guardian(start, tmp_path: Path, monkeypatch) -> None:
+    """In health while it does, and in the log; nothing else could be done."""
+    monkeypatch.setenv("ZIMAGE_INTERRUPT", "0.1")
+    with start(tmp_path) as server:
+        id = interrupted(server, 4.0)
+        wait(lambda: health(server)["reasons"] == ["interrupt"])
+        assert ended(server, id)["status"]["completed"]
+        wait(lambda: server.client.get("/health/ready")["status"] == "ok")
+        assert server.log.read_text(encoding="utf-8").count("[ZI-INTERRUPT]") == 1
+
+
 BAD = {
     "no JSON": (b"{", "ZI-REQUEST"),
     "bad UTF-8": (b'{"prompt": "\xff"}', "ZI-REQUEST"),
