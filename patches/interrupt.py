@@ -121,7 +121,8 @@ class Interrupt(Gate):
             end(queue, number, interrupted(self.server, queue.currently_running[number]))
         self.ended += 1
         log.warning("Z-Image: %s did not end %g s after it was interrupted", id, self.grace)
-        while not link.ask_to_be_killed(f"{id} does not react to an interrupt"):
+        why = f"任务 {id} 不理会中断 / {id} does not react to an interrupt"
+        while not link.ask_to_be_killed(why):
             time.sleep(PAUSE)
         return True
 

@@ -43,6 +43,11 @@ def ask_to_be_killed(reason: str) -> bool:
     return any(one.ask_for("kill", reason) for one in _current)
 
 
+def ask_to_be_replaced(reason: str) -> bool:
+    """Ask the guardian for another process and the orderly end of this one; False as above."""
+    return any(one.ask_for("replace", reason) for one in _current)
+
+
 def serves() -> bool:
     """Whether a guardian has told this process to go, so nobody but a server that it is ending
     can still have what servers share."""

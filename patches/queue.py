@@ -313,6 +313,16 @@ def durable(
                 if alone:
                     self.mutex.release()
 
+        def hand_over(self) -> None:
+            """Give nothing more out; what runs waits again, at its place, for the next process."""
+            self.hold()
+            with self.mutex:
+                self.give_back()
+                for item in self.currently_running.values():
+                    heapq.heappush(self.queue, item)
+                self.currently_running.clear()
+                self.server.queue_updated()
+
         def wipe_queue(self) -> None:
             with self.mutex:
                 _try(store.remove, [item[1] for item in self.queue], "waiting")

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from ..errors import ZImageError
-from . import gauge, ram, swap
+from . import gauge, ram, swap, worker
 from .estimate import Needs, needs
 from .jobs import Graph, Job, jobs
 from .outcomes import failure
@@ -48,7 +48,9 @@ class Reserve:
         others = self.files and files != self.files
         if others and ram.available() < max(ram_of(need, on_cpu) for _, need in judged):
             self.swaps += 1
-            self.incomplete += not swap.make_way_in_ram(executor)
+            if not swap.make_way_in_ram(executor):
+                self.incomplete += 1
+                worker.leave(swap.STAYS)
         self.files = files
         if not on_cpu:  # there, unloading a model gives nothing back
             gauge.management().free_memory(max(need.room for _, need in judged), place)

@@ -4,6 +4,9 @@ With room for both nothing is done: which models stay is the host's own policy. 
 takes from a loaded model only what it needs at that moment; here the outgoing one goes altogether,
 and that is measured. On the GPU this happens when the host loads a model, in RAM before a prompt
 with another loader (:mod:`.memory`), because by then the loader has not read its files.
+
+One that stays all the same is somebody's, a node pack's say, and goes with the process alone: under
+a guardian the prompt is left to the next one, which has nothing loaded.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from . import gauge
+from . import gauge, worker
 from .seam import Function, Patch, Seam
 
 log = logging.getLogger(__name__)
@@ -21,6 +24,7 @@ log = logging.getLogger(__name__)
 LOAD = Seam("comfy.model_management", "load_models_gpu", ("models", "memory_required"))
 MOST_RESIDENT = 0.01
 ATTEMPTS = 3
+STAYS = "有模型无法从内存中移除 / a model stays in memory: something holds it"
 EVERYTHING = 1e32
 """More bytes than there are: what the host unloads for it is all that it may."""
 
@@ -74,6 +78,7 @@ class Swap(Patch):
         self.swaps += 1
         if not until_gone(modules, unload, place):
             self.incomplete += 1
+            worker.leave(STAYS)
 
 
 def is_ours(model: Any) -> bool:

@@ -5,6 +5,8 @@
   failure of that node.
 - What else gets out of the executor, or out of the freeing of memory after it (a CUDA error does),
   ends the thread too. The running prompt ends as failed and the worker begins anew.
+
+Other parts end a running prompt here, or leave it to the next process (:func:`leave`).
 """
 
 from __future__ import annotations
@@ -12,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..errors import ZImageError
+from . import link, state
 from .outcomes import Status, client, failure
 from .seam import Patch, Patches, Seam
 
@@ -31,6 +35,10 @@ TO_ALL = frozenset({"execution_interrupted"})
 """What the host tells every page where a prompt came without a client."""
 
 
+class Left(BaseException):
+    """Ends the work on a prompt that the next process does; no error that a node may catch."""
+
+
 def part() -> Patches:
     """Both patches."""
     return Patches(Patch(NODES, _nodes), Patch(WORKER, _worker))
@@ -40,7 +48,7 @@ def _nodes(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
     async def nodes(prompt_id: str, unique_id: str, obj: Any, *rest: Any, **named: Any) -> Any:
         try:
             return await original(prompt_id, unique_id, obj, *rest, **named)
-        except (Exception, asyncio.CancelledError):
+        except (Exception, asyncio.CancelledError, Left):
             raise
         except BaseException as error:
             name = getattr(obj, "__name__", type(obj).__name__)
@@ -54,6 +62,8 @@ def _worker(original: Callable[..., None]) -> Callable[..., None]:
         while True:
             try:
                 return original(q, server_instance)
+            except Left as error:
+                log.warning("Z-Image: a prompt is left to the next process: %s", error)
             except BaseException as error:
                 log.exception("Z-Image: the worker failed and begins anew")
                 abandon(q, _why(q, error))
@@ -99,3 +109,26 @@ def end(queue: Any, number: int, status: Status) -> None:
             queue.server.send_sync(event, data, to)
     if hasattr(queue, "settle"):  # the durable one: this process may end now
         queue.settle()
+
+
+def leave(why: str) -> None:
+    """Have the running prompt run in the next process, and ask the guardian for that.
+
+    Returns where it has to run here: nobody could replace this process or keep the queue; keys of
+    the prompt are in memory alone; or it is the first in this process, so that another process is
+    no better. The last is why nothing is left for ever: one prompt has ended for each that is left.
+
+    Raises:
+        Left: it runs here no more, and nothing else does.
+    """
+    if WORKER.name not in threading.current_thread().name or not link.is_heard():
+        return
+    queue = state.server().prompt_queue
+    with queue.mutex:
+        secret = any(item[5:6] and item[5] for item in queue.currently_running.values())
+        if secret or queue.task_counter <= 1 or not hasattr(queue, "hand_over"):
+            return
+        if not link.ask_to_be_replaced(why):
+            return
+        queue.hand_over()
+    raise Left(why)

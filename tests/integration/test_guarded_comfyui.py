@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import shutil
 import signal
 import ssl
 import subprocess
@@ -22,6 +23,7 @@ import pytest
 
 from zimage_comfyui.drill.faults.base import node, submit
 from zimage_comfyui.drill.stage import Load, Stage, quietly, until
+from zimage_comfyui.tests.fakes import graphs, keeper
 
 pytestmark = pytest.mark.slow
 
@@ -130,6 +132,36 @@ def test_a_prompt_that_ignores_an_interrupt_is_ended_with_its_process(serve) -> 
     assert served.active != first
     (killed,) = [one for one in served.log() if "does not react to an interrupt" in one][:1]
     assert f"[{first}]" in killed
+
+
+def kept(dtype: str) -> dict[str, Any]:
+    """A picture of a small model that a pack keeps; another type is another model."""
+    small = {
+        "load__model_name": "zimage-small-turbo.safetensors",
+        "load__text_encoder": "zimage-small-qwen3.safetensors",
+        "load__vae": "zimage-small-ae.safetensors",
+    }
+    graph = graphs.render(**small, load__dtype=dtype, sample__steps=1)
+    graph["keep"] = {"class_type": "Keep", "inputs": {"model": ["load", 0]}}
+    graph["sample"]["inputs"]["model"] = ["keep", 0]
+    return graph
+
+
+def test_a_prompt_runs_in_the_next_process_when_the_model_before_stays(serve, tmp_path) -> None:
+    """Again and again, each of them once: a process that has run nothing else runs it."""
+    (tmp_path / "packs").mkdir()
+    shutil.copy(str(keeper.__file__), tmp_path / "packs" / "keeper.py")
+    served = serve("--standby", "off")
+    ids = [submit(served, kept(dtype)) for dtype in ("fp32", "auto", "fp32")]
+    last = submit(served, node("none", note="behind"))
+    for id in (*ids, last):
+        entry = served.entry(id)
+        assert entry["status"]["completed"], entry["status"]["messages"][-1]
+    assert len(served.pids("serves now")) == len(ids)
+    assert len(served.pids("a model stays in memory")) == 2 * (len(ids) - 1)  # asked, and ended
+    until(lambda: last in served.log("core.jsonl")[-1], "the log of the last prompt")
+    ended = [json.loads(line)["request_id"] for line in served.log("core.jsonl")]
+    assert ended == list(served.client.get("/history")) == [*ids, last]
 
 
 def test_sigterm_lets_the_running_prompt_end_and_keeps_the_rest(serve, pack_dir: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +12,7 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import worker
+from zimage_comfyui.patches import link, state, worker
 from zimage_comfyui.patches.queue import durable
 from zimage_comfyui.patches.store import Store
 from zimage_comfyui.patches.worker import abandon
@@ -116,3 +118,77 @@ def test_an_end_that_was_not_written_is_written_later(
     again = "a" in [item[1] for item in queue.queue]
     assert ("a" in [row.id for row in store.recover()]) is again
     assert (store.ended("a") is None) is again
+
+
+@pytest.fixture
+def guarded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A worker's thread with its queue, and a guardian that is asked for another process."""
+    here = SimpleNamespace(asked=[])
+    server = SimpleNamespace(queue_updated=lambda: None)
+    here.queue = server.prompt_queue = durable(PromptQueue, store)(server)
+    here.queue.task_counter = 2  # as the host counts what it has given out
+    monkeypatch.setattr(state, "server", lambda: server)
+    monkeypatch.setattr(link, "is_heard", lambda: True)
+    monkeypatch.setattr(link, "ask_to_be_replaced", lambda why: not here.asked.append(why))
+    monkeypatch.setattr(threading.current_thread(), "_name", "Thread-1 (prompt_worker)")
+    for number, id in enumerate("ab"):
+        here.queue.put((number, id, {}, {}, [], {}))
+    here.queue.get()
+    return here
+
+
+def test_a_prompt_is_left_to_the_next_process(store: Store, guarded) -> None:
+    """It waits at its place again, its process has not died of it, and no other is begun here."""
+    with pytest.raises(worker.Left):
+        worker.leave("why")
+    assert guarded.asked == ["why"]
+    assert not guarded.queue.currently_running
+    assert [item[1] for item in guarded.queue.queue] == ["a", "b"]
+    taking = threading.Thread(target=guarded.queue.get, daemon=True)
+    taking.start()
+    assert guarded.queue.at_rest.wait(60)
+    assert [item[1] for item in guarded.queue.queue] == ["a", "b"]
+    store.close()
+    again = Store(store.path.parent)
+    assert [(row.id, row.deaths) for row in again.recover()] == [("a", 0), ("b", 0)]
+    again.close()
+    guarded.queue.queue.clear()
+    guarded.queue._may_run.set()
+    taking.join()
+
+
+@pytest.mark.parametrize(
+    "why", ["no guardian", "deaf guardian", "first prompt", "secrets", "other thread"]
+)
+def test_a_prompt_that_has_to_run_here_runs_here(guarded, monkeypatch, why: str) -> None:
+    """The first of a process above all: else one that never fits would go round for ever."""
+    if why == "no guardian":
+        monkeypatch.setattr(link, "is_heard", lambda: False)
+    elif why == "deaf guardian":
+        monkeypatch.setattr(link, "ask_to_be_replaced", lambda why: False)
+    elif why == "first prompt":
+        guarded.queue.task_counter = 1
+    elif why == "secrets":
+        guarded.queue.currently_running[0] = (0, "a", {}, {}, [], {"api_key_comfy_org": "key"})
+    else:
+        monkeypatch.setattr(threading.current_thread(), "_name", "Thread-2")
+    worker.leave("why")
+    assert guarded.asked == []
+    assert list(guarded.queue.currently_running) == [0]
+    assert guarded.queue._may_run.is_set()
+
+
+def test_what_is_left_is_no_failure_of_a_node_or_of_the_worker() -> None:
+    """It gets through both, and the worker goes on to ask its queue."""
+    calls: list[str] = []
+
+    async def node(*_values: object) -> None:
+        raise worker.Left("why")
+
+    def work(_queue: Any, _server: Any) -> None:
+        calls.append("work")
+        if len(calls) == 1:
+            asyncio.run(worker._nodes(node)("p", "1", None))
+
+    worker._worker(work)(None, None)
+    assert calls == ["work", "work"]

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import ram
+from zimage_comfyui.patches import ram, worker
 from zimage_comfyui.patches.swap import ATTEMPTS, Swap
 from zimage_comfyui.tests.fakes.memory_host import CPU, GPU, MIB, Host, Patcher
 
@@ -110,6 +110,24 @@ def test_a_model_that_stays_is_told(host, guard, caplog) -> None:
     assert caplog.text.count("60 of 60 MiB") == 1
     assert guard.details() == {"swaps": 1, "incomplete": 1}
     assert on_device(base) == 60 * MIB
+
+
+def test_a_model_that_stays_sends_its_prompt_to_the_next_process(host, guard, monkeypatch) -> None:
+    """Where there is a guardian; the next model is not loaded here."""
+    asked: list[str] = []
+
+    def leave(why: str) -> None:
+        asked.append(why)
+        raise worker.Left(why)
+
+    monkeypatch.setattr(worker, "leave", leave)
+    turbo, base = Patcher(60 * MIB), Patcher(60 * MIB)
+    load(host, turbo)
+    host.sticky = True
+    with pytest.raises(worker.Left):
+        load(host, base)
+    assert on_device(base) == 0
+    assert len(asked) == 1
 
 
 def test_a_model_that_goes_late_is_waited_for(host, guard) -> None:
