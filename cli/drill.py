@@ -36,6 +36,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     host = discover(settings, PACK_DIR, options.comfyui)
     folder = Path(tempfile.mkdtemp(prefix="zimage-drill-"))
     stage = Stage(host, folder, "--standby", "on", env=IMPATIENT)
+    stage.box()
     passed = False
     try:
         stage.start()
@@ -64,10 +65,12 @@ def _show(report: Report) -> None:
     broken = {name: what for name, what in report.broken}
     result(f"{'fault':34} {'rounds':>6} {'median s':>9}")
     for name, one in sorted(found["faults"].items()):
-        state = broken.get(name, "ok")
+        skipped = report.skipped.get(name)
+        state = broken.get(name, f"跳过 / skipped: {skipped}" if skipped else "ok")
         result(f"{name:34} {one['rounds']:6} {one['median_seconds']:9.1f}  {state}")
     result("")
-    result(f"200 {report.promised}，丢失 / lost {len(report.lost)}")
+    doubled, lost = len(report.doubled), len(report.lost)
+    result(f"200 {report.promised}，重复 / doubled {doubled}，丢失 / lost {lost}")
     result(f"连接被拒绝 / refused {len(report.refused)}，答复前断开 / cut off {report.hung_up}")
     result(f"服务器进程 / servers {report.servers}，图片字节一致 / same bytes {report.same_bytes}")
     result("通过 / passed" if report.ok else "失败 / FAILED")

@@ -7,6 +7,44 @@ import threading
 import time
 from typing import Any
 
+GIB = 2**30
+CLOCK = time.time
+LEAKED: list[bytes] = []
+
+
+def die() -> None:
+    """At once, as a process that the kernel has no memory for."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def first(path: str) -> bool:
+    """Whether nobody has been here before, in this process or another."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL))
+    except FileExistsError:
+        return False
+    return True
+
+
+def queue() -> Any:
+    """The server's."""
+    return sys.modules["server"].PromptServer.instance.prompt_queue
+
+
+def die_once_accepted(id: str) -> None:
+    """When the next prompt of that id is on disk, and nobody has been told; nothing else is
+    written meanwhile."""
+    found = queue()
+    before = found.put
+
+    def put(item: Any) -> None:
+        with found.mutex:
+            before(item)
+            if item[1] == id:
+                die()
+
+    found.put = put
+
 
 class Trouble:
     """Does what ``kind`` says, then returns ``kind``."""
@@ -33,10 +71,12 @@ class Trouble:
     def run(self, kind, seconds=0.0, note="") -> Any:
         if kind == "exit":
             sys.exit(3)
-        if kind == "thread error":
-            sys.modules["execution"].PromptExecutor.add_message = None  # breaks the executor itself
         if kind == "die":
-            os.kill(os.getpid(), signal.SIGKILL)
+            die()
+        if kind == "die before its end" and first(note):
+            queue().task_done = lambda *_rest, **_named: die()
+        if kind == "die once accepted":
+            die_once_accepted(note)
         if kind == "block":
             loop = sys.modules["server"].PromptServer.instance.loop
             loop.call_soon_threadsafe(time.sleep, 3600)
@@ -49,10 +89,18 @@ class Trouble:
             raise RuntimeError("trouble")
         if kind == "memory":
             raise MemoryError
+        if kind == "allocate":
+            bytearray(GIB)
+        if kind == "leak":
+            LEAKED.append(b"x" * (GIB // 2))
+        if kind == "clock":
+            queue().store.clock = time.time = lambda: CLOCK() + seconds
         if kind == "garbage":
             return 5
         if kind == "sleep":
             threading.Event().wait(seconds)
+        if kind == "where":
+            note = str(os.getpid())
         return {"ui": {"text": [kind, note]}}
 
 

@@ -7,12 +7,12 @@ import json
 import random
 import statistics
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .faults import FAULTS
+from .faults import FAULTS, Skipped
 from .faults.base import TEMPLATE
 from .stage import Load, Stage
 
@@ -26,6 +26,8 @@ class Report:
         broken: fault and what was wrong, one for each broken invariant.
         promised: prompts of the load that were answered with 200.
         lost: those of them without their own result.
+        doubled: prompts that have ended more than once, the load's and those of the faults.
+        skipped: fault and why this machine cannot have it.
         refused: moments at which a connection was refused.
         hung_up: requests of the load that a dying server took with it before it had promised.
         deaths: servers that were started.
@@ -36,6 +38,8 @@ class Report:
     broken: list[tuple[str, str]] = field(default_factory=list)
     promised: int = 0
     lost: list[str] = field(default_factory=list)
+    doubled: list[str] = field(default_factory=list)
+    skipped: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
     hung_up: int = 0
     servers: int = 0
@@ -44,7 +48,8 @@ class Report:
     @property
     def ok(self) -> bool:
         """Whether every invariant held."""
-        return not (self.broken or self.lost or self.refused) and self.same_bytes
+        wrong = self.broken or self.lost or self.doubled or self.refused
+        return not wrong and self.same_bytes
 
     def document(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -57,6 +62,8 @@ class Report:
             "broken": [{"fault": name, "what": what} for name, what in self.broken],
             "promised": self.promised,
             "lost": self.lost,
+            "doubled": self.doubled,
+            "skipped": self.skipped,
             "refused": self.refused,
             "hung_up": self.hung_up,
             "servers": self.servers,
@@ -88,20 +95,35 @@ def run(
         began = time.monotonic()
         try:
             FAULTS[name](stage, dice)
+        except Skipped as why:
+            report.skipped[name] = str(why)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
             report.broken.append((name, f"{type(error).__name__}: {error}"[:300]))
             if stage.process is None or stage.process.poll() is not None:
                 stage.start()
         report.seconds[name].append(time.monotonic() - began)
-        state = "" if not report.broken or report.broken[-1][0] != name else report.broken[-1][1]
+        state = report.skipped.get(name, "")
+        if report.broken and report.broken[-1][0] == name:
+            state = report.broken[-1][1]
         tell(f"{number}/{rounds} {name}: {report.seconds[name][-1]:.1f} s {state}")
     load.done.set()
     load.join()
     report.promised, report.refused, report.hung_up = len(load.promised), load.refused, load.broken
     report.lost = load.broken_promises()
+    report.doubled = doubled(stage.log("core.jsonl"))
     report.servers = len(stage.pids("starting a server"))
     report.same_bytes = picture(stage) == before
     return report
+
+
+def doubled(lines: Sequence[str]) -> list[str]:
+    """Prompts with several ends in ``core.jsonl``.
+
+    A prompt may run again, and its client may hear of its end again, when a process dies before
+    the first end is on disk. A line is written after that, so there is never a second one.
+    """
+    ends = Counter(json.loads(line)["request_id"] for line in lines)
+    return [id for id, count in ends.items() if count > 1]
 
 
 def picture(stage: Stage) -> str:

@@ -23,8 +23,17 @@ from ..config import PACK_DIR
 
 LIMIT = 300.0
 """Seconds after which something that should happen counts as lost; far more than it takes."""
-IMPATIENT = {"ZIMAGE_GUARD": "silence=5,probes=5,grace=20,quick=0.5"}
-"""For the guardian: a drill has no minute to wait for a hang."""
+IMPATIENT = {"ZIMAGE_GUARD": "silence=5,probes=5,grace=20,quick=0.5", "ZIMAGE_INTERRUPT": "2"}
+"""For the guardian and the server: a drill has no minute to wait for a hang."""
+SANDBOXES = """
+[packs.trouble]
+run = "trusted"
+
+[packs.crash]
+run = "trusted"
+"""
+"""What is meant for the server itself is in its process."""
+NODES = Path(__file__).with_name("nodes.py")
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = LIMIT) -> Any:
@@ -67,27 +76,52 @@ class Stage:
         self.folder, self.port = folder, free_port()
         self.env = host_environment() | {
             "ZIMAGE_HOME": str(folder / "home"), "ZIMAGE_LOG_DIR": str(folder / "logs"),
-            "ZIMAGE_SANDBOX": "off",  # the trouble is meant for the server itself
+            "ZIMAGE_SANDBOX": "off",  # until there is somebody for one
             **(env or {}),
         }  # fmt: skip
         self.client = Client(f"http://127.0.0.1:{self.port}")
-        packs, self.models = folder / "packs", folder / "models"
+        self.packs, self.models = folder / "packs", folder / "models"
         for name in ("packs", "models", "output", "user", "input", "logs"):
             (folder / name).mkdir(parents=True, exist_ok=True)
-        shutil.copy(Path(__file__).with_name("nodes.py"), packs / "trouble.py")
+        shutil.copy(NODES, self.packs / "trouble.py")
         places: dict[str, object] = {
-            "custom_nodes": str(packs),
+            "custom_nodes": str(self.packs),
             "diffusion_models": str(self.models),
         }
-        write_paths(packs / "paths.yaml", places)
+        write_paths(self.packs / "paths.yaml", places)
         self.command = [sys.executable, "-I", str(PACK_DIR / "cli" / "main.py"), "serve"]
         self.command += ["--comfyui", str(host.path), "--port", str(self.port), *options, "--"]
-        self.command += ["--extra-model-paths-config", str(packs / "paths.yaml")]
+        self.command += ["--extra-model-paths-config", str(self.packs / "paths.yaml")]
         for name in ("output", "user", "input"):
             self.command += [f"--{name}-directory", str(folder / name)]
         self.command += ["--database-url", f"sqlite:///{folder / 'user' / 'comfyui.db'}"]
         self.process: subprocess.Popen[bytes] | None = None
         self.away = False  # guardian and server are both gone, so that nobody has the port
+
+    def box(self) -> None:
+        """Have the pack that makes trouble a second time, in a sandbox, with the node ``Boxed``."""
+        text = NODES.read_text(encoding="utf-8") + '\nNODE_CLASS_MAPPINGS = {"Boxed": Trouble}\n'
+        (self.packs / "boxed.py").write_text(text, encoding="utf-8")
+        policy = self.folder / "user" / "__zimage" / "sandbox.toml"
+        policy.parent.mkdir(exist_ok=True)
+        policy.write_text(SANDBOXES)
+        self.env["ZIMAGE_SANDBOX"] = "auto"
+
+    @contextmanager
+    def second(self) -> Iterator[Client]:
+        """Another server with the same folders, on a port of its own and without a guardian."""
+        port, at = str(free_port()), self.command.index("--")
+        command = [port if word == str(self.port) else word for word in self.command[:at]]
+        command += ["--guardian", "off", *self.command[at:]]
+        command += ["--temp-directory", str(self.folder / "second")]
+        client = Client(f"http://127.0.0.1:{port}")
+        null = subprocess.DEVNULL
+        with subprocess.Popen(command, env=self.env, stdout=null, stderr=null) as process:
+            try:
+                until(lambda: client.answers() or process.poll() is not None, "an answer")
+                yield client
+            finally:
+                process.kill()
 
     def start(self) -> None:
         """Start the guardian, or another one, and wait for an answer."""
@@ -121,6 +155,10 @@ class Stage:
         """Servers, in the order in which an event was told of them."""
         lines = [line for line in self.log() if event in line]
         return [int(line.partition("[")[2].partition("]")[0]) for line in lines]
+
+    def pauses(self) -> list[str]:
+        """Where the guardian says how long it waits after a death."""
+        return [line for line in self.log() if "next start in" in line]
 
     def runs(self, pid: int) -> bool:
         """Whether it is one of our servers and alive."""

@@ -6,7 +6,7 @@ A fault that changes processes ends when the stage has settled. ``AssertionError
 
 from __future__ import annotations
 
-from . import connections, nodes, processes, requests  # noqa: F401 - each adds its own
-from .base import FAULTS, Fault
+from . import connections, disks, nodes, processes, requests  # noqa: F401 - each adds its own
+from .base import FAULTS, Fault, Skipped
 
-__all__ = ["FAULTS", "Fault"]
+__all__ = ["FAULTS", "Fault", "Skipped"]

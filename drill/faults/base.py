@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
-from collections.abc import Callable
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ...config import PACK_DIR
@@ -13,6 +16,10 @@ from ..stage import Stage, until
 Fault = Callable[[Stage, random.Random], None]
 TEMPLATE = PACK_DIR / "workflows" / "api" / "电商海报生成.json"
 FAULTS: dict[str, Fault] = {}
+
+
+class Skipped(Exception):
+    """This machine cannot have the fault; says why."""
 
 
 def fault(function: Fault) -> Fault:
@@ -46,12 +53,24 @@ def refused(stage: Stage, path: str, data: bytes, *statuses: int, **headers: str
     assert answer["error"]["type"].startswith("ZI-"), answer
 
 
-def running(stage: Stage, seconds: float) -> str:
+def running(stage: Stage, seconds: float, name: str = "Trouble") -> str:
     """A prompt that works for some seconds, once it does."""
-    id = submit(stage, node("sleep", seconds=seconds))
+    id = submit(stage, node("sleep", name, seconds=seconds))
 
     def runs() -> bool:
         return any(item[1] == id for item in stage.client.get("/queue")["queue_running"])
 
     until(runs, "a prompt that runs")
     return id
+
+
+@contextmanager
+def limited(pid: int, kind: int, most: int) -> Iterator[None]:
+    """A process that may use so much of something meanwhile; setrlimit(2) has the kinds."""
+    before = resource.prlimit(pid, kind)
+    resource.prlimit(pid, kind, (most, before[1]))
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            resource.prlimit(pid, kind, before)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import random
+import resource
 import struct
+import time
+from pathlib import Path
 
-from ..stage import Stage
-from .base import FAULTS, TEMPLATE, Fault, code, fault, node, refused, running, submit
+from ..stage import Stage, until
+from .base import FAULTS, TEMPLATE, Fault, code, fault, limited, node, refused, running, submit
 
 
 def _fails(kind: str, expected: str, name: str = "Trouble") -> Fault:
@@ -36,6 +39,57 @@ def a_node_that_blocks_the_server(stage: Stage, dice: random.Random) -> None:
     id = submit(stage, node("block"))
     assert "[ZI-PROMPT-DEADLY]" in code(stage.entry(id))
     stage.settle()
+
+
+@fault
+def a_node_that_ignores_an_interrupt(stage: Stage, dice: random.Random) -> None:
+    """It has been interrupted all the same, with its process, and what waits behind it runs."""
+    before, id = stage.active, running(stage, 3600.0)
+    after = submit(stage, node("none", note="behind"))
+    stage.post("/interrupt", json.dumps({"prompt_id": id}).encode())
+    messages = stage.entry(id)["status"]["messages"]
+    assert messages[-1][0] == "execution_interrupted", messages
+    assert stage.entry(after)["status"]["completed"]
+    until(lambda: not stage.runs(before), "the end of the server")
+    stage.settle()
+
+
+@fault
+def no_memory_for_a_node(stage: Stage, dice: random.Random) -> None:
+    """The server may have half a GiB more (an rlimit): a node that needs one fails alone."""
+    pid = stage.active
+    mapped = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
+    with limited(pid, resource.RLIMIT_AS, mapped + 2**29):
+        failed = stage.entry(submit(stage, node("allocate")))
+        assert dict(failed["status"]["messages"])["execution_error"]["exception_type"].endswith(
+            "MemoryError"), failed["status"]  # fmt: skip
+        assert stage.client.run(node("none", note="beside")).succeeded
+    assert stage.entry(submit(stage, node("allocate")))["status"]["completed"]
+    assert stage.active == pid
+
+
+@fault
+def a_node_that_leaks(stage: Stage, dice: random.Random) -> None:
+    """Half a GiB is held for ever: another process takes over, and nobody notices."""
+    pid = stage.active
+    assert stage.entry(submit(stage, node("leak")))["status"]["completed"]
+    until(lambda: not stage.runs(pid), "the end of the server")
+    assert [line for line in stage.log() if f"[{pid}]" in line and "memory +" in line]
+    stage.settle()
+
+
+@fault
+def a_clock_that_jumps(stage: Stage, dice: random.Random) -> None:
+    """For the server alone, by days, and back: prompts run and keep their order."""
+    days = dice.choice([-1, 1]) * dice.uniform(1, 5)
+    ids = []
+    for offset in (days * 86400, 0.0):
+        stage.entry(submit(stage, node("clock", seconds=offset)))
+        ids.append(submit(stage, node("none", note=str(offset))))
+        told = stage.entry(ids[-1])["status"]["messages"][0][1]["timestamp"] / 1000
+        assert abs(told - time.time() - offset) < 3600
+    assert [id for id in stage.client.get("/history") if id in ids] == ids
+    assert stage.client.get("/health/ready")["status"] == "ok"
 
 
 def _with_model(data: bytes) -> Fault:

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import random
+import shutil
+import sqlite3
 from collections import Counter
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from zimage_comfyui.drill import run as drill
-from zimage_comfyui.drill.faults import FAULTS
+from zimage_comfyui.drill.faults import FAULTS, Skipped
+from zimage_comfyui.drill.faults.disks import cut
 from zimage_comfyui.drill.stage import Load, until
 
 
 def test_there_are_faults_of_every_kind_and_each_says_what_it_expects() -> None:
     """What an operator reads in ``./zimage drill --list``."""
-    assert len(FAULTS) >= 35
+    assert len(FAULTS) >= 60
     for name, fault in FAULTS.items():
         assert fault.__doc__, name
 
@@ -51,13 +55,15 @@ def test_a_promise_is_kept_by_its_own_result(history: dict[str, Any], lost: list
     assert load.broken_promises() == lost
 
 
-@pytest.mark.parametrize("fault", ["broken", "lost", "refused", "bytes", ""])
+@pytest.mark.parametrize("fault", ["broken", "lost", "doubled", "refused", "bytes", "skipped", ""])
 def test_any_broken_invariant_fails_the_drill(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     """One is enough."""
 
     def act(_stage: Any, _dice: random.Random) -> None:
         if fault == "broken":
             raise AssertionError("it broke")
+        if fault == "skipped":
+            raise Skipped("not here")
 
     pictures = iter(["x", "y" if fault == "bytes" else "x"])
     monkeypatch.setattr(drill, "FAULTS", {"a fault": act})
@@ -67,11 +73,14 @@ def test_any_broken_invariant_fails_the_drill(monkeypatch: pytest.MonkeyPatch, f
         promised={"a": "1"}, refused=["now"] * (fault == "refused"),
         broken_promises=lambda: ["a"] * (fault == "lost"),
     ))  # fmt: skip
+    lines = [f'{{"request_id": "{id}"}}' for id in ("ab" if fault != "doubled" else "aba")]
     stage = SimpleNamespace(
-        settle=lambda: None, pids=lambda _: [1], process=SimpleNamespace(poll=lambda: None)
-    )
+        settle=lambda: None, pids=lambda _: [1], process=SimpleNamespace(poll=lambda: None),
+        log={"core.jsonl": lines}.__getitem__,
+    )  # fmt: skip
     report = drill.run(stage, ["a fault"], 2, 0, lambda _: None)
-    assert report.ok is (fault == "")
+    assert report.ok is (fault in {"", "skipped"})
+    assert report.skipped == ({"a fault": "not here"} if fault == "skipped" else {})
     assert report.document()["faults"]["a fault"]["rounds"] == 2
     assert [what for _, what in report.broken] == ["AssertionError: it broke"] * 2 * (
         fault == "broken"
@@ -82,3 +91,23 @@ def test_what_does_not_come_true_is_a_finding() -> None:
     """With the words for what was waited for."""
     with pytest.raises(TimeoutError, match="a miracle"):
         until(lambda: False, "a miracle", 0.01)
+
+
+def test_the_last_frame_of_a_log_is_cut(tmp_path: Path) -> None:
+    """What was committed last is gone, what was before is there."""
+    base = sqlite3.connect(tmp_path / "q.sqlite", isolation_level=None)
+    base.execute("PRAGMA journal_mode=WAL")
+    base.execute("CREATE TABLE t (x)")
+    for number in range(20):
+        base.execute("INSERT INTO t VALUES (?)", (number,))
+    base.execute("PRAGMA wal_checkpoint")  # the next frames are written over the first ones
+    for number in range(20, 23):
+        base.execute("INSERT INTO t VALUES (?)", (number,))
+    for name in ("q.sqlite", "q.sqlite-wal"):
+        (tmp_path / "copy").mkdir(exist_ok=True)
+        shutil.copy(tmp_path / name, tmp_path / "copy" / name)
+    base.close()
+    cut(tmp_path / "copy" / "q.sqlite-wal", random.Random(1))
+    left = sqlite3.connect(tmp_path / "copy" / "q.sqlite")
+    assert left.execute("SELECT max(x), count(*) FROM t").fetchone() == (21, 22)
+    left.close()
