@@ -14,23 +14,15 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.cli.host import Host
+from zimage_comfyui.patches import registry
 from zimage_comfyui.patches.registry import NAMES
+from zimage_comfyui.tests.fakes.seams import seams
 from zimage_comfyui.tests.integration.troubled import Start, ended, graph, health
 
 pytestmark = pytest.mark.slow
 
-FILES = {
-    "execution": ("PromptQueue.__init__", "PromptQueue.put", "PromptQueue.get",
-                  "PromptQueue.task_done", "PromptQueue.get_history", "PromptExecutor.execute",
-                  "PromptExecutor.reset", "get_output_from_returns",
-                  "_async_map_node_over_list"),
-    "server": ("PromptServer.send", "send_socket_catch_exception"),
-    "folder_paths": ("annotated_filepath", "get_annotated_filepath", "exists_annotated_filepath",
-                     "get_save_image_path"),
-    "node_helpers": ("pillow",),
-    "comfy/model_management": ("load_models_gpu",),
-}  # fmt: skip
-"""Functions of the host that parts take hold of, by module."""
+WITHOUT = {"origins", "malformed", "fuse", "interrupt"}
+"""Parts that need no function of the host; middlewares, all of them."""
 LATER = """
 
 def _of_a_later_version(function):
@@ -51,10 +43,21 @@ def doctored(host: Host, folder: Path, changed: dict[str, Collection[str]]) -> H
     shutil.copytree(host.path, folder, ignore=left_out)
     (folder / "custom_nodes").mkdir()
     for module, functions in changed.items():
+        path = folder / f"{module.replace('.', '/').replace('__main__', 'main')}.py"
+        text = path.read_text(encoding="utf-8")
+        end = text.rfind("\nif __name__ ==") if module == "__main__" else len(text)
         lines = [f"{name} = _of_a_later_version({name})\n" for name in functions]
-        with (folder / f"{module}.py").open("a", encoding="utf-8") as file:
-            file.write(LATER + "".join(lines))
+        path.write_text(text[:end] + LATER + "".join(lines) + text[end:], encoding="utf-8")
     return replace(host, path=folder)
+
+
+def everything() -> dict[str, set[str]]:
+    """Functions of the host that any part takes hold of, by module."""
+    found: dict[str, set[str]] = {}
+    for seam in (seam for several in seams(registry).values() for seam in several):
+        if not seam.module.startswith("PIL") and ".instance." not in seam.path:
+            found.setdefault(seam.module, set()).add(seam.path)
+    return found
 
 
 def by_status(found: dict[str, Any], status: str) -> set[str]:
@@ -80,13 +83,15 @@ def test_one_function_that_differs_costs_one_part(host, start: Start, tmp_path: 
 
 
 def test_a_host_that_fits_nowhere_still_works(host, start: Start, tmp_path: Path) -> None:
-    """As the bare one does, with what needs none of these functions."""
-    with start(tmp_path / "data", host=doctored(host, tmp_path / "ComfyUI", FILES)) as server:
+    """As the bare one does, with what needs none of these functions; health tells of each."""
+    other = doctored(host, tmp_path / "ComfyUI", everything())
+    with start(tmp_path / "data", host=other) as server:
         found = health(server)
         assert found["reasons"] == ["queue"]
-        assert by_status(found, "failed") == set()
-        assert {"queue", "worker", "memory", "paths", "history"} <= by_status(found, "refused")
-        assert {"fuse", "origins"} <= by_status(found, "active")
+        refused = {*NAMES} - WITHOUT - {"guarded"}
+        assert by_status(found, "refused") == refused
+        assert by_status(found, "active") == WITHOUT
+        assert {found["patches"][name]["code"] for name in refused} == {"ZI-PATCH-SEAM"}
         assert server.client.run(graph("none")).succeeded
         assert not server.client.run(graph("raise")).succeeded
         status, _ = server.client.request("/prompt", {"prompt": [1]})
