@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from zimage_comfyui.cli.server import Server
+from zimage_comfyui.patches.registry import NAMES
 from zimage_comfyui.tests.fakes.listeners import webhook
 from zimage_comfyui.tests.fakes.small_disk import fill, small_disk
 from zimage_comfyui.tests.fakes.waiting import wait
@@ -154,6 +155,19 @@ def test_a_disk_that_fills_up_and_empties(start) -> None:
     log = server.log.read_text(encoding="utf-8")
     assert log.count("[ZI-DISK-FULL]") == 1
     assert "1 old files deleted" in log
+
+
+def test_the_bare_host_loses_sight_of_what_it_has_saved(start) -> None:
+    """A disk is full in the middle of a batch: files lie there that no history names."""
+    with start(ZIMAGE_OFF=",".join(NAMES)) as server:
+        output = server.folder / "output"
+        first = server.client.run(pictures(2048, 1))
+        size = (output / "x" / first.images[0]["filename"]).stat().st_size
+        fill(output, leave=3 * size + size // 2)
+        broken = server.client.run(pictures(2048, 8, seed=1))
+        assert "No space left" in broken.error["exception_message"]
+        assert broken.images == []
+        assert len(list((output / "x").iterdir())) > len(first.images)
 
 
 def test_not_one_byte_left(start) -> None:

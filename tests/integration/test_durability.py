@@ -12,11 +12,29 @@ import pytest
 
 from zimage_comfyui.cli.server import Server
 from zimage_comfyui.cli.terminal import Stop
+from zimage_comfyui.patches.registry import NAMES
 from zimage_comfyui.tests.fakes.small_disk import fill, small_disk
 from zimage_comfyui.tests.fakes.waiting import wait
 from zimage_comfyui.tests.integration.troubled import core_log, ended, graph, health, message
 
 pytestmark = pytest.mark.slow
+
+
+def test_the_bare_host_forgets(start, tmp_path: Path) -> None:
+    """SIGTERM ends it in the middle of a prompt, SIGKILL as well; then it knows of nothing."""
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with start(tmp_path, ",".join(NAMES)) as server:
+            assert server.client.get("/history") == {}
+            assert server.client.get("/queue") == {"queue_running": [], "queue_pending": []}
+            assert server.client.run(graph("none")).succeeded
+            server.client.submit(graph("sleep", seconds=3600.0))
+            server.client.submit(graph("none"))
+            wait(lambda server=server: health(server)["queue"]["running"])
+            server.process.send_signal(number)
+            assert server.process.wait(60) == -number
+    with start(tmp_path, ",".join(NAMES)) as server:
+        assert server.client.get("/history") == {}
+        assert server.client.get("/queue") == {"queue_running": [], "queue_pending": []}
 
 
 def test_nothing_is_lost_when_the_process_is_killed(start, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -201,7 +202,8 @@ BAD = {
     ),
     "far too many pictures": (
         json.dumps({"prompt": {"1": {"class_type": "EmptyImage", "inputs": {
-            "width": 16384, "height": 16384, "batch_size": 4096, "color": 0}}}}).encode(),
+            "width": 16384, "height": 16384, "batch_size": 4096, "color": 0}},
+            "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}}).encode(),
         "ZI-REQUEST-WORK",
     ),
     "far too much work": (
@@ -211,6 +213,31 @@ BAD = {
         "ZI-REQUEST-WORK",
     ),
 }  # fmt: skip
+
+
+def test_the_bare_host_takes_what_it_should_not(bare) -> None:
+    """Malformed prompts and an id that comes twice are its own failure, 500; 13 TB of pictures
+    are accepted."""
+    server = bare()
+    for name in ("no JSON", "bad UTF-8", "deep", "prompt is a list"):
+        assert status_of(server, BAD[name][0]) == 500, name
+    server.client.submit(graph("sleep", seconds=5.0))
+    wait(lambda: server.client.get("/queue")["queue_running"])
+    twice = json.dumps({"prompt": graph("none"), "prompt_id": "twice", "number": 5}).encode()
+    assert [status_of(server, twice) for _ in range(2)] == [200, 500]
+    assert status_of(server, BAD["far too many pictures"][0]) == 200
+    assert server.client.request("/queue", {"clear": True})[0] == 200  # nobody has that memory
+
+
+def status_of(server: Server, body: bytes) -> int:
+    """Of ``POST /prompt``; the bare host's failures are no JSON."""
+    request = urllib.request.Request(server.url + "/prompt", body)
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
 
 
 @pytest.mark.parametrize("path", ["/prompt", "/api/prompt"])
