@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -60,6 +61,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     monkeypatch.setattr(link, "is_heard", lambda: here.heard)
     monkeypatch.setattr(link, "ask_to_be_killed", lambda why: not here.asked.append(why))
     monkeypatch.setattr(interrupt, "PAUSE", GRACE)
+    here.sleep = time.sleep
+    clock = SimpleNamespace(sleep=lambda seconds: here.sleep(seconds), time=time.time)
+    monkeypatch.setattr(interrupt, "time", clock)
     here.part = Interrupt(here.server, GRACE)
     return here
 
@@ -110,13 +114,15 @@ def test_nobody_s_prompt_is_told_to_every_page_as_the_host_tells_it(world) -> No
 
 
 def begin_later(world: SimpleNamespace) -> None:
-    """The prompt ends as it should, and the next begins, while the host handles the request."""
+    """The prompt ends as it should, and the next begins, within the grace."""
+    begun = threading.Event()
 
     def swap() -> None:
         del world.queue.currently_running[3]
         world.begin(4, "b")
+        begun.set()
 
-    world.seen = swap
+    world.seen, world.sleep = swap, lambda _seconds: begun.wait(60)
 
 
 @pytest.mark.parametrize(
