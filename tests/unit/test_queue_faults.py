@@ -232,14 +232,30 @@ def test_a_folder_that_goes_and_comes_back(folder: Path) -> None:
     assert found(folder) == [("a", 0), ("b", 0)]
 
 
+@contextlib.contextmanager
+def longest_file(size: int) -> Iterator[None]:
+    """Writes behind so many bytes fail."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_log_that_cannot_have_its_length(folder: Path) -> None:
+    """A quota is no free space that anybody sees: it goes without."""
+    with longest_file(2**20), contextlib.closing(Store(folder)) as store:
+        store.accept("a", 0, ITEM)
+    assert found(folder) == [("a", 0)]
+
+
 def test_writes_that_the_system_refuses(folder: Path) -> None:
     """Each step says so, and none is half done; then all goes on."""
     store = Store(folder)
     for id in "abc":
         store.accept(id, 0, ITEM)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))
-    try:
+    with longest_file(4096):
         assert refused(store) == "ZI-QUEUE-FILE"
         for id in "ab":
             store.begin(id)
@@ -248,8 +264,6 @@ def test_writes_that_the_system_refuses(folder: Path) -> None:
         for step in (store.flush, lambda: store.end("b", long)):
             with pytest.raises(ZImageError, match="disk I/O error"):
                 step()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert store.works()
     store.end("b", long)
     store.accept("d", 0, ITEM)
