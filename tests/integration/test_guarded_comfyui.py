@@ -184,6 +184,43 @@ def test_sigterm_lets_the_running_prompt_end_and_keeps_the_rest(serve, pack_dir:
     assert served.client.run(node("none")).succeeded
 
 
+STUCK = """
+import time
+
+class KSampler:
+    RETURN_TYPES, FUNCTION, CATEGORY, OUTPUT_NODE = ("LATENT",), "sample", "tests", True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"model": ("MODEL",), "latent_image": ("LATENT",)}}
+
+    def sample(self, model, latent_image):
+        time.sleep(3600)
+
+NODE_CLASS_MAPPINGS = {"Stuck": KSampler}
+"""
+
+
+def test_a_sampler_that_does_not_stop_is_ended_with_its_process(serve, tmp_path: Path) -> None:
+    """Its prompt has failed and does not run again; what waits runs in another server."""
+    (tmp_path / "packs").mkdir()
+    (tmp_path / "packs" / "stuck.py").write_text(STUCK, encoding="utf-8")
+    served = serve("--standby", "off", ZIMAGE_DEADLINES="turbo.cpu=0.1,grace=0.1")
+    small = {name: f"zimage-small-{one}.safetensors" for name, one in (
+        ("model_name", "turbo"), ("text_encoder", "qwen3"), ("vae", "ae"))}  # fmt: skip
+    graph = graphs.render(**{f"load__{name}": file for name, file in small.items()})
+    links = {"model": ["load", 0], "latent_image": ["size", 0]}
+    graph = {name: graph[name] for name in ("load", "size")}
+    stuck = submit(served, graph | {"3": {"class_type": "Stuck", "inputs": links}})
+    waiting = submit(served, node("none", note="later"))
+    entry = served.entry(stuck)
+    assert served.entry(waiting)["status"]["completed"]
+    assert entry["status"]["status_str"] == "error"
+    assert "[ZI-DEADLINE]" in entry["status"]["messages"][-1][1]["exception_message"]
+    assert served.entry(stuck) == entry
+    assert len(served.pids("serves now")) == 2
+
+
 def test_safe_mode_is_told_and_what_it_cannot_run_fails_with_a_code(serve) -> None:
     """Other packs are off: health, metrics and the prompt that needs one of them say so."""
     served = serve("--standby", "off", ZIMAGE_GUARD="failures=1,quick=600")
