@@ -57,3 +57,11 @@ def test_every_limit(page: str) -> None:
     """Of requests and of the guardian."""
     assert sorted(rows(page, '`ZIMAGE_LIMITS="')) == sorted(fuse.LIMITS)
     assert sorted(rows(page, '`ZIMAGE_GUARD="')) == sorted(Limits.__annotations__)
+
+
+def test_every_reason(page: str, pack_dir: Path) -> None:
+    """Why ``/health/ready`` is 503."""
+    files = [path.read_text(encoding="utf-8") for path in (pack_dir / "patches").glob("*.py")]
+    bodies = re.findall(r"def reasons\(.*?\n\n", "".join(files), re.DOTALL)
+    there = {name for body in bodies for name in re.findall(r'\["([a-z]+)"\]', body)}
+    assert set(rows(page, "`reasons` 说明原因")) == there
