@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -9,6 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from ..config import NEW, SERVER
 from .channel import Peer
@@ -86,12 +89,23 @@ class Child:
 
     def end(self, number: int) -> None:
         """A signal to it; SIGKILL goes to everything it has started, too."""
-        try:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
             signal.pidfd_send_signal(self.pidfd, number)
-            if number == signal.SIGKILL:
-                os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
+        if number == signal.SIGKILL:
+            self.sweep()
+
+    def sweep(self) -> None:
+        """Kill what it has started and left in its process group; to be called before
+        :meth:`verdict`. A forked child has its locks, the queue's among them, and the next server
+        waits for these. What has a session of its own goes on.
+        """
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            try:
+                signal.pidfd_send_signal(self.pidfd, 0)
+            except ProcessLookupError:  # not this guardian's child, and others have reaped it
+                if psutil.pid_exists(self.pid):  # the number is another's by now
+                    return
+            os.killpg(self.pid, signal.SIGKILL)
 
     def verdict(self) -> str:
         """How it ended: ``exit 1``, ``SIGKILL``, or ``gone`` for one that was found running."""

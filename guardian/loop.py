@@ -258,6 +258,7 @@ class Guardian:
         self.served = True
 
     def _ended(self, child: Child) -> None:
+        child.sweep()
         verdict = child.verdict()
         self.selector.unregister(child)
         if child.peer:

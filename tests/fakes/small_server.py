@@ -1,7 +1,8 @@
 """A server of a few lines for a guardian: ``python small_server.py CONTROL PACK HOW …``.
 
 It answers with its process id. ``/stop`` stops it (SIGSTOP), ``/block`` blocks what counts as its
-event loop, ``/work`` runs for half a second, ``/replace`` asks for another process. HOW is
+event loop, ``/work`` runs for half a second, ``/replace`` asks for another process, ``/start``
+answers with a child's process id instead. HOW is
 ``good``, ``dumb`` (says nothing to the guardian and ends with 7) or ``weak`` (ends with 5 before
 it is ready).
 """
@@ -13,6 +14,7 @@ import importlib.util
 import os
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -95,6 +97,8 @@ class Small:
             os.kill(os.getpid(), signal.SIGSTOP)
         elif path == "/block":
             self.loop_age = 1e6
+        elif path == "/start":
+            return str(subprocess.Popen(["sleep", "1000"]).pid)
         elif path == "/replace":
             self.peer.send({"replace": "asked"})
         elif path == "/work":

@@ -23,7 +23,7 @@ import pytest
 
 from zimage_comfyui.drill.faults.base import node, submit
 from zimage_comfyui.drill.stage import Load, Stage, quietly, until
-from zimage_comfyui.tests.fakes import graphs, keeper
+from zimage_comfyui.tests.fakes import graphs, keeper, odd_pack
 
 pytestmark = pytest.mark.slow
 
@@ -35,6 +35,7 @@ def serve(host, tmp_path: Path) -> Iterator[Callable[..., Stage]]:
 
     def make(*options: str, **env: str) -> Stage:
         made.append(Stage(host, tmp_path, *options, env=env))
+        shutil.copy(str(odd_pack.__file__), tmp_path / "packs")
         made[-1].start()
         return made[-1]
 
@@ -64,6 +65,20 @@ def test_a_killed_server_is_replaced_and_nothing_is_lost(serve) -> None:
     assert load.refused == []
     assert load.broken_promises() == []
     assert len(load.promised) > 0
+
+
+def test_a_process_that_a_node_has_forked_does_not_keep_the_queue(serve) -> None:
+    """It has the queue's lock, and does not end by itself; the next server has a durable queue."""
+    served = serve("--standby", "off")
+    entry = served.entry(submit(served, node("fork", "Odd")))
+    forked = psutil.Process(int(entry["outputs"]["1"]["text"][0]))
+    first = served.active
+    os.kill(first, signal.SIGKILL)
+    until(lambda: served.pids("serves now")[-1:] != [first], "another server")
+    assert not alive(forked)
+    until(served.client.answers, "an answer")
+    assert served.client.get("/health")["patches"]["queue"]["status"] == "active"
+    assert served.entry(submit(served, node("none", "Odd")))["status"]["completed"]
 
 
 def test_sandboxes_belong_to_one_server(serve) -> None:

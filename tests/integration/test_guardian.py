@@ -217,6 +217,23 @@ def test_sighup_starts_anew_and_does_not_use_the_standby(guard) -> None:
     assert "pause" not in guarded.log()
 
 
+@pytest.mark.parametrize("adopted", [False, True], ids=["its own", "adopted"])
+@pytest.mark.parametrize("harm", [signal.SIGKILL, signal.SIGTERM])
+def test_what_a_server_has_started_ends_with_it(guard, adopted: bool, harm: signal.Signals) -> None:
+    """A forked child would keep the locks of the queue from the next server."""
+    guarded = guard()
+    first = guarded.whoever()
+    started = psutil.Process(guarded.ask("/start"))
+    if adopted:
+        guarded.process.kill()
+        guarded.process.wait()
+        guarded.start()
+        wait(lambda: guarded.told(first, "found a running server"))
+    os.kill(first, harm)
+    wait(lambda: not started.is_running() or started.status() == psutil.STATUS_ZOMBIE)
+    assert guarded.ask() != first
+
+
 def test_a_stranger_is_told_so(guard) -> None:
     """A process that has a server's environment, and is none, goes its own way."""
     guarded = guard()

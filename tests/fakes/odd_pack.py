@@ -1,0 +1,32 @@
+"""A node pack for guarded servers; ComfyUI loads this file as a pack of its own."""
+
+import multiprocessing
+import time
+
+
+class Odd:
+    """Does what ``kind`` says, then tells ``note``."""
+
+    CATEGORY = "trouble"
+    FUNCTION = "run"
+    RETURN_TYPES = ()
+    OUTPUT_NODE = True
+
+    @classmethod
+    def INPUT_TYPES(cls):
+        return {"required": {"kind": ("STRING",)}}
+
+    @classmethod
+    def IS_CHANGED(cls, **_inputs):
+        return time.monotonic()
+
+    def run(self, kind):
+        told = kind
+        if kind == "fork":
+            child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,))
+            child.start()
+            told = str(child.pid)
+        return {"ui": {"text": [told]}}
+
+
+NODE_CLASS_MAPPINGS = {"Odd": Odd}
