@@ -3,8 +3,8 @@
 The guardian listens and servers connect, so that a server outlives its guardian and finds the
 next one at the same place. Messages from a server:
 
-- ``hello``: ``{"hello": "starting" | "ready" | "active"}``; an active one hands over its
-  listening sockets, for a guardian that did not start it;
+- ``hello``: ``{"hello": "starting" | "ready" | "active", "mode"}``; an active one hands over its
+  listening sockets, for a guardian that did not start it, and has been told the mode;
 - ``{"beat": {"loop", "resident", "running", "waiting", "models"}}``, once a second;
 - ``{"replace": reason}`` and ``{"kill": reason}``: it asks to be replaced, in order or at once.
 

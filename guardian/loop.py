@@ -164,7 +164,7 @@ class Guardian:
         child = next((one for one in self.children if one.pid == peer.pid), None)
         message, sockets = heard
         if "hello" in message:
-            self._greet(peer, child, message["hello"], sockets)
+            self._greet(peer, child, message, sockets)
         elif child is not None:
             child.heard = self.clock()
             if isinstance(message.get("beat"), dict):
@@ -188,14 +188,18 @@ class Guardian:
             self._replace(why)
 
     def _greet(
-        self, peer: Peer, child: Child | None, state: str, sockets: list[socket.socket]
+        self, peer: Peer, child: Child | None, hello: Message, sockets: list[socket.socket]
     ) -> None:
+        state = hello["hello"]
         if child is None and state == "active" and sockets and not self._active():
             self.number += 1
             child = Child(peer.pid, self.number, self.limits, self.clock)
             self.children.append(child)
             self._watch(child, functools.partial(self._ended, child))
             child.become("active")
+            with contextlib.suppress(ValueError):
+                child.mode = Mode(hello.get("mode", ""))
+            self.crashes.found(child.mode, self.clock())
             self.sockets = self.sockets or sockets
             self._say("adopt", child=child)
             self._serves()
@@ -336,9 +340,17 @@ class Guardian:
             self.gpu.forget()
         elif self._has_gpu(now):
             self._start()
-        if self.crashes.recovered(now):
-            self._replace(reason("quiet"), fresh=True)
+        if active is not None and self.crashes.recovered(now):
+            self._leave_reduced(active)
         notify(self.plan.notify, "WATCHDOG=1")
+
+    def _leave_reduced(self, active: Child) -> None:
+        """Everything may be started again: to be called as long as that is so."""
+        for child in self._in("starting", "ready"):
+            if child.mode is not Mode.NORMAL:
+                self._drain(child, reason("newer"))
+        if active.mode is not Mode.NORMAL:
+            self._replace(reason("quiet"))
 
     def _wanted(self, active: Child | None) -> bool:
         """Whether another server is to be started now."""

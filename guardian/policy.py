@@ -62,12 +62,17 @@ class Crashes:
         if served >= self.limits.quick:
             self.failures = 0
 
+    def found(self, mode: Mode, now: float) -> None:
+        """Note the mode of a server that another guardian has started: its quiet time begins."""
+        self.level = self.modes.index(mode) if mode in self.modes else len(self.modes) - 1
+        self.last = now
+
     def recovered(self, now: float) -> bool:
-        """True once, when a reduced mode has been quiet long enough to try the normal one."""
-        if self.level == 0 or now - self.last < self.limits.quiet:
-            return False
-        self.level = self.failures = 0
-        return True
+        """Whether all is to be started: always was, or a reduced mode has been quiet for long
+        enough, which ends it."""
+        if self.level and now - self.last >= self.limits.quiet:
+            self.level = self.failures = 0
+        return self.level == 0
 
 
 class Growth:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..config import claim
-from ..guardian.channel import STACKS, Peer, connect
+from ..guardian.channel import STACKS, Message, Peer, connect
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,7 @@ class Link:
         if self.state == "starting":
             self.state = "ready"
         if peer := self._peer:
-            peer.send({"hello": self.state})
+            peer.send(self._hello())
         self._go.wait()
         return self.sockets
 
@@ -112,6 +112,9 @@ class Link:
         """Ask to be replaced, in order (``replace``) or at once (``kill``)."""
         peer = self._peer
         return bool(peer and peer.send({what: reason}))
+
+    def _hello(self) -> Message:
+        return {"hello": self.state, "mode": self.mode}
 
     def _run(self) -> None:
         met = False
@@ -138,7 +141,7 @@ class Link:
             time.sleep(BEAT)
 
     def _talk(self, peer: Peer) -> None:
-        peer.send({"hello": self.state}, self.sockets if self.state == "active" else ())
+        peer.send(self._hello(), self.sockets if self.state == "active" else ())
         while True:
             try:
                 heard = peer.receive()

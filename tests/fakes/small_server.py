@@ -41,6 +41,7 @@ class Small:
 
         self.channel, self.control = channel, Path(control)
         self.loop_age, self.running, self.state = 0.0, 0, "starting"
+        self.mode = "normal"
         self.sockets: list[socket.socket] = []
 
     def connect(self) -> None:
@@ -60,7 +61,7 @@ class Small:
             if heard is None:
                 try:
                     self.connect()
-                    self.peer.send({"hello": self.state}, self.sockets)
+                    self.peer.send({"hello": self.state, "mode": self.mode}, self.sockets)
                 except OSError:
                     time.sleep(0.1)
             elif "drain" in heard[0]:
@@ -81,6 +82,7 @@ class Small:
                 os._exit(1)
             if "go" in heard[0]:
                 self.sockets, self.state = heard[1], "active"
+                self.mode = heard[0]["mode"]
                 break
         threading.Thread(target=self.talk, daemon=True).start()
         self.sockets[0].setblocking(True)

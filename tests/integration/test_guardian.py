@@ -30,7 +30,8 @@ from zimage_comfyui.tests.fakes.waiting import wait
 PATIENT = Limits(grace=60, quick=0.3, failures=2, longest_pause=0.2, quiet=1)
 IMPATIENT = replace(PATIENT, silence=2, probes=2)
 """For the tests of hangs alone: on a machine that does other work, two seconds are soon over."""
-LIMITS = {"patient": PATIENT, "impatient": IMPATIENT}
+UNFORGIVING = replace(PATIENT, quiet=1e6)
+LIMITS = {"patient": PATIENT, "impatient": IMPATIENT, "unforgiving": UNFORGIVING}
 RUNNER = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -296,6 +297,22 @@ def test_less_is_started_after_deaths_in_a_row(guard) -> None:
     assert "starting a server (safe)" in log
     wait(lambda: "to be replaced: quiet again" in guarded.log())
     wait(lambda: guarded.log().count("starting a server (normal)") > PATIENT.failures)
+
+
+def test_a_server_in_safe_mode_that_lost_its_guardian_leaves_it(guard) -> None:
+    """The next guardian has not seen the failures, and learns of the mode from the server."""
+    guarded = guard("weak", limits="unforgiving")
+    first = guarded.whoever()
+    guarded.process.kill()
+    guarded.process.wait()
+    guarded.how, guarded.limits = "good", "patient"
+    guarded.start()
+    wait(lambda: guarded.told(first, "found a running server"))
+    wait(lambda: guarded.told(first, "ended: gone (quiet again"))
+    second = guarded.whoever()
+    assert "starting a server (normal)" in [
+        line.partition(" / ")[2] for line in guarded.log().splitlines() if f"[{second}]" in line
+    ]
 
 
 def test_nothing_is_refused_while_servers_die(guard) -> None:

@@ -64,15 +64,19 @@ def test_a_server_that_goes_on_forgives() -> None:
 
 
 def test_after_a_quiet_time_the_normal_mode_is_tried_again() -> None:
-    """Once, and only if there is something to return from."""
+    """Until then there is less, also for a guardian that has found a server with less."""
     crashes = Crashes(LIMITS, gpu=False)
-    assert not crashes.recovered(1e6)
+    assert crashes.recovered(0.0)
     for _ in range(3):
         crashes.died(0.0, 100.0)
     assert not crashes.recovered(100.0 + LIMITS.quiet - 1)
     assert crashes.recovered(100.0 + LIMITS.quiet)
     assert crashes.mode is Mode.NORMAL
-    assert not crashes.recovered(100.0 + LIMITS.quiet)
+    for mode, expected in ((Mode.SAFE, Mode.SAFE), (Mode.CPU, Mode.SAFE)):  # there is no GPU
+        crashes.found(mode, 1000.0)
+        assert crashes.mode is expected
+        assert not crashes.recovered(1000.0 + LIMITS.quiet - 1)
+    assert crashes.recovered(1000.0 + LIMITS.quiet)
 
 
 @pytest.mark.parametrize(
