@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import ZImageError
 from . import texts
+from .awake import Awake
 from .caught import caught
 from .channel import STACKS, Message, Peer, listen
 from .child import Child
@@ -59,7 +60,7 @@ class Guardian:
         limits: Limits,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.plan, self.sockets, self.limits, self.clock = plan, sockets, limits, clock
+        self.plan, self.sockets, self.limits, self.clock = plan, sockets, limits, Awake(clock)
         self.children: list[Child] = []
         self.crashes = Crashes(limits, plan.gpu)
         self.selector = selectors.DefaultSelector()

@@ -84,7 +84,7 @@ class Link:
         self.loop: asyncio.AbstractEventLoop | None = None
         self._go = threading.Event()
         self._peer: Peer | None = None
-        self._asked: float | None = None
+        self._asked, self._owed = False, 0.0
 
     def start(self) -> None:
         """Connect, and stay connected, in a thread."""
@@ -170,15 +170,18 @@ class Link:
         self._go.set()
 
     def _blocked(self) -> float:
-        """Seconds for which the event loop has owed an answer; asks it again once it has come."""
+        """Seconds for which the event loop has owed an answer; asks it again once it has come.
+
+        Signs of life are counted: in a pause of the whole process, nothing is owed.
+        """
         if self.loop is None:
             return 0.0
-        asked, now = self._asked, time.monotonic()
-        if asked is None:
-            self._asked = now
+        if self._asked:
+            self._owed += BEAT
+        else:
+            self._owed, self._asked = 0.0, True
             self.loop.call_soon_threadsafe(self._answer)
-            return 0.0
-        return round(now - asked, 1)
+        return self._owed
 
     def _answer(self) -> None:
-        self._asked = None
+        self._asked = False

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ import pytest
 
 from zimage_comfyui.drill.stage import hearing_hangups
 from zimage_comfyui.guardian import channel
+from zimage_comfyui.guardian.awake import LONGEST
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.loop import DONE, TAKEN, USELESS, Guardian
 from zimage_comfyui.guardian.plan import Plan
@@ -188,6 +190,25 @@ def test_one_that_hangs_is_replaced(guard, path: str, why: str) -> None:
     assert why in guarded.log()
     assert not psutil.pid_exists(first)
     assert f'File "{small_server.__file__}"' in (guarded.folder / "errors.txt").read_text()
+
+
+def test_a_pause_of_everything_is_no_hang(guard) -> None:
+    """A paused container, a machine asleep: the guardian looks before the server has spoken."""
+    guarded = guard(limits="impatient")
+    first = guarded.whoever()
+    both = [psutil.Process(pid) for pid in (first, guarded.process.pid)]
+    for one in both:
+        one.suspend()
+    stopped = time.monotonic()
+    wait(lambda: time.monotonic() - stopped > LONGEST + IMPATIENT.silence)
+    looks = both[1].num_ctx_switches().voluntary
+    both[1].resume()
+    wait(lambda: both[1].num_ctx_switches().voluntary > looks + 2)
+    both[0].resume()
+    assert guarded.ask() == first
+    assert guarded.ask("/replace") == first
+    wait(lambda: guarded.whoever() != first)
+    assert "to be killed" not in guarded.log()
 
 
 def test_a_planned_replacement_lets_the_prompt_end(guard) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from zimage_comfyui.guardian.awake import Awake
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.policy import Crashes, Growth, Mode
 from zimage_comfyui.guardian.texts import reason
@@ -108,3 +109,10 @@ def test_a_ceiling_holds_at_any_moment() -> None:
     growth = Growth(Limits(ceiling=4000))
     assert growth.reason(0.0, 4000.0, False, []) is None
     assert growth.reason(0.0, 4001.0, False, []) == reason("ceiling", 4001.0, 4000.0)
+
+
+def test_a_pause_of_the_guardian_is_no_time() -> None:
+    """It has not looked for longer than it ever lets pass, so the servers have stood still, too."""
+    times = iter([10.0, 10.0, 14.0, 1000.0, 1001.0])
+    clock = Awake(lambda: next(times))
+    assert [clock() for _ in range(4)] == [10.0, 14.0, 14.0, 15.0]

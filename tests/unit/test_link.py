@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -134,3 +135,13 @@ def test_what_has_to_be_written_is_written_before_the_end_is_asked_for(tmp_path:
     finally:
         link._current[:] = before
     assert done == ["written", "{'kill': 'why'}"]
+
+
+def test_what_the_event_loop_owes_is_counted_in_signs_of_life(tmp_path: Path) -> None:
+    """Time in which the whole process stood still does not count."""
+    mine = link.Link(tmp_path / "g.sock", dict, lambda _: None, guarded=False)
+    asked: list[Any] = []
+    mine.loop = cast("Any", SimpleNamespace(call_soon_threadsafe=asked.append))
+    assert [mine._blocked() for _ in range(3)] == [0.0, link.BEAT, 2 * link.BEAT]
+    asked.pop()()
+    assert (mine._blocked(), len(asked)) == (0.0, 1)
