@@ -3,10 +3,14 @@
 The guardian listens and servers connect, so that a server outlives its guardian and finds the
 next one at the same place. Messages from a server:
 
-- ``hello``: ``{"hello": "starting" | "ready" | "active", "mode"}``; an active one hands over its
-  listening sockets, for a guardian that did not start it, and has been told the mode;
-- ``{"beat": {"loop", "resident", "running", "waiting", "models"}}``, once a second;
-- ``{"replace": reason}`` and ``{"kill": reason}``: it asks to be replaced, in order or at once.
+- ``hello``: ``{"hello": "starting" | "ready" | "active", "mode", "notes"}``; an active one hands
+  over its listening sockets, for a guardian that did not start it, has been told the mode, and has
+  a file for the ids of the prompts that run;
+- ``{"beat": {"loop", "resident", "running", "waiting", "models", "worker", "rest"}}``, once a
+  second; ``worker`` says whether the thread that runs prompts lives, None while that cannot be
+  known; ``rest`` is ``{"prompts", "resident", "models"}`` when memory was last given back;
+- ``{"replace": reason}``, ``{"kill": reason}`` and ``{"sick": reason}``: it asks to be replaced,
+  in order, at once, or at once since its GPU has failed.
 
 From the guardian: ``{"go": true}`` with the listening sockets, ``{"drain": seconds}``, and
 ``{"stranger": true}`` for a process that is none of its servers.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -19,6 +20,11 @@ from .limits import Limits
 from .policy import Growth, Mode
 from .texts import Text, reason
 
+MOST_NOTES = 2**16
+"""Characters of notes that are read."""
+WORKERLESS = 3.0
+"""Seconds without a worker that are no moment between two workers any more."""
+
 
 class Child:
     """One server.
@@ -28,6 +34,9 @@ class Child:
         since: monotonic time of the last change of state.
         beat: its last message, empty before the first.
         heard: when that came.
+        notes: file in which it keeps the ids of the prompts that it runs, "" for none.
+        blames: ``kill`` or ``sick``, when it has asked to be ended at once.
+        idled: since when its beats say that its worker has ended, None while they do not.
         deadline: when it has to be gone, in the state ``ending`` or once doomed.
         why: the reason for its end, known before it comes.
         served_since: when it was told to go, None for one that waits or has not been ready.
@@ -42,6 +51,8 @@ class Child:
         self.heard_of = False
         self.state, self.since, self.heard = "starting", clock(), clock()
         self.beat: dict[str, Any] = {}
+        self.notes = self.blames = ""
+        self.idled: float | None = None
         self.growth = Growth(limits)
         self.deadline = self.born = clock()
         self.why: Text | str = ""
@@ -85,6 +96,8 @@ class Child:
             return reason("silent", silent)
         if self.state == "active" and self.beat.get("loop", 0) > limits.silence:
             return reason("blocked", self.beat["loop"])
+        if self.idled is not None and now - self.idled > WORKERLESS:
+            return reason("worker", now - self.idled)
         return None
 
     def end(self, number: int) -> None:
@@ -113,6 +126,15 @@ class Child:
         if code is None:
             return "gone"
         return f"exit {code}" if code >= 0 else signal.Signals(-code).name
+
+    def prompts(self) -> list[str]:
+        """Ids of the prompts that were running when it ended, until another server serves."""
+        try:
+            with open(self.notes, encoding="utf-8") as file:
+                found = json.loads(file.readline(MOST_NOTES))
+        except (OSError, ValueError):
+            return []
+        return [str(one)[:100] for one in found] if isinstance(found, list) else []
 
     def close(self) -> None:
         """Let go of its descriptors."""

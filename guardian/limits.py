@@ -16,11 +16,13 @@ class Limits:
         probes: how often ``/health/live`` is asked, and how long it may take.
         grace: for the running prompt when the server is to end in order.
         growth, growth_time: resident memory that may be gained in that time between moments in
-            which nothing runs and the same models are loaded.
-        ceiling: resident memory; 0 for none.
+            which nothing runs (or a prompt has given back its memory) and the same models are
+            loaded, beside the largest step.
+        ceiling: resident memory at such a moment; 0 for none.
         age: of a server; 0 for any.
         quick: a server that dies sooner than this after its start has failed to start.
-        failures: quick deaths in a row after which less is started (:class:`Mode`).
+        failures: quick deaths in a row, or failures of the GPU within ``quiet``, after which less
+            is started (:class:`Mode`).
         longest_pause: between two starts.
         quiet: without a death before more is started again.
         gpu_free, gpu_wait: what has to be free on a GPU before a server is started (0: whatever

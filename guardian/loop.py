@@ -40,6 +40,9 @@ UNHEARD = 2
 """Servers that may end without a word before the guardian stands aside."""
 LAST_WORDS = 0.5
 """Seconds for a server that is to be killed to write its stacks."""
+GROWTHS = 6
+"""Times :attr:`Limits.growth_time` between two replacements for growth; one that comes back at once
+is not mended by them."""
 ADOPTION = 5.0
 """Seconds to wait for a server of a guardian that is gone."""
 
@@ -66,7 +69,7 @@ class Guardian:
         self.selector = selectors.DefaultSelector()
         self.number = plan.temporary.used()
         self.standbys = Crashes(limits, gpu=False)
-        self.next_start = 0.0
+        self.next_start = self.next_growth = 0.0
         self.ending = self.served = self.useless = False
         self.unheard = 0
         self.signals: list[int] = []
@@ -172,21 +175,45 @@ class Guardian:
                 self._on_beat(child, message["beat"])
             elif "replace" in message and child.state == "active":
                 self._replace(str(message["replace"])[:200])
-            elif "kill" in message and not child.doomed:
-                self._kill(child, str(message["kill"])[:200])
+            elif ("kill" in message or "sick" in message) and not child.doomed:
+                child.blames = "kill" if "kill" in message else "sick"
+                text = str(message[child.blames])[:200]
+                self._kill(child, reason("sick", text) if child.blames == "sick" else text)
 
     def _on_beat(self, child: Child, beat: Message) -> None:
-        """Memory is judged between two signs of life that both tell of rest."""
-        idle = not any(one.get("running") or one.get("waiting") for one in (child.beat, beat))
-        child.beat, now = beat, self.clock()
+        """Age is judged between two signs of life that both tell of rest."""
+        before, now = child.beat, self.clock()
+        idle = not any(one.get("running") or one.get("waiting") for one in (before, beat))
+        child.beat = beat
+        child.idled = (child.idled or now) if beat.get("worker") is False else None
         if child.state != "active" or child.why:
             return
-        resident = float(beat.get("resident", 0))
-        why = child.growth.reason(now, resident, idle, beat.get("models"))
+        rest = beat.get("rest")
+        if rest and rest != before.get("rest"):
+            why = self._on_memory(child, now, rest)
+        else:
+            why = self._on_memory(child, now, beat) if idle else None
         if self.limits.age and idle and now - child.since > self.limits.age:
             why = reason("age", now - child.since)
         if why:
             self._replace(why)
+
+    def _on_memory(self, child: Child, now: float, reading: Message) -> Text | None:
+        """Judges memory where nothing runs, or has been given back after a prompt.
+
+        Not while one runs, however much it takes: it would run again, and take as much. A server
+        may run at least one before it is replaced for what it has taken from the start.
+        """
+        mib = float(reading.get("resident", 0))
+        why = child.growth.reason(now, mib, reading.get("models"))
+        if now - child.since < self.limits.quick:
+            return None
+        if self.limits.ceiling and mib > self.limits.ceiling:
+            return reason("ceiling", mib, self.limits.ceiling)
+        if why is None or now < self.next_growth:
+            return None
+        self.next_growth = now + GROWTHS * self.limits.growth_time
+        return why
 
     def _greet(
         self, peer: Peer, child: Child | None, hello: Message, sockets: list[socket.socket]
@@ -207,10 +234,10 @@ class Guardian:
         elif child is None or state not in {"starting", "ready", "active"}:
             peer.send({"stranger": True})
             return
-        child.peer, child.heard_of = peer, True
+        child.peer, child.heard_of, child.notes = peer, True, str(hello.get("notes", ""))
         if state == "starting" and child.state == "active":  # it has executed itself anew
             child.become("starting")
-            child.beat, child.why, child.served_since = {}, "", None
+            child.beat, child.why, child.served_since, child.idled = {}, "", None, None
         if state == "ready" and child.state == "starting":
             child.become("ready")
             self._say("ready", self.clock() - child.born, child=child)
@@ -276,13 +303,19 @@ class Guardian:
         why = child.why or reason("itself")
         level = logging.INFO if planned else logging.WARNING
         self._say("end", verdict, why, child=child, level=level)
+        if ran := child.prompts():
+            self._say("ran", ", ".join(ran), child=child, level=level)
         if child.state == "starting" and not child.heard_of and not self.served:
             self.unheard += 1
             self.useless = self.unheard >= UNHEARD
         if not planned:
             served = child.served_since
             crashes = self.crashes if served is not None or not self._active() else self.standbys
-            pause = crashes.died(now - served if served is not None else 0.0, now)
+            lived = now - served if served is not None else 0.0
+            if child.blames == "sick":
+                pause = crashes.failed(now)
+            else:
+                pause = crashes.died(lived, now, prompt=bool(ran or child.blames))
             self.next_start = now + pause
             if pause:
                 self._say("pause", pause, self.crashes.mode)
@@ -354,12 +387,13 @@ class Guardian:
             self._replace(reason("quiet"))
 
     def _wanted(self, active: Child | None) -> bool:
-        """Whether another server is to be started now."""
+        """Whether another server is to be started now; not beside one that is being killed, whose
+        death may change what is started."""
         coming = self._in("starting", "ready")
         if active is None:
             return not coming
         needed = self.plan.standby or bool(active.why)
-        serves = active.state == "active" and bool(active.beat)
+        serves = active.state == "active" and bool(active.beat) and not active.doomed
         return needed and serves and not coming
 
     def _look_after(self, active: Child, now: float) -> None:

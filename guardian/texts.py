@@ -14,6 +14,7 @@ TEXTS = {
     "spawn": ("正在启动服务器（{0}）", "starting a server ({0})"),
     "go": ("开始服务", "serves now"),
     "end": ("已结束：{0}（{1}）", "ended: {0} ({1})"),
+    "ran": ("当时正在运行的任务：{0}", "prompts that were running: {0}"),
     "pause": ("{0:.1f} 秒后再启动，模式 {1}", "next start in {0:.1f} s, mode {1}"),
     "kill": ("将被终止：{0}", "to be killed: {0}"),
     "replace": ("将被替换：{0}", "to be replaced: {0}"),
@@ -40,6 +41,8 @@ REASONS = {
     "unready": ("{0:.0f} 秒后仍未就绪", "not ready after {0:.0f} s"),
     "silent": ("{0:.0f} 秒没有动静", "silent for {0:.0f} s"),
     "blocked": ("事件循环阻塞 {0:.0f} 秒", "event loop blocked for {0:.0f} s"),
+    "sick": ("GPU 出错：{0}", "the GPU has failed: {0}"),
+    "worker": ("执行任务的线程已结束 {0:.0f} 秒", "its worker ended {0:.0f} s ago"),
     "port": ("端口 {0:.0f} 秒没有回答", "no answer on the port for {0:.0f} s"),
 }
 """Why a server is ended."""

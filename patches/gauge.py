@@ -18,6 +18,10 @@ from . import ram, sandboxes
 objects: set[str] = set()
 """What a part keeps between prompts beside models, by name; how much it takes is not known."""
 
+rest: dict[str, Any] | None = None
+"""When memory was last given back after a prompt: how many prompts there had been, what was then
+resident in MiB, which models were loaded."""
+
 
 def management() -> Any:
     """The host's ``comfy.model_management``."""

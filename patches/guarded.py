@@ -14,6 +14,7 @@ import os
 import signal
 import ssl
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,8 +23,9 @@ import psutil
 from aiohttp import web
 
 from ..config import Settings
+from ..errors import ZImageError
 from ..guardian.sockets import BACKLOG, inherited
-from . import state
+from . import gauge, state
 from .link import Link
 from .seam import Patch, Patches, Seam
 
@@ -34,7 +36,8 @@ DATABASE = Seam("__main__", "setup_database", ())
 LISTEN = Seam(
     "server", "PromptServer.start_multi_address", ("self", "addresses", "call_on_start", "verbose")
 )
-
+NEXT = Seam("execution", "PromptQueue.get", ("self", "timeout"))
+"""Whoever asks for prompts is the worker."""
 
 LAST_WORDS = 5.0
 """Seconds for a worker whose prompt has ended to tell of it, before the process ends."""
@@ -62,6 +65,8 @@ class Guarded(Patches):
         self.before_ending = before_ending
         self.sockets = inherited(settings.listen_fds) if not settings.guardian else []
         self.link: Link | None = None
+        self.next = Patch(NEXT, self._wrap_next)
+        self.worker: threading.Thread | None = None
         if settings.guardian:
             self.link = Link(settings.guardian, self._describe, self._drain, settings.guarded)
             self.link.settle = before_ending
@@ -70,8 +75,24 @@ class Guarded(Patches):
         """Patch, then look for the guardian."""
         begun = self.active
         super().apply()
+        with contextlib.suppress(ZImageError):  # then nothing is known of the worker
+            self.next.apply()
         if self.link and not begun:
             self.link.start()
+
+    def revert(self) -> None:
+        """As :meth:`.seam.Patches.revert`."""
+        self.next.revert()
+        super().revert()
+
+    def _wrap_next(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        def get(*rest: Any, **named: Any) -> Any:
+            self.worker = threading.current_thread()
+            if self.link:
+                self.link.between_prompts()
+            return original(*rest, **named)
+
+        return get
 
     def _wrap_database(self, original: Callable[[], Any]) -> Callable[[], Any]:
         def setup(*rest: Any, **named: Any) -> Any:
@@ -79,6 +100,9 @@ class Guarded(Patches):
                 _import_early()
                 self.sockets = self.link.wait()
             self.before_serving()
+            store = getattr(self.server.prompt_queue, "store", None)
+            if self.link and store is not None:
+                self.link.tell_notes(store.path.with_name("queue.running"))
             return original(*rest, **named)
 
         return setup
@@ -115,6 +139,8 @@ class Guarded(Patches):
             "running": len(queue.currently_running),
             "waiting": len(queue.queue),
             "models": state.models(),
+            "rest": gauge.rest,
+            "worker": self.worker and self.worker.is_alive(),
         }
 
     def _drain(self, seconds: float) -> None:

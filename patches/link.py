@@ -48,6 +48,13 @@ def ask_to_be_replaced(reason: str) -> bool:
     return any(one.ask_for("replace", reason) for one in _current)
 
 
+def fails(what: str, reason: str) -> None:
+    """Note that this process is of no use any more: once the prompt that runs has ended, the
+    guardian is asked to replace it (``kill``, or ``sick`` for the GPU)."""
+    for one in _current:
+        one.useless = what, reason
+
+
 def serves() -> bool:
     """Whether a guardian has told this process to go, so nobody but a server that it is ending
     can still have what servers share."""
@@ -80,6 +87,8 @@ class Link:
         self.settle: Callable[[], object] = list
         """Called before the end is asked for: there is no time for it afterwards."""
         self.state, self.mode = "starting", "normal"
+        self.notes = ""
+        self.useless: tuple[str, str] | None = None
         self.sockets: list[socket.socket] = []
         self.loop: asyncio.AbstractEventLoop | None = None
         self._go = threading.Event()
@@ -108,13 +117,26 @@ class Link:
         """Whether a guardian is connected that has told this process to serve."""
         return self._peer is not None and self.state == "active"
 
+    def tell_notes(self, path: Path) -> None:
+        """Say where the ids of the prompts that run are kept."""
+        self.notes = str(path)
+        if peer := self._peer:
+            peer.send(self._hello())
+
+    def between_prompts(self) -> None:
+        """Returns when this process may run another prompt: never, when it is of no use and the
+        guardian is there to replace it."""
+        while self.useless and self.ask_for(*self.useless):
+            time.sleep(BEAT)
+        self.useless = None
+
     def ask_for(self, what: str, reason: str) -> bool:
         """Ask to be replaced, in order (``replace``) or at once (``kill``)."""
         peer = self._peer
         return bool(peer and peer.send({what: reason}))
 
     def _hello(self) -> Message:
-        return {"hello": self.state, "mode": self.mode}
+        return {"hello": self.state, "mode": self.mode, "notes": self.notes}
 
     def _run(self) -> None:
         met = False

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ZImageError
-from . import gauge
+from . import gauge, ram, state
 from .jobs import Graph
 from .reserve import Reserve, refuse
 from .seam import Function, Patch, Patches, Seam
@@ -127,7 +127,7 @@ class Memory(Patches):
         if not self._end(*self._due, least):
             return False
         self._due = self._since = None
-        self.counts["prompts"] += 1
+        self._rest()
         return True
 
     def _go_on(self) -> None:
@@ -135,7 +135,15 @@ class Memory(Patches):
         if self._due is not None and not self._give_back(MUCH):
             self._since = self._since or self._due[1]
             self._due = None
-            self.counts["prompts"] += 1
+            self._rest()
+
+    def _rest(self) -> None:
+        """A prompt's memory is accounted for; this is what the guardian sees of it."""
+        self.counts["prompts"] += 1
+        gauge.rest = {
+            "prompts": self.counts["prompts"], "resident": ram.resident() / 2**20,
+            "models": state.models(),
+        }  # fmt: skip
 
     def _end(self, prompt_id: str, before: gauge.Reading | None, least: int) -> bool:
         try:

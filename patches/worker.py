@@ -3,6 +3,8 @@
 - ``SystemExit`` is no ``Exception``: the host's executor lets ``sys.exit()`` of a node through, its
   worker thread ends without a word, and every later prompt waits for ever. It becomes an ordinary
   failure of that node.
+- After an error that CUDA does not get over, every later prompt of this process would fail. When
+  the prompt has ended, the guardian is asked for another process.
 - What else gets out of the executor, or out of the freeing of memory after it (a CUDA error does),
   ends the thread too. The running prompt ends as failed and the worker begins anew.
 
@@ -39,6 +41,10 @@ class Left(BaseException):
     """Ends the work on a prompt that the next process does; no error that a node may catch."""
 
 
+LASTING = ("CUDA error:", "HIP error:")
+"""What torch begins such errors with."""
+
+
 def part() -> Patches:
     """Both patches."""
     return Patches(Patch(NODES, _nodes), Patch(WORKER, _worker))
@@ -48,7 +54,8 @@ def _nodes(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
     async def nodes(prompt_id: str, unique_id: str, obj: Any, *rest: Any, **named: Any) -> Any:
         try:
             return await original(prompt_id, unique_id, obj, *rest, **named)
-        except (Exception, asyncio.CancelledError, Left):
+        except (Exception, asyncio.CancelledError, Left) as error:
+            _look(error)
             raise
         except BaseException as error:
             name = getattr(obj, "__name__", type(obj).__name__)
@@ -66,9 +73,18 @@ def _worker(original: Callable[..., None]) -> Callable[..., None]:
                 log.warning("Z-Image: a prompt is left to the next process: %s", error)
             except BaseException as error:
                 log.exception("Z-Image: the worker failed and begins anew")
+                _look(error)
                 abandon(q, _why(q, error))
 
     return worker
+
+
+def _look(error: BaseException) -> None:
+    """Note what CUDA does not get over. A failed assertion of a kernel is the prompt's fault."""
+    text = str(error).partition("\n")[0]
+    if text.startswith(LASTING) and "out of memory" not in text:
+        log.error("Z-Image: nothing works on the GPU until the server starts anew: %s", text)
+        link.fails("kill" if "device-side assert" in text else "sick", text)
 
 
 def _why(queue: Any, error: BaseException) -> ZImageError:

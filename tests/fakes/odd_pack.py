@@ -3,6 +3,8 @@
 import multiprocessing
 import time
 
+LEAKED = []
+
 
 class Odd:
     """Does what ``kind`` says, then tells ``note``."""
@@ -14,14 +16,19 @@ class Odd:
 
     @classmethod
     def INPUT_TYPES(cls):
-        return {"required": {"kind": ("STRING",)}}
+        return {"required": {"kind": ("STRING",)}, "optional": {"seconds": ("FLOAT",)}}
 
     @classmethod
     def IS_CHANGED(cls, **_inputs):
         return time.monotonic()
 
-    def run(self, kind):
+    def run(self, kind, seconds=0.0):
         told = kind
+        time.sleep(seconds)
+        if kind == "leak":
+            LEAKED.append(b"x" * (60 << 20))
+        if kind == "gpu":
+            raise RuntimeError("CUDA error: an illegal memory access was encountered\nCUDA …")
         if kind == "fork":
             child = multiprocessing.get_context("fork").Process(target=time.sleep, args=(1000,))
             child.start()

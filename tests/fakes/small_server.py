@@ -2,9 +2,9 @@
 
 It answers with its process id. ``/stop`` stops it (SIGSTOP), ``/block`` blocks what counts as its
 event loop, ``/work`` runs for half a second, ``/replace`` asks for another process, ``/start``
-answers with a child's process id instead. HOW is
-``good``, ``dumb`` (says nothing to the guardian and ends with 7) or ``weak`` (ends with 5 before
-it is ready).
+answers with a child's process id instead, ``/sleep`` says that its worker has ended, ``/swell``
+that it has much memory, as it has while it works. HOW is ``good``, ``dumb`` (says nothing to the
+guardian and ends with 7) or ``weak`` (ends with 5 before it is ready).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Small:
 
         self.channel, self.control = channel, Path(control)
         self.loop_age, self.running, self.state = 0.0, 0, "starting"
-        self.mode = "normal"
+        self.mode, self.worker, self.resident = "normal", True, 100
         self.sockets: list[socket.socket] = []
 
     def connect(self) -> None:
@@ -55,6 +55,7 @@ class Small:
                 heard = self.peer.receive()
             except TimeoutError:
                 beat = {"loop": self.loop_age, "running": self.running, "models": []}
+                beat |= {"worker": self.worker, "resident": self.resident + 5000 * self.running}
                 if self.peer.send({"beat": beat}):
                     continue
                 heard = None
@@ -99,6 +100,10 @@ class Small:
             os.kill(os.getpid(), signal.SIGSTOP)
         elif path == "/block":
             self.loop_age = 1e6
+        elif path == "/swell":
+            self.resident = 5000
+        elif path == "/sleep":
+            self.worker = False
         elif path == "/start":
             return str(subprocess.Popen(["sleep", "1000"]).pid)
         elif path == "/replace":
@@ -111,6 +116,7 @@ class Small:
     def done(self) -> None:
         """What ran has ended."""
         self.running = 0
+        sys.stderr.write(f"worked {os.getpid()}\n")
 
 
 def main() -> None:

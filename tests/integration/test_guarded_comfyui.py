@@ -21,7 +21,7 @@ import aiohttp
 import psutil
 import pytest
 
-from zimage_comfyui.drill.faults.base import node, submit
+from zimage_comfyui.drill.faults.base import code, node, submit
 from zimage_comfyui.drill.stage import Load, Stage, quietly, until
 from zimage_comfyui.tests.fakes import graphs, keeper, odd_pack
 
@@ -240,15 +240,52 @@ def test_safe_mode_is_told_and_what_it_cannot_run_fails_with_a_code(serve) -> No
     """Other packs are off: health, metrics and the prompt that needs one of them say so."""
     served = serve("--standby", "off", ZIMAGE_GUARD="failures=1,quick=600")
     assert served.client.get("/health")["mode"] == "normal"
-    running = submit(served, node("sleep", seconds=20.0))
-    until(lambda: served.client.get("/health")["queue"]["running"], "a prompt that runs")
-    os.kill(served.active, signal.SIGKILL)
-    entry = served.entry(running)
-    told = entry["status"]["messages"][-1][1]["exception_message"]
+    submit(served, node("sleep", seconds=2.0))  # the others are accepted meanwhile
+    deadly, waiting = submit(served, node("die")), submit(served, node("none"))
+    assert "[ZI-PROMPT-DEADLY]" in code(served.entry(deadly))
+    told = code(served.entry(waiting))
     assert told.startswith("[ZI-NODE-GONE]")
     assert "Trouble" in told
+    assert len([line for line in served.log() if f"that were running: {deadly}" in line]) == 2
     assert served.client.get("/health")["mode"] == "safe"
     assert "zimage_reduced 1" in served.client.request("/metrics")[1].decode()
+
+
+def test_a_gpu_that_fails_is_left_to_another_process(serve) -> None:
+    """The prompt has failed, the next one runs in a new process; after failures in a row, however
+    long each server has served, less is started."""
+    served = serve("--standby", "off", ZIMAGE_GUARD="failures=2,quick=0")
+    first = served.active
+    failed, next_one = submit(served, node("gpu", "Odd")), submit(served, node("none", "Odd"))
+    assert code(served.entry(failed)).startswith("CUDA error: an illegal memory access")
+    assert served.entry(next_one)["status"]["completed"]
+    assert served.pids("the GPU has failed: CUDA error: an illegal")[0] == first
+    assert served.active != first
+    assert served.client.get("/health")["mode"] == "normal"
+    submit(served, node("gpu", "Odd"))
+    until(lambda: len(served.pids("serves now")) == 3, "a third server")
+    until(served.client.answers, "an answer")
+    assert served.client.get("/health")["mode"] == "safe"
+
+
+def test_growth_under_load_is_seen(serve) -> None:
+    """Nothing is ever at rest, and what prompts leave adds up; nothing is lost."""
+    served = serve("--standby", "off", ZIMAGE_GUARD="growth=100,quick=0")
+    first = served.active
+    ids = [submit(served, node("leak", "Odd", seconds=1.5)) for _ in range(12)]
+    until(lambda: first in served.pids("to be replaced: memory +"), "growth")
+    assert served.client.get("/health")["queue"]["waiting"]
+    assert all(served.entry(id)["status"]["completed"] for id in ids)
+    until(lambda: len(served.pids("serves now")) == 2, "another server")
+
+
+def test_a_server_without_its_worker_is_replaced(serve) -> None:
+    """The part that keeps the worker alive is off; what has ended it twice is not run again."""
+    served = serve("--standby", "off", ZIMAGE_OFF="worker", ZIMAGE_GUARD="quick=0")
+    deadly, next_one = submit(served, node("exit")), submit(served, node("none"))
+    assert "[ZI-PROMPT-DEADLY]" in code(served.entry(deadly))
+    assert served.entry(next_one)["status"]["completed"]
+    assert len([line for line in served.log() if "to be killed: its worker ended" in line]) == 2
 
 
 def test_a_host_that_does_not_fit_is_served_without_a_guardian(serve) -> None:

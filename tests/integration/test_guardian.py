@@ -33,7 +33,13 @@ PATIENT = Limits(grace=60, quick=0.3, failures=2, longest_pause=0.2, quiet=1)
 IMPATIENT = replace(PATIENT, silence=2, probes=2)
 """For the tests of hangs alone: on a machine that does other work, two seconds are soon over."""
 UNFORGIVING = replace(PATIENT, quiet=1e6)
-LIMITS = {"patient": PATIENT, "impatient": IMPATIENT, "unforgiving": UNFORGIVING}
+BOUNDED = replace(PATIENT, ceiling=4000, grace=0, quick=0)
+LIMITS = {
+    "patient": PATIENT,
+    "impatient": IMPATIENT,
+    "unforgiving": UNFORGIVING,
+    "bounded": BOUNDED,
+}
 RUNNER = """
 import sys
 sys.path.insert(0, {tests!r})
@@ -178,10 +184,12 @@ def test_a_standby_takes_over(guard) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "why"), [("/stop", "silent for"), ("/block", "event loop blocked")]
+    ("path", "why"),
+    [("/stop", "silent for"), ("/block", "event loop blocked"), ("/sleep", "its worker ended")],
 )
 def test_one_that_hangs_is_replaced(guard, path: str, why: str) -> None:
-    """Stopped, or with an event loop that does nothing; its stacks are written down first."""
+    """Stopped, with an event loop that does nothing, or without a worker; first its stacks are
+    written down."""
     guarded = guard(limits="impatient")
     first = guarded.whoever()
     with contextlib.suppress(OSError):  # a stopped one does not answer
@@ -224,6 +232,17 @@ def test_a_planned_replacement_lets_the_prompt_end(guard) -> None:
     wait(lambda: guarded.whoever() != second)
     assert guarded.told(second, "ended: exit 0 (SIGHUP)")
     assert "pause" not in guarded.log()
+
+
+def test_what_needs_more_than_the_ceiling_ends(guard) -> None:
+    """In another server it would need as much again; this one is replaced when it has ended."""
+    guarded = guard(limits="bounded")
+    first = guarded.whoever()
+    guarded.ask("/work")
+    guarded.ask("/swell")
+    wait(lambda: guarded.told(first, "memory 5100 MiB > 4000 MiB") or guarded.told(first, "ended"))
+    assert f"worked {first}" in (guarded.folder / "errors.txt").read_text()
+    wait(lambda: guarded.whoever() != first)
 
 
 def test_sighup_starts_anew_and_does_not_use_the_standby(guard) -> None:

@@ -64,6 +64,32 @@ def test_a_server_that_goes_on_forgives() -> None:
     assert crashes.mode is Mode.NORMAL
 
 
+def test_prompts_to_blame_count_half() -> None:
+    """Two that each take two servers with them put nobody into safe mode; a third one does, and so
+    does one death with each of six prompts."""
+    crashes = Crashes(LIMITS, gpu=True)
+    pauses, modes = [], []
+    for _ in range(6):
+        pauses.append(crashes.died(1.0, 0.0, prompt=True))
+        modes.append(crashes.mode)
+    assert pauses == [0.5, 0.5, 1.0, 1.0, 2.0, 2.0]
+    assert modes == [Mode.NORMAL] * 5 + [Mode.SAFE]
+
+
+def test_a_gpu_that_keeps_failing_is_given_up() -> None:
+    """However long each server has served, if the failures are not too far apart."""
+    crashes = Crashes(LIMITS, gpu=True)
+    for number in range(6):
+        assert crashes.failed(number * LIMITS.quiet / 2) == 0.0
+        crashes.lives(1e6)
+    assert crashes.mode is Mode.NORMAL
+    modes = []
+    for number in range(6):
+        crashes.failed(1e6 + number)
+        modes.append(crashes.mode)
+    assert modes == [Mode.NORMAL] * 2 + [Mode.SAFE] * 3 + [Mode.CPU]
+
+
 def test_after_a_quiet_time_the_normal_mode_is_tried_again() -> None:
     """Until then there is less, also for a guardian that has found a server with less."""
     crashes = Crashes(LIMITS, gpu=False)
@@ -89,26 +115,40 @@ def test_growth_is_what_is_gained_within_the_time(
     """250 MiB in five minutes is too much, 150 MiB is not, however long it goes on."""
     growth = Growth(LIMITS)
     found = [
-        growth.reason(60.0 * minute, 5000 + per_minute * minute, True, ["A"])
-        for minute in range(minutes + 1)
+        growth.reason(10.0 * number, 5000 + per_minute * number / 6, ["A"])
+        for number in range(6 * minutes + 1)
     ]
     assert any(found) is grows
 
 
-def test_only_comparable_moments_count() -> None:
-    """Not while something runs, and not across a change of the loaded models."""
+@pytest.mark.parametrize(
+    ("amounts", "grows"),
+    [
+        ([1000, 5000, 5000, 5150], False),  # a model that a node loads and keeps
+        ([1000, 5000, 5150, 5300], True),
+        ([1000, 1300, 1000, 1300], False),
+        ([5000, 1000, 1150, 1100, 1250, 1390], True),
+    ],
+)
+def test_growth_goes_on(amounts: list[float], grows: bool) -> None:
+    """The largest step is left out, and what was given back."""
     growth = Growth(LIMITS)
-    assert growth.reason(0.0, 1000.0, True, []) is None
-    assert growth.reason(1.0, 9000.0, False, []) is None
-    assert growth.reason(2.0, 9000.0, True, ["A"]) is None
-    assert growth.reason(3.0, 9300.0, True, ["A"]) == reason("growth", 300.0, 1.0)
+    found = [growth.reason(10.0 * number, mib, []) for number, mib in enumerate(amounts)]
+    assert not any(found[:-1])
+    assert bool(found[-1]) is grows
 
 
-def test_a_ceiling_holds_at_any_moment() -> None:
-    """Also while something runs."""
-    growth = Growth(Limits(ceiling=4000))
-    assert growth.reason(0.0, 4000.0, False, []) is None
-    assert growth.reason(0.0, 4001.0, False, []) == reason("ceiling", 4001.0, 4000.0)
+def test_only_readings_with_the_same_models_are_compared() -> None:
+    """Also where models take turns."""
+    growth = Growth(LIMITS)
+    found = [
+        growth.reason(10.0 * number, mib, models)
+        for number, (mib, models) in enumerate(
+            [(1000, []), (9000, ["A"]), (1110, []), (9150, ["A"]), (1220, []), (9290, ["A"])]
+        )
+    ]
+    assert found == [None] * 6
+    assert growth.reason(60.0, 9380.0, ["A"]) == reason("growth", 380.0, 50.0)
 
 
 def test_a_pause_of_the_guardian_is_no_time() -> None:

@@ -74,6 +74,19 @@ def use(host: Host, ram: Ram, size: int) -> None:
         ram.resident += size
 
 
+def test_what_is_resident_is_told_when_memory_was_given_back(
+    host, ram, protocol, monkeypatch
+) -> None:
+    """Not while the prompt has it; the guardian judges by it where there is no rest."""
+    monkeypatch.setattr(gauge, "rest", None)
+    executor = host.execution.PromptExecutor()
+    executor.execute(TRIVIAL, "0")
+    ram.resident += 100 * MIB
+    assert gauge.rest is None
+    assert host.execution.PromptQueue().get() is None
+    assert gauge.rest == {"prompts": 1, "resident": 600.0, "models": []}
+
+
 def test_applied_once_and_undone(host, ram) -> None:
     """Prompts run as before, with what they were given; applying twice is applying once."""
     kind = host.execution.PromptExecutor
