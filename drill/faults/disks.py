@@ -104,10 +104,11 @@ def cut(path: Path, dice: random.Random) -> None:
 
 @fault
 def a_second_server_on_the_queue(stage: Stage, dice: random.Random) -> None:
-    """It says that the queue is another's, and runs prompts without it."""
+    """It says that the queue is another's, and takes no prompt that would be lost."""
     with stage.second() as client:
-        part = client.get("/health")["patches"]["queue"]
+        part = json.loads(client.request("/health")[1])["patches"]["queue"]
         assert (part["status"], part["code"]) == ("refused", "ZI-QUEUE-TAKEN"), part
-        assert client.run(node("none", note="beside")).succeeded
+        status, found = client.request("/prompt", {"prompt": node("none", note="beside")})
+        assert (status, json.loads(found)["error"]["type"]) == (503, "ZI-QUEUE-TAKEN"), found
     assert stage.client.run(node("none", note="after")).succeeded
     until(lambda: stage.client.get("/health")["patches"]["queue"]["status"] == "active", "a queue")
