@@ -218,7 +218,7 @@ class Store:
         does not: SQLite writes over it from then on."""
         log = self.path.with_name(f"{self.path.name}-wal")
         long = log.stat().st_size if log.exists() else 0
-        if long >= LOG or shutil.disk_usage(self.path.parent).free < SPARE:
+        if long > LOG / 2 or shutil.disk_usage(self.path.parent).free < SPARE:
             return
         self._base.execute("BEGIN")
         try:

@@ -89,17 +89,33 @@ def a_cut_off_log_of_the_queue(stage: Stage, dice: random.Random) -> None:
 
 
 def cut(path: Path, dice: random.Random) -> None:
-    """Take the end of the last frame off a write-ahead log (sqlite.org/fileformat2.html#walformat).
+    """Take the end off the last transaction of a write-ahead log.
 
-    What comes after that frame is of earlier times, and has other salts in its head.
+    What comes after it is of earlier times or was taken back: the sums in the heads of frames are
+    of all that is before them (sqlite.org/fileformat2.html#walformat).
     """
     data = path.read_bytes()
-    size, salts = struct.unpack(">I", data[8:12])[0] + 24, data[16:24]
-    end = 32
-    while data[end + 8 : end + 16] == salts and end + size <= len(data):
-        end += size
+    magic, size = struct.unpack(">I4xI", data[:12])
+    order = "<" if magic == 0x377F0682 else ">"
+    sums, end, here = _sums(data[:24], (0, 0), order), 32, 32
+    while len(data) >= here + 24 + size:
+        head, page = data[here : here + 24], data[here + 24 : here + 24 + size]
+        sums = _sums(page, _sums(head[:8], sums, order), order)
+        if head[8:16] != data[16:24] or struct.unpack(">II", head[16:]) != sums:
+            break
+        here += 24 + size
+        if any(head[4:8]):  # the last of its transaction
+            end = here
     assert end > 32, "an empty log"
-    os.truncate(path, end - dice.randint(1, size - 1))
+    os.truncate(path, end - dice.randint(1, size + 23))
+
+
+def _sums(data: bytes, before: tuple[int, int], order: str) -> tuple[int, int]:
+    first, second = before
+    for one, two in struct.iter_unpack(f"{order}II", data):
+        first = (first + one + second) % 2**32
+        second = (second + two + first) % 2**32
+    return first, second
 
 
 @fault
