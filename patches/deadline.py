@@ -92,7 +92,8 @@ class Deadline(Patches):
                 if error is not None and not executor.success:
                     told = failure(prompt_id, error).messages[-1]
                     executor.status_messages.append(told)
-                    self.server.send_sync(*told, self.server.client_id)
+                    if self.server.client_id is not None:  # else every page would be told
+                        self.server.send_sync(*told, self.server.client_id)
 
         return execute
 

@@ -141,6 +141,16 @@ def test_a_sampler_that_reacts_fails_with_the_code(world) -> None:
     part.revert()
 
 
+def test_a_prompt_of_nobody_is_told_to_no_page(world) -> None:
+    """The host would send it to all."""
+    world.server.client_id = None
+    world.make({"turbo.cuda": 0.01}).apply()
+    executor = PromptExecutor()
+    executor.execute({}, "p1")
+    assert executor.status_messages[-1][0] == "execution_error"
+    assert world.sent == []
+
+
 def test_one_that_does_not_react_is_given_up(world, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its prompt has failed at once, the guardian is asked to replace the process, and until then
     no other prompt begins."""
