@@ -11,6 +11,8 @@ from . import commands, generation, sandbox, server, workflows
 
 CATALOGUE = generation.TEXTS | workflows.TEXTS | server.TEXTS | commands.TEXTS | sandbox.TEXTS
 """Code: text in Chinese, text in English."""
+SANDBOXED = "zimage_sandbox"
+"""Attribute of what is raised for a pack in a sandbox: its name. Nothing else is known to be so."""
 
 
 class Said(str):

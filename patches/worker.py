@@ -20,7 +20,7 @@ import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..errors import ZImageError
+from ..errors import SANDBOXED, ZImageError
 from . import link, state
 from .outcomes import Status, client, failure
 from .seam import Patch, Patches, Seam
@@ -80,7 +80,10 @@ def _worker(original: Callable[..., None]) -> Callable[..., None]:
 
 
 def _look(error: BaseException) -> None:
-    """Note what CUDA does not get over. A failed assertion of a kernel is the prompt's fault."""
+    """Note what CUDA does not get over. A failed assertion of a kernel is the prompt's fault, and a
+    pack in a sandbox, which can say anything, has a CUDA of its own."""
+    if hasattr(error, SANDBOXED):
+        return
     text = str(error).partition("\n")[0]
     if text.startswith(LASTING) and "out of memory" not in text:
         log.error("Z-Image: nothing works on the GPU until the server starts anew: %s", text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from ..errors import ZImageError
+from ..errors import SANDBOXED, ZImageError
 from . import messages as m
 from .output import clean, clean_lines
 
@@ -43,7 +43,9 @@ def translated(pack: str, node: str, trouble: m.Trouble) -> Exception:
     if trouble.kind == "memory":
         return ZImageError("ZI-SANDBOX-MEMORY", pack=pack, node=node, found=trouble.message)
     if (kind := BUILTIN.get(trouble.type)) is not None:
-        return kind(trouble.message)
+        error = kind(trouble.message)
+        setattr(error, SANDBOXED, pack)
+        return error
     return ZImageError(
         "ZI-SANDBOX-RAISED", pack=pack, node=node, found=f"{trouble.type}: {trouble.message}"
     )

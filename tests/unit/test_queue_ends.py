@@ -16,6 +16,8 @@ from zimage_comfyui.patches import link, state, worker
 from zimage_comfyui.patches.queue import durable
 from zimage_comfyui.patches.store import Store
 from zimage_comfyui.patches.worker import abandon
+from zimage_comfyui.sandbox.messages import Trouble
+from zimage_comfyui.sandbox.raised import translated
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 
 
@@ -192,3 +194,26 @@ def test_what_is_left_is_no_failure_of_a_node_or_of_the_worker() -> None:
 
     worker._worker(work)(None, None)
     assert calls == ["work", "work"]
+
+
+@pytest.mark.parametrize(
+    ("text", "sandboxed", "noted"),
+    [
+        ("CUDA error: an illegal memory access was encountered\nCUDA …", False, ["sick"]),
+        ("CUDA error: device-side assert triggered", False, ["kill"]),
+        ("CUDA error: out of memory", False, []),
+        ("no CUDA error: at all", False, []),
+        ("CUDA error: an illegal memory access was encountered", True, []),
+    ],
+)
+def test_what_a_gpu_does_not_get_over(
+    text: str, sandboxed: bool, noted: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Is noted for the guardian; a pack in a sandbox can say it and has nobody replaced."""
+    found: list[str] = []
+    monkeypatch.setattr(worker.link, "fails", lambda what, _reason: found.append(what))
+    trouble = Trouble("error", "RuntimeError", text, "")
+    error = translated("pack", "Node", trouble) if sandboxed else RuntimeError(text)
+    assert str(error) == text
+    worker._look(error)
+    assert found == noted
