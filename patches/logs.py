@@ -1,4 +1,8 @@
-"""Logs of how each prompt ended (``core.jsonl``) and of what the GPU holds (``gpu.csv``)."""
+"""Logs of how each prompt ended (``core.jsonl``) and of what the GPU holds (``gpu.csv``).
+
+The host's own log has a line with the id as well: prompts run one after the other, so what nodes
+wrote there since the line before is this prompt's.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +65,7 @@ class Logs(Patches):
         self.ended = Counter({"success": 0, "error": 0, "interrupted": 0})
         self.seconds = 0.0
         self._began: dict[str, float] = {}
-        self._unwritten: deque[Callable[[], str]] = deque()
+        self._unwritten: deque[Callable[[], dict[str, Any]]] = deque()
         self._stop = threading.Event()
 
     def apply(self) -> None:
@@ -120,7 +124,9 @@ class Logs(Patches):
         while self._unwritten:
             line = self._unwritten.popleft()
             try:
-                self.core.add(line())
+                about = line()
+                self.core.add(json.dumps(about, ensure_ascii=False))
+                log.info("Z-Image: %(request_id)s: %(status)s, %(duration_ms)d ms %(code)s", about)
             except Exception:
                 log.exception("Z-Image: a prompt that ended is not in %s", CORE)
 
@@ -137,12 +143,13 @@ class Logs(Patches):
             stop.wait(PERIOD)
 
 
-def _line(when: float, id: str, seconds: float, prompt: Graph, about: dict[str, str]) -> str:
-    line = {
+def _line(
+    when: float, id: str, seconds: float, prompt: Graph, about: dict[str, str]
+) -> dict[str, Any]:
+    return {
         "time": _iso(when), "request_id": id, "duration_ms": round(seconds * 1000),
         "model_name": model(prompt), **about,
     }  # fmt: skip
-    return json.dumps(line, ensure_ascii=False)
 
 
 def _iso(when: float) -> str:

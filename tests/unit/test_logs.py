@@ -102,8 +102,11 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("told", "how", "code"), ENDS)
-def test_a_prompt_that_ended_is_a_line(world: World, told: Status, how: str, code: str) -> None:
+def test_a_prompt_that_ended_is_a_line(
+    world: World, told: Status, how: str, code: str, caplog
+) -> None:
     """With the time that it ran, and the files of its diffusion models."""
+    caplog.set_level("INFO")
     world.run(world.execution.PromptQueue(None), told)
     (line,) = world.lines()
     assert line.pop("time").endswith("+00:00")
@@ -112,6 +115,7 @@ def test_a_prompt_that_ended_is_a_line(world: World, told: Status, how: str, cod
         "model_name": "turbo.safetensors, 模型.safetensors", "status": how, "code": code,
     }  # fmt: skip
     assert (world.logs.ended[how], world.logs.seconds) == (1, 1.5)
+    assert f"Z-Image: id: {how}, 1500 ms {code}" in caplog.text
 
 
 def test_prompts_of_the_durable_queue_are_lines_too(world: World, tmp_path: Path) -> None:
