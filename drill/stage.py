@@ -172,8 +172,12 @@ class Stage:
     @property
     def active(self) -> int:
         """The process that serves."""
-        told = [pid for pid in self.pids("serves now") + self.pids("found a running server")]
-        return until(lambda: next((pid for pid in told[::-1] if self.runs(pid)), 0), "a server")
+
+        def find() -> int:
+            told = [*self.pids("serves now"), *self.pids("found a running server")]
+            return next((pid for pid in reversed(told) if self.runs(pid)), 0)
+
+        return until(find, "a server")
 
     @property
     def standby(self) -> int:
