@@ -174,10 +174,10 @@ class Guardian:
             if isinstance(message.get("beat"), dict):
                 self._on_beat(child, message["beat"])
             elif "replace" in message and child.state == "active":
-                self._replace(str(message["replace"])[:200])
+                self._replace(texts.heard(str(message["replace"])[:200]))
             elif ("kill" in message or "sick" in message) and not child.doomed:
                 child.blames = "kill" if "kill" in message else "sick"
-                text = str(message[child.blames])[:200]
+                text = texts.heard(str(message[child.blames])[:200])
                 self._kill(child, reason("sick", text) if child.blames == "sick" else text)
 
     def _on_beat(self, child: Child, beat: Message) -> None:

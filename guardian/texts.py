@@ -68,6 +68,12 @@ def reason(name: str, *values: object) -> Text:
     return _filled(REASONS[name], values)
 
 
+def heard(reason: str) -> Text | str:
+    """A reason that a server has given, by language where it is in both."""
+    sides = reason.split(" / ")
+    return Text(*sides) if len(sides) == 2 else reason
+
+
 def _filled(pair: tuple[str, str], values: tuple[object, ...]) -> Text:
     sides = (
         form.format(*(one[side] if isinstance(one, Text) else one for one in values))

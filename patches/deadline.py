@@ -138,7 +138,7 @@ class Deadline(Patches):
         """The prompt has failed, and its process is in the way."""
         jot(self.path, prompt_id, "-", error.code, "ended")
         abandon(self.server.prompt_queue, error)
-        if link.ask_to_be_killed(f"{prompt_id} does not end"):
+        if link.ask_to_be_killed(f"任务 {prompt_id} 没有结束 / {prompt_id} does not end"):
             sleep(MOMENT)  # a sampler that returns now waits, and no other prompt begins
         else:
             log.error("Z-Image: %s does not end, and no guardian replaces this process", prompt_id)

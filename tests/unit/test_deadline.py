@@ -175,7 +175,7 @@ def test_one_that_does_not_react_is_given_up(world, monkeypatch: pytest.MonkeyPa
     worker = threading.Thread(target=PromptExecutor().execute, args=({}, "p1"))
     worker.start()
     worker.join()
-    assert asked == ["p1 does not end"]
+    assert asked == ["任务 p1 没有结束 / p1 does not end"]
     assert goes_on == [False]
     (status,) = world.queue.done
     assert "[ZI-DEADLINE]" in status.messages[-1][1]["exception_message"]

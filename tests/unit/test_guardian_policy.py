@@ -7,7 +7,7 @@ import pytest
 from zimage_comfyui.guardian.awake import Awake
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.policy import Crashes, Growth, Mode
-from zimage_comfyui.guardian.texts import reason
+from zimage_comfyui.guardian.texts import event, heard, reason
 
 LIMITS = Limits()
 
@@ -156,3 +156,12 @@ def test_a_pause_of_the_guardian_is_no_time() -> None:
     times = iter([10.0, 10.0, 14.0, 1000.0, 1001.0])
     clock = Awake(lambda: next(times))
     assert [clock() for _ in range(4)] == [10.0, 14.0, 14.0, 15.0]
+
+
+def test_what_a_server_gives_as_its_reason_is_told_in_one_language_at_a_time() -> None:
+    """The page's panel shows one side of each line."""
+    both = event("kill", heard("任务 p1 不理会中断 / p1 does not react to an interrupt"))
+    assert str(both).split(" / ") == [
+        "将被终止：任务 p1 不理会中断", "to be killed: p1 does not react to an interrupt",
+    ]  # fmt: skip
+    assert heard("CUDA error: x") == "CUDA error: x"
