@@ -28,7 +28,8 @@ EXAMPLES = """\
   0 完成 done, 1 任务失败 job failed, 2 用法有误 wrong usage, 3 本机缺少条件 machine lacks something
 ComfyUI: --comfyui，否则 / else $COMFYUI_PATH，否则自带的 / else the embedded one
 状态目录 / state: $ZIMAGE_HOME (~/.cache/zimage-comfyui)；数据目录 / your data: $ZIMAGE_HOME/data
-日志 / log: $ZIMAGE_LOG_DIR/comfyui.log，不设则不保留 / not kept when unset
+日志 / logs: $ZIMAGE_LOG_DIR，否则 / else $ZIMAGE_HOME/logs
+comfyui.log: 只在设了 $ZIMAGE_LOG_DIR 时保留 / kept only with $ZIMAGE_LOG_DIR
 """
 
 
