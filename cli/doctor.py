@@ -162,7 +162,12 @@ def _show(report: dict[str, Part], ok: bool) -> None:
             mark = "✗" if entry["level"] == "error" else "!"
             result(f"  {mark} {entry['zh']}")
             result(f"    {entry['en']}")
-    result("一切正常 / all is well" if ok else "有问题需要处理 / there are problems to solve")
+    if not ok:
+        result("有问题需要处理 / there are problems to solve")
+    elif any(part["problems"] for part in report.values()):
+        result("没有错误，但请看上面的提示 / no errors, but see the notes above")
+    else:
+        result("一切正常 / all is well")
 
 
 def _labelled(name: str) -> str:
