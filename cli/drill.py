@@ -70,7 +70,7 @@ def _show(report: Report) -> None:
         result(f"{name:34} {one['rounds']:6} {one['median_seconds']:9.1f}  {state}")
     result("")
     doubled, lost = len(report.doubled), len(report.lost)
-    result(f"200 {report.promised}，重复 / doubled {doubled}，丢失 / lost {lost}")
+    result(f"已接受 / accepted {report.promised}，重复 / doubled {doubled}，丢失 / lost {lost}")
     result(f"连接被拒绝 / refused {len(report.refused)}，答复前断开 / cut off {report.hung_up}")
     result(f"服务器进程 / servers {report.servers}，图片字节一致 / same bytes {report.same_bytes}")
     result("通过 / passed" if report.ok else "失败 / FAILED")
