@@ -327,7 +327,8 @@ class Guardian:
         child.why = why
         child.become("ending")
         child.deadline = self.clock() + (self.limits.grace + 5 if waited else 5)
-        if not (waited and child.peer and child.peer.send({"drain": self.limits.grace})):
+        drain = {"drain": self.limits.grace, "last": self.ending}
+        if not (waited and child.peer and child.peer.send(drain)):
             child.end(signal.SIGTERM)
 
     def _kill(self, child: Child, why: Text | str) -> None:

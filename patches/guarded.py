@@ -157,6 +157,10 @@ class Guarded(Patches):
         self.before_ending()
         os.kill(os.getpid(), signal.SIGTERM)
 
+    def reasons(self) -> list[str]:
+        """For ``/health/ready``: what is accepted now runs after the guardian's next start."""
+        return ["ending"] if self.link and self.link.last else []
+
     def details(self) -> dict[str, str]:
         """For ``/health``: how much the guardian has started."""
         return {"mode": self.link.mode} if self.link else {}

@@ -9,6 +9,7 @@ more is begun here, and the guardian replaces the process. Without one, it is to
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 from typing import Any
@@ -37,8 +38,9 @@ def part() -> Interrupt:
     grace = Settings.from_environment().interrupt_seconds
     if grace is None:
         grace = INTERRUPT_SECONDS
-        log.warning("Z-Image: %s", ZImageError("ZI-SETTING", name="ZIMAGE_INTERRUPT", found="…",
-                                               expected="0, 30, …"))  # fmt: skip
+        found = os.environ.get("ZIMAGE_INTERRUPT")
+        error = ZImageError("ZI-SETTING", name="ZIMAGE_INTERRUPT", found=found, expected="0, 30, …")
+        log.warning("Z-Image: %s", error)
     return Interrupt(state.server(), grace)
 
 

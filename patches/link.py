@@ -87,6 +87,8 @@ class Link:
         self.settle: Callable[[], object] = list
         """Called before the end is asked for: there is no time for it afterwards."""
         self.state, self.mode = "starting", "normal"
+        self.last = False
+        """Whether the end that it was told of is that of the guardian, too."""
         self.notes = ""
         self.useless: tuple[str, str] | None = None
         self.sockets: list[socket.socket] = []
@@ -184,6 +186,7 @@ class Link:
                 self._be_a_stranger()
                 return
             elif "drain" in message:
+                self.last = bool(message.get("last"))
                 threading.Thread(target=self.drain, args=(message["drain"],), daemon=True).start()
 
     def _be_a_stranger(self) -> None:

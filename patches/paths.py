@@ -56,7 +56,7 @@ def _wrap(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def annotated_filepath(name: Any) -> Any:
         bare, base = original(name)
         if isinstance(bare, str):
-            check(bare, base or folders()["input"], folders())
+            check(bare, base, folders())
         return bare, base
 
     return annotated_filepath
@@ -68,16 +68,18 @@ def folders() -> dict[str, str]:
     return {kind: host.get_directory_by_type(kind) for kind in ("input", "output", "temp")}
 
 
-def check(name: str, base: str, shared: dict[str, str]) -> None:
-    """Judge a name in a folder.
+def check(name: str, base: str | None, shared: dict[str, str]) -> None:
+    """Judge a name in a folder; None: the caller knows in which, and only what is above them all
+    is seen here.
 
     Raises:
         ZImageError: ``ZI-PATH``.
     """
     whole = os.path.isabs(name)
-    if not any(inside(name, folder) for folder in (shared.values() if whole else (base,))):
-        kind = next((kind for kind, folder in shared.items() if folder == base), "-")
-        expected = " | ".join(shared) if whole else kind
+    of = shared.values() if whole else (base or shared["input"],)
+    if not any(inside(name, folder) for folder in of):
+        kind = next((kind for kind, folder in shared.items() if folder == base), "")
+        expected = " | ".join(shared) if whole or not kind else kind
         raise ZImageError("ZI-PATH", found=name[:200], expected=expected)
 
 

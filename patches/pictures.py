@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import functools
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -50,7 +51,7 @@ def part() -> Patches:
             ZImageError(
                 "ZI-SETTING",
                 name="ZIMAGE_MAX_MEGAPIXELS",
-                found="…",
+                found=os.environ.get("ZIMAGE_MAX_MEGAPIXELS"),
                 expected=f"1 … {MOST_MEGAPIXELS:g}",
             ),
         )

@@ -9,6 +9,7 @@ again and makes the same bytes.
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 import time
@@ -34,8 +35,11 @@ def part() -> Residency:
     minutes = Settings.from_environment().idle_minutes
     if minutes is None:
         minutes = IDLE_MINUTES
-        log.warning("Z-Image: %s", ZImageError("ZI-SETTING", name="ZIMAGE_IDLE_MINUTES", found="…",
-                                               expected="0, 10, …"))  # fmt: skip
+        found = os.environ.get("ZIMAGE_IDLE_MINUTES")
+        error = ZImageError(
+            "ZI-SETTING", name="ZIMAGE_IDLE_MINUTES", found=found, expected="0, 10, …"
+        )
+        log.warning("Z-Image: %s", error)
     return Residency(state.server(), 60 * minutes)
 
 

@@ -88,7 +88,7 @@ class Watch:
         self.uses, was = uses, self.full
         if not uses:
             return None
-        worst = max(uses.values())
+        worst = max(uses.values(), key=lambda use: use.percent)  # of one disk, the first
         self.full = worst if worst.percent > self.limit - (ROOM if was else 0) else None
         if bool(was) is bool(self.full):
             return None
@@ -120,7 +120,8 @@ class Watch:
         for path in paths:
             with contextlib.suppress(OSError):
                 uses.append(measure(path, self.statvfs))
-        return self._error("ZI-DISK-FULL", max(uses, default=Use(100.0, "space", paths[0], 0)))
+        nothing = Use(100.0, "space", paths[0], 0)
+        return self._error("ZI-DISK-FULL", max(uses, key=lambda use: use.percent, default=nothing))
 
     def _error(self, code: str, use: Use) -> ZImageError:
         return ZImageError(

@@ -29,6 +29,7 @@ const REASONS = {
   disk: ["磁盘已满", "the disk is full"],
   queue: ["任务队列无法写入磁盘", "the queue cannot be kept on disk"],
   interrupt: ["被中断的任务没有停下", "a prompt that was interrupted runs on"],
+  ending: ["服务器正在停止", "the server is being stopped"],
 };
 
 export function nameOf(part) {

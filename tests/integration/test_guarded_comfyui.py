@@ -185,7 +185,11 @@ def test_sigterm_lets_the_running_prompt_end_and_keeps_the_rest(serve, pack_dir:
     running = submit(served, node("sleep", seconds=2.0))
     until(lambda: served.client.get("/health")["queue"]["running"], "a prompt that runs")
     waiting = submit(served, node("none", note="later"))
+    assert served.client.request("/health/ready")[0] == 200
     served.process.send_signal(signal.SIGTERM)
+    until(lambda: served.client.request("/health/ready")[0] == 503, "an end that is told")
+    assert served.client.get("/health/live")
+    assert json.loads(served.client.request("/health")[1])["reasons"] == ["ending"]
     assert served.process.wait(120) == 0
     assert [json.loads(line)["request_id"] for line in served.log("core.jsonl")] == [running]
     served.start()
