@@ -100,7 +100,8 @@ def read_drill(path: Path) -> Run:
         r"lost (\d+)\n.*refused (\d+).*cut off (\d+)\n.*servers (\d+).*bytes (\w+)", text
     )
     rows = re.findall(r"^(\S.*?) {2,}(\d+) +([\d.]+) {2}(.+)$", text, re.MULTILINE)
-    accepted = re.search(r"^200 (\d+)", text, re.MULTILINE)
+    accepted = re.search(r"^(?:200|已接受 / accepted) (\d+)", text, re.MULTILINE)
+    doubled = re.search(r"doubled (\d+)", text)
     assert head
     assert total
     assert accepted
@@ -116,8 +117,16 @@ def read_drill(path: Path) -> Run:
         "rows": rows,
         "accepted": accepted[1],
         "same bytes": total[5] == "True",
+        "doubled": doubled[1] if doubled else None,
         **dict(zip(names, total.groups()[:4], strict=True)),
     }
+
+
+def _doubled(run: Run) -> list[list[Text]]:
+    """Drills did not count it at first."""
+    count = run["doubled"]
+    name = ("prompts that ended twice", "结束两次的任务")
+    return [] if count is None else [[name, count, "0", met(count == "0")]]
 
 
 def drill(run: Run) -> Section:
@@ -133,6 +142,7 @@ def drill(run: Run) -> Section:
         ],
         [("accepted prompts", "已接受的任务"), run["accepted"], "", ""],
         [("lost prompts", "丢失的任务"), run["lost"], "0", met(run["lost"] == "0")],
+        *_doubled(run),
         [("refused connections", "拒绝的连接"), run["refused"], "0", met(run["refused"] == "0")],
         [("cut off before an answer", "应答前断开"), run["cut off"], "", ""],
         [("server processes used", "用过的服务器进程"), run["servers"], "", ""],
