@@ -120,7 +120,8 @@ class Memory(Patches):
         """What the prompt before took; in the worker's thread, as all of this.
 
         Returns:
-            False when memory has moved, but by less than ``least``; then nothing is done.
+            False when memory has moved, but by less than ``least``, or models have come or gone:
+            freed memory moves only when it is given back. Then nothing is done.
         """
         if self._due is None:
             return True
@@ -151,8 +152,10 @@ class Memory(Patches):
             if before is None or self.level is None:
                 return True
             moved = max(after.moved(before), after.moved(self.level))
-            if moved < least:
-                return moved < MOVED
+            if moved < MOVED and after.loaded == self.level.loaded:
+                return True
+            if moved < least and least > MOVED:
+                return False
             gauge.collect()
             self.counts["released"] += 1
             self.level = after = gauge.Reading.take()

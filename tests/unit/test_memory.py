@@ -248,6 +248,22 @@ def test_small_growth_is_collected_sooner_or_later(host, ram, protocol) -> None:
     assert len(host.collected) == 2
 
 
+def test_what_models_that_have_gone_took_is_given_back(host, ram, protocol) -> None:
+    """Freed memory stays with the process: nothing has moved until it is given back."""
+    executor = host.execution.PromptExecutor()
+    executor.work = lambda: host.management.load_models_gpu([Patcher(60 * MIB, host.place)])
+    run(host, executor, TRIVIAL, "loads")
+    before = len(host.collected)
+    executor.work = lambda: None
+    run(host, executor, TRIVIAL, "uses")
+    assert len(host.collected) == before
+    executor.work = host.management.unload_all_models
+    executor.execute(TRIVIAL, "unloads")
+    assert len(host.collected) == before
+    assert host.execution.PromptQueue().get() is None
+    assert len(host.collected) == before + 1
+
+
 def test_what_was_given_back_meanwhile_is_no_level(host, ram, protocol) -> None:
     """Models that an idle time has unloaded are collected again after the next use."""
     executor = host.execution.PromptExecutor()
