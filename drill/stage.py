@@ -23,8 +23,12 @@ from ..config import PACK_DIR
 
 LIMIT = 300.0
 """Seconds after which something that should happen counts as lost; far more than it takes."""
-IMPATIENT = {"ZIMAGE_GUARD": "silence=5,probes=5,grace=20,quick=0.5", "ZIMAGE_INTERRUPT": "2"}
-"""For the guardian and the server: a drill has no minute to wait for a hang."""
+IMPATIENT = {
+    "ZIMAGE_GUARD": "silence=5,probes=5,grace=20,quick=0.5,growth_time=6",
+    "ZIMAGE_INTERRUPT": "2",
+}
+"""For the guardian and the server: a drill has no minute to wait for a hang, and a server may leak
+again sooner than in half an hour."""
 SANDBOXES = """
 [packs.trouble]
 run = "trusted"

@@ -70,13 +70,19 @@ def no_memory_for_a_node(stage: Stage, dice: random.Random) -> None:
 
 @fault
 def a_node_that_leaks(stage: Stage, dice: random.Random) -> None:
-    """Half a GiB is held for ever: another process takes over, and nobody notices."""
+    """Half a GiB more is held for ever each time: another process takes over, and nobody notices.
+
+    Once would be what a pack loads and keeps.
+    """
     stage.settle()  # growth is seen in a server that has been looked at before
     pid = stage.active
-    assert stage.entry(submit(stage, node("leak")))["status"]["completed"]
+    for _ in range(2):
+        assert stage.entry(submit(stage, node("leak")))["status"]["completed"]
+        time.sleep(1.5)  # the guardian hears of each
     until(lambda: not stage.runs(pid), "the end of the server")
     assert [line for line in stage.log() if f"[{pid}]" in line and "memory +" in line]
     stage.settle()
+    time.sleep(25)  # for some windows none is replaced for growth again
 
 
 @fault

@@ -32,6 +32,7 @@ def _of_a_later_version(function):
     else:
         def later(*arguments, **named):
             return function(*arguments, **named)
+    later.__name__ = function.__name__
     return later
 
 """
