@@ -154,8 +154,9 @@ def drill(run: Run) -> Section:
         ],
     ]
     longest: list[list[Text]] = [[name, count, f"{seconds} s"] for name, count, seconds, _ in slow]
+    once = int(run["rounds"]) == run["faults"]
     return Section(
-        ("Drill", "演练"),
+        ("Drill, every fault once", "演练，每种故障一次") if once else ("Drill", "演练"),
         (
             f"{run['faults']} faults in random order, seed {run['seed']}.",
             f"{run['faults']} 种故障，随机顺序，种子 {run['seed']}。",

@@ -33,6 +33,7 @@ SECTIONS: list[tuple[str, Callable[[dict[str, Any]], _report.Section]]] = [
     ("overhead", server.overhead),
     ("recovery", server.recovery),
     ("drill", trials.drill),
+    ("drill-all", trials.drill),
     ("soak", trials.soak),
     ("sandbox", packs.sandbox),
     ("faults", packs.faults),
@@ -77,8 +78,8 @@ def pages(pack: Path) -> dict[str, str]:
 
 
 def _stored(folder: Path, name: str) -> dict[str, Any] | None:
-    if name == "drill":
-        path = folder / "drill-cpu.txt"
+    if name in {"drill", "drill-all"}:
+        path = folder / f"{name}-cpu.txt"
         return trials.read_drill(path) if path.exists() else None
     run = _report.read(folder, name)
     return None if run is None else {**run, "file": f"{name}-cpu.json"}
