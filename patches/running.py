@@ -59,6 +59,11 @@ class Running:
         """All that has ended is in the database."""
         self._write(ended={})
 
+    def sync(self) -> None:
+        """Have it on the disk as it is: after a power cut an earlier end must not be there for an
+        id that has been used again."""
+        os.fsync(self._file.fileno())
+
     def bury(self) -> None:
         """What ran has died; the file says so until :meth:`forgive`."""
         self.ids, self.died = [], [*self.died, *self.ids]
@@ -94,7 +99,7 @@ class Running:
             pairs = zip(lines[1::2], lines[2::2], strict=True)
             ended = {id: (float(when), text.decode()) for (id, when), text in
                      ((json.loads(about), text) for about, text in pairs)}  # fmt: skip
-        except (ValueError, TypeError):
+        except (ValueError, TypeError, RecursionError):
             return
         if isinstance(ids, list) and all(isinstance(id, str) for id in (*ids, *ended)):
             self.ids, self.ended = ids, ended

@@ -284,6 +284,7 @@ class Store:
                 if id not in self.sizes:
                     place = self._base.execute(insert, (id, number, text)).lastrowid or 0
                 else:
+                    self._running.sync()
                     with self._transaction():
                         self._base.execute("DELETE FROM prompts WHERE id = ?", (id,))
                         place = self._base.execute(insert, (id, number, text)).lastrowid or 0

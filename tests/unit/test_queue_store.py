@@ -131,7 +131,7 @@ def test_the_log_has_its_length_from_the_beginning(folder: Path) -> None:
     assert store.path.stat().st_size < 2**16
 
 
-@pytest.mark.parametrize("found", [b"", b"\0" * 4096, b"[1]\n", b'["a', b'{"a": 1}\n'])
+@pytest.mark.parametrize("found", [b"", b"\0" * 4096, b"[1]\n", b"[" * 4000, b'["a', b'{"a": 1}\n'])
 def test_no_death_where_it_is_not_known_what_ran(folder: Path, found: bytes) -> None:
     """As after a power cut; from then on it is known again."""
     store = make(folder)
