@@ -57,6 +57,7 @@ class Interrupt(Gate):
         self.grace, self.ended = grace, 0
         self._watched: set[int] = set()
         self._stuck: set[int] = set()
+        self._gives_up = False  # this process runs nothing more, and should have been ended
 
     def check(self) -> None:
         """As :meth:`.gate.Gate.check`; the queue has to be as the host's."""
@@ -70,7 +71,8 @@ class Interrupt(Gate):
     def reasons(self) -> list[str]:
         """For ``/health/ready``: a prompt stands in the way of all others."""
         running = self.server.prompt_queue.currently_running
-        return ["interrupt"] if any(number in running for number in self._stuck) else []
+        stuck = any(number in running for number in self._stuck)
+        return ["interrupt"] if stuck or self._gives_up else []
 
     def details(self) -> dict[str, float]:
         """For ``/health``: how many prompts have been ended with their process asked for."""
@@ -121,7 +123,7 @@ class Interrupt(Gate):
                 return True
             queue.hold()
             end(queue, number, interrupted(self.server, queue.currently_running[number]))
-        self.ended += 1
+        self.ended, self._gives_up = self.ended + 1, True
         log.warning("Z-Image: %s did not end %g s after it was interrupted", id, self.grace)
         why = f"任务 {id} 不理会中断 / {id} does not react to an interrupt"
         while not link.ask_to_be_killed(why):

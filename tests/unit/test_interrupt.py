@@ -104,6 +104,23 @@ def test_it_ends_as_the_host_would_end_it(world, body: bytes, path: str) -> None
     assert world.part.details() == {"seconds": GRACE, "ended": 1}
 
 
+def test_a_process_that_nobody_ends_says_that_it_runs_nothing(world, monkeypatch) -> None:
+    """Its guardian has gone in that moment; the next one is asked."""
+    told: list[list[str]] = []
+
+    def ask(_why: str) -> bool:
+        told.append(world.part.reasons())
+        return len(told) > 2
+
+    monkeypatch.setattr(link, "ask_to_be_killed", ask)
+    world.part.apply()
+    world.begin(3, "a", "c")
+    assert world.part.reasons() == []
+    post(world, b"")
+    wait(unwatched)
+    assert told == 3 * [["interrupt"]]
+
+
 def test_nobody_s_prompt_is_told_to_every_page_as_the_host_tells_it(world) -> None:
     """That it was interrupted, and nothing else."""
     world.part.apply()
