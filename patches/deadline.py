@@ -21,14 +21,15 @@ from ..engine.presets import OPTION
 from ..errors import ZImageError
 from . import link, state
 from .fuse import LOG, jot
-from .jobs import SAMPLERS, Graph
-from .memory import EXECUTE
+from .jobs import SAMPLERS
 from .outcomes import failure
-from .seam import Function, Patch, Patches
-from .worker import NODES, abandon
+from .seam import Argument, Function, Patch, Patches, Seam
+from .worker import abandon
 
 log = logging.getLogger(__name__)
 
+EXECUTE = Seam("execution", "PromptExecutor.execute", ("self", "prompt_id"))
+NODES = Seam("execution", "_async_map_node_over_list", ("prompt_id", "obj", "input_data_all"))
 GRACE = "grace"
 """Among the limits: seconds between the interruption and the end of the process."""
 LIMITS = {GRACE: 10.0}
@@ -83,10 +84,13 @@ class Deadline(Patches):
         return error
 
     def _wrap_execute(self, original: Function) -> Function:
-        def execute(executor: Any, prompt: Graph, prompt_id: str, *rest: Any, **named: Any) -> Any:
+        id = Argument(original, "prompt_id")
+
+        def execute(*arguments: Any, **named: Any) -> Any:
+            executor, prompt_id = arguments[0], id.of(arguments, named)
             self.error = None
             try:
-                return original(executor, prompt, prompt_id, *rest, **named)
+                return original(*arguments, **named)
             finally:
                 error, self.error = self.error, None
                 if error is not None and not executor.success:
@@ -98,20 +102,23 @@ class Deadline(Patches):
         return execute
 
     def _wrap_nodes(self, original: Function) -> Function:
-        async def nodes(
-            prompt_id: str, unique_id: str, obj: Any, input_data_all: Any, *rest: Any, **named: Any
-        ) -> Any:
+        id = Argument(original, "prompt_id")
+        node = Argument(original, "obj")
+        inputs = Argument(original, "input_data_all")
+
+        async def nodes(*arguments: Any, **named: Any) -> Any:
+            obj = node.of(arguments, named)
             known = getattr(obj, "__name__", type(obj).__name__) in SAMPLERS
-            error = self.judge(input_data_all) if known else None
+            error = self.judge(inputs.of(arguments, named)) if known else None
             if error is None:
-                return await original(prompt_id, unique_id, obj, input_data_all, *rest, **named)
-            ended = threading.Event()
+                return await original(*arguments, **named)
+            prompt_id, ended = id.of(arguments, named), threading.Event()
             watch = threading.Thread(
                 target=self._watch, args=(prompt_id, error, ended), daemon=True
             )
             watch.start()
             try:
-                return await original(prompt_id, unique_id, obj, input_data_all, *rest, **named)
+                return await original(*arguments, **named)
             finally:
                 with self._deciding:
                     ended.set()

@@ -32,7 +32,7 @@ FIRST, EVERY = 60.0, 1800.0
 """Seconds from the start to the first round of deleting, and between two: a server may be replaced
 more often than that."""
 DAY = 86400.0
-PUT = Seam("server", "PromptServer.instance.prompt_queue.put", ("item",))
+PUT = Seam("server", "PromptServer.instance.prompt_queue.put", ())
 
 
 def part() -> Guard:
@@ -109,9 +109,9 @@ class Guard:
         PUT.verify(original)
         self.room.apply()
 
-        def put(item: Any, *rest: Any, **named: Any) -> Any:
+        def put(*arguments: Any, **named: Any) -> Any:
             self.watch.check()
-            return original(item, *rest, **named)
+            return original(*arguments, **named)
 
         self._queue, self._before = queue, vars(queue).get("put")
         self._put = queue.put = put

@@ -27,7 +27,7 @@ from ..errors import ZImageError
 from ..guardian.sockets import BACKLOG, inherited
 from . import gauge, state
 from .link import Link
-from .seam import Patch, Patches, Seam
+from .seam import Argument, Patch, Patches, Seam
 
 log = logging.getLogger(__name__)
 
@@ -36,7 +36,7 @@ DATABASE = Seam("__main__", "setup_database", ())
 LISTEN = Seam(
     "server", "PromptServer.start_multi_address", ("self", "addresses", "call_on_start", "verbose")
 )
-NEXT = Seam("execution", "PromptQueue.get", ("self", "timeout"))
+NEXT = Seam("execution", "PromptQueue.get", ("self",))
 """Whoever asks for prompts is the worker."""
 
 LAST_WORDS = 5.0
@@ -108,12 +108,14 @@ class Guarded(Patches):
         return setup
 
     def _wrap_listen(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        async def start(
-            server: Any, addresses: list[tuple[str, int]], call_on_start: Any = None,
-            verbose: bool = True,
-        ) -> None:  # fmt: skip
+        names = ("self", "addresses", "call_on_start", "verbose")
+        wanted = [Argument(original, name) for name in names]
+
+        async def start(*arguments: Any, **named: Any) -> None:
             if not self.sockets:
-                return await original(server, addresses, call_on_start, verbose)
+                return await original(*arguments, **named)
+            values = (argument.of(arguments, named) for argument in wanted)
+            server, addresses, call_on_start, verbose = values
             if self.link:
                 self.link.loop = asyncio.get_running_loop()
             runner = web.AppRunner(server.app, access_log=None)

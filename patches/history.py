@@ -18,9 +18,9 @@ from ..errors import ZImageError
 from . import state
 from .fuse import Handler, refusal
 from .gate import Gate
-from .seam import Seam
+from .seam import Seam, requires_more
 
-GET = Seam("execution", "PromptQueue.get_history", ("self", "prompt_id", "max_items", "offset"))
+GET = Seam("execution", "PromptQueue.get_history", ("self", "max_items", "offset"))
 PATHS = frozenset({"/history", "/api/history"})
 PIECE = 2**18
 """Bytes that are sent at once, or one entry where that is larger."""
@@ -54,6 +54,8 @@ class History(Gate):
         queue = self.server.prompt_queue
         if hasattr(queue, "listed"):  # the durable queue reads them from disk
             entries = queue.listed(most, offset)
+        elif requires_more(queue.get_history, GET.parameters):
+            return await handler(request)
         else:
             entries = queue.get_history(max_items=most, offset=offset).items()
         response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})

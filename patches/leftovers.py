@@ -20,12 +20,12 @@ from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from .kept import names
-from .seam import Patch, Patches, Seam
+from .seam import Argument, Patch, Patches, Seam
 
 log = logging.getLogger(__name__)
 
-PLACE = Seam("folder_paths", "get_save_image_path", ("filename_prefix", "output_dir"))
-DONE = Seam("execution", "PromptQueue.task_done", ("self", "item_id", "history_result", "status"))
+PLACE = Seam("folder_paths", "get_save_image_path", ("output_dir",))
+DONE = Seam("execution", "PromptQueue.task_done", ("self", "history_result", "status"))
 MOST = 1000
 """Places that are remembered for a prompt; for other threads than the worker's, which never ask."""
 
@@ -51,28 +51,31 @@ def part() -> Patches:
     thread = Thread()
 
     def place(original: Callable[..., Any]) -> Callable[..., Any]:
-        def get_save_image_path(
-            filename_prefix: str, output_dir: str, *rest: Any, **named: Any
-        ) -> Any:
-            found = original(filename_prefix, output_dir, *rest, **named)
-            if output_dir == sys.modules["folder_paths"].get_output_directory():
+        folder = Argument(original, "output_dir")
+
+        def get_save_image_path(*arguments: Any, **named: Any) -> Any:
+            found = original(*arguments, **named)
+            if folder.of(arguments, named) == sys.modules["folder_paths"].get_output_directory():
                 thread.places.append(Place(*found[:4]))
             return found
 
         return get_save_image_path
 
     def done(original: Callable[..., Any]) -> Callable[..., Any]:
-        def task_done(
-            self: Any, item_id: int, history_result: Any, status: Any, *rest: Any, **named: Any
-        ) -> Any:
+        result = Argument(original, "history_result")
+        how = Argument(original, "status")
+
+        def task_done(*arguments: Any, **named: Any) -> Any:
             places = list(thread.places)
             thread.places.clear()
+            status = how.of(arguments, named)
             if places and not getattr(status, "completed", True):
                 try:
-                    history_result = listed(history_result, status, places)
+                    complete = listed(result.of(arguments, named), status, places)
+                    arguments, named = result.replaced(arguments, named, complete)
                 except Exception:  # the prompt has to end all the same
                     log.exception("Z-Image: files that were left behind are not listed")
-            return original(self, item_id, history_result, status, *rest, **named)
+            return original(*arguments, **named)
 
         return task_done
 

@@ -24,15 +24,15 @@ from . import gauge, state
 from .jobs import LOADER, Graph
 from .lines import Lines
 from .outcomes import ENDS
-from .seam import Function, Patch, Patches, Seam
+from .seam import Argument, Function, Patch, Patches, Seam
 
 log = logging.getLogger(__name__)
 
 CORE, GPU = "core.jsonl", "gpu.csv"
 PERIOD = 10.0
 """Seconds between two lines of :data:`GPU`."""
-BEGIN = Seam("execution", "PromptQueue.get", ("self", "timeout"))
-END = Seam("execution", "PromptQueue.task_done", ("self", "item_id", "history_result", "status"))
+BEGIN = Seam("execution", "PromptQueue.get", ("self",))
+END = Seam("execution", "PromptQueue.task_done", ("self", "item_id"))
 CODED = re.compile(r"\[(ZI-[A-Z0-9-]+)\]")
 
 
@@ -91,9 +91,9 @@ class Logs(Patches):
             lines.close()
 
     def _wrap_begin(self, original: Function) -> Function:
-        def get(queue: Any, *rest: Any, **named: Any) -> Any:
+        def get(*arguments: Any, **named: Any) -> Any:
             self.settle()
-            taken = original(queue, *rest, **named)
+            taken = original(*arguments, **named)
             if taken is not None:
                 self._began[taken[0][1]] = self.clock()
             return taken
@@ -101,9 +101,12 @@ class Logs(Patches):
         return get
 
     def _wrap_end(self, original: Function) -> Function:
-        def task_done(queue: Any, item_id: int, *rest: Any, **named: Any) -> None:
-            item = queue.currently_running.get(item_id)
-            original(queue, item_id, *rest, **named)
+        number = Argument(original, "item_id")
+
+        def task_done(*arguments: Any, **named: Any) -> None:
+            queue = arguments[0]
+            item = queue.currently_running.get(number.of(arguments, named))
+            original(*arguments, **named)
             try:
                 self._note(item[1], item[2], queue.history[item[1]].get("status"))
             except Exception:

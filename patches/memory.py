@@ -16,16 +16,15 @@ from typing import Any
 
 from ..errors import ZImageError
 from . import gauge, ram, state
-from .jobs import Graph
 from .reserve import Reserve, refuse
-from .seam import Function, Patch, Patches, Seam
+from .seam import Argument, Function, Patch, Patches, Seam
 
 log = logging.getLogger(__name__)
 
 EXECUTE = Seam(
     "execution",
     "PromptExecutor.execute",
-    ("self", "prompt", "prompt_id", "extra_data", "execute_outputs"),
+    ("self", "prompt", "prompt_id", "extra_data"),
 )
 NEXT = Seam("execution", "PromptQueue.get", ("self", "timeout"))
 MOVED, MUCH = 8 * 2**20, 64 * 2**20
@@ -69,11 +68,14 @@ class Memory(Patches):
         gauge.thaw()
 
     def _wrap(self, original: Function) -> Function:
-        def execute(
-            executor: Any, prompt: Graph, prompt_id: str, extra_data: Any = None,
-            *rest: Any, **named: Any,
-        ) -> Any:  # fmt: skip
-            extra_data = extra_data or {}
+        graph = Argument(original, "prompt")
+        id = Argument(original, "prompt_id")
+        extra = Argument(original, "extra_data")
+
+        def execute(*arguments: Any, **named: Any) -> Any:
+            executor, prompt = arguments[0], graph.of(arguments, named)
+            prompt_id, extra_data = id.of(arguments, named), extra.of(arguments, named) or {}
+            arguments, named = extra.replaced(arguments, named, extra_data)
             self._go_on()
             try:
                 self.reserve.make_room(executor, prompt)
@@ -85,7 +87,7 @@ class Memory(Patches):
             before = self._begin()
             try:
                 with frozen():
-                    return original(executor, prompt, prompt_id, extra_data, *rest, **named)
+                    return original(*arguments, **named)
             finally:
                 self._due = prompt_id, before
                 queue = getattr(executor.server, "prompt_queue", None)
@@ -95,13 +97,16 @@ class Memory(Patches):
         return execute
 
     def _wrap_next(self, original: Function) -> Function:
-        def get(queue: Any, *rest: Any, **named: Any) -> Any:
+        timeout = Argument(original, "timeout")
+
+        def get(*arguments: Any, **named: Any) -> Any:
             if not self._give_back(MUCH):
-                taken = original(queue, timeout=PAUSE)
+                brief, brief_named = timeout.replaced(arguments, named, PAUSE)
+                taken = original(*brief, **brief_named)
                 if taken is not None:
                     return taken
                 self._give_back(MOVED)
-            return original(queue, *rest, **named)
+            return original(*arguments, **named)
 
         return get
 

@@ -23,11 +23,11 @@ from . import state
 from .gate import Gate
 from .seam import Patch, Patches, Seam
 
-NAMES = Seam("folder_paths", "annotated_filepath", ("name",))
+NAMES = Seam("folder_paths", "annotated_filepath", ())
 """What takes the annotation off a name, for nodes, for their validation and for ``/view``."""
 THROUGH = (
-    Seam("folder_paths", "get_annotated_filepath", ("name",)),
-    Seam("folder_paths", "exists_annotated_filepath", ("name",)),
+    Seam("folder_paths", "get_annotated_filepath", ()),
+    Seam("folder_paths", "exists_annotated_filepath", ()),
 )
 """What nodes call; they look :data:`NAMES` up when they are called, or all this is of no use."""
 UPLOADS = frozenset({"/upload/image", "/upload/mask"})
@@ -52,9 +52,9 @@ def part() -> Patches:
     return Patches(Names(NAMES, _wrap), Gate(state.server(), judge_upload))
 
 
-def _wrap(original: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    def annotated_filepath(name: Any) -> Any:
-        bare, base = original(name)
+def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+    def annotated_filepath(*arguments: Any, **named: Any) -> Any:
+        bare, base = original(*arguments, **named)
         if isinstance(bare, str):
             check(bare, base, folders())
         return bare, base

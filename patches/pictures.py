@@ -31,12 +31,12 @@ from ..errors import ZImageError
 from . import state
 from .gate import Gate
 from .paths import UPLOADS
-from .seam import Patch, Patches, Seam
+from .seam import Argument, Patch, Patches, Seam
 
 log = logging.getLogger(__name__)
 
-OPEN = Seam("PIL.Image", "open", ("fp", "mode", "formats"))
-PILLOW = Seam("node_helpers", "pillow", ("fn", "arg"))
+OPEN = Seam("PIL.Image", "open", ("fp",))
+PILLOW = Seam("node_helpers", "pillow", ("arg",))
 """Through this the host's nodes open files and then touch every frame."""
 FRAMES = 4
 """All frames of one file may have this many times the pixels of one picture: 430 of 1280×720."""
@@ -72,9 +72,11 @@ class Limit:
     def open(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Around ``PIL.Image.open``, which reads headers alone."""
 
-        def open(fp: Any, mode: str = "r", formats: Any = None) -> Any:
+        file = Argument(original, "fp")
+
+        def open(*arguments: Any, **named: Any) -> Any:
             try:
-                picture = original(fp, mode, formats)
+                picture = original(*arguments, **named)
             except Exception as error:
                 if type(error).__name__ != "DecompressionBombError":
                     raise
@@ -83,8 +85,8 @@ class Limit:
             try:
                 self.check(*picture.size)
             except ZImageError:
-                if not hasattr(fp, "read"):  # a file of the caller's is the caller's to close
-                    picture.close()
+                if not hasattr(file.of(arguments, named), "read"):
+                    picture.close()  # an open file is the caller's to close
                 raise
             return picture
 
@@ -93,12 +95,15 @@ class Limit:
     def pillow(self, original: Callable[..., Any]) -> Callable[..., Any]:
         """Around the host's helper; a later frame can be larger than the first."""
 
-        def pillow(fn: Any, arg: Any) -> Any:
+        opened = Argument(original, "arg")
+
+        def pillow(*arguments: Any, **named: Any) -> Any:
+            arg = opened.of(arguments, named)
             frame = hasattr(arg, "getbands")  # a picture, standing at one of its frames
             if frame:
                 self.check(*arg.size, frames=arg.tell() + 1)
             try:
-                made = original(fn, arg)
+                made = original(*arguments, **named)
             except ZImageError:
                 raise
             except Exception as error:

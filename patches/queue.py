@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import copy
 import heapq
 import logging
 import os
@@ -24,7 +25,7 @@ from ..errors import ZImageError
 from . import fuse, link, state
 from .ended import RECENT, Ended, part_of
 from .outcomes import failure
-from .seam import Seam
+from .seam import Argument, Seam, requires_more
 from .store import Limits, Row, Store
 
 log = logging.getLogger(__name__)
@@ -42,11 +43,11 @@ PATIENCE = 10.0
 SEAMS = (
     Seam("execution", "PromptQueue.__init__", ("self", "server")),
     Seam("execution", "PromptQueue.put", ("self", "item")),
-    Seam("execution", "PromptQueue.get", ("self", "timeout")),
-    Seam("execution", "PromptQueue.get_flags", ("self", "reset")),
+    Seam("execution", "PromptQueue.get", ("self",)),
+    Seam("execution", "PromptQueue.get_flags", ("self",)),
     Seam("execution", "PromptQueue.wipe_queue", ("self",)),
-    Seam("execution", "PromptQueue.delete_queue_item", ("self", "function")),
-    Seam("execution", "PromptQueue.get_history", ("self", "prompt_id", "max_items", "offset")),
+    Seam("execution", "PromptQueue.delete_queue_item", ("self",)),
+    Seam("execution", "PromptQueue.get_history", ("self", "prompt_id", "max_items")),
 )
 
 
@@ -98,7 +99,8 @@ class Swap:
         store = Store(self.folder, self.limits, patience=None)
         made = durable(type(original), store, self.most_waiting, self.patience)
         try:
-            self.ours = made(self.server)
+            alone = not requires_more(type(original).__init__, SEAMS[0].parameters)
+            self.ours = made(self.server) if alone else made(self.server, original)
         except BaseException:
             store.close()
             raise
@@ -160,12 +162,25 @@ def durable(
     Until the store can be opened it is empty and refuses prompts; then it has what lies there.
     """
 
-    class DurableQueue(base):
-        """The host's queue, with each step on disk before it counts."""
+    accepted = Argument(base.put, "item")
+    asked = Argument(base.get_history, "prompt_id")
+    most = Argument(base.get_history, "max_items")
 
-        def __init__(self, server: Any) -> None:
+    class DurableQueue(base):
+        """The host's queue, with each step on disk before it counts.
+
+        Args:
+            server: the host's ``PromptServer``.
+            like: a queue of the host whose state is taken over, where the host's ``__init__`` needs
+                more than the server.
+        """
+
+        def __init__(self, server: Any, like: Any = None) -> None:
             self._ended: Ended | None = None
-            super().__init__(server)
+            if like is None:
+                super().__init__(server)
+            else:
+                self.__dict__.update(_state_of(like))
             self._ended = Ended(store, self._is_busy)
             self.store = store
             self.quarantined: list[str] = []
@@ -234,7 +249,8 @@ def durable(
             self.quarantined.append(row.id)
             self.history.settle()
 
-        def put(self, item: tuple[Any, ...]) -> None:
+        def put(self, *values: Any, **named: Any) -> None:
+            item = accepted.of((self, *values), named)
             number, id, *rest = item
             with self.mutex:
                 if (refused := self.begin()) is not None:
@@ -244,19 +260,21 @@ def durable(
                 self.history.settle()
                 place = store.accept(id, number, rest[:3])
                 self.history.forget(id)
-                super().put(Item.of(item, place))
+                item = Item.of(item, place)
+                arguments, named = accepted.replaced((self, *values), named, item)
+                super().put(*arguments[1:], **named)
 
         def hold(self) -> None:
             """Give nothing more out; what waits is for the next process."""
             self._may_run.clear()
 
-        def get(self, timeout: float | None = None) -> Any:
+        def get(self, *rest: Any, **named: Any) -> Any:
             if not self._may_run.is_set():
                 self.at_rest.set()  # all is told of what ran before
             self._may_run.wait()
             self.settle()
             self._linger()
-            taken = super().get(timeout=timeout)
+            taken = super().get(*rest, **named)
             if taken is not None:
                 _try(store.begin, taken[0][1])
             return taken
@@ -280,14 +298,13 @@ def durable(
             with self.mutex:
                 self.history.settle()
 
-        def get_history(
-            self, prompt_id: str | None = None, max_items: int | None = None, *rest: Any,
-            **named: Any,
-        ) -> Any:  # fmt: skip
+        def get_history(self, *rest: Any, **named: Any) -> Any:
             self.settle()
+            prompt_id = asked.of((self, *rest), named)
+            max_items = most.of((self, *rest), named)
             if prompt_id is None and (max_items is None or max_items > RECENT):
                 self.history.whole()
-            return super().get_history(prompt_id, max_items, *rest, **named)
+            return super().get_history(*rest, **named)
 
         def listed(self, most: int | None, offset: int) -> Iterator[tuple[str, Any]]:
             """As ``get_history``, entry by entry, so that others have their turn between them."""
@@ -323,19 +340,30 @@ def durable(
                 self.currently_running.clear()
                 self.server.queue_updated()
 
-        def wipe_queue(self) -> None:
+        def wipe_queue(self, *rest: Any, **named: Any) -> None:
             with self.mutex:
                 _try(store.remove, [item[1] for item in self.queue], "waiting")
-                super().wipe_queue()
+                super().wipe_queue(*rest, **named)
 
-        def delete_queue_item(self, function: Any) -> bool:
+        def delete_queue_item(self, *rest: Any, **named: Any) -> bool:
             with self.mutex:
                 before = {item[1] for item in self.queue}
-                found = super().delete_queue_item(function)
+                found = super().delete_queue_item(*rest, **named)
                 _try(store.remove, before - {item[1] for item in self.queue}, "waiting")
                 return found
 
     return DurableQueue
+
+
+def _state_of(queue: Any) -> dict[str, Any]:
+    """Return the attributes of a queue of the host, with containers of their own."""
+    own = {name: value for name, value in vars(queue).items() if not hasattr(type(queue), name)}
+    containers = (list, dict)
+    return {
+        name: copy.copy(value) if isinstance(value, containers) else value
+        for name, value in own.items()
+        if name != "history"  # is kept on disk
+    }
 
 
 def _give_back_at_the_end(queue: Any) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from .outcomes import LAST, client, ended, outcome, part_of
-from .seam import Patch, Seam
+from .seam import Argument, Patch, Seam
 
 log = logging.getLogger(__name__)
 
@@ -49,20 +49,32 @@ class Debts:
     def wrap(self, original: Send) -> Send:
         """Around the host's ``send``, which every event goes through."""
 
-        async def send(server: Any, event: Any, data: Any, sid: str | None = None) -> None:
+        names = ("self", "event", "data", "sid")
+        wanted = [Argument(original, name) for name in names]
+        _, event_of, data_of, _ = wanted
+
+        async def send(*arguments: Any, **named: Any) -> None:
+            server, event, data, sid = (argument.of(arguments, named) for argument in wanted)
+
+            def again(event: Any, data: Any) -> Awaitable[None]:
+                """Send another event in the same way, to the same client."""
+                changed = event_of.replaced(arguments, named, event)
+                positional, by_name = data_of.replaced(*changed, data)
+                return original(*positional, **by_name)
+
             if not self.begun:
                 self.begun = True
                 self.inherit(server.prompt_queue)
             part = part_of(event, data) if sid is not None else None
             if sid is None or part is None:
-                await original(server, event, data, sid)
+                await original(*arguments, **named)
                 if sid is not None and event == "status" and data.get("sid") == sid:  # just come
-                    await self.pay(original, server, sid, list(self.owed.get(sid, ())))
+                    await self.pay(again, server, sid, list(self.owed.get(sid, ())))
                 return
             id = data["prompt_id"]
             if part == LAST:  # of one that was away for a node and is back
-                await self.pay(original, server, sid, [id])
-            await original(server, event, data, sid)
+                await self.pay(again, server, sid, [id])
+            await original(*arguments, **named)
             self.note(sid, id, part, connected(server, sid))
 
         return send
@@ -95,7 +107,9 @@ class Debts:
             if part == LAST or not owed:
                 self._forget(sid, id)
 
-    async def pay(self, original: Send, server: Any, sid: str, ids: list[str]) -> None:
+    async def pay(
+        self, send: Callable[[Any, Any], Awaitable[None]], server: Any, sid: str, ids: list[str]
+    ) -> None:
         """Send what is owed of prompts that have ended."""
         queue = server.prompt_queue
         for id in ids:
@@ -107,7 +121,7 @@ class Debts:
                 continue  # it still runs, or its history was deleted
             try:
                 for event, data in outcome(id, entry, self.owed[sid][id]):
-                    await original(server, event, data, sid)
+                    await send(event, data)
             except Exception:  # whoever filled the history: events go on for everybody else
                 log.exception("Z-Image: the end of %s could not be told again", id)
             if not connected(server, sid):

@@ -121,9 +121,9 @@ class Residency(Patch):
                 log.exception("Z-Image: idle models are not unloaded")
 
     def _wrap(self, original: Function) -> Function:
-        def reset(executor: Any) -> None:
+        def reset(executor: Any, *rest: Any, **named: Any) -> None:
             again = hasattr(executor, "caches")  # not while it is made
-            original(executor)
+            original(executor, *rest, **named)
             if again:
                 gauge.collect_all()
                 self.unloads += 1

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ZImageError
-from .seam import Patch, Seam
+from .seam import Argument, Patch, Seam
 
-OUTPUTS = Seam("execution", "get_output_from_returns", ("return_values", "obj"))
+OUTPUTS = Seam("execution", "get_output_from_returns", ("obj",))
 
 
 def part() -> Patch:
@@ -22,13 +22,16 @@ def part() -> Patch:
 
 
 def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
-    def outputs(return_values: Any, obj: Any, *rest: Any, **named: Any) -> Any:
-        found = original(return_values, obj, *rest, **named)
+    node = Argument(original, "obj")
+
+    def outputs(*arguments: Any, **named: Any) -> Any:
+        found = original(*arguments, **named)
         ui = found[1]
         if ui:
             try:
                 json.dumps(ui)
             except (TypeError, ValueError, RecursionError) as error:
+                obj = node.of(arguments, named)
                 name = getattr(obj, "__name__", type(obj).__name__)
                 raise ZImageError("ZI-NODE-UI", name=name, found=error) from error
         return found

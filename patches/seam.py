@@ -1,8 +1,11 @@
 """A function of the host and what stands in its place; both are compared before anything is done.
 
 A patch changes nothing unless the function is there, takes the parameters that the replacement
-counts on and, where the replacement repeats its body, has a body that is known. What a host of
+needs and, where the replacement repeats its body, has a body that is known. What a host of
 another version does not have is told by :meth:`Patch.check`; everything else works on.
+
+A replacement takes ``*arguments, **named``, reads what it needs by name (:class:`Argument`) and
+hands everything on, so that a parameter that a newer host adds changes nothing.
 """
 
 from __future__ import annotations
@@ -11,13 +14,14 @@ import functools
 import hashlib
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from ..errors import ZImageError
 
 Function = Callable[..., Any]
+VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 @dataclass(frozen=True)
@@ -27,10 +31,11 @@ class Seam:
     Attributes:
         module: a module that the host has loaded by now; it is never imported for a patch.
         path: attribute path in it, such as ``PromptQueue.put``.
-        parameters: names that the function has to take, in this order. It may take more if they
-            have defaults, because newer hosts add such.
+        parameters: names of the parameters that the replacement reads or changes, at any place;
+            ``self`` has to be the first. Newer hosts add others, which the replacement hands on.
         bodies: digests (:func:`digest`) of sources that the replacement stands for; empty when it
-            calls the original, whatever that does.
+            calls the original, whatever that does. With a body, the parameters have to begin with
+            these names in this order, and others need defaults.
     """
 
     module: str
@@ -70,19 +75,86 @@ class Seam:
         except (TypeError, ValueError):
             raise self.error(repr(function)) from None
         names = tuple(parameter.name for parameter in parameters)
-        more = parameters[len(self.parameters) :]
-        open_ended = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        if names[: len(self.parameters)] != self.parameters or any(
-            one.default is one.empty and one.kind not in open_ended for one in more
-        ):
+        if not (self._fits_body(function, names) if self.bodies else self._fits(parameters)):
             raise self.error(f"({', '.join(names)})")
         if self.bodies and digest(function) not in self.bodies:
             raise self.error(f"sha256 {digest(function)}")
+
+    def _fits(self, parameters: list[inspect.Parameter]) -> bool:
+        named = [parameter.name for parameter in parameters if parameter.kind not in VARIADIC]
+        method = self.parameters[:1] == ("self",)
+        return set(named) >= set(self.parameters) and (not method or named[0] == "self")
+
+    def _fits_body(self, function: Function, names: tuple[str, ...]) -> bool:
+        begins = names[: len(self.parameters)] == self.parameters
+        return begins and not requires_more(function, self.parameters)
 
     def error(self, found: str) -> ZImageError:
         """What to raise for a host that is different."""
         expected = f"({', '.join(self.parameters)})"
         return ZImageError("ZI-PATCH-SEAM", name=str(self), found=found, expected=expected)
+
+
+class Argument:
+    """One argument of a function's calls, by the name of its parameter.
+
+    The place of the parameter is looked up once, so that a call is not slowed down.
+
+    Raises:
+        LookupError: the function has no parameter of that name.
+    """
+
+    def __init__(self, function: Function, name: str) -> None:
+        parameters = [
+            parameter
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.kind not in VARIADIC
+        ]
+        names = [parameter.name for parameter in parameters]
+        if name not in names:
+            raise LookupError(f"{function!r} has no parameter {name}")
+        position = names.index(name)
+        parameter = parameters[position]
+        by_name = parameter.kind is inspect.Parameter.KEYWORD_ONLY
+        self.name = name
+        self.position = sys.maxsize if by_name else position
+        self.default = parameter.default
+
+    def of(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """Return the argument of a call, or the default that the function has for it.
+
+        Raises:
+            TypeError: the call lacks it.
+        """
+        if self.position < len(arguments):
+            return arguments[self.position]
+        if self.name in named:
+            return named[self.name]
+        if self.default is inspect.Parameter.empty:
+            raise TypeError(f"missing argument: {self.name!r}")
+        return self.default
+
+    def given(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> bool:
+        """Return whether a call has it."""
+        return self.position < len(arguments) or self.name in named
+
+    def replaced(
+        self, arguments: tuple[Any, ...], named: dict[str, Any], value: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Return the arguments of a call with another value for this one."""
+        if self.position < len(arguments):
+            before, after = arguments[: self.position], arguments[self.position + 1 :]
+            return (*before, value, *after), named
+        return arguments, {**named, self.name: value}
+
+
+def requires_more(function: Function, names: Collection[str]) -> bool:
+    """Return whether a function has parameters without a default besides these."""
+    return any(
+        parameter.default is parameter.empty and parameter.kind not in VARIADIC
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name not in names
+    )
 
 
 def digest(function: Function) -> str:

@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
-from .seam import Patch, Seam
+from .seam import Argument, Patch, Seam
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ TRY_AGAIN_LATER = 1013
 
 LOST = "Z-Image: an event could not be sent"
 
-Send = Callable[[Any], Awaitable[None]]
+Send = Callable[..., Awaitable[None]]
 
 
 def part() -> Patch:
@@ -37,16 +37,18 @@ def part() -> Patch:
     return Patch(SEND, _wrap)
 
 
-def _wrap(original: Callable[[Send, Any], Awaitable[None]]) -> Callable[..., Awaitable[None]]:
-    async def send(function: Send, message: Any) -> None:
-        socket: Any = getattr(function, "__self__", None)
+def _wrap(original: Send) -> Send:
+    sender, told = Argument(original, "function"), Argument(original, "message")
+
+    async def send(*arguments: Any, **named: Any) -> None:
+        socket: Any = getattr(sender.of(arguments, named), "__self__", None)
         box = getattr(socket, BOX, None)
         if box is None:
             if not hasattr(socket, "close"):
-                return await original(function, message)
+                return await original(*arguments, **named)
             box = Outbox(original)
             setattr(socket, BOX, box)
-        if not box.put(function, message):
+        if not box.put(told.of(arguments, named), arguments, named):
             log.warning("Z-Image: a WebSocket client does not read; its connection is closed")
             box.stop(socket.close(code=TRY_AGAIN_LATER))
         return None
@@ -57,15 +59,17 @@ def _wrap(original: Callable[[Send, Any], Awaitable[None]]) -> Callable[..., Awa
 class Outbox:
     """What waits to be sent to one client, in order; a task exists while something waits."""
 
-    def __init__(self, send: Callable[[Send, Any], Awaitable[None]]) -> None:
+    def __init__(self, send: Send) -> None:
         self.send = send
-        self.waiting: deque[tuple[Send, Any]] = deque()
+        self.waiting: deque[tuple[int, tuple[Any, ...], dict[str, Any]]] = deque()
         self.bytes = 0
         self.stopped = False
         self.task: asyncio.Task[Any] | None = None
 
-    def put(self, function: Send, message: Any) -> bool:
-        """Take a message; False when there is no room. A stopped one takes and drops all.
+    def put(self, message: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> bool:
+        """Take a message, as the arguments of the host's function; False when there is no room.
+
+        A stopped one takes and drops all.
 
         With nothing before it, it is sent at once: almost always the socket takes it, and a task
         for each event would cost every prompt some turns of the loop.
@@ -73,7 +77,7 @@ class Outbox:
         if self.stopped:
             return True
         if self.task is None:
-            sending: Any = self.send(function, message)
+            sending: Any = self.send(*arguments, **named)
             try:
                 first = sending.send(None)
             except StopIteration:
@@ -85,8 +89,9 @@ class Outbox:
             return True
         if len(self.waiting) >= MESSAGES or self.bytes > BYTES:
             return False
-        self.bytes += _size(message)
-        self.waiting.append((function, message))
+        size = _size(message)
+        self.bytes += size
+        self.waiting.append((size, arguments, named))
         return True
 
     def stop(self, farewell: Any) -> None:
@@ -100,9 +105,9 @@ class Outbox:
     async def _run(self, begun: Awaitable[None]) -> None:
         await _told(begun)
         while self.waiting:
-            function, message = self.waiting.popleft()
-            await _told(self.send(function, message))
-            self.bytes -= _size(message)
+            size, arguments, named = self.waiting.popleft()
+            await _told(self.send(*arguments, **named))
+            self.bytes -= size
         self.task = None
 
 

@@ -13,11 +13,11 @@ from __future__ import annotations
 
 import logging
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from . import gauge, worker
-from .seam import Function, Patch, Seam
+from .seam import Argument, Function, Patch, Seam
 
 log = logging.getLogger(__name__)
 
@@ -46,13 +46,17 @@ class Swap(Patch):
         return {"swaps": self.swaps, "incomplete": self.incomplete}
 
     def _wrap(self, original: Function) -> Function:
-        def load(models: Iterable[Any], memory_required: float = 0, *rest: Any, **more: Any) -> Any:
-            models = list(models)
+        wanted = Argument(original, "models")
+        memory = Argument(original, "memory_required")
+
+        def load(*arguments: Any, **named: Any) -> Any:
+            models = list(wanted.of(arguments, named))
+            arguments, named = wanted.replaced(arguments, named, models)
             try:
-                self._make_way(models, memory_required)
+                self._make_way(models, memory.of(arguments, named))
             except Exception:
                 log.exception("Z-Image: whether a model has to go first is not known")
-            return original(models, memory_required, *rest, **more)
+            return original(*arguments, **named)
 
         return load
 

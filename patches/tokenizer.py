@@ -11,7 +11,7 @@ from typing import Any
 
 from . import gauge
 from .residency import RESET
-from .seam import Function, Patch, Patches, Seam
+from .seam import Argument, Function, Patch, Patches, Seam
 
 READ = Seam(
     "comfy.text_encoders.z_image",
@@ -53,26 +53,33 @@ class Tokenizer(Patches):
         gauge.objects.discard(READ.path)
 
     def _wrap(self, original: Function) -> Function:
-        def read(
-            tokenizer: Any, embedding_directory: Any = None, tokenizer_data: Any = None,
-            *rest: Any, **named: Any,
-        ) -> None:  # fmt: skip
-            alike = not (tokenizer_data or rest or named or vars(tokenizer))
-            if alike and self._kept and self._folder == embedding_directory:
+        folder = Argument(original, "embedding_directory")
+        data = Argument(original, "tokenizer_data")
+
+        def read(*arguments: Any, **named: Any) -> None:
+            tokenizer, directory = arguments[0], folder.of(arguments, named)
+            own = data.of(arguments, named)
+            known = sum(argument.given(arguments, named) for argument in (folder, data))
+            others = len(arguments) - 1 + len(named) - known
+            alike = not (own or others or vars(tokenizer))
+            if alike and self._kept and self._folder == directory:
                 self.shared += 1
                 vars(tokenizer).update(self._kept)
                 return
-            original(tokenizer, embedding_directory, tokenizer_data or {}, *rest, **named)
+            if not own:
+                arguments, named = data.replaced(arguments, named, {})
+            original(*arguments, **named)
             self.reads += 1
             if alike:
-                self._folder, self._kept = embedding_directory, dict(vars(tokenizer))
+                self._folder = directory
+                self._kept = dict(vars(tokenizer))
                 gauge.objects.add(READ.path)
 
         return read
 
     def _wrap_reset(self, original: Function) -> Function:
-        def reset(executor: Any) -> None:
+        def reset(*arguments: Any, **named: Any) -> None:
             self._forget()  # before idle memory is given back, which the original does
-            original(executor)
+            original(*arguments, **named)
 
         return reset

@@ -23,16 +23,12 @@ from typing import Any
 from ..errors import SANDBOXED, ZImageError
 from . import link, state
 from .outcomes import Status, client, failure
-from .seam import Patch, Patches, Seam
+from .seam import Argument, Patch, Patches, Seam
 
 log = logging.getLogger(__name__)
 
-NODES = Seam(
-    "execution",
-    "_async_map_node_over_list",
-    ("prompt_id", "unique_id", "obj", "input_data_all", "func"),
-)
-WORKER = Seam("__main__", "prompt_worker", ("q", "server_instance"))
+NODES = Seam("execution", "_async_map_node_over_list", ("obj",))
+WORKER = Seam("__main__", "prompt_worker", ("q",))
 TO_ALL = frozenset({"execution_interrupted"})
 """What the host tells every page where a prompt came without a client."""
 
@@ -51,13 +47,16 @@ def part() -> Patches:
 
 
 def _nodes(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
-    async def nodes(prompt_id: str, unique_id: str, obj: Any, *rest: Any, **named: Any) -> Any:
+    node = Argument(original, "obj")
+
+    async def nodes(*arguments: Any, **named: Any) -> Any:
         try:
-            return await original(prompt_id, unique_id, obj, *rest, **named)
+            return await original(*arguments, **named)
         except (Exception, asyncio.CancelledError, Left) as error:
             _look(error)
             raise
         except BaseException as error:
+            obj = node.of(arguments, named)
             name = getattr(obj, "__name__", type(obj).__name__)
             raise ZImageError("ZI-NODE-EXIT", found=repr(error), name=name) from error
 
@@ -65,10 +64,13 @@ def _nodes(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
 
 
 def _worker(original: Callable[..., None]) -> Callable[..., None]:
-    def worker(q: Any, server_instance: Any) -> None:
+    queue = Argument(original, "q")
+
+    def worker(*arguments: Any, **named: Any) -> None:
+        q = queue.of(arguments, named)
         while True:
             try:
-                return original(q, server_instance)
+                return original(*arguments, **named)
             except Left as error:
                 log.warning("Z-Image: a prompt is left to the next process: %s", error)
             except BaseException as error:

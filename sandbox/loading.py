@@ -13,6 +13,7 @@ from typing import Any
 
 from ..config import PACK_DIR
 from ..errors import Said, ZImageError
+from ..patches.seam import Argument
 from . import messages as m
 from .cache import digest_of, state_of
 from .output import clean
@@ -58,30 +59,28 @@ class Loading:
     def wrap(self, original: Any) -> Any:
         """For :class:`patches.seam.Patch`: ``nodes.load_custom_node``."""
 
-        async def load_custom_node(
-            module_path: str,
-            ignore: Any = frozenset(),
-            module_parent: str = "custom_nodes",
-            **more: Any,
-        ) -> bool:
+        names = ("module_path", "ignore", "module_parent")
+        wanted = [Argument(original, name) for name in names]
+
+        async def load_custom_node(*arguments: Any, **named: Any) -> bool:
+            module_path, ignore, module_parent = (one.of(arguments, named) for one in wanted)
+            load = functools.partial(original, *arguments, **named)
             self.web.begin()
             place = self.place(module_path) if module_parent == "custom_nodes" else "host"
             if place == "host":
-                return await original(module_path, ignore, module_parent, **more)
+                return await load()
             if place == "blocked":
                 log.warning("%s", ZImageError("ZI-SANDBOX-BLOCKED", pack=name_of(module_path)))
                 return False
             try:
-                return await self._load(original, module_path, ignore, module_parent, more)
+                return await self._load(load, module_path, ignore, module_parent)
             except Exception:  # whatever it is, ComfyUI and the other packs start
                 log.exception("Z-Image: %s is not loaded", name_of(module_path))
                 return False
 
         return load_custom_node
 
-    async def _load(
-        self, original: Any, path: str, ignore: Any, parent: str, more: dict[str, Any]
-    ) -> bool:
+    async def _load(self, load: Any, path: str, ignore: Any, parent: str) -> bool:
         pack = self.supervisor.add(path, frozenset(ignore))
         try:
             info = await asyncio.to_thread(self._described, pack, path, ignore)
@@ -94,7 +93,7 @@ class Loading:
                 log.warning("%s", error)
                 pack.stop()
                 del self.supervisor.packs[pack.name]
-                return await original(path, ignore, parent, **more)
+                return await load()
             log.error("%s", error)
             if not (outside and rule.run == "sandbox"):
                 pack.stop()

@@ -21,8 +21,9 @@ from zimage_comfyui.tests.integration.troubled import Start, ended, graph, healt
 
 pytestmark = pytest.mark.slow
 
-WITHOUT = {"origins", "malformed", "fuse", "interrupt"}
-"""Parts that need no function of the host; middlewares, all of them."""
+WITHOUT = {"origins", "malformed", "disk", "fuse", "interrupt"}
+"""Parts that need no parameter of a function of the host; middlewares, and what comes before
+``put``."""
 LATER = """
 
 def _of_a_later_version(function):

@@ -170,7 +170,7 @@ def test_applied_twice_and_undone(helpers) -> None:
 def test_another_host_is_left_alone(helpers) -> None:
     """Neither of the two is changed when one does not fit."""
     before = Image.open
-    helpers.pillow = lambda function, arg: None
+    helpers.pillow = lambda function, picture: None
     limit = Limit(LIMIT)
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
         Patches(Patch(pictures.OPEN, limit.open), Patch(pictures.PILLOW, limit.pillow)).apply()

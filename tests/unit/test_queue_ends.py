@@ -184,10 +184,10 @@ def test_what_is_left_is_no_failure_of_a_node_or_of_the_worker() -> None:
     """It gets through both, and the worker goes on to ask its queue."""
     calls: list[str] = []
 
-    async def node(*_values: object) -> None:
+    async def node(prompt_id: str, unique_id: str, obj: Any) -> None:
         raise worker.Left("why")
 
-    def work(_queue: Any, _server: Any) -> None:
+    def work(q: Any, server_instance: Any) -> None:
         calls.append("work")
         if len(calls) == 1:
             asyncio.run(worker._nodes(node)("p", "1", None))

@@ -145,7 +145,7 @@ def test_a_different_host_is_left_alone(host, watch) -> None:
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
         watch.apply()
     watch.server.prompt_queue = Queue()
-    host.execution.PromptExecutor.reset = theirs = lambda self, how: None
+    host.execution.PromptExecutor.reset = theirs = lambda: None
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
         watch.apply()
     assert host.execution.PromptExecutor.reset is theirs

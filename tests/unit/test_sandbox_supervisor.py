@@ -88,7 +88,7 @@ def test_no_failure_of_ours_ends_the_start_of_comfyui(tmp_path: Path) -> None:
     """A pack that cannot be loaded for reasons that nobody thought of is left out."""
     loading = Loading(Policy("strict"), Supervisor(Policy("strict"), tmp_path))
 
-    async def original(*_: Any, **__: Any) -> bool:
+    async def original(module_path: str, ignore: Any = (), module_parent: str = "custom_nodes"):
         raise AssertionError("it must not be loaded in ComfyUI")
 
     def broken(*_: Any) -> Any:

@@ -1,0 +1,331 @@
+"""Functions of newer hosts take more parameters: every hook fits them and hands everything on."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+import threading
+from collections.abc import Callable
+from inspect import Parameter
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from zimage_comfyui.config import Settings
+from zimage_comfyui.patches import (
+    deadline,
+    guarded,
+    history,
+    leftovers,
+    logs,
+    memory,
+    paths,
+    pictures,
+    queue,
+    reconnect,
+    registry,
+    residency,
+    results,
+    sockets,
+    swap,
+    tokenizer,
+    worker,
+)
+from zimage_comfyui.patches.seam import Argument, Patch, Seam, requires_more
+from zimage_comfyui.patches.store import Store
+from zimage_comfyui.sandbox import interception
+from zimage_comfyui.sandbox.loading import Loading
+from zimage_comfyui.sandbox.policy import Policy
+from zimage_comfyui.sandbox.supervisor import Supervisor
+from zimage_comfyui.tests.fakes.memory_host import CPU, MIB, Host, Patcher
+from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
+from zimage_comfyui.tests.fakes.seams import seams
+
+Calls = list[dict[str, Any]]
+
+
+def newer(seam: Seam, calls: Calls, result: Any = None, *, later: bool = False) -> Any:
+    """Make a function with required parameters before, between and behind those that are needed."""
+    method = seam.parameters[:1] == ("self",)
+    names = ["self"] if method else []
+    for number, name in enumerate(seam.parameters[method:]):
+        names += [f"new_{number}", name]
+    parameters = [Parameter(name, Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    parameters.append(Parameter("asset_manager", Parameter.POSITIONAL_OR_KEYWORD))
+    parameters.append(Parameter("by_name", Parameter.KEYWORD_ONLY))
+    shape = inspect.Signature(parameters)
+
+    def record(*arguments: Any, **named: Any) -> Any:
+        calls.append(dict(shape.bind(*arguments, **named).arguments))
+        return result
+
+    async def record_later(*arguments: Any, **named: Any) -> Any:
+        return record(*arguments, **named)
+
+    function: Any = record_later if later else record
+    function.__signature__ = shape
+    return function
+
+
+def without(monkeypatch: pytest.MonkeyPatch, name: str, **attributes: Any) -> None:
+    """Put a module in the place of the host's."""
+    module = ModuleType(name)
+    vars(module).update(attributes)
+    monkeypatch.setitem(sys.modules, name, module)
+
+
+class Socket:
+    """A connection that takes everything."""
+
+    async def send(self, message: Any) -> None:
+        pass
+
+    async def close(self, code: int) -> None:
+        pass
+
+
+class Queue:
+    """What hooks see of the host's queue."""
+
+    def __init__(self) -> None:
+        self.mutex = threading.RLock()
+        self.currently_running = {1: (0, "p", {}, {}, [])}
+        self.history = {"p": {"prompt": (0, "p", {}, {}, []), "status": None}}
+
+
+def guard() -> guarded.Guarded:
+    """The part without a guardian: what it wraps runs as before."""
+    server = SimpleNamespace(prompt_queue=SimpleNamespace())
+    return guarded.Guarded(server, Settings(Path("/")), list, list)
+
+
+@pytest.fixture
+def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
+    """Seam, wrap, values of the parameters it needs, and the result of the host's function."""
+    Host(monkeypatch, CPU, 100 * MIB)
+    without(monkeypatch, "folder_paths", get_output_directory=lambda: "/output")
+    watch = deadline.Deadline(SimpleNamespace(), tmp_path / "fuse.jsonl", {})
+    kept = leftovers.part().patches
+    written = logs.Logs(tmp_path)
+    remembered, read, limit = memory.Memory(), tokenizer.Tokenizer(), pictures.Limit(100)
+    loading = Loading(Policy("off"), Supervisor(Policy("off"), tmp_path))
+    monkeypatch.setattr(loading.web, "begin", lambda: None)
+    place = {"module_path": str(tmp_path / "pack"), "ignore": (), "module_parent": "custom_nodes"}
+    executor = SimpleNamespace(server=SimpleNamespace(), success=True)
+    server = SimpleNamespace(prompt_queue=Queue(), sockets={})
+    run = {"self": executor, "prompt": {}, "prompt_id": "p", "extra_data": {"client_id": "c"}}
+    models = [Patcher(MIB)]
+    return {
+        "nodes": (worker.NODES, worker._nodes, {"obj": 1}, 2),
+        "worker": (worker.WORKER, worker._worker, {"q": Queue()}, None),
+        "database": (guarded.DATABASE, guard()._wrap_database, {}, None),
+        "listen": (guarded.LISTEN, guard()._wrap_listen,
+                   {"self": 1, "addresses": [], "call_on_start": None, "verbose": True}, None),
+        "guarded next": (guarded.NEXT, guard()._wrap_next, {"self": Queue()}, None),
+        "name": (paths.NAMES, paths._wrap, {}, (None, None)),
+        "open": (pictures.OPEN, limit.open, {"fp": "a.png"}, SimpleNamespace(size=(1, 1))),
+        "pillow": (pictures.PILLOW, limit.pillow, {"arg": "a.png"}, 5),
+        "outputs": (results.OUTPUTS, results._wrap, {"obj": 1}, ([], {})),
+        "swap": (swap.LOAD, swap.Swap()._wrap, {"models": models, "memory_required": 5}, "loaded"),
+        "execute": (memory.EXECUTE, remembered._wrap, run, None),
+        "memory next": (memory.NEXT, remembered._wrap_next, {"self": 1, "timeout": 9}, None),
+        "deadline nodes": (deadline.NODES, watch._wrap_nodes,
+                           {"prompt_id": "p", "obj": 1, "input_data_all": {}}, 2),
+        "deadline execute": (deadline.EXECUTE, watch._wrap_execute,
+                             {"self": executor, "prompt_id": "p"}, None),
+        "place": (leftovers.PLACE, kept[0].wrap, {"output_dir": "/elsewhere"}, ("a", "b", 1, "")),
+        "done": (leftovers.DONE, kept[1].wrap,
+                 {"self": Queue(), "history_result": {}, "status": None}, None),
+        "begin": (logs.BEGIN, written._wrap_begin, {"self": Queue()}, None),
+        "end": (logs.END, written._wrap_end, {"self": Queue(), "item_id": 1}, None),
+        "reset": (residency.RESET, residency.Residency(SimpleNamespace(), 0)._wrap,
+                  {"self": executor}, None),
+        "tokenizer": (tokenizer.READ, read._wrap, {"self": SimpleNamespace(),
+                      "embedding_directory": 1, "tokenizer_data": {"a": 1}}, None),
+        "tokenizer reset": (residency.RESET, read._wrap_reset, {"self": executor}, None),
+        "send": (reconnect.SEND, reconnect.Debts().wrap,
+                 {"self": server, "event": "status", "data": {}, "sid": None}, None),
+        "socket": (sockets.SEND, sockets._wrap, {"function": Socket().send, "message": {}}, None),
+        "no socket": (sockets.SEND, sockets._wrap, {"function": print, "message": {}}, None),
+        "pack": (interception.LOADER, loading.wrap, place, True),
+    }  # fmt: skip
+
+
+NAMES = [
+    "nodes", "worker", "database", "listen", "guarded next", "name", "open", "pillow", "outputs",
+    "swap", "execute", "memory next", "deadline nodes", "deadline execute", "place", "done",
+    "begin", "end", "reset", "tokenizer", "tokenizer reset", "send", "socket", "no socket", "pack",
+]  # fmt: skip
+LATER = {"nodes", "deadline nodes", "listen", "send", "socket", "no socket", "pack"}
+
+
+@pytest.mark.parametrize("by_name", [False, True], ids=["by position", "by name"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_hook_hands_on_what_it_does_not_know(hooks, name: str, by_name: bool) -> None:
+    """New required parameters before, between, behind and by name reach the host's function."""
+    seam, wrap, values, result = hooks[name]
+    calls: Calls = []
+    original = newer(seam, calls, result, later=name in LATER)
+    seam.verify(original)
+    function = wrap(original)
+    given = {key: values.get(key, f"a value of {key}") for key in signature(original)}
+    first = [given["self"]] if "self" in given else []
+    if by_name:
+        named = {key: value for key, value in given.items() if key != "self"}
+        found = function(*first, **named)
+    else:
+        *positional, last = given.values()
+        found = function(*positional, by_name=last)
+    if name in LATER:
+        found = asyncio.run(found)
+    assert calls == [given]
+    assert found == result
+
+
+def signature(function: Any) -> list[str]:
+    """Return the names of a function's parameters."""
+    return list(inspect.signature(function).parameters)
+
+
+def test_every_hook_is_tried(hooks) -> None:
+    """A new one has to be added above, or below with the queue's and those that only look."""
+    tried = {str(seam) for seam, *_ in hooks.values()} | {str(seam) for seam in queue.SEAMS}
+    tried |= {str(seam) for seam in paths.THROUGH} | {str(history.GET)}
+    tried |= {"server.PromptServer.instance.prompt_queue.put"}
+    known = {str(seam) for several in seams(registry).values() for seam in several}
+    assert known | {str(interception.LOADER)} == tried
+    assert set(NAMES) == set(hooks)
+
+
+def test_what_a_hook_changes_is_changed_at_its_place() -> None:
+    """By position, by name, and where the caller leaves it to the default."""
+
+    def host(new: int, item: int = 5, *more: int, by_name: int = 6) -> None:
+        pass
+
+    item, by_name = Argument(host, "item"), Argument(host, "by_name")
+    assert (item.of((1, 2, 3), {}), by_name.of((1, 2, 3), {})) == (2, 6)
+    assert item.replaced((1, 2, 3), {}, 9) == ((1, 9, 3), {})
+    assert item.replaced((1,), {"item": 2}, 9) == ((1,), {"item": 9})
+    assert item.replaced((1,), {}, 9) == ((1,), {"item": 9})
+    assert by_name.replaced((1, 2, 3), {}, 9) == ((1, 2, 3), {"by_name": 9})
+    with pytest.raises(TypeError, match="new"):
+        Argument(host, "new").of((), {})
+    with pytest.raises(LookupError):
+        Argument(host, "more")
+    assert requires_more(host, ())
+    assert not requires_more(host, ("new",))
+
+
+def test_owed_events_are_sent_as_the_host_sends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the host passes beside event, data and client goes with those that are made again."""
+    sent: list[tuple[Any, ...]] = []
+
+    async def send(self: Any, channel: str, event: Any, data: Any, sid: Any) -> None:
+        sent.append((channel, event, sid))
+
+    without(monkeypatch, "server", PromptServer=type("PromptServer", (), {"send": send}))
+    Patch(reconnect.SEND, reconnect.Debts(lambda: 0.0).wrap).apply()
+    server: Any = sys.modules["server"].PromptServer()
+    server.sockets, server.prompt_queue = {}, SimpleNamespace(mutex=threading.RLock(), history={})
+    end = {"prompt_id": "p", "timestamp": 0}
+    asyncio.run(server.send("new", "execution_success", end, "c"))
+    status = {"completed": True, "messages": [["execution_success", end]]}
+    server.prompt_queue.history["p"] = {"status": status}
+    server.sockets["c"] = SimpleNamespace(closed=False)
+    asyncio.run(server.send("new", "status", {"sid": "c"}, "c"))
+    events = ["execution_success", "status", "execution_success"]
+    assert sent == [("new", event, "c") for event in events]
+
+
+class NewerQueue(PromptQueue):
+    """A queue whose every function needs something more."""
+
+    def __init__(self, asset_manager: Any, server: Any) -> None:
+        super().__init__(server)
+        self.asset_manager, self.flags = asset_manager, {}
+        self.seen: list[Any] = []
+
+    def put(self, owner: str, item: Any) -> None:
+        self.seen.append(owner)
+        super().put(item)
+
+    def get(self, owner: str, timeout: float | None = None) -> Any:
+        self.seen.append(owner)
+        return super().get(timeout)
+
+    def get_flags(self, owner: str) -> Any:
+        return {"owner": owner}
+
+    def get_history(
+        self, owner: str, max_items: Any = None, prompt_id: Any = None, offset: int = -1, *,
+        page: int,
+    ) -> Any:  # fmt: skip
+        self.seen.append((owner, page))
+        return super().get_history(prompt_id, max_items)
+
+    def wipe_queue(self, owner: str) -> None:
+        self.queue = []
+
+    def delete_queue_item(self, owner: str, function: Callable[[Any], bool]) -> bool:
+        self.queue = [item for item in self.queue if not function(item)]
+        return True
+
+
+@pytest.fixture
+def host_queue(monkeypatch: pytest.MonkeyPatch) -> NewerQueue:
+    """The queue of a server, whose class the host has."""
+    without(monkeypatch, "execution", PromptQueue=NewerQueue)
+    server = SimpleNamespace(number=0, queue_updated=lambda: None)
+    server.prompt_queue = NewerQueue("assets", server)
+    return server.prompt_queue
+
+
+def test_a_newer_queue_is_kept_on_disk(host_queue: NewerQueue, tmp_path: Path) -> None:
+    """It is made although its class needs more than a server, and its functions get everything."""
+    part = queue.Swap(host_queue.server, tmp_path)
+    part.apply()
+    ours = host_queue.server.prompt_queue
+    assert part.active
+    assert (ours.asset_manager, ours.mutex) == ("assets", host_queue.mutex)
+    for number, id in enumerate("abc"):
+        ours.put("me", item=(number, id, {}, {}, [], {}))
+    assert host_queue.queue == []
+    assert ours.delete_queue_item("me", lambda item: item[1] == "b")
+    taken = ours.get("me", timeout=0.1)
+    assert taken[0][1] == "a"
+    ours.task_done(0, {"outputs": {}}, None)
+    assert ours.get_flags("me") == {"owner": "me"}
+    assert list(ours.get_history("me", None, "a", page=3)) == ["a"]
+    assert ours.seen == ["me"] * 4 + [("me", 3)]
+    ours.wipe_queue("me")
+    part.revert()
+    assert host_queue.server.prompt_queue is host_queue
+    store = Store(tmp_path)
+    store.open()
+    assert (store.recover(), store.ended("a") is not None) == ([], True)
+    store.close()
+
+
+def test_a_history_that_needs_more_is_the_host_s_to_send(host_queue: NewerQueue) -> None:
+    """Without the durable queue nobody here knows what to ask the host's for."""
+    server = SimpleNamespace(app=web.Application(), prompt_queue=host_queue)
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response({"host": 1})
+
+    server.app.add_routes([web.get("/history", answer)])
+    part = history.History(server)
+    part.apply()
+
+    async def go() -> Any:
+        async with TestClient(TestServer(server.app)) as client:
+            return await (await client.get("/history")).json()
+
+    assert asyncio.run(go()) == {"host": 1}
+    assert part.active
