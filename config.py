@@ -72,6 +72,8 @@ class Disk:
 
 SERVER, NEW = "ZIMAGE_SERVER", "new"
 """A guardian starts each of its servers with this variable, and this value."""
+UNGUARDED = "ZIMAGE_UNGUARDED"
+"""Set by ``serve`` for a server that should have had a guardian."""
 
 
 def claim() -> None:
@@ -94,6 +96,8 @@ class Settings:
             (``$ZIMAGE_GUARDIAN``), or None.
         guarded: whether that guardian has started this very process (``$ZIMAGE_SERVER``), and not
             a server of its that has handed down its environment; see :func:`claim`.
+        unguarded: whether ``serve`` has started this server without the guardian that it should
+            have had (``$ZIMAGE_UNGUARDED``).
         listen_fds: listening sockets that systemd has handed to this process (``$LISTEN_FDS``).
         notify_socket: where systemd wants to be told how a service is (``$NOTIFY_SOCKET``).
         disk: see :class:`Disk`.
@@ -126,6 +130,7 @@ class Settings:
     off: frozenset[str] = frozenset()
     guardian: Path | None = None
     guarded: bool = False
+    unguarded: bool = False
     listen_fds: int = 0
     notify_socket: str = ""
     disk: Disk = field(default_factory=Disk)
@@ -157,6 +162,7 @@ class Settings:
             active_env=_path(active) if active else None,
             off=_names(env.get("ZIMAGE_OFF", "")),
             guardian=_path(env["ZIMAGE_GUARDIAN"]) if env.get("ZIMAGE_GUARDIAN") else None,
+            unguarded=bool(env.get(UNGUARDED)),
             guarded=env.get(SERVER) in {NEW, str(os.getpid())},
             listen_fds=_handed_down(env),
             notify_socket=env.get("NOTIFY_SOCKET", ""),

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ..config import PACK_DIR, Settings
+from ..config import PACK_DIR, UNGUARDED, Settings
 from . import guard
 from .bootstrap import digest
 from .host import Host, discover
@@ -47,6 +47,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         code = guard.run(command, env, host, options, settings, folder)
         if code is not None:
             return code
+        env[UNGUARDED] = "1"  # for /health
     os.chdir(host.path)
     os.execve(command[0], command, env)  # noqa: S606
 

@@ -168,6 +168,27 @@ class Guarded(Patches):
         return {"mode": self.link.mode} if self.link else {}
 
 
+class Unguarded:
+    """In the place of :class:`Guarded` where ``serve`` had to start ComfyUI without its guardian:
+    says why."""
+
+    active = False
+
+    def apply(self) -> None:
+        """Refuse.
+
+        Raises:
+            ZImageError: ``ZI-PATCH-SEAM`` where the host does not fit, else ``ZI-PATCH-FAILED``.
+        """
+        for seam in (DATABASE, LISTEN):
+            Patch(seam, lambda original: original).check()
+        found = "没有看护进程 / no guardian"
+        raise ZImageError("ZI-PATCH-FAILED", name="guarded", found=found)
+
+    def revert(self) -> None:
+        """Nothing was changed."""
+
+
 def _import_early() -> None:
     """What the host imports only after the wait, seconds of it, and harmless before."""
     for name in ("app.database.db", "sqlalchemy.dialects.sqlite"):

@@ -1,7 +1,8 @@
 """``GET /health``, ``/health/live``, ``/health/ready``: does this server do its work; if not, why.
 
 ``live``: the process answers. ``ready``: it would run a prompt now. Both are 503 with reasons
-otherwise; ``/health`` is ready's verdict with all details.
+otherwise; ``/health`` is ready's verdict with all details. Where prompts would run, but a part of
+the hardening does not fit or has failed, its status is ``degraded``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from aiohttp import web
 
 from ..config import Settings
 from . import fuse, sandboxes, state
-from .guarded import Guarded
+from .guarded import Guarded, Unguarded
 from .metrics import Metrics, gpu_reserved
 from .registry import EARLY, SHARED, Part, Registry, part_of
 from .status import Status
@@ -51,11 +52,12 @@ class Health:
 
     def describe(self) -> dict[str, Any]:
         """The published keys, and details."""
-        reasons = self.reasons()
+        reasons, missing = self.reasons(), self.registry.missing()
         queue = self.server.prompt_queue
         return {
-            "status": "ok" if not reasons else "unavailable",
+            "status": "unavailable" if reasons else "degraded" if missing else "ok",
             "reasons": reasons,
+            "degraded": missing,
             "mode": self.mode(),
             "uptime_seconds": round(self.clock() - self.began, 1),
             "gpu_memory_used_mb": round(gpu_reserved() / 2**20, 1),
@@ -120,6 +122,8 @@ def harden(server: Any, registry: Registry, settings: Settings) -> None:
         server.app.middlewares.append(fuse.answered)
     if not (settings.guardian or settings.listen_fds):
         registry.apply(off, names={*registry.states} - {"guarded"})
+        if settings.unguarded:
+            registry.apply(off, lambda _name: Unguarded(), names={"guarded"})
         return
 
     def make(name: str) -> Part:

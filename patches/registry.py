@@ -126,6 +126,12 @@ class Registry:
         lost = queue is not None and queue.status in {"refused", "failed"}
         return [*found, *(["queue"] if lost else [])]
 
+    def missing(self) -> list[str]:
+        """Names of the parts that nobody has switched off and that do not work all the same."""
+        return [
+            name for name, state in self.states.items() if state.status in {"refused", "failed"}
+        ]
+
     def describe(self) -> dict[str, dict[str, Any]]:
         """Every part's state by name."""
         return {name: state.describe() for name, state in self.states.items()}

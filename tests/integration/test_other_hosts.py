@@ -72,7 +72,9 @@ def test_one_function_that_differs_costs_one_part(host, start: Start, tmp_path: 
     other = doctored(host, tmp_path / "ComfyUI", {"server": ["send_socket_catch_exception"]})
     with start(tmp_path / "data", host=other) as server:
         found = health(server)
-        assert found["status"] == "ok"
+        assert (found["status"], found["reasons"]) == ("degraded", [])
+        assert found["degraded"] == ["sockets"]
+        assert server.client.get("/health/ready") == {"status": "ok", "reasons": []}
         assert by_status(found, "refused") == {"sockets"}
         assert by_status(found, "active") == {*NAMES} - {"sockets", "guarded"}
         part = found["patches"]["sockets"]
@@ -89,8 +91,9 @@ def test_a_host_that_fits_nowhere_still_works(host, start: Start, tmp_path: Path
     other = doctored(host, tmp_path / "ComfyUI", everything())
     with start(tmp_path / "data", host=other) as server:
         found = health(server)
-        assert found["reasons"] == ["queue"]
+        assert (found["status"], found["reasons"]) == ("unavailable", ["queue"])
         refused = {*NAMES} - WITHOUT - {"guarded"}
+        assert {*found["degraded"]} == refused
         assert by_status(found, "refused") == refused
         assert by_status(found, "active") == WITHOUT
         assert {found["patches"][name]["code"] for name in refused} == {"ZI-PATCH-SEAM"}

@@ -75,6 +75,23 @@ def test_only_the_embedded_host_s_folders_are_moved(
     assert (f"{tmp_path}/home/data/output" in command) == (source == "embedded")
 
 
+def test_a_server_without_its_guardian_is_told_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a guardian could do nothing; not where nobody wanted one."""
+    from zimage_comfyui.cli.arguments import parse
+
+    started: list[dict[str, str]] = []
+    monkeypatch.setattr(serve, "discover", lambda *_: Host(tmp_path, Path("python"), "embedded"))
+    monkeypatch.setattr(serve.guard, "run", lambda *_: None)
+    monkeypatch.setattr(serve.os, "chdir", lambda _: None)
+    monkeypatch.setattr(serve.os, "execve", lambda _path, _command, env: started.append(env))
+    for wish in ("on", "off"):
+        words = ["serve", "--guardian", wish, "--port", str(free_port())]
+        serve.run(parse(words), Settings(home=tmp_path / "home"))
+    assert ["ZIMAGE_UNGUARDED" in env for env in started] == [True, False]
+
+
 def _serve(folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     host = folder / "ComfyUI"
     (host / "comfy").mkdir(parents=True, exist_ok=True)

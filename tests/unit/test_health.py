@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
 import sys
 from types import SimpleNamespace
@@ -10,7 +12,10 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from zimage_comfyui.config import Settings
 from zimage_comfyui.patches import health
+from zimage_comfyui.patches.health import Health
+from zimage_comfyui.patches.registry import Registry, State
 
 PATHS = ["/health", "/health/live", "/health/ready", "/metrics", "/zimage/status"]
 
@@ -63,3 +68,67 @@ def test_a_second_copy_of_the_pack_does_nothing(
     assert paths(server) == PATHS
     assert server.hardened == 1
     assert "another copy" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("states", "reasons", "expected"),
+    [
+        ({"worker": "active", "disk": "off"}, [], ("ok", 200, [])),
+        ({"worker": "refused", "disk": "off"}, [], ("degraded", 200, ["worker"])),
+        ({"worker": "active", "guarded": "failed"}, [], ("degraded", 200, ["guarded"])),
+        ({"worker": "refused"}, ["worker"], ("unavailable", 503, ["worker"])),
+    ],
+)
+def test_a_part_that_does_not_work_is_no_good_health(
+    states: dict[str, str], reasons: list[str], expected: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Unless the operator has switched it off; the server is ready all the same."""
+    registry = Registry([])
+    registry.states = {name: State(name, status) for name, status in states.items()}
+    queue = SimpleNamespace(
+        currently_running={}, queue=[], history={}, get_tasks_remaining=lambda: 0
+    )
+    one = Health(SimpleNamespace(prompt_queue=queue), registry)
+    monkeypatch.setattr(one, "reasons", lambda: reasons)
+    answer = asyncio.run(one.health(None))  # type: ignore[arg-type]
+    found = json.loads(answer.text or "")
+    assert (found["status"], answer.status, found["degraded"]) == expected
+    assert found["reasons"] == reasons
+    ready = asyncio.run(one.ready(None))  # type: ignore[arg-type]
+    assert ready.status == answer.status
+
+
+def setup_database() -> None:
+    """As the host's."""
+
+
+def start_multi_address(self: Any, addresses: Any, call_on_start: Any, verbose: Any) -> None:
+    """As the host's."""
+
+
+@pytest.mark.parametrize(
+    ("listen", "off", "status", "code"),
+    [
+        (start_multi_address, "", "refused", "ZI-PATCH-FAILED"),
+        (setup_database, "", "refused", "ZI-PATCH-SEAM"),
+        (setup_database, "guarded", "off", None),
+    ],
+    ids=["another reason", "a host that does not fit", "switched off"],
+)
+def test_a_server_without_the_guardian_that_it_should_have_says_so(
+    listen: Any, off: str, status: str, code: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What ``serve`` starts where no guardian could work is served, and not healthy."""
+    module = SimpleNamespace(PromptServer=type("PromptServer", (), {"start_multi_address": listen}))
+    monkeypatch.setitem(sys.modules, "server", module)
+    monkeypatch.setattr(sys.modules["__main__"], "setup_database", setup_database, raising=False)
+    registry = Registry(["guarded"])
+    settings = Settings.from_environment({"ZIMAGE_UNGUARDED": "1", "ZIMAGE_OFF": off})
+    health.harden(SimpleNamespace(app=web.Application()), registry, settings)
+    found = registry.describe()["guarded"]
+    assert (found["status"], found.get("code")) == (status, code)
+    assert registry.missing() == ([] if off else ["guarded"])
+    assert sys.modules["__main__"].setup_database is setup_database
+    bare = Registry(["guarded"])
+    health.harden(SimpleNamespace(app=web.Application()), bare, Settings.from_environment({}))
+    assert bare.missing() == []
