@@ -16,8 +16,9 @@ IDLE_MINUTES = 10.0
 INTERRUPT_SECONDS = 30.0
 MEGAPIXELS, MOST_MEGAPIXELS = 100.0, 178.0
 """Default and largest limit of a picture that is opened; beyond the latter Pillow refuses."""
-DEADLINES = r"(?:turbo|base|edit)\.(?:cuda|cpu)|grace"
-"""What ``$ZIMAGE_DEADLINES`` may name."""
+SAMPLING = r"(?:turbo|base|edit)\.(?:cuda|cpu)"
+DEADLINES = rf"{SAMPLING}|grace"
+"""What ``$ZIMAGE_DEADLINES`` may name; all but ``grace`` may be ``auto``."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,8 @@ class Settings:
         deadlines: seconds for which a sampler may work on one megapixel, by variant and device, as
             ``{"turbo.cuda": 8.0}``, and ``grace`` (``$ZIMAGE_DEADLINES``,
             ``turbo.cuda=8,edit.cpu=900,grace=20``).
+        auto_deadlines: each variant and device whose own steps set the time, as ``turbo.cuda``
+            (``$ZIMAGE_DEADLINES``, ``turbo.cuda=auto``).
         limits: of requests, where they differ from the defaults, by the names in
             :data:`.patches.fuse.LIMITS` (``$ZIMAGE_LIMITS``, ``waiting=5000,steps=100``).
         guard: limits of the guardian that differ from its own, by their names in
@@ -139,6 +142,7 @@ class Settings:
     hosts: frozenset[str] = frozenset()
     megapixels: float | None = MEGAPIXELS
     deadlines: Mapping[str, float] = field(default_factory=dict)
+    auto_deadlines: frozenset[str] = frozenset()
     limits: Mapping[str, float] = field(default_factory=dict)
     guard: Mapping[str, float] = field(default_factory=dict)
     sandbox: str | None = None
@@ -172,6 +176,7 @@ class Settings:
             hosts=_names(env.get("ZIMAGE_HOSTS", "").lower()),
             megapixels=_megapixels(env.get("ZIMAGE_MAX_MEGAPIXELS") or str(MEGAPIXELS)),
             deadlines=_numbers(env.get("ZIMAGE_DEADLINES", ""), DEADLINES),
+            auto_deadlines=_automatic(env.get("ZIMAGE_DEADLINES", ""), SAMPLING),
             limits=_numbers(env.get("ZIMAGE_LIMITS", ""), r"[a-z]+"),
             guard=_numbers(env.get("ZIMAGE_GUARD", ""), r"[a-z_]+"),
             sandbox=env.get("ZIMAGE_SANDBOX") or None,
@@ -188,6 +193,12 @@ def _numbers(text: str, names: str) -> dict[str, float]:
     """``name=number``, commas between; what is something else sets nothing."""
     words = (re.fullmatch(rf"({names})\s*=\s*(\d+(?:\.\d+)?)", w.strip()) for w in text.split(","))
     return {word[1]: float(word[2]) for word in words if word}
+
+
+def _automatic(text: str, names: str) -> frozenset[str]:
+    """Return the names that are set to ``auto`` in a text with commas between."""
+    words = (re.fullmatch(rf"({names})\s*=\s*auto", word.strip()) for word in text.split(","))
+    return frozenset(word[1] for word in words if word)
 
 
 def _names(text: str) -> frozenset[str]:

@@ -59,7 +59,7 @@ def _operated(env: dict[str, str]) -> dict[str, str]:
             "超过 7 天的图片会自动删除（环境变量 ZIMAGE_KEEP_DAYS 可改天数，0 为全部保留）",
             "pictures older than 7 days are deleted; ZIMAGE_KEEP_DAYS changes that, 0 keeps all",
         )
-    return {"ZIMAGE_KEEP_DAYS": "7", "ZIMAGE_DEADLINES": "turbo.cuda=8"} | env
+    return {"ZIMAGE_KEEP_DAYS": "7", "ZIMAGE_DEADLINES": "turbo.cuda=auto"} | env
 
 
 def _folder_arguments(host: Host, settings: Settings, folder: Path, given: list[str]) -> list[str]:

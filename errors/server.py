@@ -133,6 +133,20 @@ TEXTS: dict[str, tuple[str, str]] = {
         "megapixel, here {allowed:.1f} s in all. Ask for a smaller size, fewer pictures or steps, "
         "or allow more with ZIMAGE_DEADLINES.",
     ),
+    "ZI-DEADLINE-STALLED": (
+        "采样没有进展：{variant} 在 {device} 上完成 {done} 步后，{limit:.0f} 秒内没有完成下一步。"
+        "请检查显卡、驱动和显存，或减小尺寸、批量；也可用 ZIMAGE_DEADLINES 改变时限。",
+        "Sampling makes no progress: {variant} on {device} finished {done} steps, then none within "
+        "{limit:.0f} s. Check the graphics card, its driver and its memory, or ask for a smaller "
+        "size or fewer pictures. ZIMAGE_DEADLINES changes the limit.",
+    ),
+    "ZI-DEADLINE-SLOW": (
+        "采样明显变慢：按 {variant} 在 {device} 上的单步耗时，{total} 步最多允许 {limit:.0f} 秒，"
+        "到时只完成了 {done} 步。请检查是否有其他程序占用显卡；也可用 ZIMAGE_DEADLINES 改变时限。",
+        "Sampling became much slower: by the time of its own steps, {variant} on {device} has "
+        "{limit:.0f} s for {total} steps, and finished {done}. Check whether another program uses "
+        "the graphics card. ZIMAGE_DEADLINES changes the limit.",
+    ),
     "ZI-INTERRUPT": (
         "任务 {found} 被中断 {limit:g} 秒后仍在运行：它的节点不理会中断，后面的任务都在等它。"
         "没有看护进程来替换这个 ComfyUI，请重启它；用 ./zimage serve 启动则会自动处理。",

@@ -1,9 +1,15 @@
 """A deadline for sampling: interrupted first, and ended with its process if that does not help.
 
-Counted for each sampler while it works with a model of this pack's loader, for each megapixel that
-it makes, so loading a model from a cold disk is nobody's fault. There is none unless
-``$ZIMAGE_DEADLINES`` sets it; ``./zimage serve`` with the embedded ComfyUI sets 8 seconds for Turbo
-on CUDA.
+Counted for each sampler while it works with a model of this pack's loader. There is none unless
+``$ZIMAGE_DEADLINES`` sets it, to one of two kinds:
+
+- A number is honoured as it is: seconds for each megapixel, from the start of the sampler node.
+  That includes the move of the model to the device.
+- ``auto`` goes by the device's own steps (:mod:`.steps`): no fixed time fits all cards.
+  ``./zimage serve`` with the embedded ComfyUI sets it for Turbo on CUDA.
+
+A sampler notices an interrupt at the end of a step. Unless ``grace`` is set, its process is ended
+only when a step takes so long that it hangs.
 """
 
 from __future__ import annotations
@@ -11,7 +17,9 @@ from __future__ import annotations
 import logging
 import sys
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -24,6 +32,7 @@ from .fuse import LOG, jot
 from .jobs import SAMPLERS
 from .outcomes import failure
 from .seam import Argument, Function, Patch, Patches, Seam
+from .steps import CALLBACK, FIRST, Steps, counted
 from .worker import abandon
 
 log = logging.getLogger(__name__)
@@ -32,7 +41,10 @@ EXECUTE = Seam("execution", "PromptExecutor.execute", ("self", "prompt_id"))
 NODES = Seam("execution", "_async_map_node_over_list", ("prompt_id", "obj", "input_data_all"))
 GRACE = "grace"
 """Among the limits: seconds between the interruption and the end of the process."""
-LIMITS = {GRACE: 10.0}
+LEAST_GRACE = 10.0
+"""The same where it is not set; a step that has not hung yet gets longer."""
+LOOK = 1.0
+"""Seconds between two looks at the steps: a quick one brings the end of the next one forward."""
 MOMENT = 10.0
 """Seconds in which a guardian that was asked to kills this process; it takes half a second."""
 PIXELS = 8
@@ -41,7 +53,36 @@ PIXELS = 8
 
 def part() -> Deadline:
     """The deadlines of the running server."""
-    return Deadline(state.server(), state.folder() / LOG, Settings.from_environment().deadlines)
+    settings = Settings.from_environment()
+    path = state.folder() / LOG
+    return Deadline(state.server(), path, settings.deadlines, settings.auto_deadlines)
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The time of one sampler node.
+
+    Attributes:
+        variant, device: of its model.
+        figure: seconds for each megapixel, None where the device's own steps decide.
+        allowed: seconds for all pictures and runs; where the steps decide, for the first step.
+        runs: how often the host runs the node.
+    """
+
+    variant: str
+    device: str
+    figure: float | None
+    allowed: float
+    runs: int
+
+    def due(self, steps: Steps) -> tuple[float, ZImageError]:
+        """Return when to interrupt the sampler, and the error that it ends with."""
+        names = {"variant": self.variant, "device": self.device}
+        if self.figure is not None:
+            error = ZImageError("ZI-DEADLINE", **names, limit=self.figure, allowed=self.allowed)
+            return steps.started + self.allowed, error
+        when, code, seconds = steps.due()
+        return when, ZImageError(code, **names, limit=seconds, done=steps.done, total=steps.total)
 
 
 class Deadline(Patches):
@@ -51,37 +92,58 @@ class Deadline(Patches):
         server: the host's ``PromptServer``.
         path: log of the fuse.
         limits: seconds by ``variant.device``, and :data:`GRACE`.
+        auto: each ``variant.device`` whose own steps decide, unless ``limits`` has a number.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, server: Any, path: Path, limits: Mapping[str, float]) -> None:
-        super().__init__(Patch(EXECUTE, self._wrap_execute), Patch(NODES, self._wrap_nodes))
-        self.server, self.path, self.limits = server, path, LIMITS | dict(limits)
+    def __init__(
+        self,
+        server: Any,
+        path: Path,
+        limits: Mapping[str, float],
+        auto: Collection[str] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(
+            Patch(EXECUTE, self._wrap_execute),
+            Patch(NODES, self._wrap_nodes),
+            Patch(CALLBACK, counted),
+        )
+        self.server = server
+        self.path = path
+        self.limits = limits
+        self.auto = auto
+        self.clock = clock
         self.error: ZImageError | None = None  # of a sampler that was interrupted
         self._deciding = threading.Lock()
 
-    def judge(self, inputs: Mapping[str, list[Any]]) -> ZImageError | None:
-        """What a sampler would fail with, ``allowed`` in it; None where nothing limits it.
+    def judge(self, inputs: Mapping[str, list[Any]]) -> Limit | None:
+        """Return the limit of a sampler, None where nothing limits it.
 
         Args:
             inputs: as the host gives them to a node, which runs once for each in the longest list.
         """
-        allowed, error = 0.0, None
-        for number in range(max(map(len, inputs.values()), default=0)):
-            one = {n: found[min(number, len(found) - 1)] for n, found in inputs.items() if found}
-            variant = getattr(one.get("model"), "model_options", {}).get(OPTION)
-            latent = one.get("latent_image")
+        runs = max(map(len, inputs.values()), default=0)
+        allowed, limit = 0.0, None
+        for number in range(runs):
+            run = {n: each[min(number, len(each) - 1)] for n, each in inputs.items() if each}
+            variant = getattr(run.get("model"), "model_options", {}).get(OPTION)
+            latent = run.get("latent_image")
             shape = getattr(latent.get("samples"), "shape", ()) if isinstance(latent, dict) else ()
             if variant is None or len(shape) < 4:
                 return None
-            device = one["model"].load_device.type
-            limit = self.limits.get(f"{variant}.{device}", 0.0)
-            if not limit:
+            device = run["model"].load_device.type
+            figure = self._figure(f"{variant}.{device}")
+            if figure == 0:
                 return None
             pixels = shape[0] * shape[-2] * shape[-1] * PIXELS**2
-            allowed += limit * max(1.0, pixels / 2**20)
-            about = {"variant": variant, "device": device, "limit": limit}
-            error = ZImageError("ZI-DEADLINE", **about, allowed=allowed)
-        return error
+            allowed += (FIRST if figure is None else figure) * max(1.0, pixels / 2**20)
+            limit = Limit(variant, device, figure, allowed, runs)
+        return limit
+
+    def _figure(self, name: str) -> float | None:
+        """Return the seconds that are set, 0 for no limit, None where the steps decide."""
+        return self.limits.get(name, None if name in self.auto else 0.0)
 
     def _wrap_execute(self, original: Function) -> Function:
         id = Argument(original, "prompt_id")
@@ -108,32 +170,46 @@ class Deadline(Patches):
 
         async def nodes(*arguments: Any, **named: Any) -> Any:
             obj = node.of(arguments, named)
-            known = getattr(obj, "__name__", type(obj).__name__) in SAMPLERS
-            error = self.judge(inputs.of(arguments, named)) if known else None
-            if error is None:
+            if getattr(obj, "__name__", type(obj).__name__) not in SAMPLERS:
                 return await original(*arguments, **named)
-            prompt_id, ended = id.of(arguments, named), threading.Event()
-            watch = threading.Thread(
-                target=self._watch, args=(prompt_id, error, ended), daemon=True
-            )
-            watch.start()
+            limit = self.judge(inputs.of(arguments, named))
+            ended = threading.Event()
+            steps = Steps(clock=self.clock)
+            if limit is not None:
+                steps = Steps(limit.allowed, limit.runs, self.clock)
+                watched = (id.of(arguments, named), limit, steps, ended)
+                threading.Thread(target=self._watch, args=watched, daemon=True).start()
             try:
-                return await original(*arguments, **named)
+                with steps.observed():
+                    return await original(*arguments, **named)
             finally:
                 with self._deciding:
                     ended.set()
 
         return nodes
 
-    def _watch(self, prompt_id: str, error: ZImageError, ended: threading.Event) -> None:
+    def _watch(self, prompt_id: str, limit: Limit, steps: Steps, ended: threading.Event) -> None:
         """Interrupt a sampler that works too long; end its process if it does not react."""
-        allowed: Any = error.found["allowed"]
-        for wait, act in ((allowed, self._interrupt), (self.limits[GRACE], self._end)):
-            ended.wait(wait)
+        error = None
+        while error is None:
+            ended.wait(min(max(0.0, limit.due(steps)[0] - self.clock()), LOOK))
             with self._deciding:  # not the next prompt instead
                 if ended.is_set():
                     return
-                act(prompt_id, error)
+                due, reason = limit.due(steps)
+                if self.clock() >= due:
+                    error = reason
+                    self._interrupt(prompt_id, error)
+        ended.wait(self._grace(steps))
+        with self._deciding:
+            if not ended.is_set():
+                self._end(prompt_id, error)
+
+    def _grace(self, steps: Steps) -> float:
+        """Return the seconds from the interruption to the end of the process."""
+        if GRACE in self.limits:
+            return self.limits[GRACE]
+        return max(LEAST_GRACE, steps.hangs_at() - self.clock())
 
     def _interrupt(self, prompt_id: str, error: ZImageError) -> None:
         self.error = error

@@ -6,11 +6,14 @@ import copy
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from zimage_comfyui.cli.server import Server
+from zimage_comfyui.patches.seam import Patch
+from zimage_comfyui.patches.steps import CALLBACK, Steps, counted
 
 pytestmark = pytest.mark.slow
 
@@ -44,6 +47,34 @@ def test_of_turbo(start_server, template) -> None:
     base["1"]["inputs"]["model_name"] = "zimage-small-base.safetensors"
     base["4"]["inputs"] |= {"cfg": 1.0, "steps": 50}
     assert run(server, base, 2) == ("", "")
+
+
+def test_by_steps(start_server, template) -> None:
+    """A picture on a device whose own steps set the time is made, and so is its change."""
+    limits = "turbo.cpu=auto,edit.cpu=auto"
+    server = start_server(env={**os.environ, "ZIMAGE_DEADLINES": limits})
+    assert run(server, template, 4) == ("", "")
+    assert server.client.get("/health")["patches"]["deadline"]["status"] == "active"
+
+
+def test_the_hosts_callback(comfy_modules) -> None:
+    """Each call of the host's own step callback is the end of a step."""
+    import latent_preview
+
+    original = latent_preview.prepare_callback
+    model = SimpleNamespace(load_device=None, model=SimpleNamespace(latent_format=None))
+    patch = Patch(CALLBACK, counted)
+    steps = Steps()
+    patch.apply()
+    try:
+        with steps.observed():
+            callback = latent_preview.prepare_callback(model, 3)
+        for index in range(2):
+            callback(index, None, None, 3)
+    finally:
+        patch.revert()
+    assert (steps.done, steps.total) == (2, 3)
+    assert latent_preview.prepare_callback is original
 
 
 def test_of_edit(start_server, template) -> None:

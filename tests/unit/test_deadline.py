@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from zimage_comfyui.cli import serve
 from zimage_comfyui.config import Settings
 from zimage_comfyui.engine import presets
 from zimage_comfyui.errors import ZImageError
@@ -33,6 +34,11 @@ def inputs(
 
 class KSampler:
     """A sampler's name is what counts."""
+
+
+def prepare_callback(model, steps, x0_output_dict=None):
+    """The host's, as far as it matters."""
+    return lambda step, x0, x, total_steps: None
 
 
 class PromptExecutor:
@@ -69,6 +75,8 @@ def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     execution = SimpleNamespace(PromptExecutor=PromptExecutor, _async_map_node_over_list=run)
     monkeypatch.setitem(sys.modules, "execution", execution)
     monkeypatch.setitem(sys.modules, "nodes", SimpleNamespace(interrupt_processing=interrupt))
+    preview = SimpleNamespace(prepare_callback=prepare_callback)
+    monkeypatch.setitem(sys.modules, "latent_preview", preview)
     here.reacts = True
     queue = SimpleNamespace(mutex=threading.RLock(), currently_running={}, done=[])
     queue.task_done = lambda number, result, status, *_: queue.done.append(status)
@@ -98,17 +106,15 @@ def test_time_is_for_each_megapixel_by_variant_and_device(
     The loader has written the variant on the model: another cfg makes no other of it. A node that
     the host runs once for each value of a list has time for all.
     """
-    error = world.make(LIMITS).judge(given)
-    assert (error and error.found["allowed"]) == allowed
+    limit = world.make(LIMITS).judge(given)
+    assert (limit and limit.allowed) == allowed
 
 
 def test_each_sampler_has_time_of_its_own(world, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is counted against the next one, and what has no limit is not watched."""
     allowed: list[float] = []
     part = world.make(LIMITS)
-    monkeypatch.setattr(
-        part, "_watch", lambda _id, error, _: allowed.append(error.found["allowed"])
-    )
+    monkeypatch.setattr(part, "_watch", lambda _id, limit, *_: allowed.append(limit.allowed))
     part.apply()
     nodes = sys.modules["execution"]._async_map_node_over_list
     world.end.set()
@@ -211,3 +217,19 @@ def test_settings() -> None:
     found = Settings.from_environment({"ZIMAGE_DEADLINES": text}).deadlines
     assert found == {"turbo.cuda": 8.0, "base.cpu": 900.5, "edit.cuda": 5.0, "grace": 2.0}
     assert Settings.from_environment({}).deadlines == {}
+
+
+def test_settings_by_the_steps_of_the_device() -> None:
+    """``auto`` stands for no number, and ``grace`` has to be one."""
+    text = "turbo.cuda = auto,edit.cuda=automatic,base.cpu=900,grace=auto,omni.cpu=auto"
+    settings = Settings.from_environment({"ZIMAGE_DEADLINES": text})
+    assert settings.auto_deadlines == {"turbo.cuda"}
+    assert settings.deadlines == {"base.cpu": 900.0}
+    assert Settings.from_environment({}).auto_deadlines == frozenset()
+
+
+def test_serve_sets_no_number() -> None:
+    """No figure fits all cards, so ``serve`` goes by their steps; a person's own setting wins."""
+    assert serve._operated({})["ZIMAGE_DEADLINES"] == "turbo.cuda=auto"
+    given = {"ZIMAGE_DEADLINES": "turbo.cuda=8"}
+    assert serve._operated(given)["ZIMAGE_DEADLINES"] == "turbo.cuda=8"
