@@ -22,6 +22,7 @@ from ..errors import ZImageError
 from . import link, state
 from .gate import Gate
 from .outcomes import Event, Status
+from .steps import reaction_time
 from .worker import end
 
 log = logging.getLogger(__name__)
@@ -35,13 +36,15 @@ PAUSE = 1.0
 
 def part() -> Interrupt:
     """The watch over the running server."""
+    chosen = os.environ.get("ZIMAGE_INTERRUPT")
     grace = Settings.from_environment().interrupt_seconds
     if grace is None:
         grace = INTERRUPT_SECONDS
-        found = os.environ.get("ZIMAGE_INTERRUPT")
-        error = ZImageError("ZI-SETTING", name="ZIMAGE_INTERRUPT", found=found, expected="0, 30, …")
+        error = ZImageError(
+            "ZI-SETTING", name="ZIMAGE_INTERRUPT", found=chosen, expected="0, 30, …"
+        )
         log.warning("Z-Image: %s", error)
-    return Interrupt(state.server(), grace)
+    return Interrupt(state.server(), grace, waits_for_step=not chosen)
 
 
 class Interrupt(Gate):
@@ -50,11 +53,14 @@ class Interrupt(Gate):
     Args:
         server: the host's ``PromptServer``; its queue may be replaced meanwhile.
         grace: seconds for a prompt to end by itself, 0 for as long as it likes.
+        waits_for_step: whether a sampler with slow steps has longer, because it notices an
+            interrupt at the end of a step. A number that a person has set is honoured instead.
     """
 
-    def __init__(self, server: Any, grace: float) -> None:
+    def __init__(self, server: Any, grace: float, waits_for_step: bool = False) -> None:
         super().__init__(server, self._see)
         self.grace, self.ended = grace, 0
+        self.waits_for_step = waits_for_step
         self._watched: set[int] = set()
         self._stuck: set[int] = set()
         self._gives_up = False  # this process runs nothing more, and should have been ended
@@ -99,7 +105,7 @@ class Interrupt(Gate):
 
     def _watch(self, queue: Any, number: int, id: str) -> None:
         try:
-            time.sleep(self.grace)
+            time.sleep(max(self.grace, reaction_time() if self.waits_for_step else 0))
             while number in queue.currently_running and self.active:
                 if self._end(queue, number, id):
                     return

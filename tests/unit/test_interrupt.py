@@ -18,6 +18,7 @@ from zimage_comfyui.config import Settings
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches import interrupt, link
 from zimage_comfyui.patches.interrupt import Interrupt
+from zimage_comfyui.patches.steps import Steps
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -102,6 +103,27 @@ def test_it_ends_as_the_host_would_end_it(world, body: bytes, path: str) -> None
     assert (data["prompt_id"], data["node_id"], data["node_type"]) == ("a", "7", "Slow")
     assert world.sent == [(event, data, "c"), ("executing", {"node": None, "prompt_id": "a"}, "c")]
     assert world.part.details() == {"seconds": GRACE, "ended": 1}
+
+
+@pytest.mark.parametrize(("waits_for_step", "seconds"), [(True, 40), (False, GRACE)])
+def test_a_sampler_with_slow_steps_has_two_of_them(
+    world, waits_for_step: bool, seconds: float
+) -> None:
+    """It notices an interrupt at the end of a step; a number that a person has set is honoured."""
+    slept: list[float] = []
+    now = [0.0]
+    steps = Steps(clock=lambda: now[0])
+    for index in range(2):
+        now[0] += 20
+        steps.step_done(index, 8)
+    world.sleep = slept.append
+    world.part.waits_for_step = waits_for_step
+    world.part.apply()
+    world.begin(3, "a")
+    with steps.observed():
+        post(world, b"")
+        wait(unwatched)
+    assert slept[0] == seconds
 
 
 def test_a_process_that_nobody_ends_says_that_it_runs_nothing(world, monkeypatch) -> None:
