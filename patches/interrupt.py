@@ -21,7 +21,7 @@ from ..config import INTERRUPT_SECONDS, Settings
 from ..errors import ZImageError
 from . import link, state
 from .gate import Gate
-from .outcomes import Event, Status
+from .outcomes import interrupted
 from .steps import reaction_time
 from .worker import end
 
@@ -135,16 +135,3 @@ class Interrupt(Gate):
         while not link.ask_to_be_killed(why):
             time.sleep(PAUSE)
         return True
-
-
-def interrupted(server: Any, item: tuple[Any, ...]) -> Status:
-    """The status that the host's executor gives a prompt that was interrupted at a node."""
-    id, prompt = item[1], item[2]
-    node = getattr(server, "last_node_id", None)
-    kind = prompt[node]["class_type"] if node in prompt else None
-    when = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
-    about = {"node_id": node, "node_type": kind, "executed": []}
-    messages: list[Event] = [
-        ("execution_start", when), ("execution_interrupted", {**when, **about})
-    ]  # fmt: skip
-    return Status("error", False, messages)

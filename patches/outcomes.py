@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any, NamedTuple
 
@@ -85,3 +86,25 @@ def failure(id: str, error: ZImageError) -> Status:
     return Status(
         "error", False, [("execution_start", when), ("execution_error", {**when, **about})]
     )
+
+
+def interrupted(server: Any, item: tuple[Any, ...]) -> Status:
+    """The status that the host's executor gives a prompt that was interrupted at a node."""
+    id, prompt = item[1], item[2]
+    node = getattr(server, "last_node_id", None)
+    kind = prompt[node]["class_type"] if node in prompt else None
+    when = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
+    about = {"node_id": node, "node_type": kind, "executed": []}
+    messages: list[Event] = [
+        ("execution_start", when), ("execution_interrupted", {**when, **about})
+    ]  # fmt: skip
+    return Status("error", False, messages)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether the host raised an error because a prompt was interrupted.
+
+    In newer hosts such an error is no ``Exception``, so that nodes do not catch it.
+    """
+    kind = getattr(sys.modules.get("comfy.model_management"), "InterruptProcessingException", ())
+    return isinstance(error, kind)

@@ -2,7 +2,7 @@
 
 - ``SystemExit`` is no ``Exception``: the host's executor lets ``sys.exit()`` of a node through, its
   worker thread ends without a word, and every later prompt waits for ever. It becomes an ordinary
-  failure of that node.
+  failure of that node. An interrupt, which is none in newer hosts either, stays what it is.
 - After an error that CUDA does not get over, every later prompt of this process would fail. When
   the prompt has ended, the guardian is asked for another process.
 - What else gets out of the executor, or out of the freeing of memory after it (a CUDA error does),
@@ -22,7 +22,7 @@ from typing import Any
 
 from ..errors import SANDBOXED, ZImageError
 from . import link, state
-from .outcomes import Status, client, failure
+from .outcomes import Status, client, failure, interrupted, is_interrupt
 from .seam import Argument, Patch, Patches, Seam
 
 log = logging.getLogger(__name__)
@@ -56,6 +56,8 @@ def _nodes(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
             _look(error)
             raise
         except BaseException as error:
+            if is_interrupt(error):
+                raise
             obj = node.of(arguments, named)
             name = getattr(obj, "__name__", type(obj).__name__)
             raise ZImageError("ZI-NODE-EXIT", found=repr(error), name=name) from error
@@ -74,6 +76,10 @@ def _worker(original: Callable[..., None]) -> Callable[..., None]:
             except Left as error:
                 log.warning("Z-Image: a prompt is left to the next process: %s", error)
             except BaseException as error:
+                if is_interrupt(error):
+                    log.warning("Z-Image: a prompt was interrupted beside its nodes")
+                    _interrupted(q)
+                    continue
                 log.exception("Z-Image: the worker failed and begins anew")
                 _look(error)
                 abandon(q, _why(q, error))
@@ -106,10 +112,19 @@ def _why(queue: Any, error: BaseException) -> ZImageError:
 
 def abandon(queue: Any, error: ZImageError) -> None:
     """End every running prompt of a queue as failed."""
+    _end_all(queue, lambda item: failure(item[1], error))
+
+
+def _interrupted(queue: Any) -> None:
+    """End every running prompt of a queue as interrupted, as the host's executor does."""
+    _end_all(queue, lambda item: interrupted(queue.server, item))
+
+
+def _end_all(queue: Any, status: Callable[[tuple[Any, ...]], Status]) -> None:
     with queue.mutex:
-        running = {number: item[1] for number, item in queue.currently_running.items()}
-    for number, id in running.items():
-        end(queue, number, failure(id, error))
+        running = dict(queue.currently_running)
+    for number, item in running.items():
+        end(queue, number, status(item))
 
 
 def end(queue: Any, number: int, status: Status) -> None:

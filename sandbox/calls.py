@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from . import messages as m
 from .arena import QuotaError
 from .handles import Died
-from .troubles import refusal
+from .troubles import kind_of, refusal
 
 if TYPE_CHECKING:
     from .process import Process
@@ -144,7 +144,10 @@ class Questions:
             return m.Answer(question.number, process.codec.pack(value))
         except Died:
             raise
-        except Exception as error:  # noqa: BLE001  the worker is told, whatever it is
+        except BaseException as error:
+            # An interrupt of ComfyUI, no Exception in newer ones: the worker waits for an answer.
+            if not isinstance(error, Exception) and kind_of(error) != "interrupted":
+                raise
             return m.Answer(question.number, error=refusal(error))
         finally:
             self._asking.number = before

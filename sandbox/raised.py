@@ -33,7 +33,7 @@ def received(trouble: m.Trouble) -> m.Trouble:
     )
 
 
-def translated(pack: str, node: str, trouble: m.Trouble) -> Exception:
+def translated(pack: str, node: str, trouble: m.Trouble) -> BaseException:
     """What to raise in the host for what was raised in a worker."""
     if trouble.kind == "interrupted":
         import comfy.model_management

@@ -34,12 +34,12 @@ def trouble(error: BaseException) -> m.Trouble:
     )
 
 
-def refusal(error: Exception) -> m.Trouble:
+def refusal(error: BaseException) -> m.Trouble:
     """What the host could not do; where in the host is no business of a pack's."""
     return m.Trouble(kind_of(error), type(error).__name__, _sound(str(error)[:LONGEST_REFUSAL]))
 
 
-def as_exception(error: m.Trouble) -> Exception:
+def as_exception(error: m.Trouble) -> BaseException:
     """What a worker raises for what the host could not do: of the same type, if Python has it."""
     if error.kind == "interrupted":
         import comfy.model_management

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches import link, state, worker
+from zimage_comfyui.patches.outcomes import is_interrupt
 from zimage_comfyui.patches.queue import durable
 from zimage_comfyui.patches.store import Store
 from zimage_comfyui.patches.worker import abandon
@@ -194,6 +196,63 @@ def test_what_is_left_is_no_failure_of_a_node_or_of_the_worker() -> None:
 
     worker._worker(work)(None, None)
     assert calls == ["work", "work"]
+
+
+class InterruptProcessingException(BaseException):
+    """As in newer hosts; in older ones it is an ``Exception``."""
+
+
+@pytest.fixture
+def interrupt(monkeypatch: pytest.MonkeyPatch) -> type[BaseException]:
+    """The host's own class for a prompt that is cancelled."""
+    module: Any = ModuleType("comfy.model_management")
+    module.InterruptProcessingException = InterruptProcessingException
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    return InterruptProcessingException
+
+
+@pytest.mark.parametrize("ends", [SystemExit, KeyboardInterrupt, GeneratorExit])
+def test_an_interrupt_is_no_end_of_a_node(interrupt, ends: type[BaseException]) -> None:
+    """It reaches the host's executor as it is; what else is no ``Exception`` names the node."""
+
+    async def node(prompt_id: str, unique_id: str, obj: Any) -> None:
+        raise obj
+
+    with pytest.raises(interrupt):
+        asyncio.run(worker._nodes(node)("p", "1", interrupt()))
+    with pytest.raises(ZImageError, match="ZI-NODE-EXIT"):
+        asyncio.run(worker._nodes(node)("p", "1", ends()))
+
+
+def test_a_host_without_such_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is taken for an interrupt."""
+    monkeypatch.setitem(sys.modules, "comfy.model_management", ModuleType("nothing"))
+    assert not is_interrupt(InterruptProcessingException())
+    monkeypatch.delitem(sys.modules, "comfy.model_management")
+    assert not is_interrupt(InterruptProcessingException())
+
+
+def test_an_interrupt_that_leaves_the_executor_ends_the_prompt_as_interrupted(interrupt) -> None:
+    """One that comes beside the nodes, where the host does not expect it; the worker goes on."""
+    sent: list[Any] = []
+    server = SimpleNamespace(send_sync=lambda *event: sent.append(event), last_node_id="3")
+    queue = PromptQueue(server)
+    graph = {"3": {"class_type": "Node", "inputs": {}}}
+    queue.put((0, "a", graph, {"client_id": "c"}, []))
+    queue.task_done = lambda *values: PromptQueue.task_done(queue, *values[:3])
+
+    def work(q: Any, server_instance: Any) -> None:
+        if q.get() is not None:
+            raise interrupt
+
+    worker._worker(work)(queue, server)
+    status = queue.history["a"]["status"]
+    assert [event for event, _ in status["messages"]][1:] == ["execution_interrupted"]
+    assert status["messages"][1][1]["node_type"] == "Node"
+    assert [(event, to) for event, _, to in sent] == [
+        ("execution_interrupted", "c"), ("executing", "c"),
+    ]  # fmt: skip
+    assert queue.currently_running == {}
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,35 @@ def test_what_a_worker_asks_is_answered_by_who_waits(worker: Worker) -> None:
     assert kinds == {12: "error", 13: "memory", 14: "memory", 15: "error"}
 
 
+class InterruptProcessingException(BaseException):
+    """As in newer hosts."""
+
+
+def test_an_interrupt_of_the_host_is_an_answer(worker: Worker) -> None:
+    """The worker waits for one, also where the host's class is no ``Exception``; all else that is
+    none ends the call."""
+    answers = iter([InterruptProcessingException(), KeyboardInterrupt()])
+
+    def answer(*_: Any) -> Any:
+        raise next(answers)
+
+    worker.host._questions._answer = answer
+    worker.send(m.Question(11, 1, None, "do", m.List([11])))
+    worker.send(m.Failed(1, m.Trouble("interrupted", "", "")))
+    with pytest.raises(Remote) as caught:
+        worker.host.call(m.Call(0, "node"))
+    assert caught.value.trouble.kind == "interrupted"
+    frames = [m.from_host(worker.connection.recv_bytes()) for _ in range(2)]
+    (told,) = [one for one in frames if isinstance(one, m.Answer)]
+    assert told.error is not None
+    assert (told.number, told.error.kind) == (11, "interrupted")
+    assert worker.host.dead is None
+    worker.send(m.Question(12, 2, None, "do", m.List([12])))
+    worker.send(m.Failed(2, m.Trouble("error", "", "")))
+    with pytest.raises(KeyboardInterrupt):
+        worker.host.call(m.Call(0, "node"))
+
+
 def test_an_object_that_was_never_given_ends_the_worker(worker: Worker) -> None:
     """A question about it is no mistake."""
     worker.send(m.Question(11, 1, m.Ours(5, "MODEL"), "clone", None))
