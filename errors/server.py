@@ -121,10 +121,12 @@ TEXTS: dict[str, tuple[str, str]] = {
     ),
     "ZI-MEMORY": (
         "节点 {node}：这个任务至少需要 {found} GB {zh}，而本机总共只有 {expected} GB，"
-        "因此没有开始。请减小图像尺寸或批量，或换用更小的模型文件。",
+        "因此没有开始。请减小图像尺寸或批量，在加载节点选择占用更少的权重精度"
+        "（CPU 上 auto 为 fp32，可改为 bf16 或 fp8_e4m3fn），或换用更小的模型文件。",
         "Node {node}: this prompt needs at least {found} GB of {en}, and there are {expected} GB "
-        "in all, so it was not begun. Make pictures smaller or fewer at once, or use smaller model "
-        "files.",
+        "in all, so it was not begun. Make pictures smaller or fewer at once, choose a smaller "
+        "dtype in the loader (on a CPU auto is fp32; bf16 and fp8_e4m3fn are smaller), or use "
+        "smaller model files.",
     ),
     "ZI-DEADLINE": (
         "采样超过了时限：{variant} 在 {device} 上每百万像素限 {limit:g} 秒，"

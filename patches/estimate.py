@@ -6,18 +6,17 @@ import contextlib
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 
 from ..engine import architecture
-from ..engine.safetensors_file import ITEM_BITS, Header, read_header
+from ..engine.safetensors_file import Header, read_header
 from ..errors import ZImageError
 from .jobs import FILES, Job
+from .precision import Precision, weight_bytes
 
 Find = Callable[[str, str], str | None]
 """Path of a file by model folder and name, as the host's ``folder_paths.get_full_path``."""
 
-MODEL_BYTES = {"bf16": 2, "fp32": 4, "fp8_e4m3fn": 1}
 TOKEN = 16
 """Pixels a side that one token of the transformer stands for."""
 LONGEST_TEXT = 4096
@@ -50,27 +49,28 @@ class Needs:
     pictures: int
 
 
-def needs(job: Job, on_cpu: bool, find: Find) -> Needs | None:
-    """What a job takes; None where a file cannot be judged.
+def needs(job: Job, precision: Precision, find: Find) -> Needs | None:
+    """Return what a job takes, or None where a file cannot be judged.
 
     One token of a picture is 16 × 16 pixels, and the transformer holds :data:`VALUES` values for
-    each token and channel: 4 bytes each on the CPU, 2 on a GPU.
+    each token and channel. The autoencoder counts as it is stored.
     """
     pairs = zip(FILES.values(), job.files, strict=True)
     headers = [header for kind, name in pairs if (header := _header(find(kind, name)))]
     if len(headers) < len(FILES):
         return None
-    shapes = headers[0].shapes
+    diffusion, text_encoder, vae = headers
+    shapes = diffusion.shapes
     width = next((s[0] for n, s in shapes.items() if n.endswith("cap_embedder.1.weight")), None)
     if width is None:
         return None
-    size = 4 if on_cpu or job.dtype == "fp32" else 2
-    pixels = job.width * job.height + (job.references if _looks(headers[0]) else 0)
+    kept, computed = precision.diffusion(diffusion, job.dtype)
+    pixels = job.width * job.height + (job.references if _looks(diffusion) else 0)
     tokens = pixels // TOKEN**2 + min(job.text, LONGEST_TEXT)
-    working = job.batch * tokens * width * size * VALUES
-    others = sum(_stored(header) for header in headers[1:])
+    working = job.batch * tokens * width * computed * VALUES
+    text_bytes = weight_bytes(text_encoder, precision.text_encoder(text_encoder))
     return Needs(
-        _kept(headers[0], job.dtype, size) + others,
+        weight_bytes(diffusion, kept) + text_bytes + _stored(vae),
         working,
         working * job.branches,
         job.batch * job.width * job.height * PICTURE,
@@ -87,16 +87,6 @@ def _looks(header: Header) -> bool:
 
 def _stored(header: Header) -> int:
     return max(info.end for info in header.tensors.values())
-
-
-def _kept(header: Header, dtype: str, size: int) -> int:
-    """The transformer in memory: as the loader says, else as it computes; 8 bits stay 8 bits."""
-    infos = header.tensors.values()
-    count = sum(prod(info.shape) for info in infos)
-    if dtype in MODEL_BYTES:
-        return count * MODEL_BYTES[dtype]
-    small = sum(ITEM_BITS[info.dtype] * prod(info.shape) for info in infos) < 12 * count
-    return _stored(header) if small else count * size
 
 
 def _header(path: str | None) -> Header | None:

@@ -10,6 +10,7 @@ from . import gauge, ram, swap, worker
 from .estimate import Needs, needs
 from .jobs import Graph, Job, jobs
 from .outcomes import failure
+from .precision import HostPrecision
 
 GIB = 2**30
 RAM, GPU = ("内存", "RAM"), ("显存", "GPU memory")
@@ -39,7 +40,8 @@ class Reserve:
         place = gauge.device()
         on_cpu = place.type == "cpu"
         find = sys.modules["folder_paths"].get_full_path
-        judged = [(job, need) for job in known if (need := needs(job, on_cpu, find))]
+        precision = HostPrecision()
+        judged = [(job, need) for job in known if (need := needs(job, precision, find))]
         for job, need in judged:
             check(job, need, place)
         if not judged:

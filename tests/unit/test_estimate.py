@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from zimage_comfyui.engine.safetensors_file import Header
 from zimage_comfyui.patches.estimate import Needs, needs
 from zimage_comfyui.patches.jobs import Job, jobs
 from zimage_comfyui.tests.fakes import graphs
+from zimage_comfyui.tests.fakes.sparse import write
 
 WIDTH = 256
 TENSORS = {
@@ -20,22 +20,6 @@ TENSORS = {
     "layers.0.attention.qkv.weight": ("BF16", [3 * WIDTH, WIDTH]),
 }
 COUNT = WIDTH * 128 + 3 * WIDTH * WIDTH
-
-
-def write(path: Path, tensors: dict[str, tuple[str, list[int]]]) -> str:
-    """A safetensors file whose data is a hole."""
-    at, header = 0, {}
-    for name, (dtype, shape) in tensors.items():
-        size = {"BF16": 2, "F8_E4M3": 1}[dtype]
-        for side in shape:
-            size *= side
-        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [at, at + size]}
-        at += size
-    text = json.dumps(header).encode()
-    with path.open("wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.truncate(8 + len(text) + at)
-    return str(path)
 
 
 @pytest.fixture
@@ -49,10 +33,27 @@ def paths(tmp_path) -> dict[str, str]:
     }
 
 
-def judge(graph: Any, paths: dict[str, str], on_cpu: bool = True) -> Needs | None:
+class Fixed:
+    """Weights of the diffusion model, what it computes, and weights of the text encoder."""
+
+    def __init__(self, kept: int = 4, computed: int = 4, text: int = 2) -> None:
+        self.kept = kept
+        self.computed = computed
+        self.text = text
+        self.asked: list[str] = []
+
+    def diffusion(self, _header: Header, dtype: str) -> tuple[int, int]:
+        self.asked.append(dtype)
+        return self.kept, self.computed
+
+    def text_encoder(self, _header: Header) -> int:
+        return self.text
+
+
+def judge(graph: Any, paths: dict[str, str], precision: Fixed | None = None) -> Needs | None:
     """What the one job of a graph needs."""
     (job,) = jobs(graph)
-    return needs(job, on_cpu, lambda _kind, name: paths.get(name))
+    return needs(job, precision or Fixed(), lambda _kind, name: paths.get(name))
 
 
 def test_the_parts_of_a_graph() -> None:
@@ -99,7 +100,7 @@ def test_references_count_where_they_are_looked_at(paths, tmp_path) -> None:
 
     def at(*pictures: str) -> int:
         (job,) = jobs(graphs.edit("turbo", *pictures, edit__prompt=""), size_of)
-        return needs(job, True, lambda _kind, name: paths.get(name)).working
+        return needs(job, Fixed(), lambda _kind, name: paths.get(name)).working
 
     assert at("b.png") == at("b.png", "a.png")
     siglip = {"siglip_embedder.1.weight": ("BF16", [4, 4])}
@@ -209,21 +210,15 @@ def test_needs_grow_with_the_pictures(paths) -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("dtype", "on_cpu", "size"),
-    [("auto", True, 4), ("auto", False, 2), ("fp32", False, 4), ("fp8_e4m3fn", True, 1)],
-)
-def test_weights_in_the_precision_that_is_kept(paths, dtype: str, on_cpu: bool, size: int) -> None:
-    """``auto`` is float32 on the CPU; encoder and autoencoder stay as they are stored."""
-    found = judge(graphs.render(load__dtype=dtype), paths, on_cpu)
-    assert found.weights == COUNT * size + 2 * 2000
-
-
-def test_weights_of_8_bits_stay_small(paths, tmp_path) -> None:
-    """The host computes with such as they are."""
-    small = {name: ("F8_E4M3", shape) for name, (_, shape) in TENSORS.items()}
-    paths["tiny-turbo.safetensors"] = write(tmp_path / "small", small)
-    assert judge(graphs.render(), paths).weights == COUNT + 2 * 2000
+def test_weights_in_the_precision_that_is_kept(paths) -> None:
+    """The precision is asked with the loader's dtype; the autoencoder counts as it is stored."""
+    precision = Fixed(kept=1, computed=2, text=4)
+    small = judge(graphs.render(load__dtype="fp8_e4m3fn"), paths, precision)
+    assert precision.asked == ["fp8_e4m3fn"]
+    assert small.weights == COUNT + 4000 + 2000
+    exact = judge(graphs.render(), paths)
+    assert exact.weights == COUNT * 4 + 2000 + 2000
+    assert exact.working == 2 * small.working
 
 
 def test_files_that_cannot_be_judged(paths, tmp_path) -> None:
