@@ -35,21 +35,27 @@ def put_back(
 
     Args:
         edited: the host's IMAGE, ``[B, H, W, C]`` in 0..1 with 1, 3 or 4 channels.
-        original: the host's IMAGE, of any size; of several, the first counts.
+        original: the host's IMAGE, of any size: one for all, or one for each edited picture.
         tolerance: 0..255; 0 keeps the edit as it is but for pixels that are the same anyway.
 
     Returns:
         ``[B, H, W, 3]`` and a mask ``[B, H, W]`` in 0..1, 1 where the edit shows.
 
     Raises:
-        ZImageError: ``ZI-VALUE``, ``ZI-PICTURE``.
+        ZImageError: ``ZI-VALUE``, ``ZI-PICTURE``, ``ZI-PICTURE-COUNT``.
     """
     check_tolerance(tolerance)
     references.check_shape(edited)
+    references.check_shape(original)
     count, height, width = edited.shape[:3]
-    before = references.brought_to(original, width, height)[0].cpu()
+    if original.shape[0] not in (1, count):
+        expected = "1" if count == 1 else f"1 / {count}"
+        raise references.count_error("original", original.shape[0], expected)
+    before = references.brought_to(original[:1], width, height)[0].cpu()
     pictures, masks = torch.empty(count, height, width, 3), torch.empty(count, height, width)
     for number, (picture, mask) in enumerate(zip(pictures, masks, strict=True)):
+        if 0 < number < original.shape[0]:
+            before = references.brought_to(original[number : number + 1], width, height)[0].cpu()
         after = references.brought_to(edited[number : number + 1], width, height)[0].cpu()
         mask.copy_(changed(after, before, tolerance))
         torch.lerp(before, after, mask[..., None], out=picture)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -35,15 +35,36 @@ def _fit(side: float) -> int:
     return max(SMALLEST, round(side / CELL) * CELL)
 
 
+def prepare_all(images: Mapping[str, Tensor | None], maximum: int) -> list[Tensor]:
+    """Return every picture of several inputs, each as :func:`prepare` makes it.
+
+    Args:
+        images: the host's IMAGE by the name of its input; each picture of a batch is one of its
+            own. An input without a picture is None.
+        maximum: how many pictures there may be.
+
+    Raises:
+        ZImageError: ``ZI-PICTURE-COUNT`` for more, or as :func:`prepare`.
+    """
+    connected = {name: image for name, image in images.items() if image is not None}
+    for image in connected.values():
+        check_shape(image)
+    count = sum(image.shape[0] for image in connected.values())
+    if count > maximum:
+        expected = "1" if maximum == 1 else f"1 … {maximum}"
+        raise count_error(" + ".join(connected), count, expected)
+    return [prepare(picture) for image in connected.values() for picture in image.split(1)]
+
+
 def prepare(image: Tensor) -> Tensor:
     """One picture ``[1, H, W, 3]`` in 0..1, H and W multiples of 16.
 
     Args:
-        image: the host's IMAGE, ``[B, H, W, C]`` with 1, 3 or 4 channels. Of several (an animated
-            file) the first counts; transparent parts become white.
+        image: the host's IMAGE of one picture, ``[1, H, W, C]`` with 1, 3 or 4 channels;
+            transparent parts become white.
 
     Raises:
-        ZImageError: ``ZI-PICTURE`` for anything else, ``ZI-PICTURE-SIZE``.
+        ZImageError: ``ZI-PICTURE`` for anything else, ``ZI-PICTURE-SIZE``, ``ZI-PICTURE-COUNT``.
     """
     check_shape(image)
     return brought_to(image, *size_for(image.shape[2], image.shape[1]))
@@ -52,7 +73,9 @@ def prepare(image: Tensor) -> Tensor:
 def brought_to(image: Tensor, width: int, height: int) -> Tensor:
     """As :func:`prepare`, at a given size: scaled, and cut at the edges where shapes differ."""
     check_shape(image)
-    picture = image[:1].float()
+    if image.shape[0] > 1:
+        raise count_error("image", image.shape[0], "1")
+    picture = image.float()
     if not torch.isfinite(picture).all():
         raise ZImageError("ZI-PICTURE", found="NaN", expected="0 … 1")
     channels = picture.shape[3]
@@ -69,6 +92,11 @@ def check_shape(image: Tensor) -> None:
     shape = list(image.shape)
     if len(shape) != 4 or 0 in shape or shape[3] not in (1, 3, 4):
         raise ZImageError("ZI-PICTURE", found=f"{shape}", expected="[1, H, W, 3]")
+
+
+def count_error(name: str, found: int, expected: str) -> ZImageError:
+    """Return ``ZI-PICTURE-COUNT`` for an input with more pictures than can be used."""
+    return ZImageError("ZI-PICTURE-COUNT", name=name, found=found, expected=expected)
 
 
 def encode(vae: Any, pictures: Sequence[Tensor]) -> list[Tensor]:
@@ -89,17 +117,20 @@ def masked(latent: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
     """A LATENT to start from; with a mask (1 = to be painted) only that part changes.
 
     Args:
-        mask: the host's MASK, ``[B, H, W]`` or ``[H, W]`` in 0..1, of any size.
+        mask: the host's MASK, ``[1, H, W]`` or ``[H, W]`` in 0..1, of any size.
 
     Raises:
-        ZImageError: ``ZI-PICTURE`` for a mask without a pixel, or with something that is no number.
+        ZImageError: ``ZI-PICTURE`` for a mask without a pixel, or with something that is no number;
+            ``ZI-PICTURE-COUNT`` for several masks.
     """
     if mask is None:
         return {"samples": latent}
     shape = list(mask.shape)
     if len(shape) < 2 or 0 in shape:
         raise ZImageError("ZI-PICTURE", found=f"mask {shape}", expected="[1, H, W]")
-    plain = mask.reshape(-1, 1, *shape[-2:])[:1].float()
+    plain = mask.reshape(-1, 1, *shape[-2:]).float()
+    if plain.shape[0] > 1:
+        raise count_error("mask", plain.shape[0], "1")
     if not torch.isfinite(plain).all():
         raise ZImageError("ZI-PICTURE", found="mask: NaN", expected="0 … 1")
     return {"samples": latent, "noise_mask": plain.clamp(0, 1)}

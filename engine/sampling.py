@@ -15,7 +15,7 @@ from ..errors import ZImageError
 from . import editing, host
 from .conditioning import Conditioning, check_width
 from .presets import SamplingSettings
-from .references import TO_CHANGE
+from .references import TO_CHANGE, count_error
 from .schedule import official_sigmas
 from .sizes import MAX_BATCH, MAXIMUM
 
@@ -120,6 +120,7 @@ def check_inputs(
     if latent.get(TO_CHANGE) and settings.denoise == 1 and "noise_mask" not in latent:
         raise ZImageError("ZI-EDIT-DENOISE")
     _check_latent(latent["samples"])
+    _check_masks(latent["samples"], latent.get("noise_mask"))
 
 
 def _check_latent(samples: torch.Tensor) -> None:
@@ -132,6 +133,14 @@ def _check_latent(samples: torch.Tensor) -> None:
     if max(shape[2:]) * 8 > MAXIMUM or shape[0] > MAX_BATCH:
         expected = f"B <= {MAX_BATCH}, H and W <= {MAXIMUM}"
         raise _bad("latent_image", list(shape), f"[B, 16, H/8, W/8], {expected}")
+
+
+def _check_masks(samples: torch.Tensor, mask: torch.Tensor | None) -> None:
+    """Refuse more masks than latents; the host would leave the rest out."""
+    count = 1 if mask is None or mask.ndim < 3 else mask.shape[:-2].numel()
+    if count > samples.shape[0]:
+        expected = "1" if samples.shape[0] == 1 else f"1 … {samples.shape[0]}"
+        raise count_error("noise_mask", count, expected)
 
 
 def _bad(name: str, found: object, expected: str) -> ZImageError:

@@ -46,6 +46,13 @@ TEXTS: dict[str, tuple[str, str]] = {
         "这张图像无法使用：{found}。应为 {expected}。",
         "This picture cannot be used: {found}. Expected: {expected}.",
     ),
+    "ZI-PICTURE-COUNT": (
+        "{name} 共有 {found} 张（批次里的每张、动图的每一帧都算一张），"
+        "这里能用的张数是 {expected}。请先选出要用的，例如用 ImageFromBatch 节点。",
+        "{name} has {found} pictures (each of a batch and each frame of an animation counts); here "
+        "the number must be {expected}. Choose them first, for example with the ImageFromBatch "
+        "node.",
+    ),
     "ZI-PICTURE-SIZE": (
         "图像为 {found} 像素，每边应在 {minimum} 到 {maximum} 之间。请先放大或缩小。",
         "The picture has {found} pixels; each side must have {minimum} to {maximum}. Scale it "

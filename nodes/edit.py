@@ -27,7 +27,11 @@ class ZImageEdit(io.ComfyNode):
                 io.Model.Input("model", tooltip="An Edit model, or Turbo or Base."),
                 io.Clip.Input("clip", tooltip="The text encoder from the Z-Image loader."),
                 io.Vae.Input("vae", tooltip="The VAE from the Z-Image loader."),
-                io.Image.Input("image", tooltip="The picture to change; it sets the size."),
+                io.Image.Input(
+                    "image",
+                    tooltip="The picture to change; it sets the size. Of a batch the first is "
+                    "changed, and the others are references (Edit only).",
+                ),
                 io.String.Input(
                     "prompt",
                     multiline=True,
@@ -71,12 +75,13 @@ class ZImageEdit(io.ComfyNode):
         cls, model, clip, vae, image, prompt: str, negative_prompt: str = "", image_2=None,
         image_3=None, mask=None, clip_vision=None,
     ) -> io.NodeOutput:  # fmt: skip
-        given = [one for one in (image, image_2, image_3) if one is not None]
-        pictures = [references.prepare(one) for one in given]
+        several = editing.supports_references(model)
+        if not several and (image_2 is not None or image_3 is not None):
+            raise ZImageError("ZI-EDIT-MODEL", found=type(model.model).__name__)
+        images = {"image": image, "image_2": image_2, "image_3": image_3}
+        pictures = references.prepare_all(images, editing.MAX_REFERENCES if several else 1)
         latents = references.encode(vae, pictures)
-        if not editing.supports_references(model):
-            if len(given) > 1:
-                raise ZImageError("ZI-EDIT-MODEL", found=type(model.model).__name__)
+        if not several:
             texts = (prompt, negative_prompt)
             pair = [conditioning.encode(clip, text) for text in texts]
             cut = conditioning.cuts(clip, prompt=prompt, negative_prompt=negative_prompt)

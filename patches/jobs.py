@@ -131,7 +131,10 @@ def _references(graph: Graph, link: Any, size_of: SizeOf) -> int:
         return 0
     given = (found[1].get("inputs", {}).get(name) for name in PICTURES)
     known = [size for one in given if (size := _size(graph, one, size_of))]
-    return sum(min(width * height, sizes.AREA) for _, width, height, _ in known)
+    return sum(
+        min(width * height, sizes.AREA) * min(batch, len(PICTURES))
+        for _, width, height, batch in known
+    )
 
 
 def _shape(node: dict[str, Any]) -> tuple[int, int, int] | None:

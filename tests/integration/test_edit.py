@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from zimage_comfyui.cli.server import Server
 from zimage_comfyui.tests.fakes import graphs
@@ -34,7 +34,7 @@ def files() -> dict[str, bytes]:
     """Every kind of picture by file name."""
     rotated = Image.Exif()
     rotated[0x0112] = 6
-    frames = [picture(), picture("L").convert("RGB")]
+    frames = [picture(), ImageOps.invert(picture())]
     clear = picture("RGBA")
     clear.putalpha(Image.new("L", clear.size, 0))
     made = {
@@ -90,7 +90,7 @@ def run(server: Server, graph: dict[str, Any]) -> tuple[str, tuple[int, int]]:
     ],
 )  # fmt: skip
 def test_pictures_that_can_be_used(pictures: Server, name: str, size: tuple[int, int]) -> None:
-    """Turned upright, flattened, first frame, multiples of 16, at most a megapixel."""
+    """Turned upright, flattened, multiples of 16, at most a megapixel; frames are references."""
     assert run(pictures, graphs.edit("edit", name)) == ("", size)
 
 
@@ -144,6 +144,52 @@ def test_three_references_matter(pictures: Server, tmp_path: Path) -> None:
     assert len(set(made.values())) == 3
     message, _ = run(pictures, graphs.edit("turbo", "plain.png", "grey.png"))
     assert message.startswith("[ZI-EDIT-MODEL]")
+
+
+def batch(graph: dict[str, Any], first: str, *others: str) -> dict[str, Any]:
+    """The graph with these pictures as one batch at the input ``image`` of the edit node."""
+    link = [first, 0]
+    for name in others:
+        graph[name] = {"class_type": "LoadImage", "inputs": {"image": name}}
+        inputs = {"image1": link, "image2": [name, 0]}
+        graph[f"batch {name}"] = {"class_type": "ImageBatch", "inputs": inputs}
+        link = [f"batch {name}", 0]
+    graph["edit"]["inputs"]["image"] = link
+    return graph
+
+
+def test_each_picture_of_a_batch_is_a_reference(pictures: Server) -> None:
+    """A batch gives an Edit model what the same pictures at inputs of their own give it."""
+    names = ("plain.png", "grey.png", "deep.png")
+    made = []
+    for graph in (
+        graphs.edit("edit", *names),
+        batch(graphs.edit("edit", names[0]), *names),
+        graphs.edit("edit", names[0]),
+    ):
+        done = pictures.client.run(graph, timeout=600)
+        with Image.open(io.BytesIO(pictures.client.view(done.images[0]))) as image:
+            made.append(image.tobytes())
+    assert made[0] == made[1] != made[2]
+
+
+@pytest.mark.parametrize(
+    ("variant", "others", "inputs", "found"),
+    [
+        ("turbo", ["grey.png"], "image", 2),
+        ("base", ["animated.webp"], "image", 3),
+        ("edit", ["grey.png", "deep.png", "odd.png"], "image", 4),
+        ("edit", ["animated.webp", "grey.png"], "image", 4),
+    ],
+)
+def test_more_pictures_than_a_model_takes_are_refused(
+    pictures: Server, variant: str, others: list[str], inputs: str, found: int
+) -> None:
+    """None is left out without a word; the message says how many came by which input."""
+    graph = batch(graphs.edit(variant, "plain.png"), "plain.png", *others)
+    message, _ = run(pictures, graph)
+    assert message.startswith("[ZI-PICTURE-COUNT]")
+    assert f"{inputs} has {found} pictures" in message
 
 
 @pytest.mark.parametrize("variant", ["turbo", "base"])

@@ -95,6 +95,22 @@ def test_pictures_that_are_changed() -> None:
     assert found == [("size", 144, 112, 0), ("size", 144, 112, 144 * 112)]
 
 
+def test_each_picture_of_a_batch_is_a_reference() -> None:
+    """Up to the three that an Edit model takes."""
+
+    def pixels(batch: int) -> int:
+        graph = graphs.render(size__batch_size=batch)
+        first = graph.pop("sample")
+        graph["first"], graph["decode"]["inputs"]["samples"] = first, ["first", 0]
+        second = graphs.edit("edit", "x")
+        for name in ("edit", "sample"):
+            graph[name] = second[name]
+        graph["edit"]["inputs"]["image"] = ["decode", 0]
+        return max(job.references for job in jobs(graph))
+
+    assert [pixels(batch) // (144 * 112) for batch in (1, 2, 3, 50)] == [1, 2, 3, 3]
+
+
 def test_references_count_where_they_are_looked_at(paths, tmp_path) -> None:
     """By an Edit or Omni model, each token as one of the picture; Turbo is not given them."""
 

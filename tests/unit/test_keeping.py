@@ -80,6 +80,29 @@ def test_several_edits_and_an_original_of_another_size(keeping, original):
     assert keeping.put_back(pair[1:], clear)[1].max() == 0  # transparent is white
 
 
+def test_each_edit_has_an_original_of_its_own(keeping):
+    """As many originals as edits are compared in order, as if one pair after the other came."""
+    originals = torch.rand(3, SIZE, SIZE, 3)
+    edits = originals.clone()
+    edits[1] = 1 - edits[1]
+    made, masks = keeping.put_back(edits, originals)
+    for number in range(3):
+        picture = slice(number, number + 1)
+        alone, mask = keeping.put_back(edits[picture], originals[picture])
+        assert torch.equal(made[picture], alone)
+        assert torch.equal(masks[picture], mask)
+    assert torch.equal(made[2], originals[2])
+
+
+@pytest.mark.parametrize(("edits", "originals"), [(1, 2), (3, 2), (2, 3)])
+def test_another_number_of_originals_is_refused(keeping, edits: int, originals: int):
+    """None is left out without a word; the message has the number that was found."""
+    with pytest.raises(ZImageError) as caught:
+        keeping.put_back(torch.zeros(edits, 8, 8, 3), torch.zeros(originals, 8, 8, 3))
+    assert caught.value.code == "ZI-PICTURE-COUNT"
+    assert f"original has {originals} pictures" in caught.value.english
+
+
 def test_a_large_picture_takes_little_more_than_its_result(keeping):
     """Beside both pictures and the result: as much as three more, whatever is in them."""
     before = torch.full((1, 1536, 1536, 3), 0.5)

@@ -19,12 +19,23 @@ def references(comfy_modules):
     return references
 
 
-@pytest.mark.parametrize("shape", [(33, 47), (1, 33, 47), (3, 33, 47), (3, 1, 33, 47)])
-def test_the_first_of_masks_counts(references, shape: tuple[int, ...]):
-    """Of any size, held to 0 and 1."""
+@pytest.mark.parametrize("shape", [(33, 47), (1, 33, 47), (1, 1, 33, 47)])
+def test_a_mask_is_held_to_0_and_1(references, shape: tuple[int, ...]):
+    """Of any size."""
     made = references.masked(LATENT, torch.full(shape, 7.0))
     assert made["noise_mask"].shape == (1, 1, 33, 47)
     assert made["noise_mask"].max() == 1
+
+
+@pytest.mark.parametrize("shape", [(3, 33, 47), (3, 1, 33, 47)])
+def test_several_masks_are_refused(references, shape: tuple[int, ...]):
+    """Only one picture is changed, so no mask is left out without a word."""
+    with pytest.raises(ZImageError) as caught:
+        references.masked(LATENT, torch.zeros(shape))
+    assert caught.value.code == "ZI-PICTURE-COUNT"
+    for text in (caught.value.chinese, caught.value.english):
+        assert "mask" in text
+        assert "3" in text
 
 
 @pytest.mark.parametrize(
