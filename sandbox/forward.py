@@ -49,7 +49,7 @@ class Deadline:
         self.until = time.monotonic() + seconds
         self.over = False
 
-    def __call__(self, process: Process, _silence: float, _begun: bool) -> None:
+    def __call__(self, process: Process, _silence: float) -> None:
         """See :meth:`Process.call`.
 
         Raises:

@@ -36,7 +36,7 @@ class Limit:
         self.began = time.monotonic()
         self.cancelled = 0.0
 
-    def __call__(self, process: Process, silence: float, _begun: bool) -> None:
+    def __call__(self, process: Process, silence: float) -> None:
         """Cancel, or end the process.
 
         Raises:

@@ -199,15 +199,14 @@ class Process:
         self,
         call: m.Call,
         told: Callable[[str, Any], None] | None = None,
-        check: Callable[[Process, float, bool], None] | None = None,
+        check: Callable[[Process, float], None] | None = None,
     ) -> Any:
         """Run something in the worker and wait for it; its value.
 
         Args:
             call: what; its number is set here.
             told: gets events while it runs.
-            check: called every tenth of a second with seconds of silence and whether it has begun
-                to be cancelled; raises to give up.
+            check: called every tenth of a second with seconds of silence; raises to give up.
 
         Raises:
             Died: the worker ended, or was ended for what it sent.
@@ -275,7 +274,7 @@ class Process:
             self.kill("interrupted")
 
     def call_object(
-        self, call: m.Call, args: Any, kwargs: Any, check: Callable[[Process, float, bool], None]
+        self, call: m.Call, args: Any, kwargs: Any, check: Callable[[Process, float], None]
     ) -> Any:
         """Call a function that stays in the worker: in a question that it waits on, if any."""
         call.inside = self._questions.innermost
@@ -304,14 +303,14 @@ class Process:
     def _next(
         self,
         pending: Pending,
-        check: Callable[[Process, float, bool], None] | None,
+        check: Callable[[Process, float], None] | None,
         seconds: float = float("inf"),
     ) -> tuple[Any, int]:
         """The next frame of a call and its bytes; None if none comes in so many seconds."""
         until = time.monotonic() + seconds
         while (now := time.monotonic()) < until:
             if check is not None and pending.due(now):  # also if frames never stop coming
-                check(self, now - self.heard, False)
+                check(self, now - self.heard)
             if pending.inbox:
                 return pending.take()
             if self.dead is not None:  # another call has seen why

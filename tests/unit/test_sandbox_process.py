@@ -208,7 +208,7 @@ def test_limits_are_judged_while_events_never_stop(worker: Worker) -> None:
         while not stop.is_set():
             worker.send(m.Event("progress", 1, m.Tuple([1, 2, None])))
 
-    def check(_process: Any, _silence: float, _begun: bool) -> None:
+    def check(_process: Any, _silence: float) -> None:
         raise Died("enough")
 
     worker.beside(flood)

@@ -264,16 +264,16 @@ def raises(error: Exception) -> Any:
 def _late(process: Process, _call: m.Call, check: Deadline) -> Any:
     """A handler that ends when it is cancelled."""
     check.until = time.monotonic() - 1
-    check(process, 0.0, False)
+    check(process, 0.0)
     raise Remote(m.Trouble("error", "CancelledError", ""))
 
 
 def _stuck(process: Process, _call: m.Call, check: Deadline) -> Any:
     """A handler that does not."""
     check.until = time.monotonic() - 1
-    check(process, 0.0, False)
+    check(process, 0.0)
     check.until -= 60
-    check(process, 0.0, False)
+    check(process, 0.0)
 
 
 @pytest.mark.parametrize(
