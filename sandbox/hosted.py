@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from .core_nodes import ALL, USERS
+from .messages import FILE, PREVIEW
 from .objects import HostObject, Options
 
 if TYPE_CHECKING:
     from .worker import Worker
 
-FILE, PREVIEW = "\0zimage file", "\0zimage preview"
 WITH_OBJECTS = (
     "nodes.common_ksampler",
     "comfy.samplers.calculate_sigmas",

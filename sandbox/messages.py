@@ -27,6 +27,10 @@ else:
 
 FRAME_BYTES = 256 * 2**20
 """Largest frame. Tensors travel beside it, in arenas."""
+FILE = "\0zimage file"
+"""The key of a dictionary that stands for the unchanged content of a file."""
+PREVIEW = "\0zimage preview"
+"""The key of a dictionary that stands for ComfyUI's own callback with previews."""
 
 
 class List(Struct, tag="l"):

@@ -13,14 +13,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .core_nodes import ALL, LOADERS
+from .messages import FILE
 from .remote import data, flat, made, moved
 
 if TYPE_CHECKING:
     from .process import Process
 
 SUFFIXES = (".safetensors", ".sft")
-FILE = "\0zimage file"
-"""The key of a dictionary that stands for the unchanged content of a file."""
 LOADING = frozenset({"dtype", "weight_dtype", "load_device", "offload_device", "fp8_optimizations"})
 """What ``model_options`` of a loader may say."""
 

@@ -10,10 +10,9 @@ import uuid
 from typing import Any
 
 from .kinds import KINDS, OwnSampling
+from .messages import PREVIEW
 from .remote import data, flat, moved
 
-PREVIEW = "\0zimage preview"
-"""The key of a dictionary that stands for ComfyUI's own callback with previews."""
 GUIDERS = {
     "CFGGuider": "comfy.samplers",
     "Guider_Basic": "comfy_extras.nodes_custom_sampler",
