@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import contextlib
 import traceback
 
 from . import messages as m
@@ -11,6 +12,44 @@ KINDS = {"InterruptProcessingException": "interrupted", "OutOfMemoryError": "mem
 """By name, since ComfyUI and torch may not be imported where it is asked."""
 LONGEST_MESSAGE = 64 * 2**10
 LONGEST_REFUSAL = 4000
+
+
+class _DecodeError(UnicodeDecodeError):
+    """A ``UnicodeDecodeError`` whose text is all that is known of it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("", b"", 0, 0, message)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class _EncodeError(UnicodeEncodeError):
+    """A ``UnicodeEncodeError`` whose text is all that is known of it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("", "", 0, 0, message)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+class _TranslateError(UnicodeTranslateError):
+    """A ``UnicodeTranslateError`` whose text is all that is known of it."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("", 0, 0, message)
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+UNICODE = {
+    UnicodeDecodeError: _DecodeError,
+    UnicodeEncodeError: _EncodeError,
+    UnicodeTranslateError: _TranslateError,
+}
+"""Builtin exceptions that need more than a message. What was decoded stays in the host."""
 
 
 class HostError(RuntimeError):
@@ -25,7 +64,7 @@ def kind_of(error: BaseException) -> str:
 def trouble(error: BaseException) -> m.Trouble:
     """What went wrong in a worker, in full."""
     try:
-        message = str(error)
+        message = _message(error)
     except Exception:  # noqa: BLE001  a pack's own exception may not have text
         message = "?"
     trace = "".join(traceback.format_exception(error))
@@ -36,7 +75,9 @@ def trouble(error: BaseException) -> m.Trouble:
 
 def refusal(error: BaseException) -> m.Trouble:
     """What the host could not do; where in the host is no business of a pack's."""
-    return m.Trouble(kind_of(error), type(error).__name__, _sound(str(error)[:LONGEST_REFUSAL]))
+    return m.Trouble(
+        kind_of(error), type(error).__name__, _sound(_message(error)[:LONGEST_REFUSAL])
+    )
 
 
 def as_exception(error: m.Trouble) -> BaseException:
@@ -51,8 +92,19 @@ def as_exception(error: m.Trouble) -> BaseException:
         return comfy.model_management.OOM_EXCEPTION(error.message)
     kind = vars(builtins).get(error.type)
     if isinstance(kind, type) and issubclass(kind, Exception):
-        return kind(error.message)
+        with contextlib.suppress(TypeError):  # ExceptionGroup needs the exceptions, too
+            return UNICODE[kind](error.message) if kind in UNICODE else kind(error.message)
     return HostError(f"{error.type}: {error.message}")
+
+
+def _message(error: BaseException) -> str:
+    """The text to build the same exception from.
+
+    ``str`` of a ``KeyError`` is the ``repr`` of its key, so building it again would quote twice.
+    """
+    if type(error) is KeyError and len(error.args) == 1:
+        return str(error.args[0])
+    return str(error)
 
 
 def _sound(text: str) -> str:

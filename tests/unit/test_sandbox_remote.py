@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 import copy
 import pickle
 import sys
@@ -367,6 +368,37 @@ def test_options_write_through() -> None:
         inner.append(2)
     assert type(options["transformer_options"].copy()) is dict
     assert type(copy.deepcopy(options)) is dict
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        one
+        for one in vars(builtins).values()
+        if isinstance(one, type) and issubclass(one, Exception)
+    ],
+)
+def test_every_builtin_exception_crosses_with_its_message(kind: type[Exception]) -> None:
+    """A worker can catch what the host raised by its type, or gets a ``HostError``."""
+    error = as_exception(m.Trouble("error", kind.__name__, "a message"))
+    assert isinstance(error, HostError if issubclass(kind, ExceptionGroup) else kind)
+    assert "a message" in str(error)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"),
+        UnicodeEncodeError("ascii", "中", 0, 1, "ordinal not in range(128)"),
+        KeyError("name"),
+        FileNotFoundError(2, "No such file or directory", "x.safetensors"),
+    ],
+)
+def test_a_refusal_reads_the_same_in_the_worker(error: Exception) -> None:
+    """Type and text are those that the host had."""
+    received = as_exception(refusal(error))
+    assert isinstance(received, type(error))
+    assert str(received) == str(error)
 
 
 def test_errors_of_the_host_keep_their_type() -> None:
