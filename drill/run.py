@@ -30,7 +30,7 @@ class Report:
         skipped: fault and why this machine cannot have it.
         refused: moments at which a connection was refused.
         hung_up: requests of the load that a dying server took with it before it had promised.
-        deaths: servers that were started.
+        servers: how many servers were started.
         same_bytes: the same picture at the beginning and in the end.
     """
 
