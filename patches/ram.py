@@ -17,6 +17,13 @@ CGROUP = Path("/sys/fs/cgroup")
 """Where a container finds its own limits."""
 LIMIT = ("memory.max", "memory/memory.limit_in_bytes")
 """Files of version 2 and 1 of cgroups."""
+USAGE = (
+    ("memory.current", "memory.stat", ("active_file", "inactive_file")),
+    ("memory/memory.usage_in_bytes", "memory/memory.stat",
+     ("total_active_file", "total_inactive_file")),
+)  # fmt: skip
+"""Files of version 2 and 1: what all processes of the group use, and the counters of the pages of
+files in it. The kernel reclaims such pages when memory is short; tmpfs is not among them."""
 PAGE = resource.getpagesize()
 UNLIMITED = 2**60
 """Version 1 has a number near 2^63 where there is no limit."""
@@ -47,7 +54,27 @@ def whole() -> int:
 
 def available() -> int:
     """What can be had now without swapping."""
-    return min(psutil.virtual_memory().available, _limit(*LIMIT) - resident())
+    machine, limit = psutil.virtual_memory().available, _limit(*LIMIT)
+    if limit >= UNLIMITED:
+        return machine
+    return min(machine, max(0, limit - used_in_container()))
+
+
+def used_in_container() -> int:
+    """Return the bytes that count against the container's limit and cannot be reclaimed.
+
+    Workers of sandboxes and other servers in the container count, too. Where the container does not
+    show its own numbers, this process counts alone.
+    """
+    for usage, statistics, names in USAGE:
+        try:
+            used = int((CGROUP / usage).read_text(encoding="ascii"))
+            lines = (CGROUP / statistics).read_text(encoding="ascii").splitlines()
+        except (OSError, ValueError):
+            continue
+        counters = dict(line.split() for line in lines)
+        return max(0, used - sum(int(counters.get(name, 0)) for name in names))
+    return resident()
 
 
 def resident() -> int:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -52,3 +54,62 @@ def test_other_systems_have_one_anyway(monkeypatch) -> None:
     monkeypatch.delenv("MALLOC_ARENA_MAX", raising=False)
     monkeypatch.setattr(ram.ctypes, "CDLL", lambda _name: object())
     assert ram.one_heap() is False
+
+
+GIB = 2**30
+STATISTICS = """anon 1073741824
+{0}active_file 536870912
+{0}inactive_file 536870912
+shmem 4096
+"""
+
+
+def container(folder: Path, limit: str, usage: str | None, version: int) -> None:
+    """Write the files of a container's cgroup."""
+    names = ("memory.max", "memory.current", "memory.stat")
+    if version == 1:
+        folder /= "memory"
+        folder.mkdir()
+        names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "memory.stat")
+    (folder / names[0]).write_text(limit + "\n")
+    if usage is not None:
+        (folder / names[1]).write_text(usage + "\n")
+        prefix = "total_" if version == 1 else ""
+        (folder / names[2]).write_text(STATISTICS.format(prefix))
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine with 64 GiB to be had; the folder of its cgroup, which is empty."""
+    memory = SimpleNamespace(available=64 * GIB, total=64 * GIB)
+    monkeypatch.setattr(ram.psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(ram, "CGROUP", tmp_path)
+    monkeypatch.setattr(ram, "resident", lambda: GIB)
+    return tmp_path
+
+
+@pytest.mark.parametrize("version", [1, 2])
+@pytest.mark.parametrize(
+    ("limit", "usage", "expected"),
+    [
+        (8 * GIB, 5 * GIB, 4 * GIB),  # 1 GiB of what is used are pages of files
+        (8 * GIB, 10 * GIB, 0),
+        (100 * GIB, 5 * GIB, 64 * GIB),
+        (8 * GIB, None, 7 * GIB),
+    ],
+)
+def test_all_processes_of_a_container_count(
+    machine: Path, version: int, limit: int, usage: int | None, expected: int
+) -> None:
+    """Headroom is the limit minus what the container uses, but for reclaimable pages of files."""
+    container(machine, str(limit), None if usage is None else str(usage), version)
+    assert ram.available() == expected
+
+
+@pytest.mark.parametrize(("limit", "version"), [("max", 2), (str(2**63 - 4096), 1)])
+def test_a_container_without_a_limit_has_what_the_machine_has(
+    machine: Path, limit: str, version: int
+) -> None:
+    """What it uses is part of what the machine has in use."""
+    container(machine, limit, str(5 * GIB), version)
+    assert ram.available() == 64 * GIB
