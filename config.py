@@ -8,7 +8,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
+
+from .errors import ZImageError
 
 PACK_DIR = Path(os.path.abspath(__file__)).parent
 """This folder. Not resolved: it may be a link inside somebody's ``custom_nodes``."""
@@ -19,6 +22,94 @@ MEGAPIXELS, MOST_MEGAPIXELS = 100.0, 178.0
 SAMPLING = r"(?:turbo|base|edit)\.(?:cuda|cpu)"
 DEADLINES = rf"{SAMPLING}|grace"
 """What ``$ZIMAGE_DEADLINES`` may name; all but ``grace`` may be ``auto``."""
+SANDBOX_MODES = ("auto", "strict", "off")
+GUARD = "ZIMAGE_GUARD"
+
+
+class InvalidValue(NamedTuple):
+    """A variable whose value cannot be used, so that its default counts.
+
+    Attributes:
+        name: of the variable.
+        found: its value, or the part that cannot be used; ``…`` where it may be secret.
+        expected: what it may be.
+    """
+
+    name: str
+    found: str
+    expected: str
+
+    @property
+    def error(self) -> ZImageError:
+        """``ZI-SETTING``, for the log or the terminal."""
+        return ZImageError("ZI-SETTING", **self._asdict())
+
+
+class Reader:
+    """Reads variables and collects those whose values cannot be used.
+
+    Args:
+        env: the environment.
+    """
+
+    def __init__(self, env: Mapping[str, str]) -> None:
+        self.env = env
+        self.unfit: list[InvalidValue] = []
+
+    def number(
+        self, name: str, default: float, least: float, most: float, expected: str = ""
+    ) -> float:
+        """Return a finite number from ``least`` to ``most``, or the default."""
+        text = self.env.get(name) or str(default)
+        value = _float(text)
+        if least <= value <= most and value < math.inf:
+            return value
+        self.unfit.append(InvalidValue(name, text, expected or f"{least:g} … {most:g}"))
+        return default
+
+    def numbers(
+        self, name: str, names: str, expected: str, automatic: str = ""
+    ) -> dict[str, float]:
+        """Return the pairs of ``name=number`` with commas between; others are left out.
+
+        Args:
+            name: of the variable.
+            names: regular expression of what it may name.
+            expected: an example.
+            automatic: regular expression of what may be set to ``auto``.
+        """
+        numbers: dict[str, float] = {}
+        for word in self.env.get(name, "").split(","):
+            match = re.fullmatch(rf"({names})\s*=\s*(\d+(?:\.\d+)?)", word.strip())
+            if match:
+                numbers[match[1]] = float(match[2])
+            elif word.strip() and not (automatic and _is_automatic(word, automatic)):
+                self.unfit.append(InvalidValue(name, word.strip(), expected))
+        return numbers
+
+    def automatic(self, name: str, names: str) -> frozenset[str]:
+        """Return the names that are set to ``auto`` among pairs with commas between."""
+        words = self.env.get(name, "").split(",")
+        return frozenset(
+            word.partition("=")[0].strip() for word in words if _is_automatic(word, names)
+        )
+
+    def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
+        """Return one of the choices, None when the variable is unset or has another value."""
+        text = self.env.get(name, "")
+        if text in choices:
+            return text
+        if text:
+            self.unfit.append(InvalidValue(name, text, ", ".join(choices)))
+        return None
+
+    def addresses(self, name: str, expected: str, mail: bool = False) -> tuple[str, ...]:
+        """Return addresses for alerts, with spaces between; others are left out."""
+        words = tuple(self.env.get(name, "").split())
+        usable = tuple(url for url in words if _is_address(url, mail))
+        if usable != words:  # what it holds may be secret
+            self.unfit.append(InvalidValue(name, "…", expected))
+        return usable
 
 
 @dataclass(frozen=True)
@@ -34,40 +125,26 @@ class Disk:
         alert_urls: whom to tell (``$ZIMAGE_ALERT_URL``, spaces between): http and https addresses
             get JSON, all others are Apprise's.
         alert_mail: ``smtp[s]://user:password@host:port/?from=…&to=…`` (``$ZIMAGE_ALERT_MAIL``).
-        unfit: name, value and what was expected of variables that cannot be used.
+        unfit: variables of these whose values cannot be used.
     """
 
     keep_days: float = 0.0
     percent: float = 90.0
     alert_urls: tuple[str, ...] = field(default=(), repr=False)
     alert_mail: str = field(default="", repr=False)
-    unfit: tuple[tuple[str, str, str], ...] = ()
+    unfit: tuple[InvalidValue, ...] = ()
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Disk:
-        """Reads the settings; never fails."""
-        unfit: list[tuple[str, str, str]] = []
-
-        def number(name: str, default: float, least: float, most: float) -> float:
-            text = env.get(name) or str(default)
-            if least <= (value := _float(text)) <= most:
-                return value
-            unfit.append((name, text, f"{least:g} … {most:g}"))
-            return default
-
-        def addresses(name: str, expected: str) -> tuple[str, ...]:
-            found = tuple(env.get(name, "").split())
-            good = tuple(url for url in found if _is_address(url, name == "ZIMAGE_ALERT_MAIL"))
-            if good != found:  # what it holds may be secret
-                unfit.append((name, "…", expected))
-            return good
-
+        """Read the settings; never fails."""
+        reader = Reader(env)
+        mails = reader.addresses("ZIMAGE_ALERT_MAIL", "smtp[s]://host/?to=…", mail=True)
         return cls(
-            keep_days=number("ZIMAGE_KEEP_DAYS", 0.0, 0, 36500),
-            percent=number("ZIMAGE_DISK_PERCENT", 90.0, 10, 100),
-            alert_urls=addresses("ZIMAGE_ALERT_URL", "https://…"),
-            alert_mail=(*addresses("ZIMAGE_ALERT_MAIL", "smtp[s]://host/?to=…"), "")[0],
-            unfit=tuple(unfit),
+            keep_days=reader.number("ZIMAGE_KEEP_DAYS", 0.0, 0, 36500),
+            percent=reader.number("ZIMAGE_DISK_PERCENT", 90.0, 10, 100),
+            alert_urls=reader.addresses("ZIMAGE_ALERT_URL", "https://…"),
+            alert_mail=mails[0] if mails else "",
+            unfit=tuple(reader.unfit),
         )
 
 
@@ -103,13 +180,13 @@ class Settings:
         notify_socket: where systemd wants to be told how a service is (``$NOTIFY_SOCKET``).
         disk: see :class:`Disk`.
         idle_minutes: without a prompt, after which models are unloaded, 0 for never
-            (``$ZIMAGE_IDLE_MINUTES``; None when that is no such number).
+            (``$ZIMAGE_IDLE_MINUTES``).
         interrupt_seconds: for a prompt to end after it was interrupted, before it is ended with its
-            process, 0 for ever (``$ZIMAGE_INTERRUPT``; None when that is no such number).
+            process, 0 for ever (``$ZIMAGE_INTERRUPT``).
         hosts: names of this server in small letters, besides the ones that cannot be anybody's
             (``$ZIMAGE_HOSTS``, commas between).
         megapixels: width x height / 10^6 of the largest picture that is opened
-            (``$ZIMAGE_MAX_MEGAPIXELS``, 1 to 178; None when that is no such number).
+            (``$ZIMAGE_MAX_MEGAPIXELS``, 1 to 178).
         deadlines: seconds for which a sampler may work on one megapixel, by variant and device, as
             ``{"turbo.cuda": 8.0}``, and ``grace`` (``$ZIMAGE_DEADLINES``,
             ``turbo.cuda=8,edit.cpu=900,grace=20``).
@@ -124,6 +201,7 @@ class Settings:
         color: False when ``$NO_COLOR`` is set (https://no-color.org) or ``$TERM`` is ``dumb``; else
             what is written to a terminal has colours.
         ci: True when ``$CI`` says so; then missing test tools are failures, not skips.
+        unfit: variables whose values cannot be used, those of :class:`Disk` among them.
     """
 
     home: Path
@@ -137,10 +215,11 @@ class Settings:
     listen_fds: int = 0
     notify_socket: str = ""
     disk: Disk = field(default_factory=Disk)
-    idle_minutes: float | None = IDLE_MINUTES
-    interrupt_seconds: float | None = INTERRUPT_SECONDS
+    idle_minutes: float = IDLE_MINUTES
+    interrupt_seconds: float = INTERRUPT_SECONDS
+    interrupt_is_set: bool = False
     hosts: frozenset[str] = frozenset()
-    megapixels: float | None = MEGAPIXELS
+    megapixels: float = MEGAPIXELS
     deadlines: Mapping[str, float] = field(default_factory=dict)
     auto_deadlines: frozenset[str] = frozenset()
     limits: Mapping[str, float] = field(default_factory=dict)
@@ -148,6 +227,7 @@ class Settings:
     sandbox: str | None = None
     color: bool = True
     ci: bool = False
+    unfit: tuple[InvalidValue, ...] = ()
 
     @property
     def data(self) -> Path:
@@ -156,8 +236,9 @@ class Settings:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str] | None = None) -> Settings:
-        """Reads the settings from ``env`` (default: this process's environment)."""
+        """Read the settings from ``env`` (default: this process's environment)."""
         env = os.environ if env is None else env
+        reader, disk = Reader(env), Disk.from_environment(env)
         active = env.get("VIRTUAL_ENV") or env.get("CONDA_PREFIX")
         return cls(
             home=_path(env.get("ZIMAGE_HOME") or "~/.cache/zimage-comfyui"),
@@ -170,18 +251,26 @@ class Settings:
             guarded=env.get(SERVER) in {NEW, str(os.getpid())},
             listen_fds=_handed_down(env),
             notify_socket=env.get("NOTIFY_SOCKET", ""),
-            disk=Disk.from_environment(env),
-            idle_minutes=_time(env.get("ZIMAGE_IDLE_MINUTES") or str(IDLE_MINUTES)),
-            interrupt_seconds=_time(env.get("ZIMAGE_INTERRUPT") or str(INTERRUPT_SECONDS)),
+            disk=disk,
+            idle_minutes=reader.number(
+                "ZIMAGE_IDLE_MINUTES", IDLE_MINUTES, 0, math.inf, "0, 10, …"
+            ),
+            interrupt_seconds=reader.number(
+                "ZIMAGE_INTERRUPT", INTERRUPT_SECONDS, 0, math.inf, "0, 30, …"
+            ),
+            interrupt_is_set=bool(env.get("ZIMAGE_INTERRUPT")),
             hosts=_names(env.get("ZIMAGE_HOSTS", "").lower()),
-            megapixels=_megapixels(env.get("ZIMAGE_MAX_MEGAPIXELS") or str(MEGAPIXELS)),
-            deadlines=_numbers(env.get("ZIMAGE_DEADLINES", ""), DEADLINES),
-            auto_deadlines=_automatic(env.get("ZIMAGE_DEADLINES", ""), SAMPLING),
-            limits=_numbers(env.get("ZIMAGE_LIMITS", ""), r"[a-z]+"),
-            guard=_numbers(env.get("ZIMAGE_GUARD", ""), r"[a-z_]+"),
-            sandbox=env.get("ZIMAGE_SANDBOX") or None,
+            megapixels=reader.number("ZIMAGE_MAX_MEGAPIXELS", MEGAPIXELS, 1, MOST_MEGAPIXELS),
+            deadlines=reader.numbers(
+                "ZIMAGE_DEADLINES", DEADLINES, "turbo.cuda=8,grace=20", SAMPLING
+            ),
+            auto_deadlines=reader.automatic("ZIMAGE_DEADLINES", SAMPLING),
+            limits=reader.numbers("ZIMAGE_LIMITS", r"[a-z]+", "waiting=5000,steps=100"),
+            guard=reader.numbers(GUARD, r"[a-z_]+", "silence=30,grace=120"),
+            sandbox=reader.choice("ZIMAGE_SANDBOX", SANDBOX_MODES),
             color=not env.get("NO_COLOR") and env.get("TERM") != "dumb",
             ci=env.get("CI", "").lower() in {"1", "true", "yes"},
+            unfit=(*reader.unfit, *disk.unfit),
         )
 
 
@@ -189,16 +278,8 @@ def _path(text: str) -> Path:
     return Path(os.path.abspath(os.path.expanduser(text)))
 
 
-def _numbers(text: str, names: str) -> dict[str, float]:
-    """``name=number``, commas between; what is something else sets nothing."""
-    words = (re.fullmatch(rf"({names})\s*=\s*(\d+(?:\.\d+)?)", w.strip()) for w in text.split(","))
-    return {word[1]: float(word[2]) for word in words if word}
-
-
-def _automatic(text: str, names: str) -> frozenset[str]:
-    """Return the names that are set to ``auto`` in a text with commas between."""
-    words = (re.fullmatch(rf"({names})\s*=\s*auto", word.strip()) for word in text.split(","))
-    return frozenset(word[1] for word in words if word)
+def _is_automatic(word: str, names: str) -> bool:
+    return re.fullmatch(rf"({names})\s*=\s*auto", word.strip()) is not None
 
 
 def _names(text: str) -> frozenset[str]:
@@ -212,16 +293,6 @@ def _float(text: str) -> float:
         return float(text)
     except ValueError:
         return math.nan
-
-
-def _time(text: str) -> float | None:
-    found = _float(text)
-    return found if 0 <= found < math.inf else None
-
-
-def _megapixels(text: str) -> float | None:
-    found = _float(text)
-    return found if 1 <= found <= MOST_MEGAPIXELS else None
 
 
 def _is_address(url: str, mail: bool) -> bool:

@@ -31,18 +31,21 @@ def _pack() -> types.ModuleType:
 
 
 def _one_heap() -> None:
-    if "memory" in os.environ.get("ZIMAGE_OFF", ""):
-        return
     try:
-        importlib.import_module(".patches.ram", _pack().__name__).one_heap()
+        settings = importlib.import_module(".config", _pack().__name__).Settings.from_environment()
+        if "memory" not in settings.off:
+            importlib.import_module(".patches.ram", _pack().__name__).one_heap()
     except Exception:
         log.exception("Z-Image: threads have heaps of their own")
 
 
 def _begin() -> None:
+    # Not from config: this must be known even when nothing of the pack can be imported.
     mode = os.environ.get("ZIMAGE_SANDBOX", "")
     if mode == "off":
         return
+    if mode not in {"auto", "strict"}:
+        mode = ""  # then sandbox.toml decides; the log of the server has ZI-SETTING
     try:
         begin = importlib.import_module(".sandbox.interception", _pack().__name__).install
         begin(mode or None, __name__ == "zimage_first", _load_none)

@@ -40,9 +40,6 @@ def part() -> Guard:
     import folder_paths
 
     settings = Settings.from_environment().disk
-    for name, found, expected in settings.unfit:
-        error = ZImageError("ZI-SETTING", name=name, found=found, expected=expected)
-        log.warning("Z-Image: %s", error)
 
     def folders() -> dict[str, Path]:
         return {

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,12 +19,10 @@ from typing import Any
 from aiohttp import web
 
 from .. import bodies
-from ..config import Settings
+from ..config import InvalidValue, Settings
 from ..errors import ZImageError
 from . import inputs, prompts, state
 from .lines import Lines
-
-log = logging.getLogger(__name__)
 
 MIB = 2**20
 LIMITS = {
@@ -66,13 +63,18 @@ def part() -> Fuse:
 
 
 def limits(given: Mapping[str, float]) -> dict[str, int]:
-    """The limits of requests; what is no limit, or below 1, is told and left out."""
-    for name, value in given.items():
-        if name not in LIMITS or value < 1:
-            known = ", ".join(LIMITS)
-            log.warning("Z-Image: ZIMAGE_LIMITS: %s=%g; expected %s, >= 1", name, value, known)
+    """Return the limits of requests; what is no limit, or below 1, is left out."""
     fit = {name: int(given[name]) for name in LIMITS if given.get(name, 0) >= 1}
     return LIMITS | fit
+
+
+def invalid_limits(given: Mapping[str, float]) -> list[InvalidValue]:
+    """Return what :func:`limits` leaves out."""
+    return [
+        InvalidValue("ZIMAGE_LIMITS", f"{name}={value:g}", f"{', '.join(LIMITS)}; >= 1")
+        for name, value in given.items()
+        if name not in LIMITS or value < 1
+    ]
 
 
 class Fuse:

@@ -12,12 +12,12 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from aiohttp import web
 
-from ..config import Settings
+from ..config import GUARD, InvalidValue, Settings
 from . import fuse, sandboxes, state
 from .guarded import Guarded, Unguarded
 from .metrics import Metrics, gpu_reserved
@@ -102,6 +102,8 @@ def install() -> None:
         return
     registry = Registry()
     settings = Settings.from_environment()
+    for invalid in invalid_values(settings, registry.states):
+        log.warning("Z-Image: %s", invalid.error)
     harden(server, registry, settings)
     health = Health(server, registry)
     journal = settings.log_dir / "guardian.log" if settings.guardian and settings.log_dir else None
@@ -113,6 +115,21 @@ def install() -> None:
             log.warning("Z-Image: %s is another pack's", path)
         else:
             server.routes.get(path)(handler)
+
+
+def invalid_values(settings: Settings, parts: Collection[str]) -> list[InvalidValue]:
+    """Return the settings that cannot be used, but for the guardian's, which ``serve`` checks.
+
+    Args:
+        settings: of this server.
+        parts: names that ``$ZIMAGE_OFF`` may have.
+    """
+    values = [invalid for invalid in settings.unfit if invalid.name != GUARD]
+    values += fuse.invalid_limits(settings.limits)
+    unknown = sorted(settings.off - {*parts})
+    if unknown:
+        values.append(InvalidValue("ZIMAGE_OFF", ", ".join(unknown), ", ".join(parts)))
+    return values
 
 
 def harden(server: Any, registry: Registry, settings: Settings) -> None:

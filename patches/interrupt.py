@@ -9,7 +9,6 @@ more is begun here, and the guardian replaces the process. Without one, it is to
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from typing import Any
@@ -17,7 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from .. import bodies
-from ..config import INTERRUPT_SECONDS, Settings
+from ..config import Settings
 from ..errors import ZImageError
 from . import link, state
 from .gate import Gate
@@ -36,15 +35,9 @@ PAUSE = 1.0
 
 def part() -> Interrupt:
     """The watch over the running server."""
-    chosen = os.environ.get("ZIMAGE_INTERRUPT")
-    grace = Settings.from_environment().interrupt_seconds
-    if grace is None:
-        grace = INTERRUPT_SECONDS
-        error = ZImageError(
-            "ZI-SETTING", name="ZIMAGE_INTERRUPT", found=chosen, expected="0, 30, …"
-        )
-        log.warning("Z-Image: %s", error)
-    return Interrupt(state.server(), grace, waits_for_step=not chosen)
+    settings = Settings.from_environment()
+    waits = not settings.interrupt_is_set
+    return Interrupt(state.server(), settings.interrupt_seconds, waits_for_step=waits)
 
 
 class Interrupt(Gate):

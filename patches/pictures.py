@@ -16,8 +16,6 @@ here the upper eight bits count, as in any viewer.
 from __future__ import annotations
 
 import functools
-import logging
-import os
 import re
 import sys
 from collections.abc import Callable
@@ -26,14 +24,12 @@ from typing import Any
 
 from aiohttp import web
 
-from ..config import MEGAPIXELS, MOST_MEGAPIXELS, Settings
+from ..config import Settings
 from ..errors import ZImageError
 from . import state
 from .gate import Gate
 from .paths import UPLOADS
 from .seam import Argument, Patch, Patches, Seam
-
-log = logging.getLogger(__name__)
 
 OPEN = Seam("PIL.Image", "open", ("fp",))
 PILLOW = Seam("node_helpers", "pillow", ("arg",))
@@ -44,18 +40,7 @@ FRAMES = 4
 
 def part() -> Patches:
     """Both patches, and a judge of uploads."""
-    megapixels = Settings.from_environment().megapixels
-    if megapixels is None:
-        log.warning(
-            "Z-Image: %s",
-            ZImageError(
-                "ZI-SETTING",
-                name="ZIMAGE_MAX_MEGAPIXELS",
-                found=os.environ.get("ZIMAGE_MAX_MEGAPIXELS"),
-                expected=f"1 … {MOST_MEGAPIXELS:g}",
-            ),
-        )
-    limit = Limit(int((megapixels or MEGAPIXELS) * 10**6))
+    limit = Limit(int(Settings.from_environment().megapixels * 10**6))
     return Patches(
         Patch(OPEN, limit.open),
         Patch(PILLOW, limit.pillow),

@@ -9,14 +9,13 @@ again and makes the same bytes.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import threading
 import time
 from collections.abc import Callable
 from typing import Any
 
-from ..config import IDLE_MINUTES, Settings
+from ..config import Settings
 from ..errors import ZImageError
 from . import gauge, state
 from .seam import Function, Patch, Seam
@@ -32,15 +31,7 @@ MOST_PERIOD = 15.0
 
 def part() -> Residency:
     """The watch over the running server."""
-    minutes = Settings.from_environment().idle_minutes
-    if minutes is None:
-        minutes = IDLE_MINUTES
-        found = os.environ.get("ZIMAGE_IDLE_MINUTES")
-        error = ZImageError(
-            "ZI-SETTING", name="ZIMAGE_IDLE_MINUTES", found=found, expected="0, 10, …"
-        )
-        log.warning("Z-Image: %s", error)
-    return Residency(state.server(), 60 * minutes)
+    return Residency(state.server(), 60 * Settings.from_environment().idle_minutes)
 
 
 class Residency(Patch):

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from ..config import SANDBOX_MODES as MODES
 from ..errors import ZImageError
 
-MODES = ("auto", "strict", "off")
 PLACES = ("sandbox", "trusted", "blocked")
 GIB = 2**30
 

@@ -366,7 +366,7 @@ def test_a_setting_that_cannot_be_used_is_told(name: str, value: str) -> None:
 
 
 def test_the_part_of_a_server(host, world: World, monkeypatch, caplog) -> None:
-    """Made from the host's folders; wrong settings and folders are told."""
+    """Made from the host's folders; a folder that holds more than results is told."""
     monkeypatch.setenv("ZIMAGE_KEEP_DAYS", "seven")
     monkeypatch.setitem(sys.modules, "folder_paths", host)
     monkeypatch.setattr(disk.state, "server", lambda: world.server)
@@ -376,5 +376,4 @@ def test_the_part_of_a_server(host, world: World, monkeypatch, caplog) -> None:
     assert set(part.details()["percent"]) == {"output", "temp", "state"}
     assert part.settings.keep_days == 0
     text = "\n".join(caplog.messages)
-    assert "[ZI-SETTING]" in text
     assert f"nothing is deleted in {host.place['input']}" in text

@@ -247,6 +247,9 @@ def test_a_changed_host_is_refused(world, what: str) -> None:
 
 
 def test_the_setting() -> None:
-    """Seconds; what is no number is told by its part."""
+    """Seconds; for what is no number the default counts, and it is noted."""
     for text, seconds in {"": 30.0, "0": 0.0, "2.5": 2.5, "-1": None, "x": None}.items():
-        assert Settings.from_environment({"ZIMAGE_INTERRUPT": text}).interrupt_seconds == seconds
+        settings = Settings.from_environment({"ZIMAGE_INTERRUPT": text})
+        assert settings.interrupt_seconds == (30.0 if seconds is None else seconds)
+        noted = [] if seconds is not None else [("ZIMAGE_INTERRUPT", text, "0, 30, …")]
+        assert [*settings.unfit] == noted

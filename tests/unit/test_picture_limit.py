@@ -224,5 +224,8 @@ def test_uploads(
     [("", MEGAPIXELS), ("150", 150.0), ("1.5", 1.5), ("0", None), ("179", None), ("many", None)],
 )
 def test_the_setting(text: str, megapixels: float | None) -> None:
-    """Beyond 178 Pillow refuses by itself."""
-    assert Settings.from_environment({"ZIMAGE_MAX_MEGAPIXELS": text}).megapixels == megapixels
+    """Beyond 178 Pillow refuses by itself; the default counts, and the value is noted."""
+    settings = Settings.from_environment({"ZIMAGE_MAX_MEGAPIXELS": text})
+    assert settings.megapixels == (MEGAPIXELS if megapixels is None else megapixels)
+    noted = [] if megapixels is not None else [("ZIMAGE_MAX_MEGAPIXELS", text, "1 … 178")]
+    assert [*settings.unfit] == noted

@@ -34,6 +34,7 @@ def script(pack_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> A
     [
         ("", None, True), ("auto", None, True), ("strict", None, False),
         ("", 'mode = "auto"', True), ("", 'mode = "strict"', False),
+        ("Strict", 'mode = "strict"', False),
         ("auto", 'mode = "strict"', True), ("strict", 'mode = "auto"', False),
         ("", '[packs.a]\nrun = "trusted"', True), ("", '[packs.a]\nrun = "blocked"', False),
         ("auto", '[packs.a]\nrun = "sandbox"', False), ("", '[default]\nrun = "sandbox"', False),
