@@ -46,6 +46,20 @@ def test_everything_has_its_path(server: Any) -> None:
     assert server.hardened == 1
 
 
+def test_settings_that_cannot_be_used_are_in_the_log(
+    server: Any, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With their code, in Chinese and English; the server starts with the defaults."""
+    monkeypatch.setenv("ZIMAGE_IDLE_MINUTES", "soon")
+    monkeypatch.setenv("ZIMAGE_LIMITS", "stepps=9")
+    with caplog.at_level(logging.WARNING):
+        health.install()
+    assert server.hardened == 1
+    lines = [line for line in caplog.messages if "[ZI-SETTING]" in line]
+    assert ["ZIMAGE_IDLE_MINUTES" in line for line in lines] == [True, False]
+    assert all("应为" in line and "expected" in line for line in lines)
+
+
 @pytest.mark.parametrize("taken", PATHS[:-1])
 def test_a_path_of_another_pack_stays_its_own(
     server: Any, caplog: pytest.LogCaptureFixture, taken: str
