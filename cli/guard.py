@@ -13,17 +13,17 @@ from pathlib import Path
 
 import psutil
 
-from ..config import PACK_DIR, Settings
+from ..config import GUARD, PACK_DIR, InvalidValue, Settings
 from ..errors import ZImageError
 from ..guardian.journal import open_log
-from ..guardian.limits import Limits
+from ..guardian.limits import POSITIVE, Limits
 from ..guardian.loop import DONE, TAKEN, Guardian
 from ..guardian.plan import Plan
 from ..guardian.policy import Mode
 from ..guardian.sockets import inherited, open_all
 from .bootstrap import LINK_NAME
 from .host import Host
-from .terminal import LACKING, Stop
+from .terminal import LACKING, Stop, complain
 
 ROOM = 6 * 2**30
 """Bytes of memory that have to be free for a standby that nobody has asked for."""
@@ -69,7 +69,7 @@ def run(
                 terminal=sys.stderr.isatty(),
                 reopen=lambda: open_all(options.host, options.port),
             )  # fmt: skip
-            guardian = Guardian(plan, sockets, Limits.with_changes(settings.guard))
+            guardian = Guardian(plan, sockets, limits(settings))
             code = guardian.run()
             for one in guardian.sockets:
                 if settings.listen_fds:  # systemd has them open, too: nobody could bind the port
@@ -84,6 +84,17 @@ def run(
     if code == TAKEN:
         raise Stop(LACKING, "ZI-PORT-USED", found=options.port)
     return 0 if code == DONE else None
+
+
+def limits(settings: Settings) -> Limits:
+    """Return the guardian's limits; say which values of ``$ZIMAGE_GUARD`` cannot be used."""
+    invalid = [value for value in settings.unfit if value.name == GUARD]
+    for name, number in Limits.unusable(settings.guard).items():
+        expected = "> 0" if name in POSITIVE else ", ".join(Limits.__annotations__)
+        invalid.append(InvalidValue(GUARD, f"{name}={number:g}", expected))
+    for value in invalid:
+        complain(value.error)
+    return Limits.with_changes(settings.guard)
 
 
 def more_arguments(

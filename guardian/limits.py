@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 
+POSITIVE = frozenset({"start", "silence", "probes"})
+"""Limits that have to be more than 0."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -46,6 +49,16 @@ class Limits:
 
     @classmethod
     def with_changes(cls, changes: Mapping[str, float]) -> Limits:
-        """The defaults but for some; names that are none of these are left out."""
+        """Return the defaults but for some changes; :meth:`unusable` ones are left out."""
+        unusable = cls.unusable(changes)
+        return cls(**{name: value for name, value in changes.items() if name not in unusable})
+
+    @classmethod
+    def unusable(cls, changes: Mapping[str, float]) -> dict[str, float]:
+        """Return changes with an unknown name, or with a 0 that would end every server at once."""
         known = {one.name for one in fields(cls)}
-        return cls(**{name: value for name, value in changes.items() if name in known})
+        return {
+            name: value
+            for name, value in changes.items()
+            if name not in known or (name in POSITIVE and not value)
+        }

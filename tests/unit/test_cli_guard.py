@@ -8,7 +8,7 @@ import pytest
 
 from zimage_comfyui.cli import guard
 from zimage_comfyui.cli.host import Host
-from zimage_comfyui.config import PACK_DIR
+from zimage_comfyui.config import PACK_DIR, Settings
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.policy import Mode
 
@@ -56,6 +56,38 @@ def test_an_address_behind_our_back_is_not_guarded(given: list[str], own: bool) 
 
 
 def test_limits_can_be_changed_by_name() -> None:
-    """Unknown names are left out."""
+    """Unknown names are left out, and a 0 that would end every server at once."""
     assert Limits.with_changes({"silence": 5, "noise": 1}) == Limits(silence=5)
+    assert Limits.with_changes({"silence": 0, "quick": 0}) == Limits(quick=0)
     assert Limits.with_changes({}) == Limits()
+
+
+@pytest.mark.parametrize(
+    ("text", "limits", "found", "expected"),
+    [
+        ("silence=30s,grace=9", Limits(grace=9), "silence=30s", "silence=30,grace=120"),
+        ("silence=-1", Limits(), "silence=-1", "silence=30,grace=120"),
+        ("silense=30", Limits(), "silense=30", "start, silence, probes"),
+        ("probes=0", Limits(), "probes=0", "> 0"),
+    ],
+)
+def test_a_wrong_limit_is_told_at_the_start(
+    text: str, limits: Limits, found: str, expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In Chinese and in English, with what is expected; its default counts."""
+    assert guard.limits(Settings.from_environment({"ZIMAGE_GUARD": text})) == limits
+    chinese, english = capsys.readouterr().err.splitlines()
+    for line in (chinese, english):
+        assert line.startswith("[ZI-SETTING] ")
+        assert {"ZIMAGE_GUARD", found, expected} == {
+            one for one in ("ZIMAGE_GUARD", found, expected) if one in line
+        }
+    assert "现按默认值处理" in chinese
+    assert "Its default counts instead" in english
+
+
+def test_right_limits_are_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    """A start without mistakes says nothing of them."""
+    settings = Settings.from_environment({"ZIMAGE_GUARD": "silence=30, quick=0"})
+    assert guard.limits(settings) == Limits(silence=30, quick=0)
+    assert capsys.readouterr().err == ""
