@@ -183,6 +183,7 @@ class Settings:
             (``$ZIMAGE_IDLE_MINUTES``).
         interrupt_seconds: for a prompt to end after it was interrupted, before it is ended with its
             process, 0 for ever (``$ZIMAGE_INTERRUPT``).
+        interrupt_is_set: whether ``$ZIMAGE_INTERRUPT`` has a value.
         hosts: names of this server in small letters, besides the ones that cannot be anybody's
             (``$ZIMAGE_HOSTS``, commas between).
         megapixels: width x height / 10^6 of the largest picture that is opened

@@ -21,8 +21,8 @@ from aiohttp import web
 from .. import bodies
 from ..config import InvalidValue, Settings
 from ..errors import ZImageError
+from ..lines import Lines
 from . import inputs, prompts, state
-from .lines import Lines
 
 MIB = 2**20
 LIMITS = {

@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from ..config import Settings
+from ..lines import Lines
 from . import gauge, state
 from .jobs import LOADER, Graph
-from .lines import Lines
 from .outcomes import ENDS
 from .seam import Argument, Function, Patch, Patches, Seam
 

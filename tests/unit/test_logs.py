@@ -15,9 +15,9 @@ from typing import Any
 
 import pytest
 
+from zimage_comfyui import lines as lines_module
+from zimage_comfyui.lines import Lines
 from zimage_comfyui.patches import fuse, logs
-from zimage_comfyui.patches import lines as lines_module
-from zimage_comfyui.patches.lines import Lines
 from zimage_comfyui.patches.logs import Logs
 from zimage_comfyui.patches.outcomes import Status
 from zimage_comfyui.patches.queue import durable
