@@ -60,6 +60,12 @@ pictures that the machine lacks are told and do not count.
   1 工作流有错误，没有输出 the workflow has errors, nothing was printed
   2 用法有误，或文件无法读取 wrong usage, or the file cannot be read
 """
+DOCTOR = """\
+退出码 / exit codes:
+  0 必需的条件都具备；可能有提示，标为 ! nothing needed is missing; there may be notes, marked !
+  2 用法有误 wrong usage
+  3 缺少必需的条件，标为 ✗，无法生成图像 something needed is missing, marked ✗: no pictures can be made
+"""
 Commands = argparse._SubParsersAction
 """What ``add_subparsers`` gives; argparse has no public name for it."""
 
@@ -198,7 +204,9 @@ def _add_operating(commands: Commands) -> None:
     drill.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
     _add_comfyui(drill)
 
-    doctor = commands.add_parser("doctor", help="检查本机 / what this machine has and lacks")
+    doctor = commands.add_parser(
+        "doctor", help="检查本机 / what this machine has and lacks", epilog=DOCTOR
+    )
     doctor.add_argument("--json", action="store_true", help="输出 JSON / print JSON")
     doctor.add_argument(
         "--server",

@@ -40,10 +40,10 @@ Part = dict[str, Any]
 
 
 def run(options: argparse.Namespace, settings: Settings, failure: Stop | None = None) -> int:
-    """Prints the report; ``failure`` is what stopped the bootstrap, if something did.
+    """Print the report; ``failure`` is what stopped the bootstrap, if something did.
 
     Returns:
-        ``DONE``, or ``LACKING`` when some problem keeps pictures from being made.
+        ``DONE``, also with notes, or ``LACKING`` when a problem keeps pictures from being made.
     """
     report: dict[str, Part] = {"home": _home(settings, failure)}
     try:
@@ -84,6 +84,7 @@ def _home(settings: Settings, failure: Stop | None) -> Part:
         "free_gb": round(free, 1),
         "problems": [problem(failure)] if failure else [],
     }
+    part["problems"] += [problem(value.error, "note") for value in settings.unfit]
     if free < 1:
         found = {"path": folder, "found": f"{free:.1f}", "expected": 1}
         part["problems"].append(problem(ZImageError("ZI-ENV-SPACE", **found), "note"))

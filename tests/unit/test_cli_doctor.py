@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from zimage_comfyui.cli import confined, doctor
 from zimage_comfyui.cli.arguments import parse
 from zimage_comfyui.cli.host import Host
-from zimage_comfyui.cli.terminal import LACKING
-from zimage_comfyui.config import Settings
+from zimage_comfyui.cli.terminal import DONE, LACKING, USAGE
+from zimage_comfyui.config import InvalidValue, Settings
 
 
 def test_every_line_is_in_both_languages(
@@ -61,3 +63,58 @@ def test_models_of_the_embedded_host_lie_in_the_data_folder(
     place = "home/data" if source == "embedded" else "ComfyUI"
     advice = " ".join(p["en"] for p in report["problems"] if p["code"] == "ZI-MODELS-NONE")
     assert f"{tmp_path}/{place}/models/diffusion_models" in advice
+
+
+@pytest.fixture
+def sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
+    """A machine where nothing is missing and there is nothing to note."""
+    host = Host(tmp_path / "ComfyUI", Path("python"), "embedded")
+    torch = {"version": "2", "devices": [{"name": "G"}]}
+    monkeypatch.setattr(doctor, "discover", lambda *_: host)
+    monkeypatch.setattr(doctor, "_probe", lambda _: {"torch": torch})
+    monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=9e9))
+    monkeypatch.setattr(doctor.running, "report", lambda _: {"problems": []})
+    return Settings(home=tmp_path / "home")
+
+
+def test_a_sound_machine_exits_with_0(sound: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """And says so in both languages."""
+    assert doctor.run(parse(["doctor"]), sound) == DONE
+    assert capsys.readouterr().out.splitlines()[-1] == "一切正常 / all is well"
+
+
+def test_notes_alone_exit_with_0(sound: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    """A setting that cannot be used is one: its default counts, and pictures can be made."""
+    invalid = InvalidValue("ZIMAGE_GUARD", "silence=x", "silence=30")
+    settings = dataclasses.replace(sound, unfit=(invalid,))
+    assert doctor.run(parse(["doctor"]), settings) == DONE
+    shown = capsys.readouterr().out
+    assert f"  ! {invalid.error.chinese}\n    {invalid.error.english}\n" in shown
+    assert shown.splitlines()[-1].startswith("没有错误，但请看上面的提示")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_what_is_needed_and_missing_exits_with_3(
+    sound: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str],
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Marked in the report, and ``ok`` is false in JSON."""
+    monkeypatch.setattr(doctor, "_probe", lambda _: {"torch": {"error": "no torch"}})
+    words = ["doctor", *(["--json"] if as_json else [])]
+    assert doctor.run(parse(words), sound) == LACKING
+    shown = capsys.readouterr().out
+    if as_json:
+        assert json.loads(shown)["ok"] is False
+    else:
+        assert "  ✗ " in shown
+
+
+def test_the_help_has_the_exit_codes(capsys: pytest.CaptureFixture[str]) -> None:
+    """In Chinese and in English, notes included."""
+    with pytest.raises(SystemExit):
+        parse(["doctor", "--help"])
+    shown = capsys.readouterr().out
+    for text in ("退出码 / exit codes", "可能有提示", "there may be notes", "缺少必需的条件",
+                 "something needed is missing"):  # fmt: skip
+        assert text in shown
+    assert re.findall(r"^  (\d) ", shown, re.MULTILINE) == [str(DONE), str(USAGE), str(LACKING)]
