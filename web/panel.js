@@ -91,6 +91,7 @@ app.registerExtension({
       id: "zimage-status",
       icon: "pi pi-chart-line",
       title,
+      label: "Z-Image", // below the icon, where the whole title takes two lines
       tooltip: title,
       type: "custom",
       render: (parent) => panel.open(parent),

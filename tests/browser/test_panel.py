@@ -84,6 +84,27 @@ def _submit(server: Server) -> str:
     return server.client.submit({"1": {"class_type": "Waits", "inputs": {}}})[1]["prompt_id"]
 
 
+ONE_LINE = """() => {
+  const label = document.querySelector('.zimage-status-tab-button .side-bar-button-label');
+  const other = document.querySelector('.workflows-tab-button .side-bar-button-label');
+  return [label.textContent.trim(), label.offsetHeight === other.offsetHeight];
+}"""
+
+
+def test_the_label_in_the_sidebar_is_one_line_in_chinese(shared: ComfyPage) -> None:
+    """The whole title is shown on hovering."""
+    shared.page.locator(BUTTON).wait_for()
+    assert shared.page.evaluate(ONE_LINE) == ["Z-Image", True]
+    assert shared.page.locator(BUTTON).get_attribute("aria-label") == "Z-Image 状态"
+
+
+def test_the_label_in_the_sidebar_is_one_line_in_english(english: ComfyPage) -> None:
+    """The whole title is shown on hovering."""
+    english.page.locator(BUTTON).wait_for()
+    assert english.page.evaluate(ONE_LINE) == ["Z-Image", True]
+    assert english.page.locator(BUTTON).get_attribute("aria-label") == "Z-Image status"
+
+
 def test_the_queue_is_seen_to_move(shared: ComfyPage, server: Server) -> None:
     """Running and waiting count up with prompts and down when they end."""
     panel = _panel(shared)
