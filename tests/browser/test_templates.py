@@ -61,6 +61,21 @@ def test_page_sends_the_api_form(
     assert shared.page.locator(".p-dialog").count() == 0
 
 
+def test_a_template_opens_with_the_view_in_its_file(
+    shared: ComfyPage, pack_dir: Path, pack_name: str
+) -> None:
+    """So what is on the screen can be told from the file."""
+    name = "批量多尺寸出图"
+    shared.open_template(pack_name, name)
+    view = _json(pack_dir / "workflows" / f"{name}.json")["extra"]["ds"]
+    shared.page.wait_for_function("(scale) => app.canvas.ds.scale === scale", arg=view["scale"])
+    assert shared.page.evaluate("() => [...app.canvas.ds.offset]") == view["offset"]
+    canvas = shared.page.evaluate(
+        "() => { const { x, y } = app.canvas.canvas.getBoundingClientRect(); return [x, y]; }"
+    )
+    assert canvas == [0, 0]
+
+
 def test_a_dropped_png_restores_the_graph_too(
     comfy: ComfyPage, server: Server, pack_name: str, tmp_path: Path
 ) -> None:

@@ -22,6 +22,13 @@ FOLDERS = {
     "model_name": "diffusion_models", "text_encoder": "text_encoders", "vae": "vae",
     "clip_name": "text_encoders", "bert_name": "text_encoders", "adapter_name": "zimage_adapters",
 }  # fmt: skip
+PROMPTS = {"ZImageTextEncode", "ZImageEdit"}
+FREE = (58, 130, 1600, 900)
+"""Left, top, right and bottom, in pixels, of what the page's bars leave of 1600×900."""
+MINIMAP = (1343, 643)
+"""Left and top of the map that covers the corner at the bottom right."""
+SMALLEST_SCALE = 0.6
+"""Below, the page leaves out the text in nodes."""
 NOTE = "MarkdownNote"  # drawn by the page, never sent to the server
 
 
@@ -92,6 +99,25 @@ def test_nodes_do_not_lie_on_each_other(name: str) -> None:
     for index, a in enumerate(boxes):
         for b in boxes[index + 1 :]:
             assert a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_prompts_and_results_are_on_the_screen(name: str) -> None:
+    """On a page of 1600×900, with the view that the file stores, and clear of the page's bars."""
+    page = _load(f"{name}.json")
+    scale, (left, top) = page["extra"]["ds"]["scale"], page["extra"]["ds"]["offset"]
+    assert scale >= SMALLEST_SCALE
+    nodes = [node for node in page["nodes"] if node["type"] in PROMPTS | {"ZImageSave"}]
+    assert {node["type"] for node in nodes} > {"ZImageSave"}
+    for node in nodes:
+        (x, y), (width, height) = node["pos"], node["size"]
+        begin = (scale * (x + left), scale * (y - 30 + top))
+        end = (scale * (x + width + left), scale * (y + height + top))
+        assert FREE[0] <= begin[0], node["title"]
+        assert FREE[1] <= begin[1], node["title"]
+        assert end[0] <= FREE[2], node["title"]
+        assert end[1] <= FREE[3], node["title"]
+        assert end[0] <= MINIMAP[0] or end[1] <= MINIMAP[1], node["title"]
 
 
 @pytest.mark.parametrize("name", NAMES)
