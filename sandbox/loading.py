@@ -110,7 +110,8 @@ class Loading:
     def _described(self, pack: Pack, path: str, ignore: Any) -> m.PackInfo:
         """From the last start if nothing has changed, else from the pack in its process."""
         version = str(getattr(sys.modules.get("comfyui_version"), "__version__", ""))
-        digest = digest_of(path, pack.rule, ignore, version)
+        now = functools.partial(digest_of, path, pack.rule, ignore, version)
+        digest = now()
         stored = self.supervisor.descriptions
         pack.keep = functools.partial(stored.save, pack.name, digest)
         info = stored.load(pack.name, digest)
@@ -122,7 +123,7 @@ class Loading:
                 stored.save(pack.name, digest, info)
         else:
             self.supervisor.warm()
-        pack.info = info
+        pack.loaded(info, now, digest)
         return info
 
     def _judge(self, name: str, info: m.PackInfo) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 import time
@@ -15,6 +16,7 @@ import msgspec
 from ..errors import Said, ZImageError
 from . import messages as m
 from .cache import state_of
+from .changes import Changes
 from .described import MOST_PATHS, absurd, bad, judged, sound
 from .events import Asides, tell
 from .handles import Died, Remote
@@ -60,6 +62,7 @@ class Pack:
     Attributes:
         report: how its last process is confined.
         keep: stores its description, which has changed.
+        changes: node classes that differ from those in ComfyUI; None until it is loaded.
     """
 
     def __init__(
@@ -88,6 +91,7 @@ class Pack:
         self._slope = Slope()
         self.ends = self._generation = 0
         self.keep: Callable[[m.PackInfo], None] = lambda _info: None
+        self.changes: Changes | None = None
         self._asked = float("-inf")
         self._looking: threading.Thread | None = None
         self._entered = 0
@@ -116,6 +120,8 @@ class Pack:
             except Died as error:
                 raise ZImageError("ZI-SANDBOX-START", found=error.found) from None
             self.starts += 1
+            if self.changes is not None:
+                self.changes.started(self.process)
             return self.process
 
     def _wait(self) -> None:
@@ -269,6 +275,18 @@ class Pack:
         if found := absurd(self.info):
             raise ZImageError("ZI-SANDBOX-ABSURD", pack=self.name, found=found)
         return self.info
+
+    def loaded(self, info: m.PackInfo, digest: Callable[[], str], before: str) -> None:
+        """Compare later processes with this description, which is that of the loaded nodes.
+
+        Args:
+            info: the description.
+            digest: of the pack's files.
+            before: that digest before the description was made.
+        """
+        self.info = info
+        describe = functools.partial(self._describe, give_up=True)
+        self.changes = Changes(self.name, info, digest, before, describe)
 
     def _describe(self, process: Process, give_up: bool = False) -> m.PackInfo:
         seconds = self.rule.load_seconds

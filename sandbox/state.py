@@ -86,8 +86,15 @@ def describe(
         "trusted": sorted(k for k, v in rules.began.packs.items() if v.run == "trusted"),
         "blocked": sorted(k for k, v in rules.began.packs.items() if v.run == "blocked"),
         "findings": [_finding(one) for one in said.values()],
-        "restart_for": rules.waiting(),
+        "restart_for": restart_for(supervisor, rules),
     }
+
+
+def restart_for(supervisor: Supervisor, rules: Rules) -> list[str]:
+    """Return what holds only when ComfyUI starts again: rules and node classes that changed."""
+    packs = list(supervisor.packs.values())
+    changes = [pack.changes for pack in packs if pack.changes is not None]
+    return [*rules.waiting(), *(entry for change in changes for entry in change.waiting())]
 
 
 def _pid(pack: Pack) -> int | None:

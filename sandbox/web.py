@@ -22,7 +22,7 @@ from .folders import Folders
 from .forward import in_thread
 from .routes import PREFIX, Entry, Handler, Routes, refusal
 from .rules import Rules
-from .state import Memory, describe
+from .state import Memory, describe, restart_for
 
 if TYPE_CHECKING:
     from .loading import Loading
@@ -134,7 +134,7 @@ class Web:
         """``POST /zimage/sandbox/reload``: read ``sandbox.toml`` now."""
         await _question(request)
         await in_thread(self.rules.reload)
-        return web.json_response({"restart_for": self.rules.waiting()})
+        return web.json_response({"restart_for": restart_for(self.supervisor, self.rules)})
 
 
 def _do(deed: str, pack: Pack) -> None:

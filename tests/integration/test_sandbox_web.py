@@ -342,6 +342,23 @@ def test_a_pack_is_stopped_and_restarted(server: Server) -> None:
     assert do(server, "restart", "webby")["pid"] not in {before, second, None}
 
 
+def test_a_node_class_that_was_added_waits_for_a_restart(server: Server) -> None:
+    """ComfyUI has the classes that it loaded; the panel names the new one while it is there."""
+    file = server.folder.parent / "first" / "webby" / "__init__.py"
+    before = file.read_text()
+    try:
+        file.write_text(before + 'NODE_CLASS_MAPPINGS["WebbyNew"] = Wait\n')
+        do(server, "restart", "webby")
+        wait(lambda: state(server)["restart_for"] == ["packs.webby.nodes.WebbyNew"])
+        assert state(server)["packs"]["webby"]["nodes"] == 2
+        status, _, body = ask(server, "/zimage/sandbox/reload", b"{}", **JSON)
+        assert (status, json.loads(body)) == (200, {"restart_for": ["packs.webby.nodes.WebbyNew"]})
+    finally:
+        file.write_text(before)
+    do(server, "restart", "webby")
+    wait(lambda: state(server)["restart_for"] == [])
+
+
 def test_quarantine_is_lifted(server: Server) -> None:
     """Three ends in five minutes, and requests are refused until somebody lifts it."""
     die = "/zimage/sandbox/other/webby/die"
