@@ -12,7 +12,7 @@ from typing import Any
 
 from ..config import PACK_DIR, Settings
 from ..errors import ZImageError
-from ..text import rules
+from ..text import prompt_rules
 from . import templates
 from .client import Client, Event, RefusedError, Run
 from .host import discover
@@ -53,7 +53,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 def _check(prompt: str) -> None:
     """Says at once what the server would say in half a minute."""
     try:
-        rules.check(prompt)
+        prompt_rules.check(prompt)
     except ZImageError as error:
         raise Stop(USAGE, error.code, **error.found) from None
 

@@ -103,8 +103,8 @@ def _check(file: Path, knowledge: Knowledge, *, core_only: bool = False) -> Chec
     from ..engine import presets, saving, sizes
     from ..validator.check import Result, check_bytes
     from ..validator.findings import Findings
-    from ..validator.own import Engine
-    from ..validator.places import locate
+    from ..validator.our_nodes import Engine
+    from ..validator.source_locations import locate
 
     engine = Engine(
         presets.resolve, sizes.resolve, sizes.check_batch, saving.check_quality,

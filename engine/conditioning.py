@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ..errors import ZImageError
-from ..text import limits, rules, spans
+from ..text import encoder_limits, prompt_rules, spans
 from . import host
 from .dual_text import LIMIT
 
@@ -24,10 +24,11 @@ def encode(clip: Any, prompt: str) -> Conditioning:
     A dual encoder (:mod:`.dual`) reads the tag and gives a fixed number of tokens.
 
     Raises:
-        ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read (see :mod:`..text.rules`),
+        ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read
+            (see :mod:`..text.prompt_rules`),
             ``ZI-MODEL-KIND`` when the CLIP object holds no Qwen3.
     """
-    prompt = rules.prepare(prompt)
+    prompt = prompt_rules.prepare(prompt)
     if host.is_dual(clip):
         return clip.encode_from_tokens_scheduled(clip.tokenize(prompt))
     if host.width_of(clip) is None:
@@ -39,8 +40,8 @@ def encode(clip: Any, prompt: str) -> Conditioning:
             expected_en="a Qwen3 text encoder",
         )
     tokens, count = _tokens(clip, prompt)
-    if count > limits.QWEN3_MOST:
-        raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=limits.QWEN3_MOST)
+    if count > encoder_limits.QWEN3_MOST:
+        raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=encoder_limits.QWEN3_MOST)
     return clip.encode_from_tokens_scheduled(tokens)
 
 
@@ -65,9 +66,9 @@ def describe(clip: Any, prompt: str, negative_prompt: str = "") -> str:
 
 def _described(clip: Any, prompt: str) -> str:
     if not host.is_dual(clip):
-        _, count = _tokens(clip, rules.prepare(prompt))
-        told = f"Qwen3 {count}/{limits.QWEN3}"
-        if count <= limits.QWEN3:
+        _, count = _tokens(clip, prompt_rules.prepare(prompt))
+        told = f"Qwen3 {count}/{encoder_limits.QWEN3}"
+        if count <= encoder_limits.QWEN3:
             return f"{told}\n{told}"
         more = " · 超过官方上限，可能读不准", " · above the official limit, may be misread"
         return "\n".join(told + words for words in more)

@@ -12,9 +12,9 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from ..text import limits, rules, spans
+from ..text import encoder_limits, prompt_rules, spans
 
-LIMIT = limits.DUAL
+LIMIT = encoder_limits.DUAL
 
 
 @dataclass(frozen=True)
@@ -52,9 +52,9 @@ def read(prompt: str, clip: Tokenizer, bert: Tokenizer) -> Reading:
     Raises:
         ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read.
     """
-    tagged = spans.tag(rules.prepare(prompt))
+    tagged = spans.tag(prompt_rules.prepare(prompt))
     routed = list(enumerate(spans.route(tagged)))
-    chinese, other = limits.join(span for _, span in routed)
+    chinese, other = encoder_limits.join(span for _, span in routed)
     own = [number for number, span in routed if span.chinese for _ in span.text]
     rest = [n for n, span in routed if not span.chinese for _ in span.text.strip() + " "]
     return Reading(tagged.tag, _tokens(clip, other, rest), _tokens(bert, chinese, own))
@@ -64,7 +64,7 @@ def _tokens(tokenizer: Tokenizer, text: str, owner: list[int]) -> Tokens:
     """Args: ``owner`` has the number of the span for every character of the text."""
     found = tokenizer.encode(text)
     inner = found.offsets[1:-1]
-    cut = limits.cut(inner, len(text), LIMIT)
+    cut = encoder_limits.cut(inner, len(text), LIMIT)
     kept = inner[: LIMIT - 2]
     places = [owner[start] if end > start else 0 for start, end in kept]
     ids = [*found.ids[: len(kept) + 1], found.ids[-1]]

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ZImageError
-from ..text import limits, rules, spans
+from ..text import encoder_limits, prompt_rules, spans
 from . import host, omni
 from .conditioning import Conditioning
 
@@ -67,7 +67,7 @@ def encode_instruction(
             expected_en="a Qwen3 text encoder",
         )
     template, around = omni.templates(len(latents))
-    _, instruction = spans.take_off(rules.prepare(instruction))
+    _, instruction = spans.take_off(prompt_rules.prepare(instruction))
     own = _encode(clip, instruction, template)
     if not latents:
         return own
@@ -132,8 +132,8 @@ def check_references(model: Any, *conditionings: Conditioning | None) -> None:
 def _encode(clip: Any, text: str, template: str) -> Conditioning:
     tokens = clip.tokenize(text, llama_template=template)
     count = max(len(row) for rows in tokens.values() for row in rows)
-    if count > limits.QWEN3_MOST:
-        raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=limits.QWEN3_MOST)
+    if count > encoder_limits.QWEN3_MOST:
+        raise ZImageError("ZI-TEXT-TOKENS", found=count, maximum=encoder_limits.QWEN3_MOST)
     return clip.encode_from_tokens_scheduled(tokens)
 
 

@@ -6,7 +6,7 @@ from comfy_api.latest import io
 
 from ..engine import conditioning
 from ..errors import ZImageError
-from ..text import rules
+from ..text import prompt_rules
 from .types import CATEGORY
 
 
@@ -57,7 +57,7 @@ class ZImageTextEncode(io.ComfyNode):
         """
         for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
             try:
-                rules.check(text or "")
+                prompt_rules.check(text or "")
             except ZImageError as error:
                 return f"{name}: {error}"  # the host repeats this for every input
         return True

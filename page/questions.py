@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from ..bodies import parse, unfit
-from ..text import rules
+from ..http_body import parse, unfit
+from ..text import prompt_rules
 from .tokens import ENCODERS
 
 LARGEST_WORKFLOW = 8 * 2**20
-LARGEST_PROMPT = 12 * rules.LIMIT + 1000
+LARGEST_PROMPT = 12 * prompt_rules.LIMIT + 1000
 """Bytes of a body; JSON may write one character as 12."""
 
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from aiohttp import web
 
-from ..bodies import read
 from ..config import PACK_DIR
 from ..errors import ZImageError
+from ..http_body import read
 from ..validator.check import check_bytes
 from . import live
 from .questions import LARGEST_PROMPT, LARGEST_WORKFLOW, question, refusal

@@ -15,7 +15,7 @@ from ..errors import ZImageError
 from ..validator.check import check_bytes
 from ..validator.findings import Finding
 from ..validator.knowledge import Knowledge
-from ..validator.own import Engine
+from ..validator.our_nodes import Engine
 
 log = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ZImageError
-from ..text import limits, rules, spans
-from ..text.limits import Cut
+from ..text import encoder_limits, prompt_rules, spans
+from ..text.encoder_limits import Cut
 
 ENCODERS = ("qwen3", "dual")
 _FRAME = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
@@ -88,7 +88,7 @@ def count(
     Raises:
         ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read, ``ZI-TOKENIZER``.
     """
-    cleaned = rules.prepare(text)
+    cleaned = prompt_rules.prepare(text)
     if encoder == "dual":
         return _dual(cleaned, *tokenizers.pair(bert))
     return _qwen3(cleaned, tokenizers.qwen3)
@@ -98,9 +98,9 @@ def _qwen3(cleaned: str, tokenizer: Any) -> dict[str, Any]:
     _, body = spans.take_off(cleaned)
     before, after = _FRAME
     framed = _offsets(tokenizer, before + body + after)
-    if len(framed) > limits.QWEN3_MOST:
-        raise ZImageError("ZI-TEXT-TOKENS", found=len(framed), maximum=limits.QWEN3_MOST)
-    found = limits.cut(framed, len(before) + len(body), limits.QWEN3, special=0)
+    if len(framed) > encoder_limits.QWEN3_MOST:
+        raise ZImageError("ZI-TEXT-TOKENS", found=len(framed), maximum=encoder_limits.QWEN3_MOST)
+    found = encoder_limits.cut(framed, len(before) + len(body), encoder_limits.QWEN3, special=0)
     position = min(max(0, found.position - len(before)), len(body))
     row = _row("Qwen3", body, Cut(found.count, found.limit, position), enforced=False)
     return {"tag": spans.tag(cleaned).tag, "encoders": [row], "pieces": []}
@@ -109,14 +109,14 @@ def _qwen3(cleaned: str, tokenizer: Any) -> dict[str, Any]:
 def _dual(cleaned: str, clip: Any, bert: Any) -> dict[str, Any]:
     tagged = spans.tag(cleaned)
     routed = spans.route(tagged)
-    texts = limits.join(routed)
+    texts = encoder_limits.join(routed)
     chinese, other = (
-        limits.cut(_offsets(tokenizer, text), len(text), limits.DUAL)
+        encoder_limits.cut(_offsets(tokenizer, text), len(text), encoder_limits.DUAL)
         for tokenizer, text in zip((bert, clip), texts, strict=True)
     )
     parts = [
         {"text": piece.text, "encoder": "BERT" if piece.chinese else "CLIP", "cut": piece.cut}
-        for piece in limits.pieces(routed, chinese, other)
+        for piece in encoder_limits.pieces(routed, chinese, other)
     ]
     rows = [_row("BERT", texts[0], chinese), _row("CLIP", texts[1], other)]
     return {"tag": tagged.tag, "encoders": rows, "pieces": parts}

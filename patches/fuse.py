@@ -18,7 +18,7 @@ from typing import Any
 
 from aiohttp import web
 
-from .. import bodies
+from .. import http_body
 from ..config import InvalidValue, Settings
 from ..errors import ZImageError
 from ..lines import Lines
@@ -141,7 +141,7 @@ class Fuse:
         data = await inputs.read(request, self.largest)
         if not data and request.path.endswith("/interrupt"):
             return []
-        body = bodies.parse(data)
+        body = http_body.parse(data)
         changed: list[dict[str, Any]] = []
         if request.path.endswith(("/queue", "/history")):
             inputs.check_ids(body)

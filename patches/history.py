@@ -13,8 +13,8 @@ from typing import Any
 
 from aiohttp import web
 
-from ..bodies import unfit
 from ..errors import ZImageError
+from ..http_body import unfit
 from . import state
 from .fuse import Handler, refusal
 from .gate import Gate

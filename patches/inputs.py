@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from .. import bodies
-from ..bodies import unfit
+from .. import http_body
 from ..errors import ZImageError
+from ..http_body import unfit
 
 PLAIN = frozenset({"ascii", "iso8859-1", "cp1252", "gb2312", "gbk", "gb18030"})
 """Character sets in which ASCII is ASCII; some clients name one of them with every request."""
@@ -42,7 +42,7 @@ def check_charset(request: web.Request, data: bytes) -> None:
 
 async def read(request: web.Request, limit: int) -> bytes:
     """A body of JSON, at most ``limit`` bytes; what the handler's ``request.json()`` reads, too."""
-    data = await bodies.read(request, limit)
+    data = await http_body.read(request, limit)
     check_charset(request, data)
     request._read_bytes = data
     return data
@@ -56,7 +56,7 @@ def check_value(data: bytes) -> None:
         raise unfit(f"{type(error).__name__}: {error}"[:200], "JSON, UTF-8") from None
     if not isinstance(value, dict):
         data = b'{"value": ' + data + b"}"
-    bodies.parse(data)
+    http_body.parse(data)
 
 
 def check_fields(body: Mapping[str, Any], fields: Mapping[str, Kinds]) -> None:
@@ -110,7 +110,7 @@ async def check_upload(request: web.Request) -> None:
 
 def _check_reference(text: Any) -> None:
     """Which picture a mask is for."""
-    reference = bodies.parse(text.encode("utf-8", "replace") if isinstance(text, str) else b"")
+    reference = http_body.parse(text.encode("utf-8", "replace") if isinstance(text, str) else b"")
     check_fields({"subfolder": "", "type": "output", **reference},
                  {"filename": str, "subfolder": str, "type": str})  # fmt: skip
 

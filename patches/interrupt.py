@@ -15,7 +15,7 @@ from typing import Any
 
 from aiohttp import web
 
-from .. import bodies
+from .. import http_body
 from ..config import Settings
 from ..errors import ZImageError
 from . import link, state
@@ -87,7 +87,7 @@ class Interrupt(Gate):
         if not running:
             return
         try:
-            meant = bodies.parse(await request.read()).get("prompt_id")
+            meant = http_body.parse(await request.read()).get("prompt_id")
         except ZImageError:  # empty, or whatever the host takes for it
             meant = None
         for number, id in running.items():

@@ -19,9 +19,9 @@ from typing import Any
 
 from aiohttp import web
 
-from ..bodies import parse, unfit
 from ..config import Settings
 from ..errors import ZImageError
+from ..http_body import parse, unfit
 from . import fuse, inputs, paths, state
 from .gate import Gate
 from .seam import Patches

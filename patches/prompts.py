@@ -8,9 +8,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ..bodies import unfit
 from ..errors import ZImageError
-from ..text import rules
+from ..http_body import unfit
+from ..text import prompt_rules
 from ..validator import work
 from ..validator.bounds import Bounds, broken_texts, excesses
 
@@ -55,7 +55,7 @@ def _check_nodes(prompt: Any) -> None:
 
 def _refuse_text(node: str, kind: str, name: str, text: str) -> None:
     try:
-        rules.check(text)
+        prompt_rules.check(text)
     except ZImageError as error:
         reason = {"zh": error.chinese, "en": error.english, "found": error.code}
         raise ZImageError("ZI-REQUEST-TEXT", node=node, kind=kind, name=name, **reason) from None
@@ -89,7 +89,7 @@ def _strings(value: Any) -> bool:
 
 
 def _plain(text: str) -> bool:
-    return rules.find_refused(text) is None and "\0" not in text
+    return prompt_rules.find_refused(text) is None and "\0" not in text
 
 
 def _kind(value: Any) -> str:

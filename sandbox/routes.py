@@ -15,8 +15,8 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from ..bodies import read
 from ..errors import ZImageError
+from ..http_body import read
 from . import crossing
 from . import messages as m
 from .forward import Forwarder

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from ..bodies import parse, read
 from ..errors import ZImageError
+from ..http_body import parse, read
 from ..patches import sandboxes
 from . import links
 from . import messages as m

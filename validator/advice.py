@@ -12,7 +12,7 @@ from ..text import spans
 from . import snapshot
 from .convert import Converter
 from .knowledge import Kind
-from .subject import Addresses, Subject
+from .prompt_context import Addresses, Subject
 
 _ENCODERS = ("CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader")
 _CHECKPOINTS = ("CheckpointLoaderSimple", "CheckpointLoader", "unCLIPCheckpointLoader")

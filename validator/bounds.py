@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ZImageError
-from ..text import rules
-from ..text.rules import Refusal
+from ..text import prompt_rules
+from ..text.prompt_rules import Refusal
 
 OWN, CUSTOM = "ZImage", "custom"
 """How our node classes begin, and the size of theirs that heeds width and height."""
@@ -106,7 +106,7 @@ def broken_texts(node: Mapping[str, Any]) -> Iterator[tuple[str, str, Refusal]]:
     """
     for name, value in node.get("inputs", {}).items():
         if isinstance(value, str) and not value.isascii():
-            refusal = rules.find_refused(value)
+            refusal = prompt_rules.find_refused(value)
             if refusal is not None:
                 yield name, value, refusal
 

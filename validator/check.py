@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import advice, rules, workflow
+from . import advice, host_rules, workflow
 from .bounds import Bounds
 from .convert import Converter, Prompt
 from .findings import Findings
 from .knowledge import Knowledge
-from .own import Engine
+from .our_nodes import Engine
 from .reading import parse_json
 
 DEFAULT = Bounds()
@@ -47,7 +47,7 @@ def check_bytes(
     if document is None:
         return Result(found, None)
     prompt: Any = document
-    options = rules.Options(core_only, engine, bounds)
+    options = host_rules.Options(core_only, engine, bounds)
     if workflow.is_workflow(document):
         converter = Converter(workflow.parse(document, found), knowledge, found)
         prompt = converter.run()
@@ -57,11 +57,11 @@ def check_bytes(
             return Result(found, prompt)
         addresses = advice.addresses(converter)
         options = replace(options, unsent=converter.unsent, addresses=addresses)
-        advice.downloads(converter, rules.check(prompt, knowledge, found, options))
+        advice.downloads(converter, host_rules.check(prompt, knowledge, found, options))
         return Result(found, prompt)
     elif isinstance(document, dict) and isinstance(document.get("prompt"), dict):
         prompt = document["prompt"]  # the body of POST /prompt
-    rules.check(prompt, knowledge, found, options)
+    host_rules.check(prompt, knowledge, found, options)
     return Result(found, prompt if isinstance(prompt, dict) else None)
 
 

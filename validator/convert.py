@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from .dynamic_prompts import first_choice
 from .findings import Findings
-from .follow import Links, Output, Place, Told, Value
 from .inputs import Input
 from .knowledge import Kind, Knowledge
-from .texts import first_choice
+from .link_resolution import Links, Output, Place, Told, Value
 from .workflow import BYPASS, NEVER, VIRTUAL, Node, Workflow
 
 Prompt = dict[str, dict[str, Any]]

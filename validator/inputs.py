@@ -29,8 +29,10 @@ class Input:
         types: accepted types; ``COMBO`` for a choice, ``*`` for anything.
         choices: the values of a choice, None when they are not known (a list loaded later).
         options: ``default``, ``min``, ``max`` … as the host gives them.
-        dynamic: the type of an input that stands for several, see :mod:`.dynamic`; else empty.
-        matched: types of an input that takes the same one as others, see :mod:`.matched`.
+        dynamic: the type of an input that stands for several, see
+            :mod:`.dynamic_inputs`; else empty.
+        matched: types of an input that takes the same one as others, see
+            :mod:`.template_types`.
     """
 
     name: str

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from . import dynamic
+from . import dynamic_inputs
 from .inputs import ANY, UPLOADS, Input, is_dynamic, parse_inputs, table
 
 CORE = ("nodes", "comfy_extras", "comfy_api_nodes")
@@ -39,7 +39,7 @@ class Kind:
         """The inputs of a node that holds ``given``; dynamic ones depend on what is there."""
         if not any(entry.dynamic for entry in self.inputs.values()):
             return self.inputs
-        return dynamic.expand(self.inputs, given)
+        return dynamic_inputs.expand(self.inputs, given)
 
     @cached_property
     def widgets(self) -> list[Input | None]:
@@ -57,13 +57,13 @@ class Kind:
         fields: list[Input | None] = []
         uploads = 0
         waiting = list(self.inputs.values())[::-1]
-        most = len(waiting) + dynamic.LIMIT
+        most = len(waiting) + dynamic_inputs.LIMIT
         while waiting and len(fields) < 2 * most:
             entry = waiting.pop()
             if not entry.is_widget:
                 continue
             if entry.dynamic:
-                waiting += reversed(dynamic.chosen(entry, held(len(fields), entry)))
+                waiting += reversed(dynamic_inputs.chosen(entry, held(len(fields), entry)))
             fields.append(entry)
             if entry.has_control:
                 fields.append(None)

@@ -6,10 +6,10 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from ..errors import ZImageError
-from ..text import rules as text_rules
+from ..text import prompt_rules
 from .bounds import SIDES, is_own, makes_pictures
 from .inputs import UPLOADS, Input
-from .subject import Subject
+from .prompt_context import Subject
 
 MODELS = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".bin", ".pth", ".gguf", ".onnx", ".pkl")
 UNSAFE = (".ckpt", ".pt", ".pt2", ".bin", ".pth", ".pkl")
@@ -34,11 +34,11 @@ def check(subject: Subject, number: str, entry: Input, value: Any) -> None:
 def _text(subject: Subject, number: str, entry: Input, value: str) -> None:
     """Our encoders refuse endless prompts; others may read them."""
     prompts = any("CLIP" in other.types for other in subject.inputs(number).values())
-    if prompts and len(value) > text_rules.LIMIT:
+    if prompts and len(value) > prompt_rules.LIMIT:
         own = is_own(subject.prompt[number])
         subject.tell("ZI-WF-TEXT-LONG", number, entry.name,
                      subject.severity(number) if own else "warning", value=len(value),
-                     expected=text_rules.LIMIT)  # fmt: skip
+                     expected=prompt_rules.LIMIT)  # fmt: skip
 
 
 def _amount(subject: Subject, number: str, entry: Input, kind: str, value: Any) -> None:

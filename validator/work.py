@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .bounds import SIDES, Bounds, Excess
-from .subject import is_link
+from .prompt_context import is_link
 
 NAME = "Σ steps × width × height × batch_size / 2^20"
 THROUGH = ("latent_image", "samples", "latent", "pixels", "image", "images")

@@ -31,10 +31,10 @@ def test_qwen3_gets_what_is_counted(comfy_modules: Path, tokenizers: Tokenizers,
     """Our encode node hands the cleaned prompt without its tag to this tokenizer."""
     from comfy.text_encoders.z_image import ZImageTokenizer
 
-    from zimage_comfyui.text import rules, spans
+    from zimage_comfyui.text import prompt_rules, spans
 
     (row,) = count(prompt, "qwen3", tokenizers)["encoders"]
-    _, body = spans.take_off(rules.prepare(prompt))
+    _, body = spans.take_off(prompt_rules.prepare(prompt))
     (tokens,) = ZImageTokenizer().tokenize_with_weights(body)["qwen3_4b"]
     assert row["count"] == len(tokens)
     assert row["position"] + len(row["cut"]) == len(body)
@@ -44,10 +44,10 @@ def test_qwen3_gets_what_is_counted(comfy_modules: Path, tokenizers: Tokenizers,
 @pytest.mark.parametrize("prompt", PROMPTS)
 def test_a_cut_text_is_the_longest_that_fits(tokenizers: Tokenizers, prompt: str) -> None:
     """What is kept takes at most 77 tokens, special ones included, and not many less."""
-    from zimage_comfyui.text import limits, rules, spans
+    from zimage_comfyui.text import encoder_limits, prompt_rules, spans
 
     answer = count(prompt, "dual", tokenizers)
-    texts = limits.join(spans.route(spans.tag(rules.prepare(prompt))))
+    texts = encoder_limits.join(spans.route(spans.tag(prompt_rules.prepare(prompt))))
     clip, bert = tokenizers.pair(None)
     for row, text, tokenizer in zip(answer["encoders"], texts, (bert, clip), strict=True):
         assert row["count"] == len(tokenizer.encode(text).ids)

@@ -36,8 +36,8 @@ LIGHT = [
     "zimage_comfyui.page.live",
     "zimage_comfyui.page.templates",
     "zimage_comfyui.page.tokens",
-    "zimage_comfyui.text.limits",
-    "zimage_comfyui.text.rules",
+    "zimage_comfyui.text.encoder_limits",
+    "zimage_comfyui.text.prompt_rules",
     "zimage_comfyui.text.spans",
     *(
         f"zimage_comfyui.validator.{path.stem}"

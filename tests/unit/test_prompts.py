@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zimage_comfyui.bodies import DEEPEST, parse
 from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.http_body import DEEPEST, parse
 from zimage_comfyui.patches.fuse import prefers_chinese
 from zimage_comfyui.patches.prompts import Bounds, check_prompt, clamp
 

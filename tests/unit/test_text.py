@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.text import rules, spans
+from zimage_comfyui.text import prompt_rules, spans
 
 CHINESE = st.text(st.sampled_from("红色的球，左边。“龘”𠮷𰻞〇"), min_size=1)
 OTHER = st.text(st.sampled_from("a cat, 3D T-shirt! é 🎈 привет"), min_size=1)
@@ -35,7 +35,7 @@ MIXED = st.lists(st.one_of(CHINESE, OTHER, st.text(max_size=20)), max_size=8).ma
 def test_unusable_characters_are_refused_with_their_position(character: str, code: str) -> None:
     """The code says why, the message which character, counted from 1."""
     with pytest.raises(ZImageError) as caught:
-        rules.check(f"红色的球{character}和猫")
+        prompt_rules.check(f"红色的球{character}和猫")
     assert caught.value.code == code
     assert caught.value.found["position"] == 5
     assert f"U+{ord(character):04X}" in str(caught.value)
@@ -48,12 +48,12 @@ def test_every_code_point_is_either_refused_or_cleaned_for_good() -> None:
     category = {name: regex.compile(rf"\p{{{name}}}") for name in refused}
     for number in range(sys.maxunicode + 1):
         character = chr(number)
-        if rules.find_refused(character):
+        if prompt_rules.find_refused(character):
             for name, pattern in category.items():
                 refused[name] += bool(pattern.match(character))
             continue
-        cleaned = rules.clean(f"a{character}b")
-        assert cleaned == rules.clean(cleaned), hex(number)
+        cleaned = prompt_rules.clean(f"a{character}b")
+        assert cleaned == prompt_rules.clean(cleaned), hex(number)
         assert unicodedata.is_normalized("NFC", cleaned), hex(number)
     assert refused["Cs"] == 2048
     assert refused["Co"] == 6400 + 2 * 65534
@@ -63,8 +63,8 @@ def test_every_code_point_is_either_refused_or_cleaned_for_good() -> None:
 @given(MIXED)
 def test_cleaning_twice_is_cleaning_once(text: str) -> None:
     """Also for characters that only together have a normal form."""
-    once = rules.clean(text)
-    assert rules.clean(once) == once
+    once = prompt_rules.clean(text)
+    assert prompt_rules.clean(once) == once
     assert not regex.search(r"[\p{Default_Ignorable_Code_Point}\p{Cc}--\n]", once, regex.V1)
 
 
@@ -82,13 +82,13 @@ def test_cleaning_twice_is_cleaning_once(text: str) -> None:
 )
 def test_cleaning(given: str, expected: str) -> None:
     """Full-width letters, invisible characters, line ends; Chinese punctuation stays."""
-    assert rules.prepare(given) == expected
+    assert prompt_rules.prepare(given) == expected
 
 
 def test_newer_han_and_emoji_count_as_characters() -> None:
     """Extension B (2001), G (2020), I (2023), J (2025) and an emoji of 2024."""
     for character in "𠮷\U00030000\U0002ebf0\U00033000\U0001fae9":
-        assert rules.prepare(character) == character
+        assert prompt_rules.prepare(character) == character
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ def test_tags(text: str, shown: str) -> None:
 @given(MIXED)
 def test_tagging_twice_is_tagging_once(text: str) -> None:
     """A prompt read back from a picture is not tagged again."""
-    once = str(spans.tag(rules.clean(text)))
+    once = str(spans.tag(prompt_rules.clean(text)))
     assert str(spans.tag(once)) == once
 
 
@@ -186,8 +186,8 @@ def test_a_tag_forces_the_encoder() -> None:
 def test_long_prompts() -> None:
     """10,000 characters are read; more than the limit is refused with both numbers."""
     text = "红色的T恤和blue cat，" * 800
-    cleaned = rules.prepare(text)
+    cleaned = prompt_rules.prepare(text)
     assert cleaned == text
     assert [span.text for span in spans.split(cleaned)][1:3] == ["blue cat", "，红色的T恤和"]
     with pytest.raises(ZImageError, match="100001"):
-        rules.check("a" * 100_001)
+        prompt_rules.check("a" * 100_001)

@@ -13,7 +13,7 @@ import pytest
 
 from zimage_comfyui.validator import snapshot
 from zimage_comfyui.validator.check import check_bytes
-from zimage_comfyui.validator.convert import first_choice
+from zimage_comfyui.validator.dynamic_prompts import first_choice
 from zimage_comfyui.validator.knowledge import Knowledge
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,7 +13,7 @@ from zimage_comfyui.tests.fakes.workflows import check, official
 from zimage_comfyui.validator import snapshot
 from zimage_comfyui.validator.findings import Finding
 from zimage_comfyui.validator.knowledge import Knowledge
-from zimage_comfyui.validator.similar import BUDGET, Similar
+from zimage_comfyui.validator.suggestions import BUDGET, Similar
 
 Document = dict[str, Any]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from .subject import Subject
+from .prompt_context import Subject
 
 SHOWN, TITLE = 8, 24
 """Nodes of a ring that are named, and characters of each title."""

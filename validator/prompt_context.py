@@ -11,7 +11,7 @@ from . import shapes
 from .findings import Findings
 from .inputs import Input
 from .knowledge import Kind, Knowledge
-from .similar import Similar
+from .suggestions import Similar
 
 Addresses = Mapping[tuple[str, str], str]
 """Where to get a file: by the node that is set to it, and its name."""

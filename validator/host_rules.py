@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
-from ..text import rules as text_rules
-from . import advice, matched, own, rings, unknown, values, work
+from ..text import prompt_rules
+from . import advice, cycles, our_nodes, template_types, unknown_inputs, values, work
 from .bounds import Bounds, broken_texts, excesses
 from .findings import Findings
 from .inputs import Input
 from .knowledge import Kind, Knowledge, fits
-from .subject import Addresses, Subject, is_link
+from .prompt_context import Addresses, Subject, is_link
 
 SHOWN = 8
 """Characters of one text that are named because they cannot be used."""
@@ -31,7 +31,7 @@ class Options:
     """
 
     core_only: bool = False
-    engine: own.Engine | None = None
+    engine: our_nodes.Engine | None = None
     bounds: Bounds = field(default_factory=Bounds)
     unsent: Mapping[tuple[str, str], str] = field(default_factory=dict)
     addresses: Addresses = field(default_factory=dict)
@@ -49,7 +49,7 @@ def check(prompt: object, knowledge: Knowledge, found: Findings, options: Option
         subject.refuse(most[1].error(most[0]), most[0], most[1].name)
     if subject.prompt and not any(kind.is_output for kind in subject.kinds.values()):
         found.add("ZI-WF-NO-OUTPUT")
-    rings.tell(subject)
+    cycles.tell(subject)
     return subject
 
 
@@ -57,7 +57,7 @@ def _request(subject: Subject, number: str, bounds: Bounds) -> None:
     """What the request fuse refuses or changes, in nodes that no output needs too."""
     node = subject.prompt[number]
     for name, text, _ in broken_texts(node):
-        found = list(islice(text_rules.refusals(text), SHOWN + 1))
+        found = list(islice(prompt_rules.refusals(text), SHOWN + 1))
         places = [(one.position + 1, one.character) for one in found[:SHOWN]]
         more_zh, more_en = (" 等", " and more") if len(found) > SHOWN else ("", "")
         subject.tell(
@@ -78,7 +78,7 @@ def _known(subject: Subject, number: str, kind: Kind, options: Options) -> None:
         advice.foreign(subject, number, kind)
     _node(subject, number, options.unsent)
     if options.engine is not None:
-        own.check(subject, number, options.engine, options.bounds)
+        our_nodes.check(subject, number, options.engine, options.bounds)
     advice.node(subject, number)
     if number not in subject.reached:
         subject.tell("ZI-WF-UNREACHABLE", number, severity="warning")
@@ -101,8 +101,8 @@ def _node(subject: Subject, number: str, unsent: Mapping[tuple[str, str], str]) 
     for name, link in subject.links(number):
         if name not in subject.inputs(number) and link[0] not in subject.prompt:
             _lost(subject, number, name, link, "warning")
-    unknown.tell(subject, number)
-    matched.tell(subject, number)
+    unknown_inputs.tell(subject, number)
+    template_types.tell(subject, number)
 
 
 def _link(subject: Subject, number: str, entry: Input, link: list) -> None:

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.tests.fakes.workflows import official
-from zimage_comfyui.validator import places, snapshot
+from zimage_comfyui.validator import snapshot, source_locations
 from zimage_comfyui.validator.check import check_bytes
 from zimage_comfyui.validator.findings import Finding, Findings
 from zimage_comfyui.validator.knowledge import Knowledge
-from zimage_comfyui.validator.places import locate
+from zimage_comfyui.validator.source_locations import locate
 
 
 @pytest.fixture(scope="module")
@@ -126,7 +126,7 @@ def test_large_files_and_strange_ids_have_no_place(
     found.add("ZI-WF-UNREACHABLE", "99", "x", "input")
     for text in (PROMPT, _page()):
         assert locate(text.encode(), found, stored) == found
-    monkeypatch.setattr(places, "LARGEST", 10)
+    monkeypatch.setattr(source_locations, "LARGEST", 10)
     data = PROMPT.encode()
     assert all(f.line is None for f in locate(data, check_bytes(data, stored).findings, stored))
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import ZImageError
 from .bounds import CUSTOM, OWN, SIDES, Bounds
-from .subject import Subject, is_link
+from .prompt_context import Subject, is_link
 
 _PRESETS = ("steps", "cfg", "shift", "denoise")
 TURBO, BASE, EDIT = _VARIANTS = ("turbo", "base", "edit")

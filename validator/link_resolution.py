@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from .cycles import shown
 from .findings import Findings
 from .knowledge import connects
-from .rings import shown
 from .workflow import BYPASS, SUBGRAPH_INPUT, SUBGRAPH_OUTPUT, VIRTUAL, Graph, Link, Node
 
 STEPS = 1_000_000

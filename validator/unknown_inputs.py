@@ -7,7 +7,7 @@ import re
 from .advice import ours
 from .inputs import DYNAMIC_COMBO
 from .knowledge import Kind
-from .subject import Subject, is_link
+from .prompt_context import Subject, is_link
 
 HIDDEN = frozenset(
     {"unique_id", "prompt", "extra_pnginfo", "dynprompt", "auth_token", "api_key"}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .inputs import ANY, Input, table
 from .knowledge import fits
-from .subject import Subject, is_link
+from .prompt_context import Subject, is_link
 
 
 def tell(subject: Subject, number: str) -> None:
