@@ -15,10 +15,10 @@ import psutil
 
 from ..config import GUARD, PACK_DIR, InvalidValue, Settings
 from ..errors import ZImageError
-from ..guardian.journal import open_log
+from ..guardian.launch_config import Plan
 from ..guardian.limits import POSITIVE, Limits
+from ..guardian.logging import open_log
 from ..guardian.loop import DONE, TAKEN, Guardian
-from ..guardian.plan import Plan
 from ..guardian.policy import Mode
 from ..guardian.sockets import inherited, open_all
 from .bootstrap import LINK_NAME

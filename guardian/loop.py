@@ -18,18 +18,18 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import ZImageError
-from . import texts
-from .awake import Awake
-from .caught import caught
+from . import messages
 from .channel import STACKS, Message, Peer, listen
-from .child import Child
 from .gpu import Gpu
-from .journal import notify
+from .launch_config import Plan
 from .limits import Limits
-from .plan import Plan
+from .logging import notify
+from .messages import Text, reason
 from .policy import Crashes, Mode
 from .probe import Probe
-from .texts import Text, reason
+from .server_process import Child
+from .signals import caught
+from .suspend_aware_clock import Awake
 
 log = logging.getLogger(__name__)
 
@@ -174,10 +174,10 @@ class Guardian:
             if isinstance(message.get("beat"), dict):
                 self._on_beat(child, message["beat"])
             elif "replace" in message and child.state == "active":
-                self._replace(texts.heard(str(message["replace"])[:200]))
+                self._replace(messages.heard(str(message["replace"])[:200]))
             elif ("kill" in message or "sick" in message) and not child.doomed:
                 child.blames = "kill" if "kill" in message else "sick"
-                text = texts.heard(str(message[child.blames])[:200])
+                text = messages.heard(str(message[child.blames])[:200])
                 self._kill(child, reason("sick", text) if child.blames == "sick" else text)
 
     def _on_beat(self, child: Child, beat: Message) -> None:
@@ -422,4 +422,4 @@ class Guardian:
     ) -> None:
         where = f"[{child.pid}] " if child else ""
         about = {"event": event, "server": child.pid if child else 0}
-        log.log(level, "%s%s", where, texts.event(event, *values), extra=about)
+        log.log(level, "%s%s", where, messages.event(event, *values), extra=about)

@@ -8,7 +8,7 @@ from itertools import pairwise
 from math import ceil
 
 from .limits import Limits
-from .texts import Text, reason
+from .messages import Text, reason
 
 
 class Mode(StrEnum):

@@ -6,7 +6,7 @@ import contextlib
 import socket
 
 from .limits import Limits
-from .texts import Text, reason
+from .messages import Text, reason
 
 QUESTION = b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n"
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - asked for by the person, not bound

@@ -20,12 +20,12 @@ import pytest
 
 from zimage_comfyui.drill.stage import hearing_hangups
 from zimage_comfyui.guardian import channel
-from zimage_comfyui.guardian.awake import LONGEST
+from zimage_comfyui.guardian.launch_config import Plan
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.loop import DONE, TAKEN, USELESS, Guardian
-from zimage_comfyui.guardian.plan import Plan
 from zimage_comfyui.guardian.policy import Mode
 from zimage_comfyui.guardian.sockets import open_all
+from zimage_comfyui.guardian.suspend_aware_clock import LONGEST
 from zimage_comfyui.tests.fakes import small_server
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -46,7 +46,7 @@ sys.path.insert(0, {tests!r})
 import conftest
 from pathlib import Path
 from zimage_comfyui.tests.integration.test_guardian import plan, LIMITS
-from zimage_comfyui.guardian.journal import open_log
+from zimage_comfyui.guardian.logging import open_log
 from zimage_comfyui.guardian.loop import Guardian
 from zimage_comfyui.guardian.sockets import open_all
 from zimage_comfyui.errors import ZImageError

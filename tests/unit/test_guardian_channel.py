@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.guardian import channel, journal, sockets
+from zimage_comfyui.guardian import channel, sockets
+from zimage_comfyui.guardian import logging as guardian_logging
 
 
 @pytest.fixture
@@ -108,23 +109,23 @@ def test_systemd_is_told(tmp_path: Path, abstract: bool) -> None:
     name = f"\0zimage-{os.getpid()}" if abstract else str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(name)
-        journal.notify("@" + name[1:] if abstract else name, "READY=1")
+        guardian_logging.notify("@" + name[1:] if abstract else name, "READY=1")
         systemd.settimeout(10)
         assert systemd.recv(100) == b"READY=1"
-    journal.notify("", "READY=1")
-    journal.notify(str(tmp_path / "nobody"), "READY=1")
+    guardian_logging.notify("", "READY=1")
+    guardian_logging.notify(str(tmp_path / "nobody"), "READY=1")
 
 
 def test_the_journal_gets_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Message, priority, event and process, one line each."""
     path = str(tmp_path / "journal")
-    monkeypatch.setattr(journal, "JOURNAL", path)
+    monkeypatch.setattr(guardian_logging, "JOURNAL", path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(path)
         record = logging.makeLogRecord(
             {"msg": "ended: %s", "args": ("exit 1",), "levelno": 30, "event": "end", "server": 7}
         )
-        journal.Journal().emit(record)
+        guardian_logging.Journal().emit(record)
         systemd.settimeout(10)
         assert systemd.recv(1000).decode().splitlines() == [
             "MESSAGE=ended: exit 1", "PRIORITY=4", "SYSLOG_IDENTIFIER=zimage-guardian",

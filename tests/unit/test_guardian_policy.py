@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from zimage_comfyui.guardian.awake import Awake
 from zimage_comfyui.guardian.limits import Limits
+from zimage_comfyui.guardian.messages import event, heard, reason
 from zimage_comfyui.guardian.policy import Crashes, Growth, Mode
-from zimage_comfyui.guardian.texts import event, heard, reason
+from zimage_comfyui.guardian.suspend_aware_clock import Awake
 
 LIMITS = Limits()
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 import pytest
 
 from zimage_comfyui.guardian.limits import Limits
+from zimage_comfyui.guardian.messages import reason
 from zimage_comfyui.guardian.probe import Probe
 from zimage_comfyui.guardian.sockets import open_all
-from zimage_comfyui.guardian.texts import reason
 from zimage_comfyui.tests.fakes.waiting import wait
 
 LIMITS = Limits(probes=10)

@@ -13,8 +13,8 @@ import pytest
 
 from zimage_comfyui.config import NEW, SERVER, Settings
 from zimage_comfyui.guardian.channel import Peer, listen
-from zimage_comfyui.guardian.child import Child
 from zimage_comfyui.guardian.limits import Limits
+from zimage_comfyui.guardian.server_process import Child
 from zimage_comfyui.patches import link, queue
 
 TESTS = Path(__file__).resolve().parents[1]

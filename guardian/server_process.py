@@ -17,8 +17,8 @@ import psutil
 from ..config import NEW, SERVER
 from .channel import Peer
 from .limits import Limits
+from .messages import Text, reason
 from .policy import Growth, Mode
-from .texts import Text, reason
 
 MOST_NOTES = 2**16
 """Characters of notes that are read."""
