@@ -9,6 +9,7 @@ import contextlib
 import logging
 import os
 import socket
+import struct
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
@@ -29,14 +30,22 @@ class Journal(logging.Handler):
             "ZIMAGE_EVENT": getattr(record, "event", "-"),
             "ZIMAGE_PID": str(getattr(record, "server", 0)),
         }
-        text = "".join(f"{name}={value}\n" for name, value in fields.items() if "\n" not in value)
-        _datagram(JOURNAL, text)
+        entry = b"".join(_journal_field(name, value) for name, value in fields.items())
+        _datagram(JOURNAL, entry)
+
+
+def _journal_field(name: str, value: str) -> bytes:
+    """Encode a field; a value of several lines needs the form with its length."""
+    data = value.encode(errors="replace")
+    if b"\n" not in data:
+        return b"%s=%s\n" % (name.encode(), data)
+    return b"%s\n%s%s\n" % (name.encode(), struct.pack("<Q", len(data)), data)
 
 
 def notify(address: str, text: str) -> None:
     """Tell systemd, if it has asked for it in ``$NOTIFY_SOCKET``."""
     if address:
-        _datagram("\0" + address[1:] if address.startswith("@") else address, text)
+        _datagram("\0" + address[1:] if address.startswith("@") else address, text.encode())
 
 
 def open_log(folder: Path | None) -> None:
@@ -63,7 +72,7 @@ def open_log(folder: Path | None) -> None:
         mine.addHandler(handler)
 
 
-def _datagram(address: str, text: str) -> None:
+def _datagram(address: str, data: bytes) -> None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.setblocking(False)
-        sender.sendto(text.encode(), address)
+        sender.sendto(data, address)

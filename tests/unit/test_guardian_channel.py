@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -116,21 +117,44 @@ def test_systemd_is_told(tmp_path: Path, abstract: bool) -> None:
     guardian_logging.notify(str(tmp_path / "nobody"), "READY=1")
 
 
-def test_the_journal_gets_fields(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Message, priority, event and process, one line each."""
+def decode_journal_entry(datagram: bytes) -> dict[str, str]:
+    """Return the fields of an entry in systemd's native journal protocol."""
+    fields: dict[str, str] = {}
+    while datagram:
+        line, _, datagram = datagram.partition(b"\n")
+        name, equals, value = line.partition(b"=")
+        if not equals:
+            (size,) = struct.unpack_from("<Q", datagram)
+            value = datagram[8 : 8 + size]
+            assert datagram[8 + size : 9 + size] == b"\n"
+            datagram = datagram[9 + size :]
+        fields[name.decode()] = value.decode()
+    return fields
+
+
+@pytest.mark.parametrize(
+    "message", ["ended: exit 1", "已结束 / ended: 图\nPRIORITY=0\n\nlast line", "\n"]
+)
+def test_the_journal_gets_fields(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    """The journal gets all fields, also with a message of several lines."""
     path = str(tmp_path / "journal")
     monkeypatch.setattr(guardian_logging, "JOURNAL", path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
         systemd.bind(path)
         record = logging.makeLogRecord(
-            {"msg": "ended: %s", "args": ("exit 1",), "levelno": 30, "event": "end", "server": 7}
+            {"msg": "%s", "args": (message,), "levelno": 30, "event": "end", "server": 7}
         )
         guardian_logging.Journal().emit(record)
         systemd.settimeout(10)
-        assert systemd.recv(1000).decode().splitlines() == [
-            "MESSAGE=ended: exit 1", "PRIORITY=4", "SYSLOG_IDENTIFIER=zimage-guardian",
-            "ZIMAGE_EVENT=end", "ZIMAGE_PID=7",
-        ]  # fmt: skip
+        assert decode_journal_entry(systemd.recv(1000)) == {
+            "MESSAGE": message,
+            "PRIORITY": "4",
+            "SYSLOG_IDENTIFIER": "zimage-guardian",
+            "ZIMAGE_EVENT": "end",
+            "ZIMAGE_PID": "7",
+        }
 
 
 ACTIVATED = """
