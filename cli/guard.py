@@ -19,7 +19,7 @@ from ..guardian.launch_config import Plan
 from ..guardian.limits import POSITIVE, Limits
 from ..guardian.logging import open_log
 from ..guardian.loop import DONE, TAKEN, Guardian
-from ..guardian.policy import Mode
+from ..guardian.restart_policy import Mode
 from ..guardian.sockets import inherited, open_all
 from .bootstrap import LINK_NAME
 from .host import Host

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .policy import Mode
+from .restart_policy import Mode
 
 
 @dataclass(frozen=True)

@@ -20,13 +20,13 @@ from typing import Any
 from ..errors import ZImageError
 from . import messages
 from .channel import STACKS, Message, Peer, listen
-from .gpu import Gpu
+from .gpu_memory import Gpu
 from .launch_config import Plan
 from .limits import Limits
 from .logging import notify
 from .messages import Text, reason
-from .policy import Crashes, Mode
-from .probe import Probe
+from .port_probe import Probe
+from .restart_policy import Crashes, Mode
 from .server_process import Child
 from .signals import caught
 from .suspend_aware_clock import Awake

@@ -18,7 +18,7 @@ from ..config import NEW, SERVER
 from .channel import Peer
 from .limits import Limits
 from .messages import Text, reason
-from .policy import Growth, Mode
+from .restart_policy import Growth, Mode
 
 MOST_NOTES = 2**16
 """Characters of notes that are read."""

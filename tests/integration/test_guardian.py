@@ -23,7 +23,7 @@ from zimage_comfyui.guardian import channel
 from zimage_comfyui.guardian.launch_config import Plan
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.loop import DONE, TAKEN, USELESS, Guardian
-from zimage_comfyui.guardian.policy import Mode
+from zimage_comfyui.guardian.restart_policy import Mode
 from zimage_comfyui.guardian.sockets import open_all
 from zimage_comfyui.guardian.suspend_aware_clock import LONGEST
 from zimage_comfyui.tests.fakes import small_server

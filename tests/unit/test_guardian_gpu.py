@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from zimage_comfyui.guardian.gpu import PATIENCE, Gpu
+from zimage_comfyui.guardian.gpu_memory import PATIENCE, Gpu
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.tests.fakes.waiting import wait
 

@@ -6,7 +6,7 @@ import pytest
 
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.messages import event, heard, reason
-from zimage_comfyui.guardian.policy import Crashes, Growth, Mode
+from zimage_comfyui.guardian.restart_policy import Crashes, Growth, Mode
 from zimage_comfyui.guardian.suspend_aware_clock import Awake
 
 LIMITS = Limits()

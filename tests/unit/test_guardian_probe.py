@@ -10,7 +10,7 @@ import pytest
 
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.messages import reason
-from zimage_comfyui.guardian.probe import Probe
+from zimage_comfyui.guardian.port_probe import Probe
 from zimage_comfyui.guardian.sockets import open_all
 from zimage_comfyui.tests.fakes.waiting import wait
 
