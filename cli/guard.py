@@ -15,11 +15,11 @@ import psutil
 
 from ..config import GUARD, PACK_DIR, InvalidValue, Settings
 from ..errors import ZImageError
-from ..guardian.launch_config import Plan
+from ..guardian.launch_config import LaunchConfig
 from ..guardian.limits import POSITIVE, Limits
-from ..guardian.logging import open_log
-from ..guardian.loop import DONE, TAKEN, Guardian
-from ..guardian.restart_policy import Mode
+from ..guardian.logging import configure_logging
+from ..guardian.loop import Guardian, Outcome
+from ..guardian.mode import Mode
 from ..guardian.sockets import inherited, open_all
 from .bootstrap import LINK_NAME
 from .host import Host
@@ -57,33 +57,40 @@ def run(
 
     logs = settings.log_dir or settings.home / "logs"
     env["ZIMAGE_LOG_DIR"] = str(logs)
-    open_log(logs)
+    configure_logging(logs)
     # Every server empties the temporary folder when it starts; a shared one has one server.
     standby = _standby(options.standby, gpu) and not own_temporary(options.rest)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with _lock(folder / f"{name}.lock"):
             sockets = _sockets(options, settings, adopt=(folder / f"{name}.sock").exists())
-            plan = Plan(
-                start, host.path, env, folder, name, standby, gpu, settings.notify_socket,
-                terminal=sys.stderr.isatty(),
-                reopen=lambda: open_all(options.host, options.port),
-            )  # fmt: skip
-            guardian = Guardian(plan, sockets, limits(settings))
-            code = guardian.run()
-            for one in guardian.sockets:
+            config = LaunchConfig(
+                command=start,
+                working_folder=host.path,
+                env=env,
+                state_folder=folder,
+                name=name,
+                standby=standby,
+                gpu=gpu,
+                notify_address=settings.notify_socket,
+                on_terminal=sys.stderr.isatty(),
+                reopen_sockets=lambda: open_all(options.host, options.port),
+            )
+            guardian = Guardian(config, sockets, limits(settings))
+            outcome = guardian.run()
+            for listener in guardian.sockets:
                 if settings.listen_fds:  # systemd has them open, too: nobody could bind the port
-                    one.set_inheritable(True)
-                    one.detach()
+                    listener.set_inheritable(True)
+                    listener.detach()
                 else:
-                    one.close()
+                    listener.close()
     except ZImageError as error:
         raise Stop(LACKING, error.code, **error.found) from error
     except OSError as error:
         raise Stop(LACKING, "ZI-ENV-HOME", path=folder, found=error.strerror or error) from error
-    if code == TAKEN:
+    if outcome is Outcome.PORT_IN_USE:
         raise Stop(LACKING, "ZI-PORT-USED", found=options.port)
-    return 0 if code == DONE else None
+    return 0 if outcome is Outcome.STOPPED else None
 
 
 def limits(settings: Settings) -> Limits:

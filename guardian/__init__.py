@@ -1,4 +1,5 @@
-"""A process that starts ComfyUI, watches it, and has the port answer whatever becomes of it.
+"""A supervisor that starts ComfyUI servers, watches them and owns the listening port.
 
-Standard library and psutil only. It never imports the server; both speak over :mod:`.channel`.
+It needs only the standard library and psutil, and never imports the server. Guardian and server
+exchange messages over a Unix socket, see :mod:`.channel`.
 """

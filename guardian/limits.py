@@ -1,4 +1,4 @@
-"""When the guardian acts. Every time is in seconds, every size in MiB."""
+"""Limits of servers. Every time is in seconds, every size in MiB."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ POSITIVE = frozenset({"start", "silence", "probes"})
 
 @dataclass(frozen=True)
 class Limits:
-    """What a server may do before it is replaced.
+    """What a server may do before the guardian replaces it.
 
     Attributes:
-        start: from its start until it is ready; the first import of torch can take minutes.
-        silence: without a sign of its event loop, or of the thread that gives these signs.
-        probes: how often ``/health/live`` is asked, and how long it may take.
-        grace: for the running prompt when the server is to end in order.
-        growth, growth_time: resident memory that may be gained in that time between moments in
-            which nothing runs (or a prompt has given back its memory) and the same models are
-            loaded, beside the largest step.
-        ceiling: resident memory at such a moment; 0 for none.
-        age: of a server; 0 for any.
-        quick: a server that dies sooner than this after its start has failed to start.
-        failures: quick deaths in a row, or failures of the GPU within ``quiet``, after which less
-            is started (:class:`Mode`).
-        longest_pause: between two starts.
-        quiet: without a death before more is started again.
-        gpu_free, gpu_wait: what has to be free on a GPU before a server is started (0: whatever
-            there is), and for how long that is waited for.
+        start: the longest start, until the server is ready; the first import of torch can take
+            minutes.
+        silence: the longest time without a heartbeat, or with a blocked event loop.
+        probes: the interval between requests for ``/health/live``, and their timeout.
+        grace: the time for the running prompt when a server stops in order.
+        growth: resident memory that a server may gain within ``growth_time`` while it is idle. Its
+            largest step is not counted, and only readings with the same models are compared.
+        growth_time: see ``growth``.
+        ceiling: the most resident memory of an idle server; 0 for no limit.
+        age: the longest life of a server; 0 for no limit.
+        quick: a server that crashes earlier than this after it became active failed to start.
+        failures: quick crashes in a row, or failures of the GPU within ``quiet``, that lead to a
+            degraded mode (:class:`.mode.Mode`).
+        longest_pause: the longest pause between two starts.
+        quiet: the time without a crash after which a degraded mode ends.
+        gpu_free: the memory that has to be free on a GPU before a server starts; 0 for any.
+        gpu_wait: the longest wait for that memory.
     """
 
     start: float = 900
@@ -56,7 +57,7 @@ class Limits:
     @classmethod
     def unusable(cls, changes: Mapping[str, float]) -> dict[str, float]:
         """Return changes with an unknown name, or with a 0 that would end every server at once."""
-        known = {one.name for one in fields(cls)}
+        known = {field.name for field in fields(cls)}
         return {
             name: value
             for name, value in changes.items()

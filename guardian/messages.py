@@ -1,82 +1,112 @@
-"""What the guardian tells and why it acts, in Chinese and English."""
+"""Every text of the guardian's log, in Chinese and English."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+import signal
 
-TEXTS = {
-    "start": ("看护端口 {0}", "guards port {0}"),
-    "stop": ("{0}：依次结束；再来一次则立即结束", "{0}: ending in order; once more ends at once"),
-    "connect": ("有服务器无法连接：{0}", "a server could not connect: {0}"),
-    "adopt": ("找到正在运行的服务器", "found a running server"),
-    "ready": ("{0:.1f} 秒后就绪", "ready after {0:.1f} s"),
-    "fork": ("无法启动服务器：{0}", "no server could be started: {0}"),
-    "spawn": ("正在启动服务器（{0}）", "starting a server ({0})"),
-    "go": ("开始服务", "serves now"),
-    "end": ("已结束：{0}（{1}）", "ended: {0} ({1})"),
-    "ran": ("当时正在运行的任务：{0}", "prompts that were running: {0}"),
-    "pause": ("{0:.1f} 秒后再启动，模式 {1}", "next start in {0:.1f} s, mode {1}"),
-    "kill": ("将被终止：{0}", "to be killed: {0}"),
-    "replace": ("将被替换：{0}", "to be replaced: {0}"),
-    "gpu": (
-        "GPU 空闲显存 {0:.0f} MiB，少于 {1:.0f} MiB：最多再等 {2:.0f} 秒",
-        "{0:.0f} MiB of GPU memory are free, {1:.0f} wanted: waiting for up to {2:.0f} s",
+from ..errors.bilingual import Bilingual
+from .mode import Mode
+
+EVENTS = {
+    "start": Bilingual("正在守护端口 {port}", "guarding port {port}"),
+    "stop": Bilingual(
+        "{signal}：正在有序停止；再次收到信号则立即结束",
+        "{signal}: stopping in order; a second signal stops at once",
     ),
-    "gpu full": (
-        "GPU 空闲显存仍只有 {0:.0f} MiB，照常启动；请看 nvidia-smi 中谁在占用",
-        "still only {0:.0f} MiB of GPU memory are free, starting all the same; see nvidia-smi",
+    "connect": Bilingual(
+        "无法接受服务器的连接：{error}", "cannot accept the connection of a server: {error}"
     ),
+    "adopt": Bilingual("找到正在运行的服务器", "found a running server"),
+    "ready": Bilingual("{seconds:.1f} 秒后就绪", "ready after {seconds:.1f} s"),
+    "fork": Bilingual("无法启动服务器：{error}", "cannot start a server: {error}"),
+    "spawn": Bilingual("正在启动服务器（{mode}）", "starting a server ({mode})"),
+    "go": Bilingual("开始提供服务", "serves now"),
+    "end": Bilingual("已结束：{status}（{reason}）", "ended: {status} ({reason})"),
+    "ran": Bilingual("结束时正在运行的任务：{prompts}", "prompts that were running: {prompts}"),
+    "pause": Bilingual(
+        "{seconds:.1f} 秒后再次启动（{mode}）", "next start in {seconds:.1f} s, mode {mode}"
+    ),
+    "kill": Bilingual("将被强制终止：{reason}", "to be killed: {reason}"),
+    "replace": Bilingual("将被替换：{reason}", "to be replaced: {reason}"),
+    "gpu": Bilingual(
+        "GPU 可用显存 {free:.0f} MiB，需要 {needed:.0f} MiB：最多等待 {seconds:.0f} 秒",
+        "{free:.0f} MiB of GPU memory are free, {needed:.0f} MiB are needed: "
+        "waiting for up to {seconds:.0f} s",
+    ),
+    "gpu full": Bilingual(
+        "GPU 可用显存仍只有 {free:.0f} MiB，不再等待，直接启动；"
+        "请用 nvidia-smi 查看哪些进程占用显存",
+        "still only {free:.0f} MiB of GPU memory are free, starting anyway; "
+        "nvidia-smi shows the processes that use it",
+    ),
+    "log": Bilingual("无法写入日志 {path}：{error}", "cannot write the log {path}: {error}"),
 }
-"""Events, by the name that the journal has them under."""
+"""Texts by the name of the event, which the journal's field ``ZIMAGE_EVENT`` holds."""
 
 REASONS = {
-    "itself": ("自行结束", "by itself"),
-    "newer": ("已有更新的", "superseded"),
-    "late": ("{0}；未按时结束", "{0}; it did not end in time"),
-    "deaf": ("不听从看护进程", "it does not listen to the guardian"),
-    "quiet": ("已恢复平静，回到正常模式", "quiet again, back to normal"),
-    "age": ("已运行 {0:.0f} 秒", "age {0:.0f} s"),
-    "ceiling": ("内存 {0:.0f} MiB > {1:.0f} MiB", "memory {0:.0f} MiB > {1:.0f} MiB"),
-    "growth": ("内存在 {1:.0f} 秒内增长 {0:.0f} MiB", "memory +{0:.0f} MiB in {1:.0f} s"),
-    "unready": ("{0:.0f} 秒后仍未就绪", "not ready after {0:.0f} s"),
-    "silent": ("{0:.0f} 秒没有动静", "silent for {0:.0f} s"),
-    "blocked": ("事件循环阻塞 {0:.0f} 秒", "event loop blocked for {0:.0f} s"),
-    "sick": ("GPU 出错：{0}", "the GPU has failed: {0}"),
-    "worker": ("执行任务的线程已结束 {0:.0f} 秒", "its worker ended {0:.0f} s ago"),
-    "port": ("端口 {0:.0f} 秒没有回答", "no answer on the port for {0:.0f} s"),
+    "unexpected": Bilingual("意外结束", "unexpected"),
+    "outdated": Bilingual("已有更新的服务器", "superseded by a newer server"),
+    "late": Bilingual("{reason}；未按时结束", "{reason}; it did not end in time"),
+    "unreachable": Bilingual("无法通知它开始服务", "it cannot be told to serve"),
+    "stable": Bilingual("已稳定运行，恢复正常模式", "stable again, back to normal mode"),
+    "age": Bilingual("已运行 {seconds:.0f} 秒", "age {seconds:.0f} s"),
+    "ceiling": Bilingual(
+        "内存 {mib:.0f} MiB > {limit:.0f} MiB", "memory {mib:.0f} MiB > {limit:.0f} MiB"
+    ),
+    "growth": Bilingual(
+        "内存在 {seconds:.0f} 秒内增长 {mib:.0f} MiB", "memory +{mib:.0f} MiB in {seconds:.0f} s"
+    ),
+    "not ready": Bilingual("{seconds:.0f} 秒后仍未就绪", "not ready after {seconds:.0f} s"),
+    "no heartbeat": Bilingual("{seconds:.0f} 秒无心跳", "no heartbeat for {seconds:.0f} s"),
+    "blocked": Bilingual("事件循环阻塞 {seconds:.0f} 秒", "event loop blocked for {seconds:.0f} s"),
+    "gpu": Bilingual("GPU 出错：{error}", "the GPU has failed: {error}"),
+    "worker": Bilingual("工作线程已结束 {seconds:.0f} 秒", "its worker ended {seconds:.0f} s ago"),
+    "port": Bilingual("端口 {seconds:.0f} 秒无响应", "no response on the port for {seconds:.0f} s"),
 }
-"""Why a server is ended."""
+"""Reasons to end a server."""
+
+MODES = {
+    Mode.NORMAL: Bilingual("正常模式", "normal"),
+    Mode.SAFE: Bilingual("安全模式", "safe"),
+    Mode.CPU: Bilingual("CPU 模式", "cpu"),
+}
+
+EXIT_CODE = Bilingual("退出码 {code}", "exit {code}")
+EXIT_UNKNOWN = Bilingual("退出状态未知", "exit status unknown")
 
 
-class Text(NamedTuple):
-    """The same in both languages; as ``str``, a line with one after the other."""
-
-    chinese: str
-    english: str
-
-    def __str__(self) -> str:
-        return f"{self.chinese} / {self.english}"
+def event(name: str, **values: object) -> Bilingual:
+    """Return the text of an event."""
+    return EVENTS[name].format(**values)
 
 
-def event(name: str, *values: object) -> Text:
-    """What happens; texts among the values are put in by language."""
-    return _filled(TEXTS[name], values)
+def reason(name: str, **values: object) -> Bilingual:
+    """Return a reason to end a server."""
+    return REASONS[name].format(**values)
 
 
-def reason(name: str, *values: object) -> Text:
-    """Why something is done."""
-    return _filled(REASONS[name], values)
+def reason_from_server(text: str) -> Bilingual:
+    """Return a reason that a server gave.
+
+    Args:
+        text: ``chinese / english``; any other text is the same in both languages.
+    """
+    sides = text.split(" / ")
+    return Bilingual(*sides) if len(sides) == 2 else Bilingual(text, text)
 
 
-def heard(reason: str) -> Text | str:
-    """A reason that a server has given, by language where it is in both."""
-    sides = reason.split(" / ")
-    return Text(*sides) if len(sides) == 2 else reason
+def signal_name(number: int) -> Bilingual:
+    """Return the name of a signal."""
+    name = signal.Signals(number).name
+    return Bilingual(name, name)
 
 
-def _filled(pair: tuple[str, str], values: tuple[object, ...]) -> Text:
-    sides = (
-        form.format(*(one[side] if isinstance(one, Text) else one for one in values))
-        for side, form in enumerate(pair)
-    )
-    return Text(*sides)
+def exit_status(code: int | None) -> Bilingual:
+    """Return how a process ended.
+
+    Args:
+        code: the return code as :mod:`subprocess` has it, None where it is not known.
+    """
+    if code is None:
+        return EXIT_UNKNOWN
+    return EXIT_CODE.format(code=code) if code >= 0 else signal_name(-code)

@@ -1,125 +1,108 @@
-"""What to start after a death, and whether memory grows: pure, with the time handed in."""
+"""Decides when and in which mode the next server starts, with the time handed in."""
 
 from __future__ import annotations
 
-from collections import deque
-from enum import StrEnum
-from itertools import pairwise
 from math import ceil
 
 from .limits import Limits
-from .messages import Text, reason
+from .mode import Mode
+
+FIRST_PAUSE = 0.5
+"""Seconds before the start after the first quick crash; each further crash doubles them."""
+MOST_DOUBLINGS = 30
 
 
-class Mode(StrEnum):
-    """How much is started."""
-
-    NORMAL = "normal"
-    SAFE = "safe"  # no node packs but this one
-    CPU = "cpu"  # safe, and without the GPU
-
-
-class Crashes:
-    """Counts deaths and chooses pause and mode of the next start.
-
-    Args:
-        limits: when to act.
-        gpu: whether there is one to give up.
-    """
+class RestartPolicy:
+    """Counts crashes and chooses the pause before the next start, and its mode."""
 
     def __init__(self, limits: Limits, gpu: bool) -> None:
+        """Start in the normal mode.
+
+        Args:
+            limits: how many crashes lead to a degraded mode.
+            gpu: whether the servers use a GPU, so that a mode without it is a help.
+        """
         self.limits = limits
         self.modes = [Mode.NORMAL, Mode.SAFE] + ([Mode.CPU] if gpu else [])
-        self.level, self.failures = 0, 0.0
-        self.faults: list[float] = []
-        self.last = 0.0
+        self.level = 0
+        self.failures = 0.0
+        self.gpu_failures: list[float] = []
+        self.last_failure = 0.0
 
     @property
     def mode(self) -> Mode:
-        """What to start now."""
+        """The mode of the next server."""
         return self.modes[self.level]
 
-    def died(self, lived: float, now: float, prompt: bool = False) -> float:
-        """Note a death.
+    def record_crash(self, lived: float, now: float, during_prompt: bool = False) -> float:
+        """Record a crash and return the seconds to wait before the next start.
+
+        There is no pause after a long life. Quick crashes in a row double the pause.
 
         Args:
-            lived: how long it had been serving; 0 for one that never did.
+            lived: seconds for which the server was active; 0 for one that never was.
             now: monotonic time.
-            prompt: whether a prompt may be to blame. Such a death is half a failure: the queue runs
-                a prompt that took two servers with it no more, so one is never more than one.
-
-        Returns:
-            How long to wait before the next start. None after a death out of a long life, then
-            doubling from half a second.
+            during_prompt: whether a prompt may be the cause. Such a crash counts half: the queue
+                runs a prompt at most twice, so one prompt never counts more than one crash.
         """
-        self.last = now
+        self.last_failure = now
         if lived >= self.limits.quick:
             self.failures = 0
             return 0.0
-        before, most = self.failures, max(1, int(self.limits.failures))
-        self.failures += 0.5 if prompt else 1
+        before = self.failures
+        most = max(1, int(self.limits.failures))
+        self.failures += 0.5 if during_prompt else 1
         if self.failures // most > before // most:
-            self._start_less()
-        return min(0.5 * 2 ** min(ceil(self.failures) - 1, 30), self.limits.longest_pause)
+            self._degrade()
+        doublings = min(ceil(self.failures) - 1, MOST_DOUBLINGS)
+        return min(FIRST_PAUSE * 2**doublings, self.limits.longest_pause)
 
-    def failed(self, now: float) -> float:
-        """Note that a server had to be replaced since its GPU failed, however long it had served;
-        gives 0, as :meth:`died` after a long life."""
-        self.last = now
-        self.faults = [one for one in self.faults if now - one < self.limits.quiet] + [now]
-        if len(self.faults) >= self.limits.failures:
-            self._start_less()
-            self.faults = []
-        return 0.0
-
-    def _start_less(self) -> None:
-        self.level = min(self.level + 1, len(self.modes) - 1)
-
-    def lives(self, served: float) -> None:
-        """Note how long the server of now has been serving: after a while, earlier deaths are no
-        longer in a row with the next."""
-        if served >= self.limits.quick:
-            self.failures = 0
-
-    def found(self, mode: Mode, now: float) -> None:
-        """Note the mode of a server that another guardian has started: its quiet time begins."""
-        self.level = self.modes.index(mode) if mode in self.modes else len(self.modes) - 1
-        self.last = now
-
-    def recovered(self, now: float) -> bool:
-        """Whether all is to be started: always was, or a reduced mode has been quiet for long
-        enough, which ends it."""
-        if self.level and now - self.last >= self.limits.quiet:
-            self.level = self.failures = 0
-        return self.level == 0
-
-
-class Growth:
-    """Resident memory of one server over time, where it can be compared: at rest, with the same
-    models loaded."""
-
-    def __init__(self, limits: Limits) -> None:
-        self.limits = limits
-        self.seen: dict[str, deque[tuple[float, float]]] = {}
-
-    def reason(self, now: float, mib: float, models: object) -> Text | None:
-        """Why the server should be replaced, if it should.
-
-        What a node loads once and keeps is no growth, so the largest step is left out.
+    def record_gpu_failure(self, now: float) -> float:
+        """Record the end of a server whose GPU failed, and return the pause, which is 0.
 
         Args:
-            now: monotonic time in seconds.
-            mib: resident memory.
-            models: what is loaded; only readings with the same are compared.
+            now: monotonic time.
         """
-        seen = self.seen.setdefault(str(models), deque())
-        seen.append((now, mib))
-        while now - seen[0][0] > self.limits.growth_time:
-            seen.popleft()
-        amounts = [amount for _, amount in seen]
-        since = amounts[amounts.index(min(amounts)) :]
-        grown = mib - since[0]
-        step = max((after - before for before, after in pairwise(since)), default=0.0)
-        if grown - max(step, 0.0) > self.limits.growth:
-            return reason("growth", grown, now - seen[0][0])
-        return None
+        self.last_failure = now
+        recent = [time for time in self.gpu_failures if now - time < self.limits.quiet]
+        self.gpu_failures = [*recent, now]
+        if len(self.gpu_failures) >= self.limits.failures:
+            self._degrade()
+            self.gpu_failures = []
+        return 0.0
+
+    def _degrade(self) -> None:
+        self.level = min(self.level + 1, len(self.modes) - 1)
+
+    def record_uptime(self, seconds: float) -> None:
+        """Forget earlier crashes once the active server has run long enough.
+
+        Args:
+            seconds: how long it has been active.
+        """
+        if seconds >= self.limits.quick:
+            self.failures = 0
+
+    def adopt_mode(self, mode: Mode, now: float) -> None:
+        """Take over the mode of a server that another guardian started.
+
+        Args:
+            mode: its mode; without a GPU, the most degraded mode stands for an unknown one.
+            now: monotonic time, from which the server has to be stable.
+        """
+        self.level = self.modes.index(mode) if mode in self.modes else len(self.modes) - 1
+        self.last_failure = now
+
+    def recover(self, now: float) -> bool:
+        """Return to the normal mode after a stable time.
+
+        Args:
+            now: monotonic time.
+
+        Returns:
+            Whether the mode is normal now.
+        """
+        if self.level and now - self.last_failure >= self.limits.quiet:
+            self.level = 0
+            self.failures = 0
+        return self.level == 0

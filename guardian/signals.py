@@ -1,37 +1,43 @@
-"""Signals as events of a loop: they interrupt nothing, and none is lost."""
+"""Signals as events of a loop: the handlers only append to a queue."""
 
 from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Any
+from types import FrameType
 
 
 @contextmanager
-def caught(arrived: list[int]) -> Iterator[socket.socket]:
-    """SIGTERM, SIGINT and, but for nohup, SIGHUP are put into a list.
+def queue_signals(queue: list[int]) -> Generator[socket.socket, None, None]:
+    """Append SIGTERM, SIGINT and SIGHUP to a queue instead of acting on them.
+
+    SIGHUP is left alone when the process ignores it, as under nohup.
+
+    Args:
+        queue: the list that gets the numbers of the signals, in the order of their arrival.
 
     Yields:
-        What becomes readable whenever one has come; reading it is the caller's.
+        A socket that is readable after a signal. The caller reads and drops its bytes.
     """
+
+    def append(number: int, _frame: FrameType | None) -> None:
+        queue.append(number)
+
     reader, writer = socket.socketpair()
     reader.setblocking(False)
     writer.setblocking(False)
-    before = signal.set_wakeup_fd(writer.fileno())
+    previous_wakeup = signal.set_wakeup_fd(writer.fileno())
     numbers = [signal.SIGTERM, signal.SIGINT]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         numbers.append(signal.SIGHUP)
-    old: dict[signal.Signals, Any] = {
-        number: signal.signal(number, lambda number, _frame: arrived.append(number))
-        for number in numbers
-    }
+    previous_handlers = {number: signal.signal(number, append) for number in numbers}
     try:
         yield reader
     finally:
-        signal.set_wakeup_fd(before)
-        for number, handler in old.items():
+        signal.set_wakeup_fd(previous_wakeup)
+        for number, handler in previous_handlers.items():
             signal.signal(number, handler)
         reader.close()
         writer.close()

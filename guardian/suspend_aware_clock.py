@@ -1,33 +1,36 @@
-"""A clock that stands still while this process does.
+"""A clock that leaves out the time in which the guardian was suspended.
 
-A container that is paused, a machine that is asleep or moved: then servers have not run either, and
-what they owe when it goes on, they have not failed to do.
+A container may be paused and a machine may sleep. The servers did not run in that time either, so
+a missing heartbeat is no hang.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-LONGEST = 5.0
-"""Seconds between two looks at the clock beyond which the time between them is left out; the
-guardian looks several times a second."""
+LONGEST_GAP = 5.0
+"""Seconds between two readings; a longer gap is a suspension. The guardian reads the clock several
+times a second."""
 
 
-class Awake:
-    """Seconds that have passed while somebody looked at them.
-
-    Args:
-        clock: that goes on meanwhile.
-    """
+class SuspendAwareClock:
+    """Seconds of another clock without the gaps between distant readings."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
+        """Take the first reading.
+
+        Args:
+            clock: a monotonic clock that goes on during a suspension.
+        """
         self.clock = clock
-        self._last, self._asleep = clock(), 0.0
+        self._last_reading = clock()
+        self._suspended = 0.0
 
     def __call__(self) -> float:
-        """Now."""
+        """Return the current time in seconds."""
         now = self.clock()
-        if now - self._last > LONGEST:
-            self._asleep += now - self._last
-        self._last = now
-        return now - self._asleep
+        gap = now - self._last_reading
+        if gap > LONGEST_GAP:
+            self._suspended += gap
+        self._last_reading = now
+        return now - self._suspended

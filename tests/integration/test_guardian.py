@@ -20,12 +20,12 @@ import pytest
 
 from zimage_comfyui.drill.stage import hearing_hangups
 from zimage_comfyui.guardian import channel
-from zimage_comfyui.guardian.launch_config import Plan
+from zimage_comfyui.guardian.launch_config import LaunchConfig
 from zimage_comfyui.guardian.limits import Limits
-from zimage_comfyui.guardian.loop import DONE, TAKEN, USELESS, Guardian
-from zimage_comfyui.guardian.restart_policy import Mode
+from zimage_comfyui.guardian.loop import Guardian, Outcome
+from zimage_comfyui.guardian.mode import Mode
 from zimage_comfyui.guardian.sockets import open_all
-from zimage_comfyui.guardian.suspend_aware_clock import LONGEST
+from zimage_comfyui.guardian.suspend_aware_clock import LONGEST_GAP
 from zimage_comfyui.tests.fakes import small_server
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -45,20 +45,20 @@ import sys
 sys.path.insert(0, {tests!r})
 import conftest
 from pathlib import Path
-from zimage_comfyui.tests.integration.test_guardian import plan, LIMITS
-from zimage_comfyui.guardian.logging import open_log
+from zimage_comfyui.tests.integration.test_guardian import launch_config, LIMITS
+from zimage_comfyui.guardian.logging import configure_logging
 from zimage_comfyui.guardian.loop import Guardian
 from zimage_comfyui.guardian.sockets import open_all
 from zimage_comfyui.errors import ZImageError
 
 folder, port, how, standby = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4] == "on"
 limits = LIMITS[sys.argv[5]]
-open_log(folder)
+configure_logging(folder)
 try:
     sockets = open_all("127.0.0.1", port)
 except ZImageError:
     sockets = []
-sys.exit(Guardian(plan(folder, how, standby), sockets, limits).run())
+sys.exit(Guardian(launch_config(folder, how, standby), sockets, limits).run())
 """
 
 
@@ -79,7 +79,7 @@ def kill(pid: int) -> None:
 PACK = Path(__file__).resolve().parents[2]
 
 
-def plan(folder: Path, how: str = "good", standby: bool = False) -> Plan:
+def launch_config(folder: Path, how: str = "good", standby: bool = False) -> LaunchConfig:
     """Small servers."""
 
     def command(mode: Mode, temporary: Path) -> list[str]:
@@ -87,7 +87,7 @@ def plan(folder: Path, how: str = "good", standby: bool = False) -> Plan:
         words = [str(folder / "g.sock"), str(PACK), kind, mode.value, str(temporary)]
         return [sys.executable, "-I", small_server.__file__, *words]
 
-    return Plan(command, folder, dict(os.environ), folder, "g", standby)
+    return LaunchConfig(command, folder, dict(os.environ), folder, "g", standby)
 
 
 class Guarded:
@@ -166,8 +166,8 @@ def test_the_next_server_answers_on_the_same_port(guard) -> None:
     kill(first)
     second = guarded.ask()  # no retry: a refused connection fails here
     assert second != first
-    assert "SIGKILL (by itself)" in guarded.log()
-    assert guarded.stop() == DONE
+    assert "SIGKILL (unexpected)" in guarded.log()
+    assert guarded.stop() == Outcome.STOPPED
     assert not psutil.pid_exists(second)
     assert {path.name for path in guarded.folder.iterdir()} == {"errors.txt", "guardian.log"}
 
@@ -185,7 +185,11 @@ def test_a_standby_takes_over(guard) -> None:
 
 @pytest.mark.parametrize(
     ("path", "why"),
-    [("/stop", "silent for"), ("/block", "event loop blocked"), ("/sleep", "its worker ended")],
+    [
+        ("/stop", "no heartbeat for"),
+        ("/block", "event loop blocked"),
+        ("/sleep", "its worker ended"),
+    ],
 )
 def test_one_that_hangs_is_replaced(guard, path: str, why: str) -> None:
     """Stopped, with an event loop that does nothing, or without a worker; first its stacks are
@@ -208,7 +212,7 @@ def test_a_pause_of_everything_is_no_hang(guard) -> None:
     for one in both:
         one.suspend()
     stopped = time.monotonic()
-    wait(lambda: time.monotonic() - stopped > LONGEST + IMPATIENT.silence)
+    wait(lambda: time.monotonic() - stopped > LONGEST_GAP + IMPATIENT.silence)
     looks = both[1].num_ctx_switches().voluntary
     both[1].resume()
     wait(lambda: both[1].num_ctx_switches().voluntary > looks + 2)
@@ -306,11 +310,13 @@ def test_a_port_that_is_free_in_a_moment(tmp_path: Path) -> None:
     """A server that was killed with its guardian has it until the kernel is done with it."""
     sockets = open_all("127.0.0.1", 0)
     port = sockets[0].getsockname()[1]
-    small = plan(tmp_path, "dumb")
-    guardian = Guardian(replace(small, reopen=lambda: open_all("127.0.0.1", port)), [], PATIENT)
+    small = launch_config(tmp_path, "dumb")
+    guardian = Guardian(
+        replace(small, reopen_sockets=lambda: open_all("127.0.0.1", port)), [], PATIENT
+    )
     closing = threading.Timer(0.5, sockets[0].close)
     closing.start()
-    assert guardian.run() == USELESS  # it has started servers, which are of no use here
+    assert guardian.run() == Outcome.UNUSABLE  # it has started servers, which are of no use here
     closing.join()
     assert guardian.sockets[0].getsockname()[1] == port
     guardian.sockets[0].close()
@@ -318,13 +324,13 @@ def test_a_port_that_is_free_in_a_moment(tmp_path: Path) -> None:
 
 def test_a_port_that_somebody_else_has(tmp_path: Path) -> None:
     """Nobody says hello, so there is nothing to guard."""
-    assert Guardian(plan(tmp_path), [], PATIENT).run() == TAKEN
+    assert Guardian(launch_config(tmp_path), [], PATIENT).run() == Outcome.PORT_IN_USE
 
 
 def test_servers_that_do_not_know_the_guardian(tmp_path: Path) -> None:
     """After two of them it stands aside, so that ComfyUI can be started without it."""
     sockets = open_all("127.0.0.1", 0)
-    assert Guardian(plan(tmp_path, "dumb"), sockets, PATIENT).run() == USELESS
+    assert Guardian(launch_config(tmp_path, "dumb"), sockets, PATIENT).run() == Outcome.UNUSABLE
     sockets[0].close()
 
 
@@ -335,7 +341,7 @@ def test_less_is_started_after_deaths_in_a_row(guard) -> None:
     log = guarded.log()
     assert log.count("ended: exit 5") == PATIENT.failures
     assert "starting a server (safe)" in log
-    wait(lambda: "to be replaced: quiet again" in guarded.log())
+    wait(lambda: "to be replaced: stable again" in guarded.log())
     wait(lambda: guarded.log().count("starting a server (normal)") > PATIENT.failures)
 
 
@@ -348,7 +354,7 @@ def test_a_server_in_safe_mode_that_lost_its_guardian_leaves_it(guard) -> None:
     guarded.how, guarded.limits = "good", "patient"
     guarded.start()
     wait(lambda: guarded.told(first, "found a running server"))
-    wait(lambda: guarded.told(first, "ended: gone (quiet again"))
+    wait(lambda: guarded.told(first, "ended: exit status unknown (stable again"))
     second = guarded.whoever()
     assert "starting a server (normal)" in [
         line.partition(" / ")[2] for line in guarded.log().splitlines() if f"[{second}]" in line

@@ -10,7 +10,7 @@ from zimage_comfyui.cli import guard
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.config import PACK_DIR, Settings
 from zimage_comfyui.guardian.limits import Limits
-from zimage_comfyui.guardian.restart_policy import Mode
+from zimage_comfyui.guardian.mode import Mode
 
 
 @pytest.mark.parametrize(

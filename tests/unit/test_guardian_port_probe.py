@@ -10,7 +10,7 @@ import pytest
 
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.messages import reason
-from zimage_comfyui.guardian.port_probe import Probe
+from zimage_comfyui.guardian.port_probe import PortProbe
 from zimage_comfyui.guardian.sockets import open_all
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -30,7 +30,7 @@ def test_a_server_that_reacts_is_alive(react: Callable[[socket.socket], object])
     """And is asked again a while later."""
     (listener,) = open_all("127.0.0.1", 0)
     listener.settimeout(60)
-    probe = Probe(LIMITS)
+    probe = PortProbe(LIMITS)
     probe.reset(0.0)
     with listener:
         for now in (11.0, 33.0):
@@ -41,7 +41,7 @@ def test_a_server_that_reacts_is_alive(react: Callable[[socket.socket], object])
 
             def answered(now: float = now) -> bool:
                 assert probe.failure([listener], now + 5) is None
-                return probe.asking is None
+                return probe.connection is None
 
             wait(answered)
 
@@ -49,11 +49,11 @@ def test_a_server_that_reacts_is_alive(react: Callable[[socket.socket], object])
 def test_one_that_does_not_react_is_dead() -> None:
     """Although the kernel takes the connection."""
     (listener,) = open_all("127.0.0.1", 0)
-    probe = Probe(LIMITS)
+    probe = PortProbe(LIMITS)
     probe.reset(0.0)
     with listener:
         assert probe.failure([listener], 9.0) is None
-        assert probe.asking is None
+        assert probe.connection is None
         assert probe.failure([listener], 11.0) is None
         assert probe.failure([listener], 20.0) is None
-        assert probe.failure([listener], 22.0) == reason("port", 11.0)
+        assert probe.failure([listener], 22.0) == reason("port", seconds=11.0)

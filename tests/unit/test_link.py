@@ -13,8 +13,7 @@ import pytest
 
 from zimage_comfyui.config import NEW, SERVER, Settings
 from zimage_comfyui.guardian.channel import Peer, listen
-from zimage_comfyui.guardian.limits import Limits
-from zimage_comfyui.guardian.server_process import Child
+from zimage_comfyui.guardian.server_process import ServerProcess
 from zimage_comfyui.patches import link, queue
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -49,7 +48,7 @@ def start(folder: Path, *, by_guardian: bool, how: str = "") -> subprocess.Popen
     env = {**os.environ, "ZIMAGE_GUARDIAN": str(folder / "g.sock")}
     if not by_guardian:
         return subprocess.Popen(words, env=env, start_new_session=True)
-    process = Child.start(words, folder, env, 1, Limits()).process
+    process = ServerProcess.start(words, folder, env).child
     assert process is not None
     return process
 

@@ -1,0 +1,47 @@
+"""Detects a server whose memory grows, with the time handed in."""
+
+from __future__ import annotations
+
+from collections import deque
+from itertools import pairwise
+
+from ..errors.bilingual import Bilingual
+from .limits import Limits
+from .messages import reason
+
+
+class MemoryGrowth:
+    """Resident memory of one idle server over time."""
+
+    def __init__(self, limits: Limits) -> None:
+        """Start without readings.
+
+        Args:
+            limits: the growth that is allowed, and in which time.
+        """
+        self.limits = limits
+        self._readings: dict[str, deque[tuple[float, float]]] = {}
+
+    def reason(self, now: float, mib: float, models: object) -> Bilingual | None:
+        """Add a reading and return a reason to replace the server, or None.
+
+        The largest step between two readings is not counted: a node may load something once and
+        keep it.
+
+        Args:
+            now: monotonic time in seconds.
+            mib: resident memory.
+            models: the loaded models; only readings with the same models are compared.
+        """
+        readings = self._readings.setdefault(str(models), deque())
+        readings.append((now, mib))
+        while now - readings[0][0] > self.limits.growth_time:
+            readings.popleft()
+        amounts = [amount for _, amount in readings]
+        since_lowest = amounts[amounts.index(min(amounts)) :]
+        growth = mib - since_lowest[0]
+        steps = (after - before for before, after in pairwise(since_lowest))
+        largest_step = max(steps, default=0.0)
+        if growth - max(largest_step, 0.0) > self.limits.growth:
+            return reason("growth", mib=growth, seconds=now - readings[0][0])
+        return None
