@@ -177,8 +177,9 @@ class Guardian:
         server = self.pool.find(peer.pid)
         is_adoptable = said == State.ACTIVE and bool(sockets) and self.pool.active is None
         if server is None and is_adoptable:
-            server = self.pool.adopt(peer.pid, _mode(message), sockets)
-        elif server is None or said not in (State.STARTING, State.READY, State.ACTIVE):
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                server = self.pool.adopt(peer.pid, _mode(message), sockets)
+        if server is None or said not in (State.STARTING, State.READY, State.ACTIVE):
             peer.send({"stranger": True})
             return
         server.peer = peer
