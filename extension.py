@@ -48,7 +48,7 @@ class ZImageExtension(ComfyExtension):
         except Exception:
             log.exception("Z-Image: templates are not checked, tokens not counted")
         try:
-            from .patches import health
+            from .patches.monitoring import health
 
             health.install()
         except Exception:

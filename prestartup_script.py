@@ -34,7 +34,7 @@ def _one_heap() -> None:
     try:
         settings = importlib.import_module(".config", _pack().__name__).Settings.from_environment()
         if "memory" not in settings.off:
-            importlib.import_module(".patches.ram", _pack().__name__).one_heap()
+            importlib.import_module(".patches.memory.ram", _pack().__name__).one_heap()
     except Exception:
         log.exception("Z-Image: threads have heaps of their own")
 
@@ -47,7 +47,7 @@ def _begin() -> None:
     if mode not in {"auto", "strict"}:
         mode = ""  # then sandbox.toml decides; the log of the server has ZI-SETTING
     try:
-        begin = importlib.import_module(".sandbox.interception", _pack().__name__).install
+        begin = importlib.import_module(".sandbox.loading.interception", _pack().__name__).install
         begin(mode or None, __name__ == "zimage_first", _load_none)
     except Exception:
         log.exception("Z-Image: other packs are not in sandboxes")

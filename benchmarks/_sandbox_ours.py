@@ -39,8 +39,8 @@ class Ours:
     """A supervisor with one pack. Confinement is what the product has by default."""
 
     def __init__(self, folder: Path) -> None:
-        from zimage_comfyui.sandbox.policy import Policy
-        from zimage_comfyui.sandbox.supervisor import Supervisor
+        from zimage_comfyui.sandbox.host.supervisor import Supervisor
+        from zimage_comfyui.sandbox.policy.policy import Policy
 
         self.supervisor = Supervisor(Policy(), folder)
         self.pack = self.supervisor.add(str(PACK), frozenset())
@@ -70,8 +70,8 @@ class Ours:
             again: with the template that the pack has there by then, which has imported ComfyUI.
         """
         from zimage_comfyui.sandbox.confinement import bubblewrap
-        from zimage_comfyui.sandbox.policy import Policy, Rule
-        from zimage_comfyui.sandbox.supervisor import Supervisor
+        from zimage_comfyui.sandbox.host.supervisor import Supervisor
+        from zimage_comfyui.sandbox.policy.policy import Policy, Rule
 
         if (outcome := bubblewrap.available()).state != "applied":
             raise UnsupportedError(outcome.reason)

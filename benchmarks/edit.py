@@ -144,10 +144,10 @@ def latent(vae: Any, shown: Any) -> Any:
     import numpy as np
     import torch
 
-    from zimage_comfyui.engine import references
+    from zimage_comfyui.engine import reference_images
 
     pixels = torch.from_numpy(np.asarray(shown, dtype=np.float32) / 255)[None]
-    return references.encode(vae, [references.prepare(pixels)])[0]
+    return reference_images.encode(vae, [reference_images.prepare(pixels)])[0]
 
 
 def picture(vae: Any, latent: Any) -> Any:
@@ -184,10 +184,10 @@ def with_original(after: Any, before: Any) -> Any:
     import torch
     from PIL import Image
 
-    from zimage_comfyui.engine import keeping
+    from zimage_comfyui.engine import edit_restore
 
     pair = (torch.from_numpy(np.asarray(one, np.float32) / 255)[None] for one in (after, before))
-    pixels = keeping.put_back(*pair)[0][0].numpy() * 255
+    pixels = edit_restore.put_back(*pair)[0][0].numpy() * 255
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 

@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
 
 def _server(kind: str, folder: Path) -> Any:
     from zimage_comfyui.cli.server import Server
-    from zimage_comfyui.patches.registry import NAMES
+    from zimage_comfyui.patches.base.registry import NAMES
 
     off = {"ZIMAGE_OFF": ",".join(NAMES) if kind == "bare" else ""}
     _common.say(f"starting {kind}")

@@ -183,7 +183,7 @@ class Runner:
     def __init__(self, folder: Path, options: Any, name: str, kind: str) -> None:
         from zimage_comfyui.cli.host import Host
         from zimage_comfyui.cli.server import Server, write_paths
-        from zimage_comfyui.sandbox.policy import known as granted
+        from zimage_comfyui.sandbox.policy.policy import known as granted
 
         self.folder, packs = folder, folder / "packs"
         shutil.copytree(options.packs / name, packs / name)

@@ -64,7 +64,8 @@ DOCTOR = """\
 退出码 / exit codes:
   0 必需的条件都具备；可能有提示，标为 ! nothing needed is missing; there may be notes, marked !
   2 用法有误 wrong usage
-  3 缺少必需的条件，标为 ✗，无法生成图像 something needed is missing, marked ✗: no pictures can be made
+  3 缺少必需的条件，标为 ✗，无法生成图像
+    something needed is missing, marked ✗: no pictures can be made
 """
 Commands = argparse._SubParsersAction
 """What ``add_subparsers`` gives; argparse has no public name for it."""

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..config import PACK_DIR, Settings
 from ..errors import ZImageError
-from . import bootstrap, device, models, running
-from .confined import sandboxes
+from . import bootstrap, device, doctor_server, models
+from .doctor_sandbox import sandboxes
 from .host import Host, discover
 from .terminal import DONE, LACKING, Stop, document, problem, result
 
@@ -64,7 +64,7 @@ def run(options: argparse.Namespace, settings: Settings, failure: Stop | None = 
         folders = {kind: [str(own / kind), *folders.get(kind, [])] for kind in models.KINDS}
     report["models"] = models.report(PACK_DIR, folders)
     report["sandbox"] = sandboxes(probe.get("sandbox", {}))
-    report["server"] = running.report(options.server)
+    report["server"] = doctor_server.report(options.server)
     serious = [p for part in report.values() for p in part["problems"] if p["level"] == "error"]
     if options.json:
         document({"ok": not serious, **report})

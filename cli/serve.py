@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from .. import lines
+from .. import rotating_log
 from ..config import PACK_DIR, UNGUARDED, Settings
 from . import guard
 from .bootstrap import digest
@@ -109,7 +109,7 @@ def _copy_output(log: Path) -> None:
         log.open("ab").close()
         # Not killed with the server: its last words matter most. It ends when the server has.
         tee = subprocess.Popen(
-            [sys.executable, "-I", "-S", lines.__file__, str(log)],
+            [sys.executable, "-I", "-S", rotating_log.__file__, str(log)],
             stdin=subprocess.PIPE,
             stdout=sys.stderr.fileno(),
             preexec_fn=_ignore_ends,

@@ -202,7 +202,8 @@ def _end_with_parent() -> Callable[[], object] | None:
 
 def main_command(host: Host, pack: Path) -> list[str]:
     """Starts a host with our script before those of other packs, in whatever folders."""
-    return [str(host.python), str(pack / "sandbox" / "first.py"), str(host.path / "main.py")]
+    first = pack / "sandbox" / "loading" / "launch_first.py"
+    return [str(host.python), str(first), str(host.path / "main.py")]
 
 
 def start_command(

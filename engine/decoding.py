@@ -9,7 +9,7 @@ import torch
 
 from ..errors import ZImageError
 from . import host, strips
-from .compiled import decoder_of
+from .compiled_decoder import decoder_of
 
 log = logging.getLogger(__name__)
 

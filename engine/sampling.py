@@ -15,7 +15,7 @@ from ..errors import ZImageError
 from . import editing, host
 from .conditioning import Conditioning, check_width
 from .presets import SamplingSettings
-from .references import TO_CHANGE, count_error
+from .reference_images import TO_CHANGE, count_error
 from .schedule import official_sigmas
 from .sizes import MAX_BATCH, MAXIMUM
 

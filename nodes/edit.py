@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from comfy_api.latest import io
 
-from ..engine import conditioning, editing, references
+from ..engine import conditioning, editing, reference_images
 from ..errors import ZImageError
 from .text_encode import ZImageTextEncode
 from .types import CATEGORY
@@ -79,17 +79,17 @@ class ZImageEdit(io.ComfyNode):
         if not several and (image_2 is not None or image_3 is not None):
             raise ZImageError("ZI-EDIT-MODEL", found=type(model.model).__name__)
         images = {"image": image, "image_2": image_2, "image_3": image_3}
-        pictures = references.prepare_all(images, editing.MAX_REFERENCES if several else 1)
-        latents = references.encode(vae, pictures)
+        pictures = reference_images.prepare_all(images, editing.MAX_REFERENCES if several else 1)
+        latents = reference_images.encode(vae, pictures)
         if not several:
             texts = (prompt, negative_prompt)
             pair = [conditioning.encode(clip, text) for text in texts]
             cut = conditioning.cuts(clip, prompt=prompt, negative_prompt=negative_prompt)
-            return io.NodeOutput(*pair, references.start(latents[0], mask), ui=cut)
+            return io.NodeOutput(*pair, reference_images.start(latents[0], mask), ui=cut)
         seen = [editing.look(clip_vision, one) for one in pictures] if clip_vision else None
         pair = [
             editing.encode_instruction(clip, text, latents, seen)
             for text in (prompt, negative_prompt)
         ]
         start = latents[0] if mask is not None else torch.zeros_like(latents[0])
-        return io.NodeOutput(*pair, references.masked(start, mask))
+        return io.NodeOutput(*pair, reference_images.masked(start, mask))

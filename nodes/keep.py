@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
-from ..engine import keeping, presets
+from ..engine import edit_restore, presets
 from .types import CATEGORY, FLOAT_MAX, FLOAT_MIN
 
 
@@ -44,4 +44,4 @@ class ZImageKeep(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, original, tolerance: float = presets.TOLERANCE) -> io.NodeOutput:
-        return io.NodeOutput(*keeping.put_back(image, original, tolerance))
+        return io.NodeOutput(*edit_restore.put_back(image, original, tolerance))

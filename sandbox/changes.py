@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import ZImageError
-from .described import LONGEST_TEXT
-from .handles import Died, Remote
-from .output import clean
+from .host.log_capture import clean
+from .host.object_table import WorkerDied, WorkerRaised
+from .loading.description_limits import LONGEST_TEXT
 
 if TYPE_CHECKING:
-    from . import messages as m
-    from .process import Process
+    from .host.process import Process
+    from .protocol import messages as m
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Changes:
                 self.nodes = []
                 return
             described = self._describe(process)
-        except (Died, Remote, ZImageError, TimeoutError, OSError) as error:
+        except (WorkerDied, WorkerRaised, ZImageError, TimeoutError, OSError) as error:
             log.warning("Z-Image: %s: %s", self.name, error)
             return
         if described.loaded:  # else the calls of its nodes say what is wrong

@@ -13,7 +13,7 @@ import pytest
 
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.server import Server, write_paths
-from zimage_comfyui.patches.registry import NAMES
+from zimage_comfyui.patches.base.registry import NAMES
 from zimage_comfyui.tests.browser.chromium import FIRST_VISIT_IS_OVER
 from zimage_comfyui.tests.fakes.waiting import wait
 

@@ -21,8 +21,9 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import registry, worker
-from zimage_comfyui.sandbox.interception import LOADER
+from zimage_comfyui.patches.base import registry
+from zimage_comfyui.patches.queue import worker_thread
+from zimage_comfyui.sandbox.loading.interception import LOADER
 from zimage_comfyui.tests.fakes.seams import seams
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,6 +117,6 @@ def test_cancel_is_no_end_of_a_node(
         raise obj
 
     with pytest.raises(kind):
-        asyncio.run(worker._nodes(node)("p", "1", kind()))
+        asyncio.run(worker_thread._nodes(node)("p", "1", kind()))
     with pytest.raises(ZImageError, match="ZI-NODE-EXIT"):
-        asyncio.run(worker._nodes(node)("p", "1", SystemExit()))
+        asyncio.run(worker_thread._nodes(node)("p", "1", SystemExit()))

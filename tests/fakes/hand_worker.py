@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox.events import Asides
-from zimage_comfyui.sandbox.output import Output
-from zimage_comfyui.sandbox.process import Process
+from zimage_comfyui.sandbox.host.log_capture import Output
+from zimage_comfyui.sandbox.host.process import Process
+from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.web.events import Asides
 
 
 class Parent:
@@ -105,4 +105,4 @@ def tensor(worker: Worker, size: int, offset: int = 0, lease: int = 1) -> m.Tens
     if not worker.host._arenas._theirs:
         worker.host.lend(2**20)
     (number,) = worker.host._arenas._theirs
-    return m.Tensor("numpy", "|u1", [size], place=m.Place(number, offset, size, lease))
+    return m.Tensor("numpy", "|u1", [size], place=m.BufferRef(number, offset, size, lease))

@@ -53,8 +53,8 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
 def make(pack: str, name: str) -> Any:
     """A part; that for a guardian is made without one."""
     if name != "guarded":
-        return importlib.import_module(f"{pack}.patches.registry").part_of(name)
-    guarded = importlib.import_module(f"{pack}.patches.guarded")
+        return importlib.import_module(f"{pack}.patches.base.registry").part_of(name)
+    guarded = importlib.import_module(f"{pack}.patches.guardian_client.guarded")
     settings = importlib.import_module(f"{pack}.config").Settings.from_environment()
     return guarded.Guarded(sys.modules["server"].PromptServer.instance, settings, list, list)
 
@@ -76,7 +76,7 @@ def one_part(pack: str, name: str, seams: dict[str, list[Any]]) -> dict[str, Any
 
 def all_but(pack: str, name: str, seams: dict[str, list[Any]]) -> dict[str, Any]:
     """Every part but one is applied, a prompt runs as the host's worker runs it."""
-    registry = importlib.import_module(f"{pack}.patches.registry").Registry()
+    registry = importlib.import_module(f"{pack}.patches.base.registry").Registry()
     before = host(seams)
     registry.apply({name}, lambda name: make(pack, name))
     statuses = {name: state["status"] for name, state in registry.describe().items()}
@@ -107,7 +107,7 @@ def work(found: dict[str, Any]) -> None:
     """Everything, one after the other, as the worker's thread would."""
     pack = "zimage_parts"
     load(os.environ["ZIMAGE_TEST_PACK"], pack)
-    registry = importlib.import_module(f"{pack}.patches.registry")
+    registry = importlib.import_module(f"{pack}.patches.base.registry")
     helper = load_file(Path(os.environ["ZIMAGE_TEST_PACK"]) / "tests" / "fakes" / "seams.py")
     seams = helper.seams(registry)
     for name in registry.NAMES:

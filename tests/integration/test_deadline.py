@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.cli.server import Server
-from zimage_comfyui.patches.seam import Patch
-from zimage_comfyui.patches.steps import CALLBACK, Steps, counted
+from zimage_comfyui.patches.base.hooks import Patch
+from zimage_comfyui.patches.queue.sampler_steps import CALLBACK, Steps, counted
 
 pytestmark = pytest.mark.slow
 

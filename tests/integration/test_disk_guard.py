@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from zimage_comfyui.cli.server import Server
-from zimage_comfyui.patches.registry import NAMES
+from zimage_comfyui.patches.base.registry import NAMES
 from zimage_comfyui.tests.fakes.listeners import webhook
 from zimage_comfyui.tests.fakes.small_disk import fill, small_disk
 from zimage_comfyui.tests.fakes.waiting import wait

@@ -98,7 +98,7 @@ def test_unseen_edits_come_out_as_said(comfy_modules: Path, models: Path):
         decoding,
         editing,
         presets,
-        references,
+        reference_images,
         sampling,
     )
 
@@ -110,7 +110,7 @@ def test_unseen_edits_come_out_as_said(comfy_modules: Path, models: Path):
     for index, edit in enumerate(edits.unseen(15, seed=11)):
         before, _ = edit.pictures((128, 128), index)
         pixels = torch.from_numpy(np.asarray(before, dtype=np.float32) / 255)[None]
-        latents = references.encode(vae, [references.prepare(pixels)])
+        latents = reference_images.encode(vae, [reference_images.prepare(pixels)])
         instruction = edit.instruction(("zh", "en")[index % 2], rng)
         positive, negative = (
             editing.encode_instruction(clip, text, latents) for text in (instruction, "")

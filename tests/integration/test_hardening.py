@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from zimage_comfyui.cli.server import Server
-from zimage_comfyui.patches.registry import NAMES
+from zimage_comfyui.patches.base.registry import NAMES
 from zimage_comfyui.tests.fakes.waiting import wait
 from zimage_comfyui.tests.integration.troubled import core_log, ended, graph, health
 

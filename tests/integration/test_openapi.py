@@ -28,7 +28,7 @@ from schemathesis.specs.openapi.checks import (
 
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.server import Server, write_paths
-from zimage_comfyui.patches.registry import NAMES
+from zimage_comfyui.patches.base.registry import NAMES
 from zimage_comfyui.tests.integration.troubled import graph, health
 
 pytestmark = pytest.mark.slow

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.cli.host import Host
-from zimage_comfyui.patches import registry
-from zimage_comfyui.patches.registry import NAMES
+from zimage_comfyui.patches.base import registry
+from zimage_comfyui.patches.base.registry import NAMES
 from zimage_comfyui.tests.fakes.seams import seams
 from zimage_comfyui.tests.integration.troubled import Start, ended, graph, health
 

@@ -20,8 +20,8 @@ from hypothesis.stateful import (
 )
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.queue import DEATHS, durable
-from zimage_comfyui.patches.store import Store
+from zimage_comfyui.patches.queue.durable_queue import DEATHS, durable
+from zimage_comfyui.patches.queue.store import Store
 
 IDS = st.sampled_from("abcdef")
 

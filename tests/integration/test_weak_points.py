@@ -23,7 +23,7 @@ import pytest
 from PIL import Image
 
 from zimage_comfyui.cli.server import Server
-from zimage_comfyui.patches.registry import NAMES
+from zimage_comfyui.patches.base.registry import NAMES
 from zimage_comfyui.tests.integration.troubled import ended
 
 pytestmark = pytest.mark.slow

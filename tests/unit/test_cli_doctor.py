@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from zimage_comfyui.cli import confined, doctor
+from zimage_comfyui.cli import doctor, doctor_sandbox
 from zimage_comfyui.cli.arguments import parse
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.terminal import DONE, LACKING, USAGE
@@ -24,7 +24,7 @@ def test_every_line_is_in_both_languages(
     probe = {
         "python": "3.12.0",
         "torch": {"version": "2", "cuda_build": "13", "hip_build": "7", "devices": [{"name": "G"}]},
-        "sandbox": dict.fromkeys(confined.KEYS, True),
+        "sandbox": dict.fromkeys(doctor_sandbox.KEYS, True),
     }
     server = {"url": "x", "running": True, "status": "ok", "patches": {"fuse": "active"}}
     monkeypatch.setattr(doctor, "_probe", lambda _: probe)

@@ -13,7 +13,7 @@ import pytest
 
 from zimage_comfyui.cli import validate
 from zimage_comfyui.cli.client import with_scheme
-from zimage_comfyui.cli.running import report
+from zimage_comfyui.cli.doctor_server import report
 from zimage_comfyui.cli.server import free_port
 
 Serve = Callable[[int, bytes], str]

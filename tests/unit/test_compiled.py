@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from zimage_comfyui.engine import compiled  # noqa: E402 - after the check for torch
+from zimage_comfyui.engine import compiled_decoder  # noqa: E402 - after the check for torch
 
 
 class Module:
@@ -29,13 +29,13 @@ def vae_on(device: str) -> SimpleNamespace:
 
 @pytest.fixture(autouse=True)
 def nothing_reported(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "_reported", False)
+    monkeypatch.setattr(compiled_decoder, "_reported", False)
 
 
 def test_cpu_is_never_compiled() -> None:
     """There it would cost a minute and save nothing."""
     vae = vae_on("cpu")
-    assert compiled.decoder_of(vae, compiler=pytest.fail) == vae.first_stage_model.decode
+    assert compiled_decoder.decoder_of(vae, compiler=pytest.fail) == vae.first_stage_model.decode
 
 
 def test_cuda_compiles_once_per_vae() -> None:
@@ -48,7 +48,7 @@ def test_cuda_compiles_once_per_vae() -> None:
         return function
 
     for _ in range(3):
-        assert compiled.decoder_of(vae, compiler)(torch.ones(1)).item() == 2
+        assert compiled_decoder.decoder_of(vae, compiler)(torch.ones(1)).item() == 2
     assert made == [{"dynamic": False}]
 
 
@@ -63,7 +63,7 @@ def test_failure_is_reported_once(when: str, caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.WARNING):
         for vae in (vae_on("cuda"), vae_on("cuda")):
             for _ in range(2):
-                assert compiled.decoder_of(vae, compiler)(torch.ones(1)).item() == 2
+                assert compiled_decoder.decoder_of(vae, compiler)(torch.ones(1)).item() == 2
     messages = [record.getMessage() for record in caplog.records]
     assert messages == ["VAE decoder runs uncompiled (RuntimeError: no C compiler)"]
 
@@ -75,4 +75,4 @@ def test_out_of_memory_is_not_swallowed() -> None:
         raise torch.cuda.OutOfMemoryError("full")
 
     with pytest.raises(torch.cuda.OutOfMemoryError):
-        compiled.decoder_of(vae_on("cuda"), lambda *_, **__: full)(torch.ones(1))
+        compiled_decoder.decoder_of(vae_on("cuda"), lambda *_, **__: full)(torch.ones(1))

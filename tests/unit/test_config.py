@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from zimage_comfyui.config import PACK_DIR, Settings
-from zimage_comfyui.patches.health import invalid_values
-from zimage_comfyui.patches.registry import NAMES
+from zimage_comfyui.patches.base.registry import NAMES
+from zimage_comfyui.patches.monitoring.health import invalid_values
 
 
 def test_defaults_without_any_variable(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,9 @@ from zimage_comfyui.cli import serve
 from zimage_comfyui.config import Settings
 from zimage_comfyui.engine import presets
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import deadline, link
-from zimage_comfyui.patches.deadline import Deadline
+from zimage_comfyui.patches.guardian_client import link
+from zimage_comfyui.patches.queue import deadline
+from zimage_comfyui.patches.queue.deadline import Deadline
 
 LIMITS = {"turbo.cuda": 8.0, "edit.cuda": 60.0, "base.cpu": 100.0}
 

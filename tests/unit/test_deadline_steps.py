@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.engine import presets
-from zimage_comfyui.patches import deadline, link
-from zimage_comfyui.patches.deadline import Deadline
-from zimage_comfyui.patches.steps import Steps, reaction_time
+from zimage_comfyui.patches.guardian_client import link
+from zimage_comfyui.patches.queue import deadline
+from zimage_comfyui.patches.queue.deadline import Deadline
+from zimage_comfyui.patches.queue.sampler_steps import Steps, reaction_time
 
 AUTO = frozenset({"turbo.cuda", "edit.cuda"})
 NEVER = 10.0**9

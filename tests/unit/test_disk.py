@@ -17,10 +17,10 @@ from aiohttp import web
 
 from zimage_comfyui.config import Disk, Settings
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import alerts, disk
-from zimage_comfyui.patches.registry import Registry
-from zimage_comfyui.patches.room import Room
-from zimage_comfyui.patches.usage import Watch, measure
+from zimage_comfyui.patches.base.registry import Registry
+from zimage_comfyui.patches.disk import alerts, disk_guard
+from zimage_comfyui.patches.disk.usage import Watch, measure
+from zimage_comfyui.patches.requests.disk_admission import Room
 from zimage_comfyui.tests.fakes.listeners import mailbox, webhook
 from zimage_comfyui.tests.fakes.old_files import NOW, Queue, folder_paths, write
 from zimage_comfyui.tests.fakes.small_disk import fill, small_disk
@@ -131,7 +131,7 @@ class World:
         self.server = SimpleNamespace(prompt_queue=Queue(), app=web.Application())
         watch = Watch(lambda: {"output": folder}, 90.0, self.statvfs)
         room = Room(self.server, watch, lambda: {"input": folder, "user": folder})
-        self.guard = disk.Guard(
+        self.guard = disk_guard.Guard(
             self.server, watch, lambda: {folder: set()}, settings or Disk(keep_days=7), room,
             lambda: NOW, lambda: self.time,
         )  # fmt: skip
@@ -144,7 +144,7 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch) -> World:
     """One whose thread looks as often as it can; it ends with the test."""
-    monkeypatch.setattr(disk, "PERIOD", 0.001)
+    monkeypatch.setattr(disk_guard, "PERIOD", 0.001)
     made = World(tmp_path)
     yield made
     made.guard._stop.set()
@@ -369,9 +369,9 @@ def test_the_part_of_a_server(host, world: World, monkeypatch, caplog) -> None:
     """Made from the host's folders; a folder that holds more than results is told."""
     monkeypatch.setenv("ZIMAGE_KEEP_DAYS", "seven")
     monkeypatch.setitem(sys.modules, "folder_paths", host)
-    monkeypatch.setattr(disk.state, "server", lambda: world.server)
+    monkeypatch.setattr(disk_guard.comfyui, "server", lambda: world.server)
     host.place["output"] = host.place["input"]
-    part = disk.part()
+    part = disk_guard.create()
     part.step()
     assert set(part.details()["percent"]) == {"output", "temp", "state"}
     assert part.settings.keep_days == 0

@@ -11,9 +11,9 @@ CHILD = "passes the whole environment to a child process"
 EXCEPTIONS = {
     "config.py": "reads all settings",
     "prestartup_script.py": "has to know ZIMAGE_SANDBOX even when no module of the pack loads",
-    "patches/ram.py": "MALLOC_ARENA_MAX is a variable of glibc, not a setting of the pack",
-    "sandbox/grants.py": "passes what is harmless to the worker processes",
-    "sandbox/start.py": "replaces a worker's own environment",
+    "patches/memory/ram.py": "MALLOC_ARENA_MAX is a variable of glibc, not a setting of the pack",
+    "sandbox/policy/grants.py": "passes what is harmless to the worker processes",
+    "sandbox/worker/start.py": "replaces a worker's own environment",
     "cli/check.py": CHILD,
     "cli/bench.py": CHILD,
     "cli/install.py": CHILD,

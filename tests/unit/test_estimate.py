@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zimage_comfyui.engine.safetensors_file import Header
-from zimage_comfyui.patches.estimate import Needs, needs
-from zimage_comfyui.patches.jobs import Job, jobs
+from zimage_comfyui.patches.memory.estimate import Needs, needs
+from zimage_comfyui.patches.memory.sampling_jobs import Job, jobs
 from zimage_comfyui.tests.fakes import graphs
 from zimage_comfyui.tests.fakes.sparse import write
 

@@ -13,9 +13,9 @@ import pytest
 from aiohttp import web
 
 from zimage_comfyui.config import Settings
-from zimage_comfyui.patches import health
-from zimage_comfyui.patches.health import Health
-from zimage_comfyui.patches.registry import Registry, State
+from zimage_comfyui.patches.base.registry import Registry, State
+from zimage_comfyui.patches.monitoring import health
+from zimage_comfyui.patches.monitoring.health import Health
 
 PATHS = ["/health", "/health/live", "/health/ready", "/metrics", "/zimage/status"]
 

@@ -14,8 +14,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import history
-from zimage_comfyui.patches.history import PIECE, pieces
+from zimage_comfyui.patches.requests import history_stream
+from zimage_comfyui.patches.requests.history_stream import PIECE, pieces
 
 
 class PromptQueue:
@@ -60,21 +60,21 @@ def ask(server: Any, path: str, method: str = "GET") -> tuple[int, Any]:
 @pytest.mark.parametrize("path", ["/history", "/api/history"])
 def test_the_hosts_answer(server, path: str) -> None:
     """With its two parameters."""
-    history.part().apply()
+    history_stream.create().apply()
     expected = PromptQueue().get_history(max_items=5, offset=2)
     assert ask(server, f"{path}?max_items=5&offset=2") == (200, expected)
 
 
 def test_its_defaults(server) -> None:
     """As the host has them."""
-    history.part().apply()
+    history_stream.create().apply()
     assert ask(server, "/history")[1]["a"] == {"max_items": None, "offset": -1}
 
 
 @pytest.mark.parametrize("query", ["max_items=x", "offset=1.5", "max_items="])
 def test_numbers_that_are_none(server, query: str) -> None:
     """400 with a code; the host alone fails."""
-    history.part().apply()
+    history_stream.create().apply()
     status, answer = ask(server, f"/history?{query}")
     assert (status, answer["error"]["type"]) == (400, "ZI-REQUEST")
 
@@ -82,13 +82,13 @@ def test_numbers_that_are_none(server, query: str) -> None:
 @pytest.mark.parametrize(("path", "method"), [("/history/a", "GET"), ("/history", "POST")])
 def test_everything_else_is_the_hosts(server, path: str, method: str) -> None:
     """One entry, and deleting."""
-    history.part().apply()
+    history_stream.create().apply()
     assert ask(server, path, method) == (200, "host")
 
 
 def test_applied_twice_and_undone(server) -> None:
     """One middleware, which lets everything through afterwards."""
-    part = history.part()
+    part = history_stream.create()
     for _ in range(2):
         part.apply()
         assert part.active
@@ -102,7 +102,7 @@ def test_another_host_is_left_alone(server) -> None:
     """Its history takes other parameters."""
     sys.modules["execution"].PromptQueue.get_history = lambda self, page: {}
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
-        history.part().apply()
+        history_stream.create().apply()
     assert not server.app.middlewares
 
 
@@ -120,7 +120,7 @@ def test_pieces(entries: dict[str, Any], count: int) -> None:
 
 def test_others_have_their_turn(server, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between two pieces, even when the socket takes everything."""
-    history.part().apply()
+    history_stream.create().apply()
     turn, turns = 0, []
 
     def three(_entries: object) -> Iterator[bytes]:
@@ -128,7 +128,7 @@ def test_others_have_their_turn(server, monkeypatch: pytest.MonkeyPatch) -> None
             turns.append(turn)
             yield piece
 
-    monkeypatch.setattr(history, "pieces", three)
+    monkeypatch.setattr(history_stream, "pieces", three)
 
     async def somebody() -> None:
         nonlocal turn

@@ -16,9 +16,10 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from zimage_comfyui.config import Settings
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import interrupt, link
-from zimage_comfyui.patches.interrupt import Interrupt
-from zimage_comfyui.patches.steps import Steps
+from zimage_comfyui.patches.guardian_client import link
+from zimage_comfyui.patches.queue import interrupt
+from zimage_comfyui.patches.queue.interrupt import Interrupt
+from zimage_comfyui.patches.queue.sampler_steps import Steps
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 from zimage_comfyui.tests.fakes.waiting import wait
 

@@ -16,9 +16,9 @@ SIZE = 64
 
 @pytest.fixture(scope="module")
 def keeping(comfy_modules):
-    from zimage_comfyui.engine import keeping
+    from zimage_comfyui.engine import edit_restore
 
-    return keeping
+    return edit_restore
 
 
 @pytest.fixture

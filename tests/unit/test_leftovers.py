@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import leftovers
-from zimage_comfyui.patches.outcomes import failure
+from zimage_comfyui.patches.queue import leftovers
+from zimage_comfyui.patches.queue.prompt_events import failure
 
 
 class PromptQueue:
@@ -66,7 +66,7 @@ def failed(node: str | None = "9") -> Any:
 @pytest.fixture
 def queue(host) -> Any:
     """A queue of the patched host."""
-    part = leftovers.part()
+    part = leftovers.create()
     part.apply()
     yield host.execution.PromptQueue()
     part.revert()
@@ -117,7 +117,7 @@ def test_nothing_is_listed_without_need(host, queue) -> None:
 def test_applied_and_undone(host) -> None:
     """Applying twice is applying once, and the host's own functions come back."""
     before = host.paths.get_save_image_path, host.execution.PromptQueue.task_done
-    part = leftovers.part()
+    part = leftovers.create()
     for _ in range(2):
         for _ in range(2):
             part.apply()

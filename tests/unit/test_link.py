@@ -14,7 +14,8 @@ import pytest
 from zimage_comfyui.config import NEW, SERVER, Settings
 from zimage_comfyui.guardian.channel import Peer, listen
 from zimage_comfyui.guardian.server_process import ServerProcess
-from zimage_comfyui.patches import link, queue
+from zimage_comfyui.patches.guardian_client import link
+from zimage_comfyui.patches.queue import durable_queue
 
 TESTS = Path(__file__).resolve().parents[1]
 PROGRAM = f"""
@@ -22,7 +23,7 @@ import os, subprocess, sys
 sys.path.insert(0, {str(TESTS)!r})
 import conftest
 from zimage_comfyui.config import Settings, claim
-from zimage_comfyui.patches.link import Link, serves
+from zimage_comfyui.patches.guardian_client.link import Link, serves
 
 file, how = sys.argv[1:]
 again = [sys.executable, __file__, file, ""]
@@ -111,12 +112,12 @@ def test_only_a_guarded_server_waits_for_the_queue(
 ) -> None:
     """A stranger with a guardian's environment is refused at once."""
     monkeypatch.setenv("ZIMAGE_GUARDIAN", str(tmp_path / "g.sock"))
-    monkeypatch.setattr(queue.state, "server", lambda: None)
-    monkeypatch.setattr(queue.state, "folder", lambda: tmp_path)
+    monkeypatch.setattr(durable_queue.comfyui, "server", lambda: None)
+    monkeypatch.setattr(durable_queue.comfyui, "folder", lambda: tmp_path)
     monkeypatch.setattr(link, "_current", [SimpleNamespace(state=state)])
-    assert queue.part().patience == patience
+    assert durable_queue.create().patience == patience
     monkeypatch.setattr(link, "_current", [])
-    assert queue.part().patience == 0.0
+    assert durable_queue.create().patience == 0.0
 
 
 def test_what_has_to_be_written_is_written_before_the_end_is_asked_for(tmp_path: Path) -> None:

@@ -15,13 +15,14 @@ from typing import Any
 
 import pytest
 
-from zimage_comfyui import lines as lines_module
-from zimage_comfyui.lines import Lines
-from zimage_comfyui.patches import fuse, logs
-from zimage_comfyui.patches.logs import Logs
-from zimage_comfyui.patches.outcomes import Status
-from zimage_comfyui.patches.queue import durable
-from zimage_comfyui.patches.store import Store
+from zimage_comfyui import rotating_log as lines_module
+from zimage_comfyui.patches.monitoring import prompt_log
+from zimage_comfyui.patches.monitoring.prompt_log import Logs
+from zimage_comfyui.patches.queue.durable_queue import durable
+from zimage_comfyui.patches.queue.prompt_events import Status
+from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.requests import fuse
+from zimage_comfyui.rotating_log import Lines
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -61,7 +62,7 @@ class World:
 
     def lines(self) -> list[dict[str, Any]]:
         """What is in the core log."""
-        text = (self.folder / logs.CORE).read_text(encoding="utf-8")
+        text = (self.folder / prompt_log.CORE).read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines()]
 
 
@@ -172,7 +173,7 @@ def test_what_cannot_be_told_costs_the_line_alone(world: World, caplog) -> None:
 
 def test_the_gpu_is_logged_where_there_is_one(tmp_path: Path, monkeypatch, caplog) -> None:
     """MiB of the whole card under a header; a reading that fails is told once."""
-    monkeypatch.setattr(logs, "PERIOD", 0.0)
+    monkeypatch.setattr(prompt_log, "PERIOD", 0.0)
     world = World(tmp_path, monkeypatch)
     world.place = "cuda"
     world.logs.apply()
@@ -181,7 +182,7 @@ def test_the_gpu_is_logged_where_there_is_one(tmp_path: Path, monkeypatch, caplo
     wait(lambda: [line for line in caplog.messages if "cannot be read" in line])
     world.logs.revert()
     wait(lambda: "zimage-gpu-log" not in {thread.name for thread in threading.enumerate()})
-    header, *lines = (world.folder / logs.GPU).read_text().splitlines()
+    header, *lines = (world.folder / prompt_log.GPU).read_text().splitlines()
     assert header == "timestamp,used_mb,free_mb"
     assert [line.partition(",")[2] for line in lines] == ["1024,3072", "3072,1024"]
     assert len([line for line in caplog.messages if "cannot be read" in line]) == 1
@@ -190,7 +191,7 @@ def test_the_gpu_is_logged_where_there_is_one(tmp_path: Path, monkeypatch, caplo
 def test_nothing_of_a_gpu_on_the_cpu(world: World) -> None:
     """Neither a file nor a thread."""
     world.run(world.execution.PromptQueue(None), SUCCESS)
-    assert [path.name for path in world.folder.iterdir()] == [logs.CORE]
+    assert [path.name for path in world.folder.iterdir()] == [prompt_log.CORE]
     assert "zimage-gpu-log" not in {thread.name for thread in threading.enumerate()}
 
 

@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import inputs, malformed, state
+from zimage_comfyui.patches.base import comfyui
+from zimage_comfyui.patches.requests import malformed, request_checks
 
 
 def ask(tmp_path, monkeypatch, error: Exception, path: str = "/userdata/x", where="handler") -> Any:
     """Status and answer of a server whose handler, or middleware, raises an error."""
-    monkeypatch.setattr(state, "folder", lambda: tmp_path)
+    monkeypatch.setattr(comfyui, "folder", lambda: tmp_path)
 
     async def handler(request: web.Request) -> web.Response:
         if where == "handler":
@@ -91,7 +92,7 @@ VALUES = st.recursive(
 def test_any_ids(value: Any) -> None:
     """What passes is a list of texts that a database takes."""
     try:
-        inputs.check_ids({"delete": value})
+        request_checks.check_ids({"delete": value})
     except ZImageError:
         return
     assert all(one.encode() is not None for one in value)
@@ -100,29 +101,29 @@ def test_any_ids(value: Any) -> None:
 def test_half_a_character_is_no_id() -> None:
     """JSON can name it, UTF-8 cannot."""
     with pytest.raises(ZImageError, match="ZI-REQUEST"):
-        inputs.check_ids({"delete": ["\ud800"]})
-    inputs.check_ids({"clear": True})
+        request_checks.check_ids({"delete": ["\ud800"]})
+    request_checks.check_ids({"clear": True})
 
 
 @given(st.binary())
 def test_any_value(data: bytes) -> None:
     """Any JSON that can be written down again, of any kind."""
     with contextlib.suppress(ZImageError):
-        inputs.check_value(data)
+        request_checks.check_value(data)
         json.dumps(json.loads(data), indent=4)
 
 
 @pytest.mark.parametrize("text", ["1", "null", '"x"', "[1]", '{"a": 1}', " 1 "])
 def test_values_of_settings(text: str) -> None:
     """Not only objects."""
-    inputs.check_value(text.encode())
+    request_checks.check_value(text.encode())
 
 
 @pytest.mark.parametrize("text", ["", "1, 2", '1, "x": 2', "1}", "[" * 500 + "]" * 500])
 def test_no_values_of_settings(text: str) -> None:
     """Nothing that the host would fall over while the file is open."""
     with pytest.raises(ZImageError, match="ZI-REQUEST"):
-        inputs.check_value(text.encode())
+        request_checks.check_value(text.encode())
 
 
 @pytest.mark.parametrize(
@@ -139,10 +140,10 @@ def test_character_sets(charset: str | None, data: bytes, fits: bool) -> None:
     """Those in which the bytes mean the same."""
     request: Any = SimpleNamespace(charset=charset)
     if fits:
-        inputs.check_charset(request, data)
+        request_checks.check_charset(request, data)
         return
     with pytest.raises(ZImageError, match="ZI-REQUEST-CHARSET"):
-        inputs.check_charset(request, data)
+        request_checks.check_charset(request, data)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_addresses(host: str, origin: str | None, fits: bool) -> None:
     """What the host takes apart; without an Origin it does not."""
     headers = {"Host": host, **({"Origin": origin} if origin is not None else {})}
     if fits:
-        inputs.check_address(headers)
+        request_checks.check_address(headers)
         return
     with pytest.raises(ZImageError, match="ZI-REQUEST"):
-        inputs.check_address(headers)
+        request_checks.check_address(headers)

@@ -14,9 +14,9 @@ LATENT = torch.zeros(1, 16, 8, 8)
 
 @pytest.fixture(scope="module")
 def references(comfy_modules):
-    from zimage_comfyui.engine import references
+    from zimage_comfyui.engine import reference_images
 
-    return references
+    return reference_images
 
 
 @pytest.mark.parametrize("shape", [(33, 47), (1, 33, 47), (1, 1, 33, 47)])

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import gauge, memory, reserve, sandboxes
-from zimage_comfyui.patches import ram as ram_module
-from zimage_comfyui.patches.estimate import Needs
-from zimage_comfyui.patches.memory import Memory
+from zimage_comfyui.patches.memory import admission, prompt_memory, readings
+from zimage_comfyui.patches.memory import ram as ram_module
+from zimage_comfyui.patches.memory.estimate import Needs
+from zimage_comfyui.patches.memory.prompt_memory import Memory
+from zimage_comfyui.patches.monitoring import sandbox_source
 from zimage_comfyui.tests.fakes import graphs
 from zimage_comfyui.tests.fakes.memory_host import CPU, GPU, MIB, Device, Host, Patcher
 
@@ -56,7 +57,7 @@ def needs(monkeypatch) -> dict[str, int]:
     """What every known graph is said to need, MiB."""
     found = {"weights": 10, "working": 10, "room": 20, "pictures": 1}
     give = lambda *_: Needs(**{name: size * MIB for name, size in found.items()})  # noqa: E731
-    monkeypatch.setattr(reserve, "needs", give)
+    monkeypatch.setattr(admission, "needs", give)
     return found
 
 
@@ -78,13 +79,13 @@ def test_what_is_resident_is_told_when_memory_was_given_back(
     host, ram, protocol, monkeypatch
 ) -> None:
     """Not while the prompt has it; the guardian judges by it where there is no rest."""
-    monkeypatch.setattr(gauge, "rest", None)
+    monkeypatch.setattr(readings, "rest", None)
     executor = host.execution.PromptExecutor()
     executor.execute(TRIVIAL, "0")
     ram.resident += 100 * MIB
-    assert gauge.rest is None
+    assert readings.rest is None
     assert host.execution.PromptQueue().get() is None
-    assert gauge.rest == {"prompts": 1, "resident": 600.0, "models": []}
+    assert readings.rest == {"prompts": 1, "resident": 600.0, "models": []}
 
 
 def test_applied_once_and_undone(host, ram) -> None:
@@ -107,7 +108,7 @@ def test_applied_once_and_undone(host, ram) -> None:
         part.revert()
         assert not part.active
         assert (kind.execute, host.execution.PromptQueue.get) == (original, get)
-    assert gauge.gc.get_freeze_count() == 0
+    assert readings.gc.get_freeze_count() == 0
 
 
 def test_a_different_host_is_left_alone(host) -> None:
@@ -142,7 +143,7 @@ def test_who_asked_for_autotune_keeps_it(host, protocol, monkeypatch) -> None:
     fast = [SimpleNamespace(value="autotune")]
     arguments = SimpleNamespace(args=SimpleNamespace(fast=fast))
     monkeypatch.setitem(sys.modules, "comfy.cli_args", arguments)
-    with memory.frozen():
+    with prompt_memory.frozen():
         assert host.torch.backends.cudnn.benchmark is True
 
 
@@ -173,7 +174,7 @@ def test_what_is_kept_for_sandboxes_is_left_by_nobody(
 ) -> None:
     """Their arenas wait for the next tensor; once they are gone, what stays is told."""
     kept = [0]
-    monkeypatch.setattr(sandboxes, "_kept", lambda: kept[0])
+    monkeypatch.setattr(sandbox_source, "_kept", lambda: kept[0])
     executor = host.execution.PromptExecutor()
 
     def work(size: int, of_that: int) -> None:
@@ -219,7 +220,7 @@ def test_a_little_stays_for_the_prompt_that_follows(host, ram, protocol, caplog)
         queue.queue = ["next"] if id != "third" else []
         assert queue.get() == (None if id == "third" else "next")
         assert len(host.collected) == (id == "third")
-    assert waited == [memory.PAUSE] * 3 + [None]
+    assert waited == [prompt_memory.PAUSE] * 3 + [None]
     assert protocol.counts["prompts"] == 3
     assert "third left +45 MiB" in caplog.text
     executor.work = lambda: use(host, ram, 80 * MIB)
@@ -392,7 +393,7 @@ def test_a_model_that_stays_in_ram_is_told(host, ram, protocol, needs, caplog) -
 
 def test_an_estimate_that_fails_refuses_nothing(host, protocol, monkeypatch, caplog) -> None:
     """It is told in the log."""
-    monkeypatch.setattr(reserve, "jobs", lambda _graph: 1 / 0)
+    monkeypatch.setattr(admission, "jobs", lambda _graph: 1 / 0)
     executor = host.execution.PromptExecutor()
     executor.execute(GRAPH, "id")
     assert executor.success

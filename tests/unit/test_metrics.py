@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
-from zimage_comfyui.patches import fuse
-from zimage_comfyui.patches.health import Health
-from zimage_comfyui.patches.metrics import Metrics
-from zimage_comfyui.patches.registry import NAMES, Registry
-from zimage_comfyui.patches.status import Status, tail
-from zimage_comfyui.patches.usage import Use
+from zimage_comfyui.patches.base.registry import NAMES, Registry
+from zimage_comfyui.patches.disk.usage import Use
+from zimage_comfyui.patches.monitoring.health import Health
+from zimage_comfyui.patches.monitoring.metrics import Metrics
+from zimage_comfyui.patches.monitoring.status import Status, tail
+from zimage_comfyui.patches.requests import fuse
 
 GAUGES = [
     "up", "uptime_seconds", "queue_running", "queue_waiting", "history_entries", "models_loaded",

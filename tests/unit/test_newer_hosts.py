@@ -17,31 +17,30 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from zimage_comfyui.config import Settings
-from zimage_comfyui.patches import (
+from zimage_comfyui.patches.base import registry
+from zimage_comfyui.patches.base.hooks import Argument, HookPoint, Patch, requires_more
+from zimage_comfyui.patches.guardian_client import guarded
+from zimage_comfyui.patches.memory import idle_unload, model_swap, prompt_memory, tokenizer_cache
+from zimage_comfyui.patches.monitoring import prompt_log
+from zimage_comfyui.patches.queue import (
     deadline,
-    guarded,
-    history,
+    durable_queue,
     leftovers,
-    logs,
-    memory,
-    paths,
-    pictures,
-    queue,
-    reconnect,
-    registry,
-    residency,
-    results,
-    sockets,
-    swap,
-    tokenizer,
-    worker,
+    node_results,
+    worker_thread,
 )
-from zimage_comfyui.patches.seam import Argument, Patch, Seam, requires_more
-from zimage_comfyui.patches.store import Store
-from zimage_comfyui.sandbox import interception
-from zimage_comfyui.sandbox.loading import Loading
-from zimage_comfyui.sandbox.policy import Policy
-from zimage_comfyui.sandbox.supervisor import Supervisor
+from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.requests import (
+    history_stream,
+    image_limits,
+    paths,
+    reconnect,
+    websocket_outbox,
+)
+from zimage_comfyui.sandbox.host.supervisor import Supervisor
+from zimage_comfyui.sandbox.loading import interception
+from zimage_comfyui.sandbox.loading.loader import Loading
+from zimage_comfyui.sandbox.policy.policy import Policy
 from zimage_comfyui.tests.fakes.memory_host import CPU, MIB, Host, Patcher
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 from zimage_comfyui.tests.fakes.seams import seams
@@ -49,7 +48,7 @@ from zimage_comfyui.tests.fakes.seams import seams
 Calls = list[dict[str, Any]]
 
 
-def newer(seam: Seam, calls: Calls, result: Any = None, *, later: bool = False) -> Any:
+def newer(seam: HookPoint, calls: Calls, result: Any = None, *, later: bool = False) -> Any:
     """Make a function with required parameters before, between and behind those that are needed."""
     method = seam.parameters[:1] == ("self",)
     names = ["self"] if method else []
@@ -106,13 +105,17 @@ def guard() -> guarded.Guarded:
 
 @pytest.fixture
 def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[Any, ...]]:
-    """Seam, wrap, values of the parameters it needs, and the result of the host's function."""
+    """HookPoint, wrap, values of the parameters it needs, and the result of the host's function."""
     Host(monkeypatch, CPU, 100 * MIB)
     without(monkeypatch, "folder_paths", get_output_directory=lambda: "/output")
     watch = deadline.Deadline(SimpleNamespace(), tmp_path / "fuse.jsonl", {})
-    kept = leftovers.part().patches
-    written = logs.Logs(tmp_path)
-    remembered, read, limit = memory.Memory(), tokenizer.Tokenizer(), pictures.Limit(100)
+    kept = leftovers.create().patches
+    written = prompt_log.Logs(tmp_path)
+    remembered, read, limit = (
+        prompt_memory.Memory(),
+        tokenizer_cache.Tokenizer(),
+        image_limits.Limit(100),
+    )
     loading = Loading(Policy("off"), Supervisor(Policy("off"), tmp_path))
     monkeypatch.setattr(loading.web, "begin", lambda: None)
     place = {"module_path": str(tmp_path / "pack"), "ignore": (), "module_parent": "custom_nodes"}
@@ -121,39 +124,82 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[An
     run = {"self": executor, "prompt": {}, "prompt_id": "p", "extra_data": {"client_id": "c"}}
     models = [Patcher(MIB)]
     return {
-        "nodes": (worker.NODES, worker._nodes, {"obj": 1}, 2),
-        "worker": (worker.WORKER, worker._worker, {"q": Queue()}, None),
+        "nodes": (worker_thread.NODES, worker_thread._nodes, {"obj": 1}, 2),
+        "worker": (worker_thread.WORKER, worker_thread._worker, {"q": Queue()}, None),
         "database": (guarded.DATABASE, guard()._wrap_database, {}, None),
-        "listen": (guarded.LISTEN, guard()._wrap_listen,
-                   {"self": 1, "addresses": [], "call_on_start": None, "verbose": True}, None),
+        "listen": (
+            guarded.LISTEN,
+            guard()._wrap_listen,
+            {"self": 1, "addresses": [], "call_on_start": None, "verbose": True},
+            None,
+        ),
         "guarded next": (guarded.NEXT, guard()._wrap_next, {"self": Queue()}, None),
         "name": (paths.NAMES, paths._wrap, {}, (None, None)),
-        "open": (pictures.OPEN, limit.open, {"fp": "a.png"}, SimpleNamespace(size=(1, 1))),
-        "pillow": (pictures.PILLOW, limit.pillow, {"arg": "a.png"}, 5),
-        "outputs": (results.OUTPUTS, results._wrap, {"obj": 1}, ([], {})),
-        "swap": (swap.LOAD, swap.Swap()._wrap, {"models": models, "memory_required": 5}, "loaded"),
-        "execute": (memory.EXECUTE, remembered._wrap, run, None),
-        "memory next": (memory.NEXT, remembered._wrap_next, {"self": 1, "timeout": 9}, None),
-        "deadline nodes": (deadline.NODES, watch._wrap_nodes,
-                           {"prompt_id": "p", "obj": 1, "input_data_all": {}}, 2),
-        "deadline execute": (deadline.EXECUTE, watch._wrap_execute,
-                             {"self": executor, "prompt_id": "p"}, None),
+        "open": (image_limits.OPEN, limit.open, {"fp": "a.png"}, SimpleNamespace(size=(1, 1))),
+        "pillow": (image_limits.PILLOW, limit.pillow, {"arg": "a.png"}, 5),
+        "outputs": (node_results.OUTPUTS, node_results._wrap, {"obj": 1}, ([], {})),
+        "swap": (
+            model_swap.LOAD,
+            model_swap.Swap()._wrap,
+            {"models": models, "memory_required": 5},
+            "loaded",
+        ),
+        "execute": (prompt_memory.EXECUTE, remembered._wrap, run, None),
+        "memory next": (prompt_memory.NEXT, remembered._wrap_next, {"self": 1, "timeout": 9}, None),
+        "deadline nodes": (
+            deadline.NODES,
+            watch._wrap_nodes,
+            {"prompt_id": "p", "obj": 1, "input_data_all": {}},
+            2,
+        ),
+        "deadline execute": (
+            deadline.EXECUTE,
+            watch._wrap_execute,
+            {"self": executor, "prompt_id": "p"},
+            None,
+        ),
         "place": (leftovers.PLACE, kept[0].wrap, {"output_dir": "/elsewhere"}, ("a", "b", 1, "")),
-        "done": (leftovers.DONE, kept[1].wrap,
-                 {"self": Queue(), "history_result": {}, "status": None}, None),
-        "begin": (logs.BEGIN, written._wrap_begin, {"self": Queue()}, None),
-        "end": (logs.END, written._wrap_end, {"self": Queue(), "item_id": 1}, None),
-        "reset": (residency.RESET, residency.Residency(SimpleNamespace(), 0)._wrap,
-                  {"self": executor}, None),
-        "tokenizer": (tokenizer.READ, read._wrap, {"self": SimpleNamespace(),
-                      "embedding_directory": 1, "tokenizer_data": {"a": 1}}, None),
-        "tokenizer reset": (residency.RESET, read._wrap_reset, {"self": executor}, None),
-        "send": (reconnect.SEND, reconnect.Debts().wrap,
-                 {"self": server, "event": "status", "data": {}, "sid": None}, None),
-        "socket": (sockets.SEND, sockets._wrap, {"function": Socket().send, "message": {}}, None),
-        "no socket": (sockets.SEND, sockets._wrap, {"function": print, "message": {}}, None),
+        "done": (
+            leftovers.DONE,
+            kept[1].wrap,
+            {"self": Queue(), "history_result": {}, "status": None},
+            None,
+        ),
+        "begin": (prompt_log.BEGIN, written._wrap_begin, {"self": Queue()}, None),
+        "end": (prompt_log.END, written._wrap_end, {"self": Queue(), "item_id": 1}, None),
+        "reset": (
+            idle_unload.RESET,
+            idle_unload.Residency(SimpleNamespace(), 0)._wrap,
+            {"self": executor},
+            None,
+        ),
+        "tokenizer": (
+            tokenizer_cache.READ,
+            read._wrap,
+            {"self": SimpleNamespace(), "embedding_directory": 1, "tokenizer_data": {"a": 1}},
+            None,
+        ),
+        "tokenizer reset": (idle_unload.RESET, read._wrap_reset, {"self": executor}, None),
+        "send": (
+            reconnect.SEND,
+            reconnect.PendingEvents().wrap,
+            {"self": server, "event": "status", "data": {}, "sid": None},
+            None,
+        ),
+        "socket": (
+            websocket_outbox.SEND,
+            websocket_outbox._wrap,
+            {"function": Socket().send, "message": {}},
+            None,
+        ),
+        "no socket": (
+            websocket_outbox.SEND,
+            websocket_outbox._wrap,
+            {"function": print, "message": {}},
+            None,
+        ),
         "pack": (interception.LOADER, loading.wrap, place, True),
-    }  # fmt: skip
+    }
 
 
 NAMES = [
@@ -194,8 +240,8 @@ def signature(function: Any) -> list[str]:
 
 def test_every_hook_is_tried(hooks) -> None:
     """A new one has to be added above, or below with the queue's and those that only look."""
-    tried = {str(seam) for seam, *_ in hooks.values()} | {str(seam) for seam in queue.SEAMS}
-    tried |= {str(seam) for seam in paths.THROUGH} | {str(history.GET)}
+    tried = {str(seam) for seam, *_ in hooks.values()} | {str(seam) for seam in durable_queue.SEAMS}
+    tried |= {str(seam) for seam in paths.THROUGH} | {str(history_stream.GET)}
     tried |= {"server.PromptServer.instance.prompt_queue.put"}
     known = {str(seam) for several in seams(registry).values() for seam in several}
     assert known | {str(interception.LOADER)} == tried
@@ -230,7 +276,7 @@ def test_owed_events_are_sent_as_the_host_sends(monkeypatch: pytest.MonkeyPatch)
         sent.append((channel, event, sid))
 
     without(monkeypatch, "server", PromptServer=type("PromptServer", (), {"send": send}))
-    Patch(reconnect.SEND, reconnect.Debts(lambda: 0.0).wrap).apply()
+    Patch(reconnect.SEND, reconnect.PendingEvents(lambda: 0.0).wrap).apply()
     server: Any = sys.modules["server"].PromptServer()
     server.sockets, server.prompt_queue = {}, SimpleNamespace(mutex=threading.RLock(), history={})
     end = {"prompt_id": "p", "timestamp": 0}
@@ -288,7 +334,7 @@ def host_queue(monkeypatch: pytest.MonkeyPatch) -> NewerQueue:
 
 def test_a_newer_queue_is_kept_on_disk(host_queue: NewerQueue, tmp_path: Path) -> None:
     """It is made although its class needs more than a server, and its functions get everything."""
-    part = queue.Swap(host_queue.server, tmp_path)
+    part = durable_queue.Swap(host_queue.server, tmp_path)
     part.apply()
     ours = host_queue.server.prompt_queue
     assert part.active
@@ -320,7 +366,7 @@ def test_a_history_that_needs_more_is_the_host_s_to_send(host_queue: NewerQueue)
         return web.json_response({"host": 1})
 
     server.app.add_routes([web.get("/history", answer)])
-    part = history.History(server)
+    part = history_stream.History(server)
     part.apply()
 
     async def go() -> Any:

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.guardian.limits import Limits
-from zimage_comfyui.patches import fuse, sandboxes
-from zimage_comfyui.patches.health import Health
-from zimage_comfyui.patches.metrics import Metrics
-from zimage_comfyui.patches.registry import NAMES, Registry
+from zimage_comfyui.patches.base.registry import NAMES, Registry
+from zimage_comfyui.patches.monitoring import sandbox_source
+from zimage_comfyui.patches.monitoring.health import Health
+from zimage_comfyui.patches.monitoring.metrics import Metrics
+from zimage_comfyui.patches.requests import fuse
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,9 @@ def test_every_part_of_the_hardening(page: str, pack_dir: Path) -> None:
 def test_every_metric(page: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """With sandboxes, and with every part that counts something."""
     pack = {"status": "running", "starts": 1, "ends": 0, "memory_bytes": 1}
-    monkeypatch.setattr(sandboxes, "_source", lambda: sandboxes.NONE | {"packs": {"a": pack}})
+    monkeypatch.setattr(
+        sandbox_source, "_source", lambda: sandbox_source.NONE | {"packs": {"a": pack}}
+    )
     registry = Registry()
     one: Any = SimpleNamespace(swaps=0, incomplete=0, unloads=0, last=0.0, seconds=0.0)
     one.counts, one.reserve = {"deviations": 0, "released": 0}, one

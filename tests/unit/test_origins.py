@@ -17,9 +17,9 @@ from multidict import CIMultiDict
 
 from zimage_comfyui.config import Settings
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import gate, origins
-from zimage_comfyui.patches.gate import Gate
-from zimage_comfyui.patches.origins import Rules
+from zimage_comfyui.patches.requests import gate, origins
+from zimage_comfyui.patches.requests.gate import Gate
+from zimage_comfyui.patches.requests.origins import Rules
 
 PORT = 8188
 LOCAL = Rules(loopback=True)
@@ -178,7 +178,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     arguments = ModuleType("comfy.cli_args")
     arguments.args = SimpleNamespace(listen="::1", enable_cors_header=None)  # pyright: ignore
     monkeypatch.setitem(sys.modules, "comfy.cli_args", arguments)
-    monkeypatch.setattr(gate.state, "folder", lambda: tmp_path)
+    monkeypatch.setattr(gate.comfyui, "folder", lambda: tmp_path)
     return server
 
 
@@ -199,7 +199,7 @@ def ask(server: Any, headers: dict[str, str], then: Callable[[], object] = bool)
 
 def test_a_refusal_has_a_code_and_a_line(server, tmp_path: Path) -> None:
     """403 in the browser's language, before the host sees the request; reverted it passes."""
-    part = origins.part()
+    part = origins.create()
     for _ in range(2):
         part.apply()
     assert part.active
@@ -219,7 +219,7 @@ def test_a_refusal_has_a_code_and_a_line(server, tmp_path: Path) -> None:
 
 def test_the_port_that_a_request_came_in_at(server) -> None:
     """A stranger's name with exactly this port is refused, with another it is a proxy's."""
-    origins.part().apply()
+    origins.create().apply()
 
     async def go() -> list[int]:
         async with TestClient(TestServer(server.app)) as client:
@@ -236,7 +236,7 @@ def test_the_port_that_a_request_came_in_at(server) -> None:
 def test_a_server_that_serves_is_left_alone(server) -> None:
     """Its middlewares cannot be changed any more."""
     server.app.freeze()
-    part = origins.part()
+    part = origins.create()
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
         part.apply()
     assert not part.active

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.registry import Registry
-from zimage_comfyui.patches.seam import Patch, Patches, Seam, digest
+from zimage_comfyui.patches.base.hooks import HookPoint, Patch, Patches, digest
+from zimage_comfyui.patches.base.registry import Registry
 
 
 class Queue:
@@ -31,7 +31,7 @@ def queue() -> Iterator[type]:
     del sys.modules["a_host"]
 
 
-SEAM = Seam("a_host", "Queue.put", ("self", "item"))
+SEAM = HookPoint("a_host", "Queue.put", ("self", "item"))
 
 
 def twice(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,19 +85,19 @@ def test_two_patches_of_one_seam(queue) -> None:
 @pytest.mark.parametrize(
     ("seam", "found"),
     [
-        (Seam("not_loaded", "Queue.put", ()), "-"),
-        (Seam("a_host", "Gone.put", ()), "-"),
-        (Seam("a_host", "Queue.gone", ()), "-"),
-        (Seam("a_host", "Queue.put", ("self", "other")), "(self, item, more)"),
+        (HookPoint("not_loaded", "Queue.put", ()), "-"),
+        (HookPoint("a_host", "Gone.put", ()), "-"),
+        (HookPoint("a_host", "Queue.gone", ()), "-"),
+        (HookPoint("a_host", "Queue.put", ("self", "other")), "(self, item, more)"),
         (
-            Seam("a_host", "Queue.put", ("self",), frozenset({digest(Queue.put)})),
+            HookPoint("a_host", "Queue.put", ("self",), frozenset({digest(Queue.put)})),
             "(self, item, more)",
         ),
-        (Seam("a_host", "Queue.put", ("self", "item"), frozenset({"0" * 16})), "sha256"),
+        (HookPoint("a_host", "Queue.put", ("self", "item"), frozenset({"0" * 16})), "sha256"),
     ],
     ids=["module", "class", "function", "name", "new required parameter of a known body", "body"],
 )
-def test_a_different_host_is_left_alone(queue, seam: Seam, found: str) -> None:
+def test_a_different_host_is_left_alone(queue, seam: HookPoint, found: str) -> None:
     """The message names what was found; nothing was changed."""
     original = queue.put
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM") as caught:
@@ -108,11 +108,13 @@ def test_a_different_host_is_left_alone(queue, seam: Seam, found: str) -> None:
 
 def test_known_bodies_fit(queue) -> None:
     """A digest is of the source, so that it is the same in every process."""
-    patch = Patch(Seam("a_host", "Queue.put", ("self",), frozenset({digest(Queue.put)})), twice)
+    patch = Patch(
+        HookPoint("a_host", "Queue.put", ("self",), frozenset({digest(Queue.put)})), twice
+    )
     with pytest.raises(ZImageError):
         patch.check()  # a parameter without a default that the replacement does not know
     Patch(
-        Seam("a_host", "Queue.put", ("self", "item"), frozenset({digest(Queue.put)})), twice
+        HookPoint("a_host", "Queue.put", ("self", "item"), frozenset({digest(Queue.put)})), twice
     ).check()
     assert len(digest(Queue.put)) == 16
     assert digest(len) == "-"
@@ -120,7 +122,7 @@ def test_known_bodies_fit(queue) -> None:
 
 def test_several_are_applied_together_or_not_at_all(queue) -> None:
     """One seam that does not fit keeps the others off."""
-    good, bad = Patch(SEAM, twice), Patch(Seam("a_host", "Queue.gone", ()), twice)
+    good, bad = Patch(SEAM, twice), Patch(HookPoint("a_host", "Queue.gone", ()), twice)
     with pytest.raises(ZImageError):
         Patches(good, bad).apply()
     assert not good.active
@@ -144,7 +146,7 @@ def test_one_failure_is_one_failure(queue, caplog) -> None:
     """Others are applied, each state has its reason, and the log says it once."""
     parts = {
         "good": Patch(SEAM, twice),
-        "unfit": Patch(Seam("a_host", "Queue.gone", ()), twice),
+        "unfit": Patch(HookPoint("a_host", "Queue.gone", ()), twice),
         "failing": Failing(),
         "off": Patch(SEAM, twice),
     }

@@ -16,8 +16,8 @@ from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import gate, paths
-from zimage_comfyui.patches.seam import Patch
+from zimage_comfyui.patches.base.hooks import Patch
+from zimage_comfyui.patches.requests import gate, paths
 
 HOST = """
 import os
@@ -153,8 +153,8 @@ def test_where_uploads_go(
     server.app.add_routes([web.post("/api/upload/image", answer)])
     monkeypatch.setitem(sys.modules, "server", SimpleNamespace(
         PromptServer=SimpleNamespace(instance=server)))  # fmt: skip
-    monkeypatch.setattr(gate.state, "folder", lambda: tmp_path)
-    paths.part().apply()
+    monkeypatch.setattr(gate.comfyui, "folder", lambda: tmp_path)
+    paths.create().apply()
 
     async def go() -> tuple[int, Any]:
         form = FormData({"subfolder": subfolder})

@@ -19,9 +19,9 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from zimage_comfyui.config import MEGAPIXELS, Settings
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import gate, pictures
-from zimage_comfyui.patches.pictures import Limit
-from zimage_comfyui.patches.seam import Patch, Patches
+from zimage_comfyui.patches.base.hooks import Patch, Patches
+from zimage_comfyui.patches.requests import gate, image_limits
+from zimage_comfyui.patches.requests.image_limits import Limit
 
 LIMIT = 10_000
 
@@ -51,7 +51,7 @@ def helpers(monkeypatch: pytest.MonkeyPatch) -> Any:
 def patches(helpers) -> Iterator[Patches]:
     """Both patches, applied with a small limit."""
     limit = Limit(LIMIT)
-    both = Patches(Patch(pictures.OPEN, limit.open), Patch(pictures.PILLOW, limit.pillow))
+    both = Patches(Patch(image_limits.OPEN, limit.open), Patch(image_limits.PILLOW, limit.pillow))
     both.apply()
     yield both
     both.revert()
@@ -159,7 +159,7 @@ def test_applied_twice_and_undone(helpers) -> None:
     """Pillow and the host have their own functions again."""
     before = Image.open, helpers.pillow
     limit = Limit(LIMIT)
-    both = Patches(Patch(pictures.OPEN, limit.open), Patch(pictures.PILLOW, limit.pillow))
+    both = Patches(Patch(image_limits.OPEN, limit.open), Patch(image_limits.PILLOW, limit.pillow))
     for _ in range(2):
         both.apply()
         assert both.active
@@ -173,7 +173,9 @@ def test_another_host_is_left_alone(helpers) -> None:
     helpers.pillow = lambda function, picture: None
     limit = Limit(LIMIT)
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
-        Patches(Patch(pictures.OPEN, limit.open), Patch(pictures.PILLOW, limit.pillow)).apply()
+        Patches(
+            Patch(image_limits.OPEN, limit.open), Patch(image_limits.PILLOW, limit.pillow)
+        ).apply()
     assert Image.open is before
 
 
@@ -195,10 +197,10 @@ def test_uploads(
     server.app.add_routes([web.post("/upload/image", answer)])
     monkeypatch.setitem(sys.modules, "server", SimpleNamespace(
         PromptServer=SimpleNamespace(instance=server)))  # fmt: skip
-    monkeypatch.setattr(gate.state, "folder", lambda: tmp_path)
+    monkeypatch.setattr(gate.comfyui, "folder", lambda: tmp_path)
     monkeypatch.setenv("ZIMAGE_MAX_MEGAPIXELS", "1")
-    monkeypatch.setattr(pictures, "Limit", lambda pixels: Limit(pixels // 100))
-    part = pictures.part()
+    monkeypatch.setattr(image_limits, "Limit", lambda pixels: Limit(pixels // 100))
+    part = image_limits.create()
 
     async def go() -> tuple[int, bytes]:
         form = FormData()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.http_body import DEEPEST, parse
-from zimage_comfyui.patches.fuse import prefers_chinese
-from zimage_comfyui.patches.prompts import Bounds, check_prompt, clamp
+from zimage_comfyui.patches.requests.fuse import prefers_chinese
+from zimage_comfyui.patches.requests.prompt_checks import Bounds, check_prompt, clamp
 
 GRAPH = {
     "1": {"class_type": "KSampler", "inputs": {"steps": 8, "text": "猫 a cat 😀", "x": ["2", 0]}}

@@ -13,13 +13,15 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import link, state, worker
-from zimage_comfyui.patches.outcomes import is_interrupt
-from zimage_comfyui.patches.queue import durable
-from zimage_comfyui.patches.store import Store
-from zimage_comfyui.patches.worker import abandon
-from zimage_comfyui.sandbox.messages import Trouble
-from zimage_comfyui.sandbox.raised import translated
+from zimage_comfyui.patches.base import comfyui
+from zimage_comfyui.patches.guardian_client import link
+from zimage_comfyui.patches.queue import worker_thread
+from zimage_comfyui.patches.queue.durable_queue import durable
+from zimage_comfyui.patches.queue.prompt_events import is_interrupt
+from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.queue.worker_thread import abandon
+from zimage_comfyui.sandbox.host.raised import translated
+from zimage_comfyui.sandbox.protocol.messages import ErrorInfo
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 
 
@@ -82,7 +84,7 @@ def test_why_a_worker_has_failed_is_found_in_any_prompt(error: Exception, code: 
     """A class that is not there has a code of its own; what is no node does no harm."""
     queue = PromptQueue(None)
     queue.currently_running[0] = (0, "a", {"1": {"class_type": "Gone"}, "2": "text"}, {}, [])
-    assert worker._why(queue, error).code == code
+    assert worker_thread._why(queue, error).code == code
 
 
 class Processed(PromptQueue):
@@ -131,7 +133,7 @@ def guarded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
     server = SimpleNamespace(queue_updated=lambda: None)
     here.queue = server.prompt_queue = durable(PromptQueue, store)(server)
     here.queue.task_counter = 2  # as the host counts what it has given out
-    monkeypatch.setattr(state, "server", lambda: server)
+    monkeypatch.setattr(comfyui, "server", lambda: server)
     monkeypatch.setattr(link, "is_heard", lambda: True)
     monkeypatch.setattr(link, "ask_to_be_replaced", lambda why: not here.asked.append(why))
     monkeypatch.setattr(threading.current_thread(), "_name", "Thread-1 (prompt_worker)")
@@ -143,8 +145,8 @@ def guarded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_prompt_is_left_to_the_next_process(store: Store, guarded) -> None:
     """It waits at its place again, its process has not died of it, and no other is begun here."""
-    with pytest.raises(worker.Left):
-        worker.leave("why")
+    with pytest.raises(worker_thread.PromptHandedOver):
+        worker_thread.leave("why")
     assert guarded.asked == ["why"]
     assert not guarded.queue.currently_running
     assert [item[1] for item in guarded.queue.queue] == ["a", "b"]
@@ -176,7 +178,7 @@ def test_a_prompt_that_has_to_run_here_runs_here(guarded, monkeypatch, why: str)
         guarded.queue.currently_running[0] = (0, "a", {}, {}, [], {"api_key_comfy_org": "key"})
     else:
         monkeypatch.setattr(threading.current_thread(), "_name", "Thread-2")
-    worker.leave("why")
+    worker_thread.leave("why")
     assert guarded.asked == []
     assert list(guarded.queue.currently_running) == [0]
     assert guarded.queue._may_run.is_set()
@@ -187,14 +189,14 @@ def test_what_is_left_is_no_failure_of_a_node_or_of_the_worker() -> None:
     calls: list[str] = []
 
     async def node(prompt_id: str, unique_id: str, obj: Any) -> None:
-        raise worker.Left("why")
+        raise worker_thread.PromptHandedOver("why")
 
     def work(q: Any, server_instance: Any) -> None:
         calls.append("work")
         if len(calls) == 1:
-            asyncio.run(worker._nodes(node)("p", "1", None))
+            asyncio.run(worker_thread._nodes(node)("p", "1", None))
 
-    worker._worker(work)(None, None)
+    worker_thread._worker(work)(None, None)
     assert calls == ["work", "work"]
 
 
@@ -219,9 +221,9 @@ def test_an_interrupt_is_no_end_of_a_node(interrupt, ends: type[BaseException]) 
         raise obj
 
     with pytest.raises(interrupt):
-        asyncio.run(worker._nodes(node)("p", "1", interrupt()))
+        asyncio.run(worker_thread._nodes(node)("p", "1", interrupt()))
     with pytest.raises(ZImageError, match="ZI-NODE-EXIT"):
-        asyncio.run(worker._nodes(node)("p", "1", ends()))
+        asyncio.run(worker_thread._nodes(node)("p", "1", ends()))
 
 
 def test_a_host_without_such_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +247,7 @@ def test_an_interrupt_that_leaves_the_executor_ends_the_prompt_as_interrupted(in
         if q.get() is not None:
             raise interrupt
 
-    worker._worker(work)(queue, server)
+    worker_thread._worker(work)(queue, server)
     status = queue.history["a"]["status"]
     assert [event for event, _ in status["messages"]][1:] == ["execution_interrupted"]
     assert status["messages"][1][1]["node_type"] == "Node"
@@ -270,9 +272,9 @@ def test_what_a_gpu_does_not_get_over(
 ) -> None:
     """Is noted for the guardian; a pack in a sandbox can say it and has nobody replaced."""
     found: list[str] = []
-    monkeypatch.setattr(worker.link, "fails", lambda what, _reason: found.append(what))
-    trouble = Trouble("error", "RuntimeError", text, "")
+    monkeypatch.setattr(worker_thread.link, "fails", lambda what, _reason: found.append(what))
+    trouble = ErrorInfo("error", "RuntimeError", text, "")
     error = translated("pack", "Node", trouble) if sandboxed else RuntimeError(text)
     assert str(error) == text
-    worker._look(error)
+    worker_thread._look(error)
     assert found == noted

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.store import Limits, Store
+from zimage_comfyui.patches.queue.store import Limits, Store
 from zimage_comfyui.tests.fakes.small_disk import fill, small_disk
 
 ITEM = [{"1": {"class_type": "A", "inputs": {"text": "x" * 3000}}}, {}, ["1"]]
@@ -35,7 +35,7 @@ import os, sys
 sys.path.insert(0, {tests!r})
 import conftest
 from pathlib import Path
-from zimage_comfyui.patches.store import Store
+from zimage_comfyui.patches.queue.store import Store
 store = Store(Path({folder!r}))
 print(*((row.id, row.deaths) for row in store.recover()), store.works(), flush=True)
 {steps}
@@ -65,7 +65,7 @@ FORK = """
 import contextlib, time
 from types import SimpleNamespace
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import queue
+from zimage_comfyui.patches.queue import durable_queue as queue
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 made = queue.durable(PromptQueue, store)(SimpleNamespace())
 queue._give_back_at_the_end(made)

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import ended
-from zimage_comfyui.patches.ended import Ended
-from zimage_comfyui.patches.queue import durable
-from zimage_comfyui.patches.store import Limits, Store
+from zimage_comfyui.patches.queue import history_on_disk
+from zimage_comfyui.patches.queue.durable_queue import durable
+from zimage_comfyui.patches.queue.history_on_disk import Ended
+from zimage_comfyui.patches.queue.store import Limits, Store
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 
 GRAPH = {"1": {"class_type": "A", "inputs": {"text": "图"}}}
@@ -27,7 +27,7 @@ OUTPUTS = {"1": {"images": [{"filename": "图 1.webp"}]}}
 @pytest.fixture(autouse=True)
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two entries stay in memory."""
-    monkeypatch.setattr(ended, "RECENT", 2)
+    monkeypatch.setattr(history_on_disk, "RECENT", 2)
 
 
 @pytest.fixture
@@ -110,7 +110,7 @@ def test_who_reads_all_reads_it_once(folder: Path, monkeypatch: pytest.MonkeyPat
     run(queue, "9")
     assert len(queue.history._near) == 10
     assert queue.history["0"] is queue.history["0"]
-    now[0] += ended.WHOLE_SECONDS + 1
+    now[0] += history_on_disk.WHOLE_SECONDS + 1
     run(queue, "10")
     assert list(queue.history._near) == ["8", "9", "10"]
 
@@ -289,7 +289,7 @@ def test_a_part_of_it(count: int, most: int | None, offset: int) -> None:
     """The same entries as the host's own function gives."""
     ids = [str(number) for number in range(count)]
     history = {id: {"of": id} for id in ids}
-    assert ended.part_of(ids, most, offset) == list(hosts(history, most, offset))
+    assert history_on_disk.part_of(ids, most, offset) == list(hosts(history, most, offset))
 
 
 def hosts(history: dict[str, Any], max_items: int | None, offset: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.store import Limits, Store
+from zimage_comfyui.patches.queue.store import Limits, Store
 
 ITEM = [{"1": {"class_type": "A", "inputs": {}}}, {"client_id": "c"}, ["1"]]
 RESULT = {"outputs": {"1": {"images": []}}, "meta": {}, "status": {"status_str": "success"}}

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import reconnect
-from zimage_comfyui.patches.reconnect import Debts
-from zimage_comfyui.patches.seam import Patch
+from zimage_comfyui.patches.base.hooks import Patch
+from zimage_comfyui.patches.requests import reconnect
+from zimage_comfyui.patches.requests.reconnect import PendingEvents
 
 NOW = 1_000_000.0
 
@@ -79,7 +79,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
     module: Any = ModuleType("server")
     module.PromptServer = type("PromptServer", (Server,), {"send": Server.send})
     monkeypatch.setitem(sys.modules, "server", module)
-    Patch(reconnect.SEND, Debts(lambda: NOW).wrap).apply()
+    Patch(reconnect.SEND, PendingEvents(lambda: NOW).wrap).apply()
     return module.PromptServer()
 
 
@@ -208,7 +208,7 @@ def test_applied_twice_undone_and_left_alone(monkeypatch: pytest.MonkeyPatch) ->
     module: Any = ModuleType("server")
     module.PromptServer = type("PromptServer", (), {"send": Server.send})
     monkeypatch.setitem(sys.modules, "server", module)
-    patch = reconnect.part()
+    patch = reconnect.create()
     for _ in range(2):
         patch.apply()
         assert patch.active

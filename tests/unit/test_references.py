@@ -13,9 +13,9 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 @pytest.fixture(scope="module")
 def references(comfy_modules):
-    from zimage_comfyui.engine import references
+    from zimage_comfyui.engine import reference_images
 
-    return references
+    return reference_images
 
 
 def test_each_picture_of_a_batch_comes_in_the_order_of_the_inputs(references):

@@ -9,9 +9,10 @@ import pytest
 
 from zimage_comfyui.config import Settings
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import fuse, health
-from zimage_comfyui.patches.queue import durable
-from zimage_comfyui.patches.store import Store
+from zimage_comfyui.patches.monitoring import health
+from zimage_comfyui.patches.queue.durable_queue import durable
+from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.requests import fuse
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 
 

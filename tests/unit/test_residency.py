@@ -8,8 +8,8 @@ import pytest
 
 from zimage_comfyui.config import Settings
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import gauge, residency
-from zimage_comfyui.patches.residency import Residency
+from zimage_comfyui.patches.memory import idle_unload, readings
+from zimage_comfyui.patches.memory.idle_unload import Residency
 from zimage_comfyui.tests.fakes.memory_host import GPU, MIB, Host, Patcher, Queue
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -168,13 +168,13 @@ def test_health_tells_models_and_who_holds_them(host, watch) -> None:
 
 def test_collecting_all_takes_what_was_kept_out(host) -> None:
     """A cycle that was frozen goes too, and things are kept out again afterwards."""
-    gauge.freeze()
-    before = gauge.gc.get_freeze_count()
+    readings.freeze()
+    before = readings.gc.get_freeze_count()
     assert before > 0
-    gauge.collect_all()
-    assert gauge.gc.get_freeze_count() > 0
-    gauge.thaw()
-    assert gauge.gc.get_freeze_count() == 0
+    readings.collect_all()
+    assert readings.gc.get_freeze_count() > 0
+    readings.thaw()
+    assert readings.gc.get_freeze_count() == 0
 
 
 @pytest.mark.parametrize(
@@ -192,5 +192,5 @@ def test_the_idle_time_is_a_setting(text: str, minutes: float | None) -> None:
 def test_a_setting_that_cannot_be_used_leaves_the_default(host, queue, monkeypatch) -> None:
     """Ten minutes count then."""
     monkeypatch.setenv("ZIMAGE_IDLE_MINUTES", "soon")
-    monkeypatch.setattr(residency.state, "server", lambda: SimpleNamespace(prompt_queue=queue))
-    assert residency.part().idle == IDLE
+    monkeypatch.setattr(idle_unload.comfyui, "server", lambda: SimpleNamespace(prompt_queue=queue))
+    assert idle_unload.create().idle == IDLE

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from zimage_comfyui.patches import kept, retention
+from zimage_comfyui.patches.disk import kept_files, retention
 from zimage_comfyui.tests.fakes.old_files import NOW, WEEK, Queue, folder_paths, write
 
 
 def clean(root: Path, queue: Queue | None = None, **more: Any) -> tuple[int, int]:
     """One round over a folder."""
-    sweep = retention.Sweep(root, NOW - WEEK, kept.Named(queue or Queue()), **more)
+    sweep = retention.Sweep(root, NOW - WEEK, kept_files.Named(queue or Queue()), **more)
     return sweep.run()
 
 
@@ -162,7 +162,7 @@ def test_models_and_other_folders_in_output_are_spared(host) -> None:
     queue.history["1"] = {"outputs": {"9": [{"filename": "x.png", "type": "temp"}]}}
     stay.append(place["temp"] / "x.png")
     write(place["output"] / "old.png")
-    assert retention.sweep(kept.roots(host), queue, NOW - WEEK) == (1, 1000)
+    assert retention.sweep(kept_files.roots(host), queue, NOW - WEEK) == (1, 1000)
     assert all(path.exists() for path in stay)
 
 
@@ -175,4 +175,4 @@ def test_a_slip_on_the_command_line_costs_no_files(host, tmp_path, monkeypatch, 
         "program": host.place["output"].parent, "model folder": host.place["output"] / "loras",
     }  # fmt: skip
     host.place["output"] = wrong[kind]
-    assert list(kept.roots(host)) == [host.place["temp"]]
+    assert list(kept_files.roots(host)) == [host.place["temp"]]

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox import warm as warm_module
-from zimage_comfyui.sandbox.arena import PAGE, QuotaError
-from zimage_comfyui.sandbox.arenas import Arenas
-from zimage_comfyui.sandbox.policy import Policy
-from zimage_comfyui.sandbox.supervisor import Supervisor
-from zimage_comfyui.sandbox.values import ValueTroubleError
-from zimage_comfyui.sandbox.warm import Warm
+from zimage_comfyui.sandbox.host.arenas import Arenas
+from zimage_comfyui.sandbox.host.supervisor import Supervisor
+from zimage_comfyui.sandbox.policy.policy import Policy
+from zimage_comfyui.sandbox.protocol import buffer_pool as warm_module
+from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.protocol.buffer_pool import Warm
+from zimage_comfyui.sandbox.protocol.codec import ValueTroubleError
+from zimage_comfyui.sandbox.protocol.shared_memory import PAGE, QuotaError
 
 
 def test_a_worker_writes_within_its_quota() -> None:
@@ -38,9 +38,9 @@ def test_nothing_is_read_elsewhere(place: tuple[int, int, int]) -> None:
     """Neither in another chunk nor before, behind or beyond it."""
     arenas = Arenas(2**20, lambda _number, _fd: None)
     arenas.lend(2**20)
-    assert arenas.copy(m.Place(1, 2**20 - 1, 1, 9)) == b"\0"
+    assert arenas.copy(m.BufferRef(1, 2**20 - 1, 1, 9)) == b"\0"
     with pytest.raises(ValueTroubleError, match="no such place"):
-        arenas.copy(m.Place(*place, 9))
+        arenas.copy(m.BufferRef(*place, 9))
     arenas.close()
 
 
@@ -61,7 +61,7 @@ def test_what_waits_for_its_next_use_is_known() -> None:
     assert arenas.kept == 0
     theirs = arenas.lend(16 * PAGE)
     assert arenas.kept == 0
-    arenas.copy(m.Place(theirs, PAGE, PAGE, 1))
+    arenas.copy(m.BufferRef(theirs, PAGE, PAGE, 1))
     assert arenas.kept == 2 * PAGE
     arenas.drop([theirs])
     assert arenas.kept == 0

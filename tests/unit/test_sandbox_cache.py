@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from zimage_comfyui.sandbox.cache import Descriptions, digest_of, state_of
-from zimage_comfyui.sandbox.messages import NodeInfo, PackInfo
-from zimage_comfyui.sandbox.policy import Rule
+from zimage_comfyui.sandbox.loading.description_cache import Descriptions, digest_of, state_of
+from zimage_comfyui.sandbox.policy.policy import Rule
+from zimage_comfyui.sandbox.protocol.messages import NodeInfo, PackInfo
 
 
 def test_a_description_is_stored_for_exactly_one_state_of_a_pack(tmp_path: Path) -> None:

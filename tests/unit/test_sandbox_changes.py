@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from zimage_comfyui.sandbox import messages as m
 from zimage_comfyui.sandbox.changes import MOST_NAMED, Changes
-from zimage_comfyui.sandbox.handles import Died
-from zimage_comfyui.sandbox.output import Output
-from zimage_comfyui.sandbox.pack import Pack
-from zimage_comfyui.sandbox.policy import Rule
+from zimage_comfyui.sandbox.host.log_capture import Output
+from zimage_comfyui.sandbox.host.object_table import WorkerDied
+from zimage_comfyui.sandbox.host.pack import Pack
+from zimage_comfyui.sandbox.policy.policy import Rule
+from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.tests.fakes.fake_process import FakeProcess
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -41,7 +41,7 @@ def changes(described: Any, digest: str = "new") -> Changes:
         (info("B"), ["packs.some.nodes.A"]),
         (info("A", "D"), ["packs.some.nodes.B", "packs.some.nodes.D"]),
         (info(loaded=False), []),
-        (Died("SIGSEGV"), []),
+        (WorkerDied("SIGSEGV"), []),
     ],
 )
 def test_added_and_removed_classes_need_a_restart(described: Any, entries: list[str]) -> None:

@@ -12,9 +12,10 @@ from typing import Any
 import numpy
 import pytest
 
-from zimage_comfyui.sandbox import events, process
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox.events import EVENTS_PER_SECOND
+from zimage_comfyui.sandbox.host import process
+from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.web import events
+from zimage_comfyui.sandbox.web.events import EVENTS_PER_SECOND
 from zimage_comfyui.tests.fakes.hand_worker import Clock, Worker, by_hand, listen, tensor
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -62,12 +63,12 @@ def test_other_events_belong_to_a_call(
     worker.send(m.Event("progress", 0, m.Tuple([1, 2, None])))
     for _ in range(EVENTS_PER_SECOND + 1):
         worker.host._asides.room()
-    worker.send(m.Event("send", 0, m.Ours(7, "MODEL")))
+    worker.send(m.Event("send", 0, m.HostRef(7, "MODEL")))
     worker.host.drain()
     assert told == []
     assert worker.host.dead is None
     clock.now += 1
-    worker.send(m.Event("send", 0, m.Ours(7, "MODEL")))
+    worker.send(m.Event("send", 0, m.HostRef(7, "MODEL")))
     worker.host.drain()
     assert "bad message" in str(worker.host.dead)
 
@@ -85,10 +86,10 @@ def test_an_interrupt_while_progress_is_told_ends_the_call(
 
     def obey() -> None:
         wait(lambda: any(isinstance(one, m.Cancel) for one in frames))
-        worker.send(m.Question(4, 1, None, "do", None))
+        worker.send(m.HostRequest(4, 1, None, "do", None))
         worker.send(m.Event("progress", 1, m.Tuple([2, 3, None])))
         if ends:
-            worker.send(m.Failed(1, m.Trouble("interrupted", "", "")))
+            worker.send(m.Failed(1, m.ErrorInfo("interrupted", "", "")))
 
     worker.beside(obey)
     worker.send(m.Event("progress", 1, m.Tuple([1, 3, None])))
@@ -96,8 +97,8 @@ def test_an_interrupt_while_progress_is_told_ends_the_call(
         worker.host.call(m.Call(0, "node"), told)
     assert worker.host.dead == (None if ends else "interrupted")
     assert not worker.host.busy
-    wait(lambda: any(isinstance(one, m.Answer) for one in frames))
-    (answer,) = [one for one in frames if isinstance(one, m.Answer)]
+    wait(lambda: any(isinstance(one, m.HostResponse) for one in frames))
+    (answer,) = [one for one in frames if isinstance(one, m.HostResponse)]
     assert answer.error is not None
     assert answer.error.kind == "interrupted"
 
@@ -106,7 +107,7 @@ def test_an_interrupt_at_the_end_leaves_the_worker(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The call is over by then: nobody waits for it, and what it gave goes back."""
-    monkeypatch.setattr(worker.host, "_pace", events.Pace(1, Clock()))
+    monkeypatch.setattr(worker.host, "_pace", events.TokenBucket(1, Clock()))
     frames, told = listen(worker), []
 
     def tell(_kind: str, value: Any) -> None:
@@ -158,7 +159,7 @@ def test_progress_that_comes_too_fast_ends_with_its_last(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is between is left out."""
-    monkeypatch.setattr(worker.host, "_pace", events.Pace(5, Clock()))
+    monkeypatch.setattr(worker.host, "_pace", events.TokenBucket(5, Clock()))
     listen(worker)
     told: list[Any] = []
 

@@ -12,7 +12,8 @@ import pytest
 from aiohttp import FormData, web
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.sandbox import crossing, handlers
+from zimage_comfyui.sandbox.web import header_filter
+from zimage_comfyui.sandbox.worker import http_handlers
 
 
 @pytest.fixture
@@ -28,7 +29,7 @@ async def _never(_request: web.Request) -> web.Response:
 
 
 def ask(
-    found: handlers.Handlers, method: str, target: str, body: bytes = b"", **headers: str
+    found: http_handlers.Handlers, method: str, target: str, body: bytes = b"", **headers: str
 ) -> dict[str, Any]:
     """What a pack's own handlers give, through its own router."""
     asked = {"method": method, "target": target, "body": body,
@@ -38,7 +39,7 @@ def ask(
 
 def test_everything_of_a_request_is_there(server: Any) -> None:
     """Query, parts of the path, text, JSON, forms and bytes; a loop to schedule on."""
-    found = handlers.Handlers(server)
+    found = http_handlers.Handlers(server)
 
     @server.routes.post("/a/{name}/{rest:.+}")
     async def both(request: web.Request) -> web.Response:
@@ -68,7 +69,7 @@ def test_everything_of_a_request_is_there(server: Any) -> None:
 
 
 async def _written(payload: Any) -> bytes:
-    writer = handlers.Writer()
+    writer = http_handlers.Writer()
     await payload.write(writer)
     return bytes(writer.body)
 
@@ -76,7 +77,7 @@ async def _written(payload: Any) -> bytes:
 def test_every_kind_of_answer(server: Any, tmp_path: Path) -> None:
     """Files, also parts of them, streams with an end, compressed ones, and exceptions of HTTP."""
     (tmp_path / "f.txt").write_text("0123456789")
-    found = handlers.Handlers(server)
+    found = http_handlers.Handlers(server)
 
     async def file(_request: web.Request) -> web.FileResponse:
         return web.FileResponse(tmp_path / "f.txt")
@@ -112,7 +113,7 @@ def test_every_kind_of_answer(server: Any, tmp_path: Path) -> None:
 
 def test_what_has_no_end_is_refused(server: Any) -> None:
     """Events before they begin, too much as soon as it is, and what is cancelled when it is."""
-    found = handlers.Handlers(server)
+    found = http_handlers.Handlers(server)
 
     async def events(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -132,9 +133,9 @@ def test_what_has_no_end_is_refused(server: Any) -> None:
 
     for path, handler in (("/events", events), ("/large", large), ("/never", never)):
         server.app.router.add_get(path, handler)
-    with pytest.raises(handlers.StreamRefusedError):
+    with pytest.raises(http_handlers.StreamRefusedError):
         ask(found, "GET", "/events")
-    with pytest.raises(handlers.TooLargeError):
+    with pytest.raises(http_handlers.TooLargeError):
         ask(found, "GET", "/large")
     with pytest.raises(asyncio.CancelledError):
         ask(found, "GET", "/never")
@@ -144,7 +145,7 @@ def test_what_has_no_end_is_refused(server: Any) -> None:
 
 def test_a_request_is_cancelled_before_it_begins(server: Any) -> None:
     """It never reaches the handler then."""
-    found = handlers.Handlers(server)
+    found = http_handlers.Handlers(server)
     server.app.router.add_get("/never", _never)
     asked = {"method": "GET", "target": "/never", "body": b"", "headers": []}
 
@@ -159,7 +160,7 @@ def test_a_request_is_cancelled_before_it_begins(server: Any) -> None:
 
 def test_what_a_pack_has_registered(server: Any, tmp_path: Path) -> None:
     """In the table and in the application, with the paths as written; folders by themselves."""
-    found = handlers.Handlers(server)
+    found = http_handlers.Handlers(server)
     server.routes.get("/a/{x:[a-z]+}", allow_head=False)(_never)
     server.routes.static("/s", tmp_path)
     server.app.router.add_route("*", "/b", _never)
@@ -189,7 +190,7 @@ def test_what_a_pack_has_registered(server: Any, tmp_path: Path) -> None:
 def test_an_answer_that_is_none_is_refused(found: Any) -> None:
     """Whatever it is: a worker may send anything."""
     with pytest.raises(ZImageError, match="ZI-SANDBOX-ROUTE-ANSWER"):
-        crossing.answered("p", found)
+        header_filter.answered("p", found)
 
 
 @pytest.mark.parametrize(
@@ -210,6 +211,6 @@ def test_an_answer_that_is_none_is_refused(found: Any) -> None:
 def test_which_headers_reach_the_browser(name: str, value: str, passes: bool) -> None:
     """Those on the list, sound ones; a length is the host's own to say."""
     answer = {"status": 200, "headers": [[name, value]], "body": b"abc"}
-    response = crossing.answered("p", answer)
+    response = header_filter.answered("p", answer)
     assert (response.headers.get(name) == value) is passes
     assert response.body == b"abc"

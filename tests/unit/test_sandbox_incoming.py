@@ -11,9 +11,9 @@ from multiprocessing.connection import Connection
 
 import pytest
 
-from zimage_comfyui.sandbox import incoming
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox.incoming import Crash, Incoming
+from zimage_comfyui.sandbox.host import frames_in
+from zimage_comfyui.sandbox.host.frames_in import Crash, Incoming
+from zimage_comfyui.sandbox.protocol import messages as m
 
 SEGV = b"Fatal Python error: Segmentation fault\n\nCurrent thread 0x1 (total: 3)\n"
 
@@ -69,7 +69,7 @@ def test_a_message_that_does_not_end_is_given_up(ends: Ends, data: bytes) -> Non
 
 def test_a_message_by_drops_is_given_up(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """A byte now and then keeps nobody waiting for ever."""
-    monkeypatch.setattr(incoming, "FRAME_SECONDS", -1.0)
+    monkeypatch.setattr(frames_in, "FRAME_SECONDS", -1.0)
     ends.raw(struct.pack("!i", 9) + b"drop")
     with pytest.raises(BlockingIOError, match="did not come"):
         ends.incoming.frame(1)
@@ -130,6 +130,6 @@ def test_messages_come_before_a_crash(ends: Ends) -> None:
 
 def test_a_report_is_bounded(ends: Ends, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever writes on and on is cut off."""
-    monkeypatch.setattr(incoming, "REPORT_BYTES", 64)
+    monkeypatch.setattr(frames_in, "REPORT_BYTES", 64)
     ends.fault.sendall(b"x" * 200)
     assert len(ends.incoming.report(0)) == 64

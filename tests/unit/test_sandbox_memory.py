@@ -13,8 +13,9 @@ import numpy
 import pytest
 import torch
 
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox.arena import (
+from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.protocol.codec import Codec
+from zimage_comfyui.sandbox.protocol.shared_memory import (
     PAGE,
     SEAL,
     SHRINK,
@@ -25,8 +26,7 @@ from zimage_comfyui.sandbox.arena import (
     ours_alone,
     seal,
 )
-from zimage_comfyui.sandbox.memory import Lender, copy_out
-from zimage_comfyui.sandbox.values import Codec
+from zimage_comfyui.sandbox.protocol.tensor_transfer import Lender, copy_out
 
 MIB = 2**20
 
@@ -45,7 +45,7 @@ def arena() -> Iterator[Arena]:
     arena.close()
 
 
-def _read(arena: Arena, place: m.Place) -> torch.Tensor:
+def _read(arena: Arena, place: m.BufferRef) -> torch.Tensor:
     """What a worker would find: a private mapping of the descriptor."""
     fd = arena.chunks[place.arena].fd
     size = -(-place.size // PAGE) * PAGE
@@ -59,7 +59,7 @@ def _tensor(size: int = 2 * MIB, value: float = 1.0) -> torch.Tensor:
     return torch.full((size // 4,), value)
 
 
-def _settled(lender: Lender, tensor: torch.Tensor) -> m.Place:
+def _settled(lender: Lender, tensor: torch.Tensor) -> m.BufferRef:
     for _ in range(2):
         lender.arena.give_back(lender.put(tensor, tensor.nbytes).lease)
     return lender.put(tensor, tensor.nbytes)
@@ -294,15 +294,15 @@ class Port:
     def __init__(self, arena: Arena) -> None:
         self.arena, self.lender = arena, Lender(arena)
 
-    def put(self, view: object, size: int) -> m.Place:
+    def put(self, view: object, size: int) -> m.BufferRef:
         """See ``values.Port``."""
         return self.lender.put(view, size)
 
-    def get(self, place: m.Place) -> object:
+    def get(self, place: m.BufferRef) -> object:
         """See ``values.Port``."""
         return copy_out(self.arena.chunks[place.arena].memory, place)
 
-    def foreign(self, value: object) -> m.Ours:
+    def foreign(self, value: object) -> m.HostRef:
         """Not used here."""
         raise TypeError(value)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from zimage_comfyui.sandbox.output import Output, clean
+from zimage_comfyui.sandbox.host.log_capture import Output, clean
 
 
 def test_lines_are_harmless() -> None:

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError, in_chinese
-from zimage_comfyui.sandbox import described as described_module
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox import pack as pack_module
-from zimage_comfyui.sandbox.cache import state_of
-from zimage_comfyui.sandbox.describe import PLAIN
-from zimage_comfyui.sandbox.described import MOST_PATHS, sound
-from zimage_comfyui.sandbox.output import Output
-from zimage_comfyui.sandbox.pack import Pack
-from zimage_comfyui.sandbox.policy import Rule
-from zimage_comfyui.sandbox.watch import Slope, Use
+from zimage_comfyui.sandbox.host import pack as pack_module
+from zimage_comfyui.sandbox.host.log_capture import Output
+from zimage_comfyui.sandbox.host.pack import Pack
+from zimage_comfyui.sandbox.host.usage import Slope, Use
+from zimage_comfyui.sandbox.loading import description_limits as described_module
+from zimage_comfyui.sandbox.loading.description_cache import state_of
+from zimage_comfyui.sandbox.loading.description_limits import MOST_PATHS, sound
+from zimage_comfyui.sandbox.policy.policy import Rule
+from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.worker.describe import PLAIN
 from zimage_comfyui.tests.fakes.fake_process import FakeProcess
 from zimage_comfyui.tests.fakes.waiting import wait
 

@@ -9,9 +9,18 @@ from pathlib import Path
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.sandbox.grants import environment
-from zimage_comfyui.sandbox.policy import MODES, PLACES, Policy, Rule, known, parse, read, variables
-from zimage_comfyui.sandbox.rules import Rules
+from zimage_comfyui.sandbox.policy.grants import environment
+from zimage_comfyui.sandbox.policy.policy import (
+    MODES,
+    PLACES,
+    Policy,
+    Rule,
+    known,
+    parse,
+    read,
+    variables,
+)
+from zimage_comfyui.sandbox.policy.reload import Rules
 
 SAMPLES = {
     "run": "trusted", "network": True, "gpu": True, "processes": True, "bubblewrap": True,

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from zimage_comfyui.sandbox import calls, outgoing, process
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox.arena import QuotaError
-from zimage_comfyui.sandbox.handles import Died, HostObjects, Remote
-from zimage_comfyui.sandbox.values import PLAIN_KEYS, ValueTroubleError
+from zimage_comfyui.sandbox.host import calls, frames_out, process
+from zimage_comfyui.sandbox.host.object_table import HostObjects, WorkerDied, WorkerRaised
+from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.protocol.codec import PLAIN_KEYS, ValueTroubleError
+from zimage_comfyui.sandbox.protocol.shared_memory import QuotaError
 from zimage_comfyui.tests.fakes.hand_worker import Clock, Worker, by_hand, listen, tensor
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -45,16 +45,16 @@ def test_what_a_worker_asks_is_answered_by_who_waits(worker: Worker) -> None:
     asked: list[Any] = []
     worker.host._questions._answer = answer
     for number in (11, 12, 13):
-        worker.send(m.Question(number, 1, None, "do", m.List([number])))
-    worker.send(m.Question(14, 1, None, "arena", m.List([2**30])))
-    worker.send(m.Question(15, 99, None, "do", None))
+        worker.send(m.HostRequest(number, 1, None, "do", m.List([number])))
+    worker.send(m.HostRequest(14, 1, None, "arena", m.List([2**30])))
+    worker.send(m.HostRequest(15, 99, None, "do", None))
     worker.send(m.Done(1, 42))
     assert worker.host.call(m.Call(0, "node")) == 42
     assert asked == [("do", [number], number) for number in (11, 12, 13)]
     assert worker.host._questions.innermost == 0
     assert not worker.host.busy
     frames = [m.from_host(worker.connection.recv_bytes()) for _ in range(6)]
-    found = {one.number: one for one in frames if isinstance(one, m.Answer)}
+    found = {one.number: one for one in frames if isinstance(one, m.HostResponse)}
     assert found[11].value == 7
     kinds = {number: one.error.kind for number, one in found.items() if one.error is not None}
     assert kinds == {12: "error", 13: "memory", 14: "memory", 15: "error"}
@@ -73,28 +73,28 @@ def test_an_interrupt_of_the_host_is_an_answer(worker: Worker) -> None:
         raise next(answers)
 
     worker.host._questions._answer = answer
-    worker.send(m.Question(11, 1, None, "do", m.List([11])))
-    worker.send(m.Failed(1, m.Trouble("interrupted", "", "")))
-    with pytest.raises(Remote) as caught:
+    worker.send(m.HostRequest(11, 1, None, "do", m.List([11])))
+    worker.send(m.Failed(1, m.ErrorInfo("interrupted", "", "")))
+    with pytest.raises(WorkerRaised) as caught:
         worker.host.call(m.Call(0, "node"))
     assert caught.value.trouble.kind == "interrupted"
     frames = [m.from_host(worker.connection.recv_bytes()) for _ in range(2)]
-    (told,) = [one for one in frames if isinstance(one, m.Answer)]
+    (told,) = [one for one in frames if isinstance(one, m.HostResponse)]
     assert told.error is not None
     assert (told.number, told.error.kind) == (11, "interrupted")
     assert worker.host.dead is None
-    worker.send(m.Question(12, 2, None, "do", m.List([12])))
-    worker.send(m.Failed(2, m.Trouble("error", "", "")))
+    worker.send(m.HostRequest(12, 2, None, "do", m.List([12])))
+    worker.send(m.Failed(2, m.ErrorInfo("error", "", "")))
     with pytest.raises(KeyboardInterrupt):
         worker.host.call(m.Call(0, "node"))
 
 
 def test_an_object_that_was_never_given_ends_the_worker(worker: Worker) -> None:
     """A question about it is no mistake."""
-    worker.send(m.Question(11, 1, m.Ours(5, "MODEL"), "clone", None))
-    with pytest.raises(Died, match="bad message"):
+    worker.send(m.HostRequest(11, 1, m.HostRef(5, "MODEL"), "clone", None))
+    with pytest.raises(WorkerDied, match="bad message"):
         worker.host.call(m.Call(0, "node"))
-    with pytest.raises(Died, match="bad message"):
+    with pytest.raises(WorkerDied, match="bad message"):
         worker.host.call(m.Call(0, "node"))
     assert not worker.host.busy
 
@@ -134,7 +134,7 @@ def test_places_that_overlap_are_no_more_than_an_arena(worker: Worker) -> None:
     """Honest ones do not overlap."""
     size = 2**19
     worker.send(m.Done(1, m.List([tensor(worker, size, offset=i) for i in range(3)])))
-    with pytest.raises(Died, match="bad message: 1572864 bytes, at most 1048576"):
+    with pytest.raises(WorkerDied, match="bad message: 1572864 bytes, at most 1048576"):
         worker.host.call(m.Call(0, "node"))
 
 
@@ -146,13 +146,15 @@ def test_what_the_host_keeps_for_a_worker_is_bounded(worker: Worker) -> None:
     )
     frames = listen(worker)
     for number, name in enumerate(["keep", "keep", "keep", "drop", "keep"], 1):
-        worker.send(m.Question(number, 1, None, name, tensor(worker, 2**19)))
+        worker.send(m.HostRequest(number, 1, None, name, tensor(worker, 2**19)))
         if number == 3:
-            worker.send(m.Question(33, 1, None, "drop", None))
+            worker.send(m.HostRequest(33, 1, None, "drop", None))
     worker.send(m.Done(1, None))
     worker.host.call(m.Call(0, "node"))
-    wait(lambda: sum(isinstance(one, m.Answer) for one in frames) == 6)
-    errors = {one.number: one.error for one in frames if isinstance(one, m.Answer) and one.error}
+    wait(lambda: sum(isinstance(one, m.HostResponse) for one in frames) == 6)
+    errors = {
+        one.number: one.error for one in frames if isinstance(one, m.HostResponse) and one.error
+    }
     assert list(errors) == [3]
     assert errors[3].kind == "memory"
     assert "for this pack" in errors[3].message
@@ -161,11 +163,11 @@ def test_what_the_host_keeps_for_a_worker_is_bounded(worker: Worker) -> None:
 
 def test_handles_and_objects_are_so_many(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """In both directions."""
-    monkeypatch.setattr("zimage_comfyui.sandbox.arriving.MOST_HANDLES", 10)
-    worker.send(m.Done(1, m.List([m.Theirs(number, "thing") for number in range(11)])))
-    with pytest.raises(Died, match="more than 10 objects"):
+    monkeypatch.setattr("zimage_comfyui.sandbox.host.inbound.MOST_HANDLES", 10)
+    worker.send(m.Done(1, m.List([m.WorkerRef(number, "thing") for number in range(11)])))
+    with pytest.raises(WorkerDied, match="more than 10 objects"):
         worker.host.call(m.Call(0, "node"))
-    monkeypatch.setattr("zimage_comfyui.sandbox.handles.MOST_OBJECTS", 2)
+    monkeypatch.setattr("zimage_comfyui.sandbox.host.object_table.MOST_OBJECTS", 2)
     objects, mine = HostObjects(), [object(), object(), object()]
     assert [objects.keep(one).number for one in (*mine[:2], mine[0])] == [1, 2, 1]
     with pytest.raises(QuotaError):
@@ -179,7 +181,7 @@ def test_keys_whose_hashes_can_be_chosen_are_few(worker: Worker) -> None:
     assert len(worker.host.call(m.Call(0, "node"))) == 20_000
     assert tuple not in PLAIN_KEYS
     worker.send_long(m.Done(2, m.Set([m.Big(hex((2**61 - 1) * n)) for n in range(20, 10_000)])))
-    with pytest.raises(Died, match="too many keys"):
+    with pytest.raises(WorkerDied, match="too many keys"):
         worker.host.call(m.Call(0, "node"))
 
 
@@ -209,10 +211,10 @@ def test_limits_are_judged_while_events_never_stop(worker: Worker) -> None:
             worker.send(m.Event("progress", 1, m.Tuple([1, 2, None])))
 
     def check(_process: Any, _silence: float) -> None:
-        raise Died("enough")
+        raise WorkerDied("enough")
 
     worker.beside(flood)
-    with pytest.raises(Died, match="enough"):
+    with pytest.raises(WorkerDied, match="enough"):
         worker.host.call(m.Call(0, "node"), lambda *_: None, check)
     stop.set()
 
@@ -235,19 +237,19 @@ def test_what_waits_for_one_call_is_bounded(
     def call() -> None:
         try:
             worker.host.call(m.Call(0, "node"))
-        except Died as error:
+        except WorkerDied as error:
             ends.append(str(error))
 
     threads = [threading.Thread(target=call) for _ in range(2)]
     for one in threads:
         one.start()
     wait(lambda: len(worker.host._calls._pending) == 2)
-    worker.send(m.Question(1, 1, None, "slow", None))
+    worker.send(m.HostRequest(1, 1, None, "slow", None))
     wait(asked.is_set)
     for _ in range(100):
         worker.send(m.Event("progress", 1, None))  # these are left out
     for number in range(20):
-        worker.send(m.Question(number + 2, 1, None, "more", None))
+        worker.send(m.HostRequest(number + 2, 1, None, "more", None))
     wait(lambda: worker.host.dead is not None)
     go.set()
     for one in threads:
@@ -260,8 +262,8 @@ def test_a_worker_that_reads_by_drops_is_given_up(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The time is for the whole message, however often a little goes through."""
-    monkeypatch.setattr(outgoing, "SEND_SECONDS", 1.0)
-    monkeypatch.setattr(outgoing, "BYTES_PER_SECOND", 2**40)
+    monkeypatch.setattr(frames_out, "SEND_SECONDS", 1.0)
+    monkeypatch.setattr(frames_out, "BYTES_PER_SECOND", 2**40)
     stop = threading.Event()
 
     def drip() -> None:
@@ -271,7 +273,7 @@ def test_a_worker_that_reads_by_drops_is_given_up(
 
     worker.beside(drip)
     began = time.monotonic()
-    with pytest.raises(Died, match="does not read"):
+    with pytest.raises(WorkerDied, match="does not read"):
         worker.host.call(m.Call(0, "node", name="n" * 5_000_000))
     stop.set()
     assert worker.host.dead is not None
@@ -285,11 +287,11 @@ def test_an_answer_that_is_too_long_is_a_refusal(
     frames = listen(worker)
     worker.host._questions._answer = lambda *_: "x" * 2000
     monkeypatch.setattr(m, "FRAME_BYTES", 1000)
-    worker.send(m.Question(3, 1, None, "do", None))
+    worker.send(m.HostRequest(3, 1, None, "do", None))
     worker.send(m.Done(1, None))
     worker.host.call(m.Call(0, "node"))
-    wait(lambda: any(isinstance(one, m.Answer) for one in frames))
-    (found,) = [one for one in frames if isinstance(one, m.Answer)]
+    wait(lambda: any(isinstance(one, m.HostResponse) for one in frames))
+    (found,) = [one for one in frames if isinstance(one, m.HostResponse)]
     assert found.error is not None
     assert "are more than" in found.error.message
 
@@ -297,8 +299,8 @@ def test_an_answer_that_is_too_long_is_a_refusal(
 def test_an_exception_is_told_in_lines_that_are_nobody_elses(worker: Worker) -> None:
     """In type, message and trace."""
     text = "first\n[core] ERROR forged\x1b[2J"
-    worker.send_long(m.Failed(1, m.Trouble("error", text, text + "M" * 10**6, text)))
-    with pytest.raises(Remote) as caught:
+    worker.send_long(m.Failed(1, m.ErrorInfo("error", text, text + "M" * 10**6, text)))
+    with pytest.raises(WorkerRaised) as caught:
         worker.host.call(m.Call(0, "node"))
     trouble = caught.value.trouble
     assert trouble.type == "first\\x0a[core] ERROR forged\\x1b[2J"

@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import torch
 
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox import offered, remote
-from zimage_comfyui.sandbox.arena import QuotaError
-from zimage_comfyui.sandbox.core_nodes import ALL, LOADERS, MAKERS, USERS
-from zimage_comfyui.sandbox.handles import Callback, Handle
-from zimage_comfyui.sandbox.kinds import KINDS, OBJECTS, class_of, kind_of
-from zimage_comfyui.sandbox.objects import Fixed, HostObject, Options
-from zimage_comfyui.sandbox.troubles import HostError, as_exception, refusal, trouble
-from zimage_comfyui.sandbox.worker import Objects
+from zimage_comfyui.sandbox.host import allowed_functions, dispatch
+from zimage_comfyui.sandbox.host.object_table import Callback, Handle
+from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.protocol.core_nodes import ALL, LOADERS, MAKERS, USERS
+from zimage_comfyui.sandbox.protocol.exceptions import HostError, as_exception, refusal, trouble
+from zimage_comfyui.sandbox.protocol.operations import KINDS, OBJECTS, class_of, kind_of
+from zimage_comfyui.sandbox.protocol.shared_memory import QuotaError
+from zimage_comfyui.sandbox.worker.remote_objects import Fixed, HostObject, Options
+from zimage_comfyui.sandbox.worker.worker import Objects
 
 
 def comfy(name: str, *bases: type, module: str = "comfy.model_patcher", **parts: Any) -> type:
@@ -65,7 +65,7 @@ def worker() -> Any:
 
 def ask(worker: Any, target: Any, name: str, *args: Any, **kwargs: Any) -> Any:
     """As a worker does."""
-    return remote.answer(worker, target, name, [list(args), kwargs])
+    return dispatch.answer(worker, target, name, [list(args), kwargs])
 
 
 def test_kinds_are_told_by_comfyuis_classes() -> None:
@@ -179,7 +179,7 @@ def test_noise_levels_of_a_packs_own_have_their_kind(
 ) -> None:
     """Whether or not a class of ComfyUI's is among their bases."""
     values = {"sigmas": torch.ones(3), "sigma_min": torch.tensor(0.5), "zsnr": None}
-    found = offered.FUNCTIONS["own_model_sampling"](
+    found = allowed_functions.FUNCTIONS["own_model_sampling"](
         names, {"sigma": Answering(worker, 1, "f")}, values
     )
     assert kind_of(found) == "MODEL_SAMPLING"
@@ -204,22 +204,24 @@ def test_noise_levels_are_functions_of_a_pack_and_plain_values(
 ) -> None:
     """Under the names that noise levels have."""
     with pytest.raises((PermissionError, TypeError)):
-        offered.FUNCTIONS["own_model_sampling"]([], functions, values)
+        allowed_functions.FUNCTIONS["own_model_sampling"]([], functions, values)
 
 
 def test_tensors_in_lists_and_dictionaries_are_values(worker: Any, samplings: None) -> None:
     """Of noise levels as of conditions; an object among them is not."""
     several = {"a": [torch.ones(2), (torch.zeros(1), "x")], "b": {"c": torch.ones(1)}}
-    made = offered.FUNCTIONS["model_sampling"](["ModelSamplingFlux"], {"extra": several, "x": [1]})
+    made = allowed_functions.FUNCTIONS["model_sampling"](
+        ["ModelSamplingFlux"], {"extra": several, "x": [1]}
+    )
     assert (made.extra, made.x) == (several, [1])
-    own = offered.FUNCTIONS["own_model_sampling"](
+    own = allowed_functions.FUNCTIONS["own_model_sampling"](
         [], {"sigma": Answering(worker, 1, "f")}, {"sigmas": [torch.ones(1)], "shift": several}
     )
     assert own.shift == several
     assert own.sigmas == [torch.ones(1)]
-    assert remote.data({"pooled_output": several}) == {"pooled_output": several}
+    assert dispatch.data({"pooled_output": several}) == {"pooled_output": several}
     with pytest.raises(PermissionError, match="means nothing"):
-        remote.data({"pooled_output": {**several, "d": [Handle(worker, 2, "thing")]}})
+        dispatch.data({"pooled_output": {**several, "d": [Handle(worker, 2, "thing")]}})
 
 
 def test_functions_are_a_closed_list(worker: Any) -> None:
@@ -229,7 +231,7 @@ def test_functions_are_a_closed_list(worker: Any) -> None:
             ask(worker, None, name)
     for name in ("CheckpointSave", "SaveImage", "HypernetworkLoader", "x", None):
         with pytest.raises(PermissionError, match="is not run for packs"):
-            offered.FUNCTIONS["node"](name, [], {})
+            allowed_functions.FUNCTIONS["node"](name, [], {})
 
 
 def test_no_node_that_writes_files_is_run() -> None:
@@ -267,9 +269,13 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_files_of_models_only(folders: Path) -> None:
     """Inside the folders of models, safetensors, there."""
-    assert offered.model_file(str(folders / "a.safetensors")) == str(folders / "a.safetensors")
-    assert offered.model_file(str(folders / "x" / ".." / "a.safetensors"))
-    assert offered.model_file(str(folders / "link.safetensors")), "users link their models"
+    assert allowed_functions.model_file(str(folders / "a.safetensors")) == str(
+        folders / "a.safetensors"
+    )
+    assert allowed_functions.model_file(str(folders / "x" / ".." / "a.safetensors"))
+    assert allowed_functions.model_file(str(folders / "link.safetensors")), (
+        "users link their models"
+    )
     for path in (
         folders / "b.ckpt", folders / "c.safetensors.pt", folders / "none.safetensors",
         folders.parent.parent / "packs" / "one" / "link.safetensors",
@@ -277,17 +283,17 @@ def test_files_of_models_only(folders: Path) -> None:
         folders / ".." / ".." / "secret.safetensors", "/etc/passwd", "a.safetensors", folders,
     ):  # fmt: skip
         with pytest.raises(PermissionError):
-            offered.model_file(str(path))
+            allowed_functions.model_file(str(path))
 
 
 def test_weights_are_tensors() -> None:
     """Or a file of a model; nothing else."""
     weights = {"a": torch.zeros(1)}
-    assert offered._state(weights) == weights
+    assert allowed_functions._state(weights) == weights
     for wrong in ({"a": object()}, [1], None, "x", {"a": [model()]}):
         with pytest.raises(PermissionError):
-            offered._state(wrong)
-    assert offered._loading({"dtype": torch.float16, "custom_operations": 1}) == {
+            allowed_functions._state(wrong)
+    assert allowed_functions._loading({"dtype": torch.float16, "custom_operations": 1}) == {
         "dtype": torch.float16
     }
 
@@ -309,7 +315,7 @@ class Asking:
 def handle(kind: str = "MODEL") -> tuple[HostObject, Asking]:
     """A handle and its worker."""
     worker: Any = Asking()
-    return HostObject(worker, m.Ours(5, kind)), worker
+    return HostObject(worker, m.HostRef(5, kind)), worker
 
 
 def test_a_handle_knows_what_it_can_do() -> None:
@@ -380,7 +386,7 @@ def test_options_write_through() -> None:
 )
 def test_every_builtin_exception_crosses_with_its_message(kind: type[Exception]) -> None:
     """A worker can catch what the host raised by its type, or gets a ``HostError``."""
-    error = as_exception(m.Trouble("error", kind.__name__, "a message"))
+    error = as_exception(m.ErrorInfo("error", kind.__name__, "a message"))
     assert isinstance(error, HostError if issubclass(kind, ExceptionGroup) else kind)
     assert "a message" in str(error)
 
@@ -403,9 +409,9 @@ def test_a_refusal_reads_the_same_in_the_worker(error: Exception) -> None:
 
 def test_errors_of_the_host_keep_their_type() -> None:
     """As far as Python has it; what a name says otherwise is text."""
-    assert type(as_exception(m.Trouble("error", "KeyError", "a"))) is KeyError
+    assert type(as_exception(m.ErrorInfo("error", "KeyError", "a"))) is KeyError
     for name in ("Strange", "print", "SystemExit", "__import__"):
-        assert type(as_exception(m.Trouble("error", name, "a"))) is HostError
+        assert type(as_exception(m.ErrorInfo("error", name, "a"))) is HostError
 
 
 @pytest.mark.parametrize(

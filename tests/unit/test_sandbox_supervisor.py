@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox import supervisor as supervisor_module
-from zimage_comfyui.sandbox.loading import Loading
-from zimage_comfyui.sandbox.messages import PackInfo
-from zimage_comfyui.sandbox.policy import Policy, Rule, parse
-from zimage_comfyui.sandbox.supervisor import Supervisor
+from zimage_comfyui.sandbox.host import supervisor as supervisor_module
+from zimage_comfyui.sandbox.host.supervisor import Supervisor
+from zimage_comfyui.sandbox.loading.loader import Loading
+from zimage_comfyui.sandbox.policy.policy import Policy, Rule, parse
+from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.protocol.messages import PackInfo
 from zimage_comfyui.tests.fakes.fake_process import FakeProcess
 
 

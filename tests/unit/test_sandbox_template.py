@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from zimage_comfyui.sandbox import parent as parent_module
-from zimage_comfyui.sandbox.parent import Parent
+from zimage_comfyui.sandbox.host import template_client as parent_module
+from zimage_comfyui.sandbox.host.template_client import Parent
 from zimage_comfyui.tests.fakes.waiting import wait
 
-TEMPLATE = Path(parent_module.__file__).with_name("template.py")
+TEMPLATE = parent_module.TEMPLATE
 LOAD = """
 import ctypes, importlib.util, os, socket, subprocess, sys, types
 spec = importlib.util.spec_from_file_location("template", sys.argv[1])
@@ -67,8 +67,9 @@ if not (pid := os.fork()):
     ours.close()
     libc.prctl(template.PR_SET_PDEATHSIG, 9, 0, 0, 0)
     libc.prctl(template.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    sys.modules["zimage_sandbox"] = types.ModuleType("zimage_sandbox")
-    sys.modules["zimage_sandbox.start"] = types.SimpleNamespace(start=start)
+    for name in ("zimage_sandbox", "zimage_sandbox.worker"):
+        sys.modules[name] = types.ModuleType(name)
+    sys.modules["zimage_sandbox.worker.start"] = types.SimpleNamespace(start=start)
     template.Template(theirs, libc, template.watch_host(libc)).run()
 theirs.close()
 say("template", pid)

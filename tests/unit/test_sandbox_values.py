@@ -13,8 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox.values import AnyType, Codec, FlexibleInputs, ValueTroubleError
+from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.protocol.codec import AnyType, Codec, FlexibleInputs, ValueTroubleError
 
 
 class Border:
@@ -24,23 +24,23 @@ class Border:
         self.stored: list[bytes] = []
         self.objects: list[Any] = []
 
-    def put(self, view: Any, size: int) -> m.Place:
+    def put(self, view: Any, size: int) -> m.BufferRef:
         if hasattr(view, "untyped_storage"):
             data = view.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
         else:
             data = view.tobytes()
         assert len(data) == size
         self.stored.append(data)
-        return m.Place(0, 0, size, len(self.stored) - 1)
+        return m.BufferRef(0, 0, size, len(self.stored) - 1)
 
-    def get(self, place: m.Place) -> Any:
+    def get(self, place: m.BufferRef) -> Any:
         return bytearray(self.stored[place.lease])
 
-    def foreign(self, value: Any) -> m.Theirs:
+    def foreign(self, value: Any) -> m.WorkerRef:
         self.objects.append(value)
-        return m.Theirs(len(self.objects) - 1, type(value).__name__)
+        return m.WorkerRef(len(self.objects) - 1, type(value).__name__)
 
-    def native(self, value: m.Theirs | m.Ours) -> Any:
+    def native(self, value: m.WorkerRef | m.HostRef) -> Any:
         return self.objects[value.number]
 
 
@@ -167,7 +167,7 @@ IMPOSSIBLE = [
     m.Tensor("numpy", "<M8", [1], data=b"12345678"),
     m.Tensor("pickle", "float32", [1], data=b"1234"),
     m.Tensor("torch", "float32", [1]),
-    m.Tensor("torch", "float32", [1], data=b"1234", place=m.Place(0, 0, 4, 0)),
+    m.Tensor("torch", "float32", [1], data=b"1234", place=m.BufferRef(0, 0, 4, 0)),
     m.Tensor("torch", "float32", [1] * 40, data=b"1234"),
     m.Named("dtype", "load"),
     m.Named("module", "os"),

@@ -9,11 +9,11 @@ import numpy
 import pytest
 import torch
 
-from zimage_comfyui.sandbox import memory
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox.arena import PAGE, make_chunk, seal
-from zimage_comfyui.sandbox.memory import copy_out
-from zimage_comfyui.sandbox.warm import Warm, warm
+from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.protocol import tensor_transfer
+from zimage_comfyui.sandbox.protocol.buffer_pool import Warm, warm
+from zimage_comfyui.sandbox.protocol.shared_memory import PAGE, make_chunk, seal
+from zimage_comfyui.sandbox.protocol.tensor_transfer import copy_out
 
 MIB = 2**20
 
@@ -86,13 +86,15 @@ class TestWarm:
         pool.trim()
         assert pool.held == 0
 
-    @pytest.mark.parametrize("size", [PAGE, memory.HUGE_BYTES, memory.HUGE_BYTES + 13])
+    @pytest.mark.parametrize(
+        "size", [PAGE, tensor_transfer.HUGE_BYTES, tensor_transfer.HUGE_BYTES + 13]
+    )
     def test_copies_are_the_hosts_own(self, size: int) -> None:
         """What a worker writes after the copy does not show in it."""
         chunk = make_chunk(1, size + 100)
         seal(chunk, True)
         memoryview(chunk.memory)[100 : 100 + size] = os.urandom(size)
-        copy = copy_out(chunk.memory, m.Place(1, 100, size, 1))
+        copy = copy_out(chunk.memory, m.BufferRef(1, 100, size, 1))
         before = bytes(memoryview(copy).cast("B"))
         assert before == chunk.memory[100 : 100 + size]
         memoryview(chunk.memory)[:] = bytes(chunk.size)

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 
-from zimage_comfyui.sandbox.watch import LEAK_BYTES, READINGS, Slope, shared_of, use_of
+from zimage_comfyui.sandbox.host.usage import LEAK_BYTES, READINGS, Slope, shared_of, use_of
 from zimage_comfyui.tests.fakes.waiting import wait
 
 

@@ -17,17 +17,17 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from zimage_comfyui.cli.confined import sandboxes as doctor
+from zimage_comfyui.cli.doctor_sandbox import sandboxes as doctor
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import sandboxes
-from zimage_comfyui.patches.metrics import family
-from zimage_comfyui.sandbox import crossing, links
-from zimage_comfyui.sandbox import messages as m
-from zimage_comfyui.sandbox.folders import Folders
-from zimage_comfyui.sandbox.forward import MOST_AT_ONCE, Deadline, Forwarder
-from zimage_comfyui.sandbox.handles import Died, Remote
-from zimage_comfyui.sandbox.patterns import claims
-from zimage_comfyui.sandbox.routes import PREFIX, Routes
+from zimage_comfyui.patches.monitoring import sandbox_source
+from zimage_comfyui.patches.monitoring.metrics import family
+from zimage_comfyui.sandbox.host.object_table import WorkerDied, WorkerRaised
+from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.web import header_filter, links
+from zimage_comfyui.sandbox.web.folders import Folders
+from zimage_comfyui.sandbox.web.forward import MOST_AT_ONCE, Deadline, Forwarder
+from zimage_comfyui.sandbox.web.route_match import claims
+from zimage_comfyui.sandbox.web.routes import PREFIX, Routes
 
 HOSTILE = "/" + "a" * 8000
 
@@ -35,21 +35,37 @@ HOSTILE = "/" + "a" * 8000
 @pytest.mark.parametrize(
     ("pattern", "path", "expected"),
     [
-        ("/a", "/a", True), ("/a", "/a/", False), ("/a", "/ab", False), ("/a/", "/a/", True),
-        ("/a/{x}", "/a/b", True), ("/a/{x}", "/a/", False), ("/a/{x}", "/a/b/c", False),
-        ("/a/{x}/c", "/a/b/c", True), ("/a/{x}/c", "/a/b/d", False),
-        ("/a/{x}.{y}", "/a/b.c", True), ("/a/{x}.{y}", "/a/b.", False),
-        ("/a/{x}.{y}", "/a/bc", False), ("/{x}-{y}-{z}", "/1-2-3", True),
-        ("/a/x{n}y", "/a/x1y", True), ("/a/x{n}y", "/a/xy", False),
-        ("/a/{rest:.*}", "/a/", True), ("/a/{rest:.*}", "/a/b/c", True),
-        ("/a/{rest:.*}", "/a", False), ("/a/{rest:.*}", "/b/c", False),
-        ("/a/{n:[0-9]{2,3}}/b", "/a/12/b", True), ("/a/n{n:\\d+}", "/a/n1", True),
-        ("/a/n{n:\\d+}", "/a/m1", False), ("/{x}/{rest:.*}", "/q/w/e", True),
-        ("/a%20b/{x}", "/a b/c", True), ("/中/{x}", "/中/文", True),
-        ("/{x:(a+)+b}", HOSTILE, True), ("/" + "{x}a" * 50, HOSTILE + "b", False),
-        ("/a/{x}", "/a/b%2Fc", True), ("/a/{x}", "/%61/%E4%B8%AD", True),
+        ("/a", "/a", True),
+        ("/a", "/a/", False),
+        ("/a", "/ab", False),
+        ("/a/", "/a/", True),
+        ("/a/{x}", "/a/b", True),
+        ("/a/{x}", "/a/", False),
+        ("/a/{x}", "/a/b/c", False),
+        ("/a/{x}/c", "/a/b/c", True),
+        ("/a/{x}/c", "/a/b/d", False),
+        ("/a/{x}.{y}", "/a/b.c", True),
+        ("/a/{x}.{y}", "/a/b.", False),
+        ("/a/{x}.{y}", "/a/bc", False),
+        ("/{x}-{y}-{z}", "/1-2-3", True),
+        ("/a/x{n}y", "/a/x1y", True),
+        ("/a/x{n}y", "/a/xy", False),
+        ("/a/{rest:.*}", "/a/", True),
+        ("/a/{rest:.*}", "/a/b/c", True),
+        ("/a/{rest:.*}", "/a", False),
+        ("/a/{rest:.*}", "/b/c", False),
+        ("/a/{n:[0-9]{2,3}}/b", "/a/12/b", True),
+        ("/a/n{n:\\d+}", "/a/n1", True),
+        ("/a/n{n:\\d+}", "/a/m1", False),
+        ("/{x}/{rest:.*}", "/q/w/e", True),
+        ("/a%20b/{x}", "/a b/c", True),
+        ("/中/{x}", "/中/文", True),
+        ("/{x:(a+)+b}", HOSTILE, True),
+        ("/" + "{x}a" * 50, HOSTILE + "b", False),
+        ("/a/{x}", "/a/b%2Fc", True),
+        ("/a/{x}", "/%61/%E4%B8%AD", True),
     ],
-)  # fmt: skip
+)
 def test_which_paths_a_route_may_mean(pattern: str, path: str, expected: bool) -> None:
     """Exactly for literal text and plain variables, generously for expressions, fast for all."""
     began = time.perf_counter()
@@ -109,10 +125,21 @@ def test_a_pack_has_what_nobody_else_has(tmp_path: Path) -> None:
     paths = [("GET", "/host"), ("GET", "/index.html"), ("GET", "/own"), ("*", "/any/{x:.*}")]
     pack = Pack(OWN)
     found = exchange(
-        tmp_path, pack, paths, {}, ("GET", "/host"), ("GET", "/index.html"), ("GET", "/own"),
-        ("GET", "/api/own"), ("DELETE", "/any/thing"), ("POST", "/own"), ("GET", "/nothing"),
-        ("GET", PREFIX + "/p/host"), ("GET", PREFIX + "/p//evil"), ("GET", PREFIX + "/q/own"),
-    )  # fmt: skip
+        tmp_path,
+        pack,
+        paths,
+        {},
+        ("GET", "/host"),
+        ("GET", "/index.html"),
+        ("GET", "/own"),
+        ("GET", "/api/own"),
+        ("DELETE", "/any/thing"),
+        ("POST", "/own"),
+        ("GET", "/nothing"),
+        ("GET", PREFIX + "/p/host"),
+        ("GET", PREFIX + "/p//evil"),
+        ("GET", PREFIX + "/q/own"),
+    )
     expected = [200, 200, 201, 201, 201, 405, 404, 201, 404, 404]
     assert [status for status, _ in found] == expected
     assert found[0][1] == b"host"
@@ -123,14 +150,25 @@ def test_a_pack_has_what_nobody_else_has(tmp_path: Path) -> None:
 
 def test_what_of_a_request_reaches_a_pack(tmp_path: Path) -> None:
     """No cookies, no passwords, nothing that is not on the list; the rest as it came."""
-    headers = {"Cookie": "a=b", "Authorization": "secret", "Origin": "o", "Referer": "r",
-               "X-Forwarded-For": "1.2.3.4", "Accept": "x/y", "Comfy-User": "u"}  # fmt: skip
+    headers = {
+        "Cookie": "a=b",
+        "Authorization": "secret",
+        "Origin": "o",
+        "Referer": "r",
+        "X-Forwarded-For": "1.2.3.4",
+        "Accept": "x/y",
+        "Comfy-User": "u",
+    }
     pack = Pack(OWN)
-    exchange(tmp_path, pack, [("POST", "/own/{x}")], {}, (
-        "POST", "/own/a%2Fb?q=%26", {"headers": headers, "data": b"body"}
-    ))  # fmt: skip
+    exchange(
+        tmp_path,
+        pack,
+        [("POST", "/own/{x}")],
+        {},
+        ("POST", "/own/a%2Fb?q=%26", {"headers": headers, "data": b"body"}),
+    )
     names = {name.lower() for name, _ in pack.asked[0]["headers"]}
-    assert names <= crossing.ASKED | {"content-length"}
+    assert names <= header_filter.ASKED | {"content-length"}
     assert "accept" in names
     assert pack.asked[0]["body"] == b"body"
     assert pack.asked[0]["target"].startswith("/own/a%2Fb?q=")
@@ -142,9 +180,13 @@ def test_what_is_refused_before_a_pack_sees_it(tmp_path: Path) -> None:
     upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
     large = io.BytesIO(bytes(32 * 2**20 + 1))
     found = exchange(
-        tmp_path, pack, [("*", "/own")], {},
-        ("GET", "/own", {"headers": upgrade}), ("POST", "/own", {"data": large}),
-    )  # fmt: skip
+        tmp_path,
+        pack,
+        [("*", "/own")],
+        {},
+        ("GET", "/own", {"headers": upgrade}),
+        ("POST", "/own", {"data": large}),
+    )
     codes = [(status, json.loads(body)["error"]["code"]) for status, body in found]
     assert codes == [(501, "ZI-SANDBOX-ROUTE-SOCKET"), (413, "ZI-REQUEST-LARGE")]
     assert not pack.asked
@@ -161,11 +203,21 @@ def test_folders_are_served_from_inside_the_pack(tmp_path: Path) -> None:
     page = tmp_path / "page"
     page.mkdir()
     found = exchange(
-        page, Pack(), [], {"/s": str(folder)}, ("GET", "/s/a.txt"), ("HEAD", "/s/a.txt"),
-        ("GET", "/s/link.txt"), ("GET", "/s/out/hostname"), ("GET", "/s/%2e%2e/secret.txt"),
-        ("GET", "/s/..%2fsecret.txt"), ("GET", "/s//etc/hostname"), ("GET", "/s/a%00.txt"),
-        ("POST", "/s/a.txt"), ("GET", PREFIX + "/p/s/a.txt"),
-    )  # fmt: skip
+        page,
+        Pack(),
+        [],
+        {"/s": str(folder)},
+        ("GET", "/s/a.txt"),
+        ("HEAD", "/s/a.txt"),
+        ("GET", "/s/link.txt"),
+        ("GET", "/s/out/hostname"),
+        ("GET", "/s/%2e%2e/secret.txt"),
+        ("GET", "/s/..%2fsecret.txt"),
+        ("GET", "/s//etc/hostname"),
+        ("GET", "/s/a%00.txt"),
+        ("POST", "/s/a.txt"),
+        ("GET", PREFIX + "/p/s/a.txt"),
+    )
     assert [status for status, _ in found] == [200, 200, 404, 404, 404, 404, 404, 404, 405, 200]
 
 
@@ -177,11 +229,19 @@ def test_folders_for_the_page(tmp_path: Path) -> None:
     (root / "out").symlink_to(tmp_path)
     (tmp_path / "pack-other").mkdir()
     web_folders = {
-        "a": str(root / "js"), "b": str(root / "linked"), "out": str(root / "out"),
-        "etc": "/etc", "near": str(tmp_path / "pack-other"), "none": str(root / "none"),
-        "taken": str(root / "js"), "x/y": str(root / "js"), "..": str(root / "js"),
-        "a{b}": str(root / "js"), "": str(root / "js"), "中文": str(root / "js"),
-    }  # fmt: skip
+        "a": str(root / "js"),
+        "b": str(root / "linked"),
+        "out": str(root / "out"),
+        "etc": "/etc",
+        "near": str(tmp_path / "pack-other"),
+        "none": str(root / "none"),
+        "taken": str(root / "js"),
+        "x/y": str(root / "js"),
+        "..": str(root / "js"),
+        "a{b}": str(root / "js"),
+        "": str(root / "js"),
+        "中文": str(root / "js"),
+    }
     folders = Folders("p", str(root))
     found = folders.page(m.PackInfo(True, [], web=web_folders), {"taken"})
     real = os.path.realpath(root / "js")
@@ -265,7 +325,7 @@ def _late(process: Process, _call: m.Call, check: Deadline) -> Any:
     """A handler that ends when it is cancelled."""
     check.until = time.monotonic() - 1
     check(process, 0.0)
-    raise Remote(m.Trouble("error", "CancelledError", ""))
+    raise WorkerRaised(m.ErrorInfo("error", "CancelledError", ""))
 
 
 def _stuck(process: Process, _call: m.Call, check: Deadline) -> Any:
@@ -279,15 +339,26 @@ def _stuck(process: Process, _call: m.Call, check: Deadline) -> Any:
 @pytest.mark.parametrize(
     ("call", "code", "crashes"),
     [
-        (raises(Died("SIGSEGV")), "ZI-SANDBOX-ROUTE-DIED", ["SIGSEGV"]),
-        (raises(Remote(m.Trouble("error", "KeyError", "x"))), "ZI-SANDBOX-ROUTE-RAISED", []),
-        (raises(Remote(m.Trouble("error", "StreamRefusedError", ""))),
-         "ZI-SANDBOX-ROUTE-STREAM", []),
-        (raises(Remote(m.Trouble("error", "TooLargeError", ""))), "ZI-SANDBOX-ROUTE-ANSWER", []),
+        (raises(WorkerDied("SIGSEGV")), "ZI-SANDBOX-ROUTE-DIED", ["SIGSEGV"]),
+        (
+            raises(WorkerRaised(m.ErrorInfo("error", "KeyError", "x"))),
+            "ZI-SANDBOX-ROUTE-RAISED",
+            [],
+        ),
+        (
+            raises(WorkerRaised(m.ErrorInfo("error", "StreamRefusedError", ""))),
+            "ZI-SANDBOX-ROUTE-STREAM",
+            [],
+        ),
+        (
+            raises(WorkerRaised(m.ErrorInfo("error", "TooLargeError", ""))),
+            "ZI-SANDBOX-ROUTE-ANSWER",
+            [],
+        ),
         (_late, "ZI-SANDBOX-ROUTE-SLOW", []),
         (_stuck, "ZI-SANDBOX-ROUTE-SLOW", ["a request took more than 60 s"]),
     ],
-)  # fmt: skip
+)
 def test_how_a_request_fails(call: Any, code: str, crashes: list[str]) -> None:
     """With a code; only what ended the process counts towards quarantine."""
     pack: Any = Running(call)
@@ -327,11 +398,11 @@ def test_requests_wait_beside_the_loop_and_not_without_end() -> None:
 
 def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line for each pack; a name cannot make another line; nothing without sandboxes."""
-    assert list(sandboxes.families()) == []
+    assert list(sandbox_source.families()) == []
     pack = {"status": "running", "starts": 2, "ends": 1, "memory_bytes": 5}
     packs = {"a": pack, 'b"\n\\': pack | {"status": "resting"}}
-    monkeypatch.setattr(sandboxes, "_source", lambda: {**sandboxes.NONE, "packs": packs})
-    text = "".join(family(*one) for one in sandboxes.families())
+    monkeypatch.setattr(sandbox_source, "_source", lambda: {**sandbox_source.NONE, "packs": packs})
+    text = "".join(family(*one) for one in sandbox_source.families())
     assert 'zimage_sandbox_up{pack="a"} 1\n' in text
     assert 'zimage_sandbox_up{pack="b\\"\\n\\\\"} 0\n' in text
     assert 'zimage_sandbox_starts_total{pack="a"} 2\n' in text
@@ -347,12 +418,18 @@ def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"system": "linux", "landlock": 7, "seccomp": True}, []),
         ({"system": "darwin", "landlock": 0, "seccomp": False}, ["ZI-SANDBOX-NO-LINUX"]),
         (
-            {"system": "linux", "landlock": 0, "landlock_reason": "off", "seccomp": False,
-             "machine": "riscv64", "kernel": "6"},
+            {
+                "system": "linux",
+                "landlock": 0,
+                "landlock_reason": "off",
+                "seccomp": False,
+                "machine": "riscv64",
+                "kernel": "6",
+            },
             ["ZI-SANDBOX-NO-LANDLOCK", "ZI-SANDBOX-NO-SECCOMP"],
         ),
     ],
-)  # fmt: skip
+)
 def test_doctor_says_what_cannot_be_confined(probe: dict[str, Any], codes: list[str]) -> None:
     """As notes: pictures can be made all the same."""
     problems = doctor(probe)["problems"]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches import gauge, tokenizer
+from zimage_comfyui.patches.memory import readings, tokenizer_cache
 from zimage_comfyui.tests.fakes.memory_host import CPU, MIB, Host
 
 
@@ -40,12 +40,12 @@ def host(monkeypatch) -> Host:
 @pytest.fixture
 def part(host):
     """The part, applied."""
-    found = tokenizer.part()
+    found = tokenizer_cache.create()
     found.apply()
     assert found.active
     yield found
     found.revert()
-    assert not gauge.objects
+    assert not readings.objects
 
 
 def test_loads_share_what_was_read_first(host, part) -> None:
@@ -101,9 +101,9 @@ def test_it_goes_with_the_hosts_caches(host, part) -> None:
     """Asked to forget, as after an idle time, nothing is kept; what is in use stays as it is."""
     executor = host.execution.PromptExecutor()
     first = host.kind()
-    kept = gauge.Reading.take().loaded
+    kept = readings.Reading.take().loaded
     executor.reset()
-    assert gauge.Reading.take().loaded == () != kept  # levels with and without are not compared
+    assert readings.Reading.take().loaded == () != kept  # levels with and without are not compared
     assert first.words == {"word": 1}
     assert host.kind().words == {"word": 2}
 
@@ -114,12 +114,12 @@ def test_undone_it_reads_every_time(host, part) -> None:
     host.kind()
     part.revert()
     assert host.kind().words != host.kind().words
-    assert not gauge.objects
+    assert not readings.objects
 
 
 def test_a_different_host_is_left_alone(host) -> None:
     """The tokenizer takes something else."""
     host.kind.__init__ = theirs = lambda self, path: None
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
-        tokenizer.part().apply()
+        tokenizer_cache.create().apply()
     assert host.kind.__init__ is theirs

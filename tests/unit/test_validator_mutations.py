@@ -8,14 +8,7 @@ import pytest
 
 from zimage_comfyui.tests.fakes.mutations import API, Good, trial
 from zimage_comfyui.tests.fakes.page_mutations import PAGE
-from zimage_comfyui.tests.fakes.workflows import (
-    REFUSED,
-    UNKNOWN,
-    check,
-    official,
-    told,
-    with_files,
-)
+from zimage_comfyui.tests.fakes.workflows import REFUSED, UNKNOWN, check, official, told, with_files
 from zimage_comfyui.validator import snapshot
 from zimage_comfyui.validator.knowledge import Knowledge
 

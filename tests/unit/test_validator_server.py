@@ -10,7 +10,7 @@ import pytest
 
 from zimage_comfyui.engine import presets, sizes
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.prompts import check_prompt, clamp
+from zimage_comfyui.patches.requests.prompt_checks import check_prompt, clamp
 from zimage_comfyui.tests.fakes.workflows import check
 from zimage_comfyui.validator import snapshot, work
 from zimage_comfyui.validator.bounds import Bounds

@@ -13,8 +13,8 @@ from server import PromptServer
 
 def inside():
     """The module of the worker, its connection and the worker itself."""
-    m = sys.modules["zimage_sandbox.messages"]
-    worker = sys.modules["zimage_sandbox.worker"]
+    m = sys.modules["zimage_sandbox.protocol.messages"]
+    worker = sys.modules["zimage_sandbox.worker.worker"]
     found = next(one for one in gc.get_objects() if type(one) is worker.Worker)
     return m, worker, found
 
@@ -89,7 +89,7 @@ def reply_naming_code(**_):
 
 def tensor_nowhere(**_):
     m, module, worker = inside()
-    tensor = m.Tensor("torch", "float32", [1000], place=m.Place(77, 2**40, 4000, 1))
+    tensor = m.Tensor("torch", "float32", [1000], place=m.BufferRef(77, 2**40, 4000, 1))
     worker.send(m.Done(module.running.get(), m.Tuple([tensor])))
     threading.Event().wait(60)
 
@@ -97,7 +97,7 @@ def tensor_nowhere(**_):
 def tensor_too_long(**_):
     m, module, worker = inside()
     place = worker.put(torch.zeros(20_000), 80_000)
-    longer = m.Place(place.arena, place.offset, 2**45, place.lease)
+    longer = m.BufferRef(place.arena, place.offset, 2**45, place.lease)
     tensor = m.Tensor("torch", "uint8", [2**45], place=longer)
     worker.send(m.Done(module.running.get(), m.Tuple([tensor])))
     threading.Event().wait(60)
@@ -105,11 +105,11 @@ def tensor_too_long(**_):
 
 def _places(worker, count, step):
     """So many places of one tensor of 32 MiB, each a little further."""
-    m, size = sys.modules["zimage_sandbox.messages"], 32 * 2**20
+    m, size = sys.modules["zimage_sandbox.protocol.messages"], 32 * 2**20
     place = worker.put(torch.zeros(size, dtype=torch.uint8), size)
     return [
         m.Tensor("torch", "uint8", [size - step * i],
-                 place=m.Place(place.arena, place.offset + step * i, size - step * i, 1))
+                 place=m.BufferRef(place.arena, place.offset + step * i, size - step * i, 1))
         for i in range(count)
     ]  # fmt: skip
 
@@ -156,7 +156,7 @@ def dtype_naming_code(**_):
 def ask(name, target=None, arguments=None):
     m, _module, worker = inside()
     found = [[], {}] if arguments is None else arguments
-    return worker.ask(None if target is None else m.Ours(target, "MODEL"), name, found)
+    return worker.ask(None if target is None else m.HostRef(target, "MODEL"), name, found)
 
 
 def function_of_the_system(**_):

@@ -1,0 +1,1 @@
+"""Main memory and VRAM: checks before a prompt, measurements, unloading."""

@@ -1,0 +1,1 @@
+"""Health, metrics, logs and the panel's data."""

@@ -1,0 +1,110 @@
+"""How a prompt ended, as the events that the host tells it with, made again from its history."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any, NamedTuple
+
+from ...errors import ZImageError
+
+ENDS = frozenset({"execution_success", "execution_error", "execution_interrupted"})
+END, LAST = "end", "last"
+"""Parts of an outcome besides "node ID": one of :data:`ENDS`, and the ``executing`` after it."""
+
+Entry = dict[str, Any]
+"""One prompt in the host's history."""
+Event = tuple[str, dict[str, Any]]
+
+
+def part_of(event: Any, data: Any) -> str | None:
+    """Which part of an outcome an event is; None for all other events."""
+    if not isinstance(data, dict) or not isinstance(data.get("prompt_id"), str):
+        return None
+    if event == "executed":
+        return f"node {data.get('node')}"
+    if event == "executing" and data.get("node") is None:
+        return LAST
+    return END if event in ENDS else None
+
+
+def outcome(id: str, entry: Entry, parts: set[str] | None) -> list[Event]:
+    """The events of some parts, or of all (None), in the host's order."""
+    meta, events = entry.get("meta") or {}, []
+    for node, output in (entry.get("outputs") or {}).items():
+        if parts is None or f"node {node}" in parts:
+            shown = (meta.get(node) or {}).get("display_node", node)
+            told = {"node": node, "display_node": shown, "output": output, "prompt_id": id}
+            events.append(("executed", told))
+    if parts is None or END in parts:
+        events += [(event, data) for event, data in _messages(entry) if event in ENDS]
+    if parts is None or LAST in parts:
+        events.append(("executing", {"node": None, "prompt_id": id}))
+    return events
+
+
+def ended(entry: Entry) -> float:
+    """When a prompt ended, in seconds since 1970; 0 where the history does not say."""
+    times = [data.get("timestamp") for _, data in _messages(entry)]
+    return max((one / 1000 for one in times if isinstance(one, (int, float))), default=0.0)
+
+
+def client(entry: Entry) -> str | None:
+    """The ``client_id`` that a prompt was submitted with, None without one."""
+    prompt = entry.get("prompt") or ()
+    extra = prompt[3] if len(prompt) > 3 else None
+    found = extra.get("client_id") if isinstance(extra, dict) else None
+    return found if isinstance(found, str) else None
+
+
+def _messages(entry: Entry) -> list[Event]:
+    messages = (entry.get("status") or {}).get("messages") or []
+    return [(event, data) for event, data in messages if isinstance(data, dict)]
+
+
+class Status(NamedTuple):
+    """As the host's ``PromptQueue.ExecutionStatus``."""
+
+    status_str: str
+    completed: bool
+    messages: list[tuple[str, dict[str, Any]]]
+
+
+def failure(id: str, error: ZImageError) -> Status:
+    """The status of a prompt that ended without its executor."""
+    when = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
+    about = {
+        "node_id": None,
+        "node_type": None,
+        "executed": [],
+        "exception_message": str(error),
+        "exception_type": error.code,
+        "traceback": [],
+        "current_inputs": {},
+        "current_outputs": [],
+    }
+    return Status(
+        "error", False, [("execution_start", when), ("execution_error", {**when, **about})]
+    )
+
+
+def interrupted(server: Any, item: tuple[Any, ...]) -> Status:
+    """The status that the host's executor gives a prompt that was interrupted at a node."""
+    id, prompt = item[1], item[2]
+    node = getattr(server, "last_node_id", None)
+    kind = prompt[node]["class_type"] if node in prompt else None
+    when = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
+    about = {"node_id": node, "node_type": kind, "executed": []}
+    messages: list[Event] = [
+        ("execution_start", when), ("execution_interrupted", {**when, **about})
+    ]  # fmt: skip
+    return Status("error", False, messages)
+
+
+def is_interrupt(error: BaseException) -> bool:
+    """Return whether the host raised an error because a prompt was interrupted.
+
+    In newer hosts such an error is no ``Exception``, so that nodes do not catch it.
+    """
+    kind = getattr(sys.modules.get("comfy.model_management"), "InterruptProcessingException", ())
+    return isinstance(error, kind)

@@ -1,0 +1,1 @@
+"""How packs of sandboxes are loaded in ComfyUI: interception, descriptions, proxy nodes."""

@@ -1,0 +1,1 @@
+"""Which pack may do what: the operator's file, grants, reloading."""

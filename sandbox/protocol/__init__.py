@@ -1,0 +1,1 @@
+"""What both sides of a sandbox share: messages, values, shared memory. Imports neither side."""

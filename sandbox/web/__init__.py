@@ -1,0 +1,1 @@
+"""Routes, files, events and state of packs in sandboxes."""
