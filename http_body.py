@@ -1,9 +1,8 @@
-"""Bodies of requests, which are as untrusted as any: read within limits, parsed without a fall."""
+"""Bodies of HTTP requests, read up to a limit and parsed into JSON that is safe to walk."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from aiohttp import web
@@ -11,16 +10,20 @@ from aiohttp import web
 from .errors import ZImageError
 
 DEEPEST = 100
-"""Nesting of a body; workflows of the page stay below 20."""
+"""Maximum nesting of a body. Workflows of the page stay below 20."""
 
 
 async def read(request: web.Request, limit: int) -> bytes:
-    """The body, at most ``limit`` bytes of it (compressed ones count unpacked).
+    """Return the body of a request, decompressed.
+
+    Args:
+        request: The request.
+        limit: The maximum number of bytes. Compressed bodies are measured decompressed.
 
     Raises:
-        ZImageError: ``ZI-REQUEST-LARGE``; ``ZI-REQUEST`` for one that breaks off.
+        ZImageError: ``ZI-REQUEST-LARGE``, or ``ZI-REQUEST`` for a body that breaks off.
     """
-    if request._read_bytes is not None:  # somebody has read it before
+    if request._read_bytes is not None:  # another part has read the body
         return request._read_bytes
     data = bytearray()
     try:
@@ -28,13 +31,13 @@ async def read(request: web.Request, limit: int) -> bytes:
             data += chunk
             if len(data) > limit:
                 raise ZImageError("ZI-REQUEST-LARGE", maximum=f"{limit / 2**20:.1f} MiB")
-    except web.RequestPayloadError as error:  # broken off, or not compressed as it says
+    except web.RequestPayloadError as error:  # it breaks off, or its compression is invalid
         raise unfit(type(error).__name__, "JSON") from error
     return bytes(data)
 
 
 def parse(data: bytes) -> dict[str, Any]:
-    """A JSON object that code without checks can take apart without falling over.
+    """Return the JSON object in a body, at most :data:`DEEPEST` levels deep.
 
     Raises:
         ZImageError: ``ZI-REQUEST``.
@@ -45,26 +48,27 @@ def parse(data: bytes) -> dict[str, Any]:
         raise unfit(f"{type(error).__name__}: {error}"[:200], "JSON, UTF-8") from None
     if not isinstance(body, dict):
         raise unfit(type(body).__name__, "{…}")
-    marks = data.count(b"{") + data.count(b"[")  # in texts as well, so rather too many
-    if marks > DEEPEST and _depth(body) > DEEPEST:
+    brackets = data.count(b"{") + data.count(b"[")  # an upper bound: strings hold some too
+    if brackets > DEEPEST and _depth(body) > DEEPEST:
         raise unfit(f"> {DEEPEST} [[[…", f"<= {DEEPEST} [[[…")
     return body
 
 
 def unfit(found: str, expected: str) -> ZImageError:
-    """What to raise for a body of no use."""
+    """Return the error for a body that cannot be used."""
     return ZImageError("ZI-REQUEST", found=found, expected=expected)
 
 
 def _depth(body: Any) -> int:
-    """Nesting of a document, counted without recursion and no further than it matters."""
+    """Return the nesting of a document, counted without recursion up to the limit."""
     level, depth = [body], 0
     while level and depth <= DEEPEST:
         depth += 1
-        level = [inner for outer in level for inner in _inner(outer)]
+        level = [child for container in level for child in _containers(container)]
     return depth
 
 
-def _inner(value: Any) -> Iterator[Any]:
-    values = value.values() if isinstance(value, dict) else value
-    return (one for one in values if isinstance(one, (dict, list)))
+def _containers(container: Any) -> list[Any]:
+    """Return the objects and arrays directly inside one."""
+    values = container.values() if isinstance(container, dict) else container
+    return [value for value in values if isinstance(value, (dict, list))]
