@@ -1,4 +1,4 @@
-"""``validate`` checks workflows without running them; ``to-api`` converts one as the page does."""
+"""The commands ``validate``, which checks workflows, and ``to-api``, which converts one."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from ..config import PACK_DIR, Settings
 from ..errors import ZImageError
 from .client import Client, with_scheme
-from .report import Paint, painter, tell
+from .report import format_findings, painter
 from .terminal import DONE, FAILED, USAGE, Stop, document, result, say
 
 if TYPE_CHECKING:
@@ -22,15 +22,22 @@ if TYPE_CHECKING:
     from ..validator.findings import Finding
     from ..validator.knowledge import Knowledge
 
-UNREAD = frozenset({"ZI-FILE-MISSING", "ZI-WF-UNREADABLE"})
-"""What is wrong with the command line, not with a workflow."""
-LACKING = frozenset({"ZI-WF-MODEL", "ZI-WF-FILE"})
-"""What a machine lacks to run a workflow; it can be converted all the same."""
+UNREADABLE = frozenset({"ZI-FILE-MISSING", "ZI-WF-UNREADABLE"})
+"""Faults of the command line, not of a workflow."""
+MISSING_FILES = frozenset({"ZI-WF-MODEL", "ZI-WF-FILE"})
+"""Files that this machine does not have. The workflow can still be converted."""
 
 
 @dataclass(frozen=True)
-class Checked:
-    """A file, its bytes, and what came of it; the findings have their places."""
+class CheckedFile:
+    """A file and the result of its check.
+
+    Attributes:
+        file: The path as given.
+        data: The bytes.
+        result: The result of the check.
+        findings: The findings with their locations in the file.
+    """
 
     file: str
     data: bytes
@@ -38,95 +45,109 @@ class Checked:
     findings: list[Finding]
 
     @property
-    def unread(self) -> bool:
-        """True when it could not be read at all."""
-        return any(finding.code in UNREAD for finding in self.findings)
+    def unreadable(self) -> bool:
+        """Whether the file could not be read."""
+        return any(finding.code in UNREADABLE for finding in self.findings)
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Checks every file; 2 when one cannot be read, else 1 when one of them has an error."""
+    """Check every file.
+
+    Returns:
+        2 if a file cannot be read, else 1 if a file has an error, else 0.
+    """
     knowledge = _knowledge(options.object_info)
     files = [Path(name) for name in options.files] or bundled(PACK_DIR)
-    reports, unread, ok = [], False, True
+    checked_files: list[CheckedFile] = []
     for file in files:
         checked = _check(file, knowledge, core_only=options.core_only)
-        unread, ok = unread or checked.unread, ok and checked.result.ok
-        if options.json:
-            findings = [asdict(finding) for finding in checked.findings]
-            reports.append({"file": str(file), "ok": checked.result.ok, "findings": findings})
-        elif not checked.unread:
-            _show(checked, painter(sys.stdout, settings))
-        if checked.unread:
-            _say_unread(checked)
+        checked_files.append(checked)
+        if checked.unreadable:
+            _say_unreadable(checked)
+        elif not options.json:
+            _show(checked, settings)
+    ok = all(checked.result.ok for checked in checked_files)
     if options.json:
-        document({"ok": ok, "files": reports})
+        document({"ok": ok, "files": [_as_json(checked) for checked in checked_files]})
     elif options.object_info is None:
         say(
-            "按 ComfyUI 和本插件自带的节点检查；"
-            "其他节点包、模型和图片要用 --object-info 服务器地址 检查",
-            "checked against the nodes of ComfyUI and of this pack; --object-info URL asks a "
-            "server, with its other packs, models and pictures",
+            "检查依据是 ComfyUI 和本节点包自带的节点；"
+            "要包括其他节点包、模型和图片，请使用 --object-info 服务器地址",
+            "checked against the nodes of ComfyUI and of this pack; to include other packs, "
+            "models and pictures, use --object-info URL of a server",
         )
-    if unread:
+    if any(checked.unreadable for checked in checked_files):
         return USAGE
     return DONE if ok else FAILED
 
 
 def to_api(options: argparse.Namespace, settings: Settings) -> int:
-    """Prints API JSON if all of the workflow became part of it; findings go to standard error.
+    """Print a workflow as API JSON if all of it can be converted. Findings go to standard error.
+
+    A model or picture that the machine does not have is reported, but is not an error here.
 
     Returns:
-        1 with nothing printed for a workflow that has errors, 2 for a file that cannot be read. A
-        model or picture that the machine lacks is told, but is no error here.
+        1 with nothing printed for a workflow that has errors, 2 for a file that cannot be read.
     """
     checked = _check(Path(options.file), _knowledge(options.object_info))
-    if checked.unread:
-        _say_unread(checked)
+    if checked.unreadable:
+        _say_unreadable(checked)
         return USAGE
     errors = [finding for finding in checked.findings if finding.severity == "error"]
-    for line in tell(checked.file, checked.data, errors, painter(sys.stderr, settings)):
+    paint = painter(sys.stderr, settings)
+    for line in format_findings(checked.file, checked.data, errors, paint):
         sys.stderr.write(f"{line}\n")
-    if checked.result.prompt is None or any(error.code not in LACKING for error in errors):
-        say("没有输出 JSON：请先改正上面的错误", "no JSON was printed: mend these errors first")
+    has_faults = any(error.code not in MISSING_FILES for error in errors)
+    if checked.result.prompt is None or has_faults:
+        say("没有输出 JSON：请先改正上面的错误", "no JSON was printed: correct these errors first")
         return FAILED
     document(checked.result.prompt)
     return DONE
 
 
-def _say_unread(checked: Checked) -> None:
+def _say_unreadable(checked: CheckedFile) -> None:
     for finding in checked.findings:
         say(f"[{finding.code}] {finding.chinese}", finding.english)
 
 
-def _check(file: Path, knowledge: Knowledge, *, core_only: bool = False) -> Checked:
-    """The findings of a file; that it cannot be read is one."""
+def _as_json(checked: CheckedFile) -> dict[str, object]:
+    findings = [asdict(finding) for finding in checked.findings]
+    return {"file": checked.file, "ok": checked.result.ok, "findings": findings}
+
+
+def _check(file: Path, knowledge: Knowledge, *, core_only: bool = False) -> CheckedFile:
+    """Return the findings of a file. If it cannot be read, one finding says so."""
     from ..engine import presets, saving, sizes
     from ..validator.check import Result, check_bytes
     from ..validator.findings import Findings
-    from ..validator.our_nodes import Engine
+    from ..validator.our_nodes import EngineChecks
     from ..validator.source_locations import locate
 
-    engine = Engine(
-        presets.resolve, sizes.resolve, sizes.check_batch, saving.check_quality,
-        saving.check_prefix, presets.check_tolerance,
-    )  # fmt: skip
+    engine = EngineChecks(
+        settings=presets.resolve,
+        size=sizes.resolve,
+        batch=sizes.check_batch,
+        quality=saving.check_quality,
+        prefix=saving.check_prefix,
+        tolerance=presets.check_tolerance,
+    )
     try:
         data = _read(file)
     except ZImageError as error:
-        found = Findings()
-        found.refuse(error)
-        return Checked(str(file), b"", Result(found, None), found)
+        findings = Findings()
+        findings.add_error(error)
+        return CheckedFile(str(file), b"", Result(findings, None), findings)
     result = check_bytes(data, knowledge, core_only=core_only, engine=engine)
-    return Checked(str(file), data, result, locate(data, result.findings, knowledge))
+    return CheckedFile(str(file), data, result, locate(data, result.findings, knowledge))
 
 
 def bundled(pack: Path) -> list[Path]:
-    """The workflows that come with the pack, as the page has them."""
+    """Return the workflow templates of the pack."""
     return sorted((pack / "workflows").glob("*.json"))
 
 
 def _knowledge(source: str | None) -> Knowledge:
-    """Node classes from a file, a running server's address, or the stored ones."""
+    """Return the node classes in a file or of a running server. None means the stored ones."""
     from ..validator import snapshot
     from ..validator.check import as_knowledge, load_knowledge
 
@@ -142,14 +163,14 @@ def _knowledge(source: str | None) -> Knowledge:
     except OSError as error:
         raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=error.strerror or error) from error
     except json.JSONDecodeError as error:
-        found = "不是 JSON / this is no JSON"
-        raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=found) from error
+        reason = "不是 JSON / it is not JSON"
+        raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=reason) from error
     except (ValueError, HTTPException) as error:
         raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=error) from error
 
 
 def _read(file: Path) -> bytes:
-    """The bytes of a file, or of standard input; never many more than are looked at.
+    """Return the bytes of a file or of standard input, at most one above the limit for files.
 
     Raises:
         ZImageError: ``ZI-FILE-MISSING``, ``ZI-WF-UNREADABLE`` or ``ZI-WF-LARGE``.
@@ -163,24 +184,27 @@ def _read(file: Path) -> bytes:
             if os.fstat(stream.fileno()).st_size > LARGEST_FILE:
                 raise ZImageError("ZI-WF-LARGE", zh=TOO_LARGE, en=TOO_LARGE)
             return stream.read(LARGEST_FILE + 1)
-    except FileNotFoundError as error:
-        raise ZImageError(
-            "ZI-FILE-MISSING", path=str(file), folder=str(file.absolute().parent)
-        ) from error
-    except IsADirectoryError as error:
-        zh, en = "这是文件夹，请给出其中的工作流文件", "it is a folder; name the files in it"
-        raise ZImageError("ZI-WF-UNREADABLE", path=str(file), zh=zh, en=en) from error
-    except PermissionError as error:
-        zh, en = "没有读取权限，请改正它的权限", "you may not read it; mend its permissions"
-        raise ZImageError("ZI-WF-UNREADABLE", path=str(file), zh=zh, en=en) from error
     except OSError as error:
+        raise _read_error(file, error) from error
+
+
+def _read_error(file: Path, error: OSError) -> ZImageError:
+    if isinstance(error, FileNotFoundError):
+        folder = str(file.absolute().parent)
+        return ZImageError("ZI-FILE-MISSING", path=str(file), folder=folder)
+    if isinstance(error, IsADirectoryError):
+        zh, en = "这是文件夹，请指定其中的工作流文件", "it is a folder; give the files in it"
+    elif isinstance(error, PermissionError):
+        zh, en = "没有读取权限，请修改文件权限", "permission denied; make the file readable"
+    else:
         reason = error.strerror or str(error)
-        raise ZImageError("ZI-WF-UNREADABLE", path=str(file), zh=f"系统报告 {reason}",
-                          en=reason) from error  # fmt: skip
+        zh, en = f"系统报告 {reason}", reason
+    return ZImageError("ZI-WF-UNREADABLE", path=str(file), zh=zh, en=en)
 
 
-def _show(checked: Checked, paint: Paint) -> None:
-    for line in tell(checked.file, checked.data, checked.findings, paint):
+def _show(checked: CheckedFile, settings: Settings) -> None:
+    paint = painter(sys.stdout, settings)
+    for line in format_findings(checked.file, checked.data, checked.findings, paint):
         result(line)
     errors = sum(finding.severity == "error" for finding in checked.findings)
     warnings = len(checked.findings) - errors

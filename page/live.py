@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..validator import snapshot
-from ..validator.knowledge import Kind, Knowledge
+from ..validator.knowledge import Knowledge, NodeClass
 
 log = logging.getLogger(__name__)
 
@@ -29,13 +29,13 @@ class LiveKnowledge(Knowledge):
         super().__init__({})
         self.classes = classes
 
-    def get(self, name: object) -> Kind | None:
+    def get(self, name: object) -> NodeClass | None:
         """The class of that name, if the host has it and can describe it."""
-        if isinstance(name, str) and name in self.classes and name not in self.kinds:
+        if isinstance(name, str) and name in self.classes and name not in self.node_classes:
             try:
                 # Through JSON, as /object_info does it: tuples become lists, enumerations words.
                 info = json.loads(json.dumps(describe(self.classes[name]), default=str))
-                self.kinds |= Knowledge({name: info}).kinds
+                self.node_classes |= Knowledge({name: info}).node_classes
             except Exception:  # anything can happen in somebody's INPUT_TYPES
                 log.debug("Z-Image: node class %s cannot be described", name, exc_info=True)
         return super().get(name)

@@ -15,14 +15,14 @@ from ..errors import ZImageError
 from ..validator.check import check_bytes
 from ..validator.findings import Finding
 from ..validator.knowledge import Knowledge
-from ..validator.our_nodes import Engine
+from ..validator.our_nodes import EngineChecks
 
 log = logging.getLogger(__name__)
 
 BEARABLE = frozenset({"ZI-WF-MODEL", "ZI-WF-FILE"})
 """What the user can put right by adding a file; the page says which when the template is run."""
 
-ENGINE = Engine(
+ENGINE = EngineChecks(
     presets.resolve, sizes.resolve, sizes.check_batch, saving.check_quality, saving.check_prefix,
     presets.check_tolerance,
 )  # fmt: skip

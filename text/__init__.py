@@ -1,1 +1,1 @@
-"""Prompt rules: which characters are refused, cleaning, Chinese spans, tags. No torch."""
+"""Rules for prompts: refused characters, cleaning, Chinese spans, tags. Needs no torch."""

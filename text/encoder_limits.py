@@ -1,8 +1,8 @@
-"""What a prompt loses to an encoder's limit: which characters are read, which are cut. No torch.
+"""The token limit of an encoder: which characters of a prompt it reads, and which it cuts.
 
-A tokenizer says for each token which characters it stands for. Tokens beyond the limit are left
-out from the end, and every character that one of them stands for counts as cut: half a character
-(byte-pair encoding makes several tokens of a rare one) cannot be read.
+A tokenizer says for each token which characters it stands for. Tokens beyond the limit are
+removed from the end, and every character that one of them stands for counts as cut. Half a
+character (byte-pair encoding makes several tokens of a rare one) cannot be read.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from .spans import Span
 QWEN3 = 512
 """Tokens that the official pipeline reads, its chat template included."""
 QWEN3_MOST = 4096
-"""Tokens above which a prompt is refused, eight times as many: memory grows with the square."""
+"""Tokens above which a prompt is refused, because memory grows with the square of their number."""
 DUAL = 77
 """Tokens of each encoder of a pair, the first and the last special one included."""
 
 
 @dataclass(frozen=True)
 class Cut:
-    """A text at an encoder's limit.
+    """Where an encoder cuts a text.
 
     Attributes:
-        count: tokens that the whole text takes, special ones included.
-        limit: tokens that are read.
-        position: characters that are read; the length of the text when all are.
+        count: The tokens of the whole text, special ones included.
+        limit: The tokens that are read.
+        position: The characters that are read. It is the length of the text if all are.
     """
 
     count: int
@@ -36,13 +36,13 @@ class Cut:
 
     @property
     def over(self) -> bool:
-        """True when tokens are left out."""
+        """Whether tokens are removed."""
         return self.count > self.limit
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A part of a prompt: who reads it, and whether it is cut."""
+    """A part of a prompt: whether the Chinese encoder reads it, and whether it is cut."""
 
     text: str
     chinese: bool
@@ -50,42 +50,51 @@ class Piece:
 
 
 def cut(offsets: Sequence[tuple[int, int]], length: int, limit: int, special: int = 2) -> Cut:
-    """Where a text is cut.
+    """Return where a text is cut.
 
     Args:
-        offsets: first character and the one after the last of each token, special ones left out.
-        length: characters of the text.
-        limit: tokens that fit, special ones included.
-        special: tokens that the encoder adds.
+        offsets: The first character and the one after the last, for each token that is not special.
+        length: The characters of the text.
+        limit: The tokens that fit, special ones included.
+        special: The number of special tokens that the encoder adds.
     """
-    dropped = offsets[max(0, limit - special) :]
-    position = min((start for start, _ in dropped), default=length)
+    removed = offsets[max(0, limit - special) :]
+    position = min((start for start, _ in removed), default=length)
     return Cut(len(offsets) + special, limit, position)
 
 
 def join(spans: Iterable[Span]) -> tuple[str, str]:
-    """What each encoder of a pair gets: (Chinese, joined; the rest, joined by blanks)."""
+    """Return the texts for the encoders of a pair: Chinese, and the rest joined by spaces."""
     spans = list(spans)
     chinese = "".join(span.text for span in spans if span.chinese)
     return chinese, " ".join(span.text.strip() for span in spans if not span.chinese)
 
 
 def pieces(spans: Iterable[Span], chinese: Cut, other: Cut) -> list[Piece]:
-    """The spans of a prompt in order, each divided where its encoder's limit cuts it.
+    """Return the spans of a prompt in order, each divided where its encoder's limit cuts it.
 
     Args:
-        chinese, other: the cuts of the two texts of :func:`join`.
+        spans: The spans of the prompt.
+        chinese: The cut of the Chinese text of :func:`join`.
+        other: The cut of the other text.
     """
-    found: list[Piece] = []
-    at = {True: 0, False: 0}
-    position = {True: chinese.position, False: other.position}
+    pieces: list[Piece] = []
+    readable = {True: chinese.position, False: other.position}
     for span in spans:
-        lead = 0 if span.chinese else len(span.text) - len(span.text.lstrip())
-        width = len(span.text) if span.chinese else len(span.text.strip())
-        left = position[span.chinese] - at[span.chinese]
-        at[span.chinese] += width if span.chinese else width + 1
-        kept = len(span.text) if left >= width else lead + max(0, left)
-        for text, gone in ((span.text[:kept], False), (span.text[kept:], True)):
+        left = _readable_length(span, readable[span.chinese])
+        readable[span.chinese] -= len(span.text) if span.chinese else len(span.text.strip()) + 1
+        for text, is_cut in ((span.text[:left], False), (span.text[left:], True)):
             if text:
-                found.append(Piece(text, span.chinese, gone))
-    return found
+                pieces.append(Piece(text, span.chinese, is_cut))
+    return pieces
+
+
+def _readable_length(span: Span, readable: int) -> int:
+    """Return the characters of a span that are read, if ``readable`` of its joined text are.
+
+    Spaces around a span that is not Chinese are not in the joined text. They count as read
+    together with the text beside them.
+    """
+    leading = 0 if span.chinese else len(span.text) - len(span.text.lstrip())
+    joined_length = len(span.text) if span.chinese else len(span.text.strip())
+    return len(span.text) if readable >= joined_length else leading + max(0, readable)

@@ -1,8 +1,8 @@
-"""Which characters a prompt may hold, and the cleaning that every prompt gets.
+"""The characters that a prompt must not hold, and the cleaning that every prompt gets.
 
-Character classes are those of the Unicode Standard, taken from the ``regex`` package (which every
-ComfyUI has through transformers), because Python's own tables are years older: Han characters of
-newer planes and new emoji would count as unassigned.
+Character classes come from the ``regex`` package, which every ComfyUI has through transformers.
+Python's own Unicode tables are years older: Han characters of newer planes and new emoji would
+count as unassigned.
 """
 
 from __future__ import annotations
@@ -16,11 +16,12 @@ import regex
 from ..errors import ZImageError
 
 LIMIT = 100_000
-"""Characters in one prompt; a guard against accidents, far above what an encoder reads."""
+"""Maximum number of characters in one prompt, far above what an encoder reads."""
+_CONTEXT = 12
+"""Characters before a refused one that its message shows."""
 
-# U+FFFD is what remains of text that was decoded wrongly, surrogates and private-use characters
-# have no meaning outside the program that made them, and overrides show another text than the
-# model reads.
+# U+FFFD results from wrong decoding. Surrogates and private-use characters have no meaning outside
+# the program that wrote them. Direction overrides display another text than the model reads.
 _REFUSED = {
     "ZI-TEXT-REPLACEMENT": regex.compile("\ufffd"),
     "ZI-TEXT-SURROGATE": regex.compile(r"\p{Cs}"),
@@ -30,7 +31,7 @@ _REFUSED = {
 }
 _ANY_REFUSED = regex.compile("\ufffd|[\u202a-\u202e\u2066-\u2069]|\\p{Cs}|\\p{Co}|\\p{Cn}")
 _LINE_END = regex.compile("\r\n?|[\u0085\u2028\u2029\u000b\u000c]")
-_BLANK = regex.compile(r"[\t\p{Zs}]")
+_SPACE = regex.compile(r"[\t\p{Zs}]")
 _INVISIBLE = regex.compile(r"[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb\p{Cc}--\n]", regex.V1)
 _FULL_WIDTH = {
     wide: wide - 0xFEE0
@@ -40,12 +41,12 @@ _FULL_WIDTH = {
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RefusedCharacter:
     """A character that a prompt must not hold.
 
     Attributes:
-        code: a key of the error catalogue.
-        position: its index in the text, in code points from 0.
+        code: A key of the error catalogue.
+        position: The index in the text, in code points from 0.
         character: ``U+XXXX``.
     """
 
@@ -54,48 +55,51 @@ class Refusal:
     character: str
 
 
-def refusals(text: str) -> Iterator[Refusal]:
-    """Every character that cannot be used, in order."""
-    for found in _ANY_REFUSED.finditer(text):
-        code = next(code for code, pattern in _REFUSED.items() if pattern.fullmatch(found.group()))
-        yield Refusal(code, found.start(), f"U+{ord(found.group()):04X}")
+def refused_characters(text: str) -> Iterator[RefusedCharacter]:
+    """Yield every character that a prompt must not hold, in order."""
+    for match in _ANY_REFUSED.finditer(text):
+        character = match.group()
+        code = next(code for code, pattern in _REFUSED.items() if pattern.fullmatch(character))
+        yield RefusedCharacter(code, match.start(), f"U+{ord(character):04X}")
 
 
-def find_refused(text: str) -> Refusal | None:
-    """The first character that cannot be used, if there is one."""
-    return next(refusals(text), None)
+def find_refused(text: str) -> RefusedCharacter | None:
+    """Return the first character that a prompt must not hold, if there is one."""
+    return next(refused_characters(text), None)
 
 
 def check(text: str) -> None:
-    """Refuse a prompt that cannot mean what its author sees.
+    """Refuse a prompt that does not mean what its author sees.
 
     Raises:
         ZImageError: ``ZI-TEXT-LONG``, or the code of :func:`find_refused`.
     """
     if len(text) > LIMIT:
         raise ZImageError("ZI-TEXT-LONG", found=len(text), maximum=LIMIT)
-    refusal = find_refused(text)
-    if refusal:
+    refused = find_refused(text)
+    if refused:
         raise ZImageError(
-            refusal.code, found=refusal.character, position=refusal.position + 1,
-            before=text[max(0, refusal.position - 12) : refusal.position],
-        )  # fmt: skip
+            refused.code,
+            found=refused.character,
+            position=refused.position + 1,
+            before=text[max(0, refused.position - _CONTEXT) : refused.position],
+        )
 
 
 def clean(text: str) -> str:
-    """A checked prompt in the one form that encoders get; cleaning twice changes nothing.
+    r"""Return a checked prompt in the form that encoders get. Cleaning twice changes nothing.
 
-    Invisible characters go, full-width letters and digits become ASCII, every line end becomes
-    ``\\n`` and every other blank a space, and the result is in Unicode's form NFC.
-    Chinese punctuation stays as it is.
+    Invisible characters are removed, full-width letters and digits become ASCII, every line end
+    becomes ``\n``, every other whitespace character a space, and the result is in Unicode's
+    form NFC. Chinese punctuation stays as it is.
     """
     text = _LINE_END.sub("\n", text)
-    text = _BLANK.sub(" ", text)
+    text = _SPACE.sub(" ", text)
     text = _INVISIBLE.sub("", text)
     return unicodedata.normalize("NFC", text.translate(_FULL_WIDTH))
 
 
 def prepare(text: str) -> str:
-    """:func:`check`, then :func:`clean`."""
+    """Check a prompt, and return it cleaned."""
     check(text)
     return clean(text)

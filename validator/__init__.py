@@ -1,1 +1,1 @@
-"""Checks workflows without running them, and converts them to API form. No torch, no ComfyUI."""
+"""Check of workflows without running them, and conversion to API form. Needs no ComfyUI."""

@@ -1,4 +1,4 @@
-"""Rules beyond the host's own check: what would run and still not do what its author wants."""
+"""Rules beyond the host's own check: prompts that run but do not do what their author wants."""
 
 from __future__ import annotations
 
@@ -11,138 +11,155 @@ from typing import Any
 from ..text import spans
 from . import snapshot
 from .convert import Converter
-from .knowledge import Kind
-from .prompt_context import Addresses, Subject
+from .json_values import is_list
+from .knowledge import NodeClass
+from .prompt_context import DownloadUrls, PromptContext
 
-_ENCODERS = ("CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader")
-_CHECKPOINTS = ("CheckpointLoaderSimple", "CheckpointLoader", "unCLIPCheckpointLoader")
-_WESTERN = frozenset(
+_ENCODER_LOADERS = ("CLIPLoader", "DualCLIPLoader", "TripleCLIPLoader")
+_CHECKPOINT_LOADERS = ("CheckpointLoaderSimple", "CheckpointLoader", "unCLIPCheckpointLoader")
+_LOADERS_WITH_TYPE = ("CLIPLoader", "DualCLIPLoader")
+_WESTERN_TYPES = frozenset(
     {"stable_diffusion", "stable_cascade", "sd3", "sdxl", "stable_audio", "flux", "mochi", "ltxv"}
     | {"pixart", "cosmos", "chroma"}
 )
-"""Types of text encoders made of CLIP and T5, whose words are those of European languages."""
+"""Types of text encoders made of CLIP and T5, which read European languages only."""
 _READS_CHINESE = re.compile(
     r"qwen|umt5|mt5|gemma|llama|llava|mistral|glm|bert|hunyuan|lumina|neta|ace_step|z.?image",
     re.IGNORECASE,
 )
-_TEXTS = ("PrimitiveString", "PrimitiveStringMultiline", "StringConcatenate", "StringTrim")
-_DEPTH = 64
-"""Nodes that are looked through for a text or a loader."""
+_TEXT_NODES = ("PrimitiveString", "PrimitiveStringMultiline", "StringConcatenate", "StringTrim")
+_MAX_NODES = 64
+"""Maximum number of nodes between an encode node and its text or its loader."""
 
 
-def node(subject: Subject, number: str) -> None:
-    """Every rule about the texts of one node that the host does not have; warnings."""
-    for name, entry in subject.inputs(number).items():
-        if "STRING" in entry.types:
-            texts = _texts(subject, subject.given(number).get(name))
-            _chinese(subject, number, name, [text for text in texts if spans.has_chinese(text)])
+def check_texts(context: PromptContext, node_id: str) -> None:
+    """Warn of Chinese texts of a node that its text encoder cannot read."""
+    for name, entry in context.inputs(node_id).items():
+        if "STRING" not in entry.types:
+            continue
+        texts = list(_texts(context, context.given(node_id).get(name)))
+        chinese = [text for text in texts if spans.has_chinese(text)]
+        if chinese:
+            _check_chinese(context, node_id, name, chinese)
 
 
-def _chinese(subject: Subject, number: str, name: str, texts: list[str]) -> None:
-    """Chinese that would be read by an encoder that knows none, or as if it were English."""
-    encoder = _encoder(subject, number) if texts else ""
-    if encoder:
-        subject.tell("ZI-WF-CHINESE", number, name, "warning", value=encoder)
-    elif any(spans.take_off(t)[0] == spans.EN for t in texts) and _is_ours(subject, number):
-        subject.tell("ZI-WF-TAG", number, name, "warning", value=spans.EN)
+def _check_chinese(context: PromptContext, node_id: str, name: str, texts: list[str]) -> None:
+    loader = _western_loader(context, node_id)
+    if loader:
+        context.report("ZI-WF-CHINESE", node_id, name, "warning", value=loader)
+    elif _is_ours(context, node_id) and any(_has_english_tag(text) for text in texts):
+        context.report("ZI-WF-TAG", node_id, name, "warning", value=spans.EN)
 
 
-def foreign(subject: Subject, number: str, kind: Kind) -> None:
-    """A node that is neither ComfyUI's nor ours."""
-    if not kind.is_core and not _is_ours(subject, number):
-        subject.tell("ZI-WF-FOREIGN", number, value=kind.name)
+def _has_english_tag(text: str) -> bool:
+    tag, _ = spans.take_off(text)
+    return tag == spans.EN
 
 
-def _is_ours(subject: Subject, number: str) -> bool:
-    return subject.kinds[number].name in ours()
+def check_foreign(context: PromptContext, node_id: str, node_class: NodeClass) -> None:
+    """Add an error for a node that neither ComfyUI nor this pack brings."""
+    if not node_class.is_core and not _is_ours(context, node_id):
+        context.report("ZI-WF-FOREIGN", node_id, value=node_class.name)
+
+
+def _is_ours(context: PromptContext, node_id: str) -> bool:
+    return context.node_classes[node_id].name in our_classes()
 
 
 @cache
-def ours() -> frozenset[str]:
-    """The node classes of this pack: what the stored ones have beside ComfyUI's.
+def our_classes() -> frozenset[str]:
+    """Return the stored node classes that are not in ComfyUI's own modules.
 
-    And the one that ComfyUI keeps among the packs, which is as good as its own.
+    These are the classes of this pack, and ``SaveImageWebsocket``, which ComfyUI keeps among the
+    packs.
     """
-    return frozenset(name for name, kind in snapshot.load().kinds.items() if not kind.is_core)
+    stored = snapshot.load().node_classes
+    return frozenset(name for name, node_class in stored.items() if not node_class.is_core)
 
 
-def addresses(converter: Converter) -> Addresses:
-    """Where to get the models that nodes are set to, as far as the nodes say it."""
-    found: dict[tuple[str, str], str] = {}
-    for number, page_node in converter.sent:
-        values = converter.prompt[number]["inputs"].values()
-        held = {value for value in values if isinstance(value, str)}
+def download_urls(converter: Converter) -> DownloadUrls:
+    """Return the addresses of the models that nodes use, as far as the nodes give them."""
+    urls: dict[tuple[str, str], str] = {}
+    for node_id, page_node in converter.sent:
+        values = converter.prompt[node_id]["inputs"].values()
+        used = {value for value in values if isinstance(value, str)}
         for model in page_node.models:
-            name, url = model.get("name"), _address(model.get("url"))
-            if isinstance(name, str) and url and name in held:
-                found.setdefault((number, name), url)
-    return found
+            name, url = model.get("name"), _web_address(model.get("url"))
+            if isinstance(name, str) and url and name in used:
+                urls.setdefault((node_id, name), url)
+    return urls
 
 
-def downloads(converter: Converter, subject: Subject) -> None:
-    """Models that a host may lack whose files are not known; each address once."""
-    told: set[tuple[str, str]] = set()
-    titles = {number: page_node.title for number, page_node in converter.sent}
-    for (number, name), url in subject.addresses.items():
-        kind = subject.kinds.get(number)
-        if (name, url) not in told and not (kind is not None and _judged(subject, number, name)):
-            told.add((name, url))
-            subject.found.add("ZI-WF-DOWNLOAD", number, titles[number], severity="warning",
-                              value=name, url=url)  # fmt: skip
+def report_downloads(converter: Converter, context: PromptContext) -> None:
+    """Warn of models that a host may lack if its files are not known; each address once."""
+    reported: set[tuple[str, str]] = set()
+    titles = {node_id: page_node.title for node_id, page_node in converter.sent}
+    for (node_id, name), url in context.download_urls.items():
+        if (name, url) in reported or _is_checked_choice(context, node_id, name):
+            continue
+        reported.add((name, url))
+        context.findings.add(
+            "ZI-WF-DOWNLOAD", node_id, titles[node_id], severity="warning", value=name, url=url
+        )
 
 
-def _judged(subject: Subject, number: str, name: str) -> bool:
-    """True where the files are known: then the rule for choices has told what is missing."""
+def _is_checked_choice(context: PromptContext, node_id: str, file: str) -> bool:
+    """Return whether the files are known, so that the rule for choices reports missing ones."""
+    if node_id not in context.node_classes:
+        return False
+    given = context.given(node_id)
     return any(
-        entry.choices is not None and (name in entry.choices or given == name)
-        for input, entry in subject.inputs(number).items()
-        for given in [subject.given(number).get(input)]
+        entry.choices is not None and (file in entry.choices or given.get(name) == file)
+        for name, entry in context.inputs(node_id).items()
     )
 
 
-def _address(url: object) -> str:
+def _web_address(url: object) -> str:
     return url if isinstance(url, str) and url.startswith(("https://", "http://")) else ""
 
 
-def _texts(subject: Subject, value: Any) -> Iterator[str]:
-    """A text, or those that nodes which only hand texts on would make it of."""
-    waiting, seen = [value], set()
-    while waiting and len(seen) < _DEPTH and subject.patience > 0:
-        subject.patience -= 1
-        value = waiting.pop()
+def _texts(context: PromptContext, value: Any) -> Iterator[str]:
+    """Yield a text, or the texts of the nodes that a link leads to and that pass on texts."""
+    stack: list[Any] = [value]
+    seen: set[str] = set()
+    while stack and len(seen) < _MAX_NODES and context.advice_budget > 0:
+        context.advice_budget -= 1
+        value = stack.pop()
         if isinstance(value, str):
             yield value
-        elif isinstance(value, list) and value and isinstance(value[0], str):
-            origin = subject.kinds.get(value[0])
-            if origin and origin.name in _TEXTS and value[0] not in seen:
+        elif is_list(value) and value and isinstance(value[0], str):
+            origin = context.node_classes.get(value[0])
+            if origin and origin.name in _TEXT_NODES and value[0] not in seen:
                 seen.add(value[0])
-                waiting += subject.given(value[0]).values()
+                stack += context.given(value[0]).values()
 
 
-def _encoder(subject: Subject, number: str) -> str:
-    """The loader behind a node's CLIP input if it cannot read Chinese, else nothing."""
-    for _ in range(_DEPTH):
-        feeder = _feeder(subject, number)
-        if feeder is None:
+def _western_loader(context: PromptContext, node_id: str) -> str:
+    """Return the class of the loader behind a node's CLIP input if it cannot read Chinese."""
+    for _ in range(_MAX_NODES):
+        origin = _clip_origin(context, node_id)
+        if origin is None:
             return ""
-        number = feeder
-        kind, given = subject.kinds.get(number), subject.given(number)
-        if kind is None or kind.name not in _ENCODERS + _CHECKPOINTS:
+        node_id = origin
+        node_class = context.node_classes.get(node_id)
+        if node_class is None or node_class.name not in _ENCODER_LOADERS + _CHECKPOINT_LOADERS:
             continue
-        files = [value for value in given.values() if isinstance(value, str)]
-        if any(_READS_CHINESE.search(PurePosixPath(file).name) for file in files):
+        given = context.given(node_id)
+        files = [PurePosixPath(value).name for value in given.values() if isinstance(value, str)]
+        if any(_READS_CHINESE.search(file) for file in files):
             return ""
-        typed = kind.name in ("CLIPLoader", "DualCLIPLoader")
-        return kind.name if not typed or str(given.get("type")) in _WESTERN else ""
+        has_type = node_class.name in _LOADERS_WITH_TYPE
+        is_western = not has_type or str(given.get("type")) in _WESTERN_TYPES
+        return node_class.name if is_western else ""
     return ""
 
 
-def _feeder(subject: Subject, number: str) -> str | None:
-    """The node that a node's first CLIP input is linked to."""
-    if number not in subject.kinds:
+def _clip_origin(context: PromptContext, node_id: str) -> str | None:
+    """Return the node that a node's first CLIP input is linked to."""
+    if node_id not in context.node_classes:
         return None
-    for name, link in subject.links(number):
-        entry = subject.inputs(number).get(name)
-        if entry is not None and "CLIP" in entry.types and link[0] in subject.prompt:
+    for name, link in context.links(node_id):
+        entry = context.inputs(node_id).get(name)
+        if entry is not None and "CLIP" in entry.types and link[0] in context.prompt:
             return link[0]
     return None

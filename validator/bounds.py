@@ -1,6 +1,6 @@
-"""What one prompt may ask for: the one place that the validator and the request fuse judge by.
+"""Limits on the work of one prompt. The validator and the request fuse both use these functions.
 
-Pure functions over a node in API form, whatever is in it; nothing is changed or raised.
+They are pure functions over a node in API form with any content. They change and raise nothing.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ from typing import Any
 
 from ..errors import ZImageError
 from ..text import prompt_rules
-from ..text.prompt_rules import Refusal
+from ..text.prompt_rules import RefusedCharacter
+from .json_values import as_object, is_list, is_number
 
-OWN, CUSTOM = "ZImage", "custom"
-"""How our node classes begin, and the size of theirs that heeds width and height."""
+OUR_PREFIX = "ZImage"
+"""The beginning of the names of our node classes."""
+CUSTOM_SIZE = "custom"
+"""The choice of ``size`` with which our nodes use width and height."""
 SIDES = ("width", "height")
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """What one prompt may ask for.
+    """Limits on the work of one prompt.
 
     Attributes:
-        side: pixels; larger sides of new pictures are clamped.
-        batch: pictures of one node.
-        steps: of one sampler.
-        pixels: width x height x batch of one node that makes pictures.
-        work: steps x megapixels x pictures of all samplers together, see :mod:`.work`; one that
-            is at every other limit stays below.
+        side: Pixels. Larger sides of new pictures are clamped.
+        batch: Pictures of one node.
+        steps: Steps of one sampler.
+        pixels: Width x height x batch of one node that makes pictures.
+        work: Steps x megapixels x pictures of all samplers together, see :mod:`.work`. One
+            sampler at all the other limits stays below it.
     """
 
     side: int = 4096
@@ -41,13 +44,14 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Excess:
-    """One thing of which a node asks for too much.
+    """A value of a node that exceeds a limit.
 
     Attributes:
-        name: the input, or inputs.
-        maximum: what is allowed.
-        clamped: it is brought down to the maximum; everything else is refused, because less would
-            have another meaning.
+        name: The input, or inputs.
+        found: The value.
+        maximum: The limit.
+        clamped: Whether the server reduces the value to the limit. It refuses every other excess,
+            because a smaller value would have another meaning.
     """
 
     name: str
@@ -56,60 +60,66 @@ class Excess:
     clamped: bool = False
 
     def error(self, node: str) -> ZImageError:
-        """``ZI-REQUEST-WORK``, which refuses the prompt."""
-        return ZImageError("ZI-REQUEST-WORK", node=node, name=self.name, found=self.found,
-                           maximum=self.maximum)  # fmt: skip
+        """Return ``ZI-REQUEST-WORK``, which refuses the prompt."""
+        return ZImageError(
+            "ZI-REQUEST-WORK", node=node, name=self.name, found=self.found, maximum=self.maximum
+        )
 
 
-def is_own(node: Mapping[str, Any]) -> bool:
-    """True for the classes of this pack, which judge batches and steps with codes of theirs."""
-    return str(node.get("class_type", "")).startswith(OWN)
+def is_our_node(node: Mapping[str, Any]) -> bool:
+    """Return whether a node is of this pack, which has its own limits on batches and steps."""
+    return str(node.get("class_type", "")).startswith(OUR_PREFIX)
 
 
 def makes_pictures(inputs: Mapping[str, Any]) -> bool:
-    """True for width and height with nothing linked: new pictures, not work on others."""
-    if not all(_is_number(inputs.get(name)) for name in SIDES):
+    """Return whether a node makes new pictures: it has width and height, and no links."""
+    if not all(is_number(inputs.get(name)) for name in SIDES):
         return False
-    if inputs.get("size", CUSTOM) != CUSTOM:
+    if inputs.get("size", CUSTOM_SIZE) != CUSTOM_SIZE:
         return False
-    return not any(isinstance(value, list) and len(value) == 2 for value in inputs.values())
+    return not any(is_list(value) and len(value) == 2 for value in inputs.values())
 
 
 def excesses(node: Mapping[str, Any], bounds: Bounds) -> Iterator[Excess]:
-    """Everything of which a node asks for too much; ``inputs`` must be an object or missing."""
-    inputs, own = node.get("inputs", {}), is_own(node)
+    """Yield every value of a node that exceeds a limit.
+
+    Args:
+        node: The node; ``inputs`` must be an object or missing.
+        bounds: The limits.
+    """
+    inputs, is_ours = node.get("inputs", {}), is_our_node(node)
     steps = inputs.get("steps")
-    if not own and _is_number(steps) and steps > bounds.steps:
+    if not is_ours and is_number(steps) and steps > bounds.steps:
         yield Excess("steps", steps, bounds.steps)
     if not makes_pictures(inputs):
         return
     for name in SIDES:
         if inputs[name] > bounds.side:
             yield Excess(name, inputs[name], bounds.side, clamped=True)
-    if own:
-        return
+    if not is_ours:
+        yield from _batch_excess(inputs, bounds)
+
+
+def _batch_excess(inputs: Mapping[str, Any], bounds: Bounds) -> Iterator[Excess]:
+    """Yield the batch, or the pixels of all pictures, of a node that makes too many."""
     batch = inputs.get("batch_size", 1)
-    batch = batch if _is_number(batch) else 1
+    batch = batch if is_number(batch) else 1
     if batch > bounds.batch:
         yield Excess("batch_size", batch, bounds.batch)
         return
-    amounts = [min(inputs[name], bounds.side) for name in SIDES] + [batch]
-    # What is not above 0 is the host's to refuse (and a product of it could overflow).
-    if all(amount > 0 for amount in amounts) and math.prod(amounts) > bounds.pixels:
-        yield Excess("width × height × batch_size", math.prod(amounts), bounds.pixels)
+    factors = [min(inputs[name], bounds.side) for name in SIDES] + [batch]
+    # The host refuses values that are not above 0, and their product could overflow.
+    if all(factor > 0 for factor in factors) and math.prod(factors) > bounds.pixels:
+        yield Excess("width × height × batch_size", math.prod(factors), bounds.pixels)
 
 
-def broken_texts(node: Mapping[str, Any]) -> Iterator[tuple[str, str, Refusal]]:
-    """Texts with characters that prompts must not hold: input, text, and the first of those.
+def broken_texts(node: Mapping[str, Any]) -> Iterator[tuple[str, str, RefusedCharacter]]:
+    """Yield input, text and first refused character of texts that prompts must not hold.
 
-    Their length does not count: other packs take whole files as text.
+    The length is not checked: nodes of other packs take whole files as text.
     """
-    for name, value in node.get("inputs", {}).items():
+    for name, value in as_object(node.get("inputs", {})).items():
         if isinstance(value, str) and not value.isascii():
-            refusal = prompt_rules.find_refused(value)
-            if refusal is not None:
-                yield name, value, refusal
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
+            refused = prompt_rules.find_refused(value)
+            if refused is not None:
+                yield name, value, refused

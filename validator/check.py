@@ -1,4 +1,4 @@
-"""From bytes to findings and a prompt: the validator's front door."""
+"""Check of a workflow file: from its bytes to findings and a prompt in API form."""
 
 from __future__ import annotations
 
@@ -7,81 +7,97 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from . import advice, host_rules, workflow
+from . import advice, ruleset, workflow
 from .bounds import Bounds
 from .convert import Converter, Prompt
 from .findings import Findings
+from .json_values import JsonObject, is_object
 from .knowledge import Knowledge
-from .our_nodes import Engine
+from .our_nodes import EngineChecks
 from .reading import parse_json
 
-DEFAULT = Bounds()
+DEFAULT_BOUNDS = Bounds()
 
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a file: its findings, and its API form if it could be made."""
+    """The findings about a file, and its API form if there is one."""
 
     findings: Findings
     prompt: Prompt | None
 
     @property
     def ok(self) -> bool:
-        """True without errors; warnings do not count."""
+        """Whether there are no errors. Warnings do not count."""
         return not self.findings.errors
 
 
 def check_bytes(
-    data: bytes, knowledge: Knowledge, *, core_only: bool = False,
-    engine: Engine | None = None, bounds: Bounds = DEFAULT,
-) -> Result:  # fmt: skip
-    """Check a workflow file: what the page saves, or API form. Never raises for its content.
+    data: bytes,
+    knowledge: Knowledge,
+    *,
+    core_only: bool = False,
+    engine: EngineChecks | None = None,
+    bounds: Bounds = DEFAULT_BOUNDS,
+) -> Result:
+    """Check a workflow file: a saved workflow or API form. Never raise because of its content.
 
     Args:
-        core_only: nodes that are neither ComfyUI's nor ours are errors.
-        engine: judges the values of our nodes; None leaves them to the engine itself.
-        bounds: what the server's request fuse lets through.
+        data: The file.
+        knowledge: The node classes of the host.
+        core_only: Whether nodes that neither ComfyUI nor this pack brings are errors.
+        engine: Checks the values of our nodes. With None they are not checked.
+        bounds: The limits of the server's request fuse.
     """
-    found = Findings()
-    document = parse_json(data, found)
+    findings = Findings()
+    document = parse_json(data, findings)
     if document is None:
-        return Result(found, None)
-    prompt: Any = document
-    options = host_rules.Options(core_only, engine, bounds)
+        return Result(findings, None)
+    options = ruleset.Options(core_only, engine, bounds)
     if workflow.is_workflow(document):
-        converter = Converter(workflow.parse(document, found), knowledge, found)
-        prompt = converter.run()
-        if not prompt:
-            zh, en = converter.left_out()
-            found.add("ZI-WF-EMPTY", zh=zh, en=en)
-            return Result(found, prompt)
-        addresses = advice.addresses(converter)
-        options = replace(options, unsent=converter.unsent, addresses=addresses)
-        advice.downloads(converter, host_rules.check(prompt, knowledge, found, options))
-        return Result(found, prompt)
-    elif isinstance(document, dict) and isinstance(document.get("prompt"), dict):
+        return _check_workflow(document, knowledge, findings, options)
+    prompt: Any = document
+    if is_object(document) and is_object(document.get("prompt")):
         prompt = document["prompt"]  # the body of POST /prompt
-    host_rules.check(prompt, knowledge, found, options)
-    return Result(found, prompt if isinstance(prompt, dict) else None)
+    ruleset.check(prompt, knowledge, findings, options)
+    return Result(findings, prompt if is_object(prompt) else None)
+
+
+def _check_workflow(
+    document: JsonObject, knowledge: Knowledge, findings: Findings, options: ruleset.Options
+) -> Result:
+    """Convert a saved workflow to API form and check that."""
+    converter = Converter(workflow.parse(document, findings), knowledge, findings)
+    prompt = converter.run()
+    if not prompt:
+        chinese, english = converter.why_empty()
+        findings.add("ZI-WF-EMPTY", zh=chinese, en=english)
+        return Result(findings, prompt)
+    urls = advice.download_urls(converter)
+    options = replace(options, unsent=converter.unsent, download_urls=urls)
+    context = ruleset.check(prompt, knowledge, findings, options)
+    advice.report_downloads(converter, context)
+    return Result(findings, prompt)
 
 
 def as_knowledge(document: Any) -> Knowledge:
-    """Node classes from the answer of ``/object_info``.
+    """Return the node classes in a response of ``/object_info``.
 
     Raises:
-        ValueError: there is no node class in it; the reason is in both languages.
+        ValueError: There is no node class in it. The message is in both languages.
     """
-    knowledge = Knowledge(document) if isinstance(document, dict) else Knowledge({})
-    if not knowledge.kinds:
+    knowledge = Knowledge(document if is_object(document) else {})
+    if not knowledge.node_classes:
         raise ValueError("其中没有节点类 / there is no node class in it")
     return knowledge
 
 
 def load_knowledge(path: Path) -> Knowledge:
-    """Node classes from a file that holds the answer of ``/object_info``.
+    """Return the node classes in a file that holds a response of ``/object_info``.
 
     Raises:
-        OSError, ValueError: the file cannot be read or is not such an answer.
+        OSError: The file cannot be read.
+        ValueError: The file does not hold such a response.
     """
     try:
         document = json.loads(path.read_bytes())

@@ -1,190 +1,235 @@
-"""A saved workflow to API form, as the page does it when Run is pressed.
+"""Conversion of a saved workflow to API form, as the page does it when the user presses Run.
 
-Subgraphs are expanded (``parent:child`` ids), reroutes and bypassed nodes are followed to what
-feeds them, muted and page-only nodes are left out, ``widgets_values`` become named inputs.
+Subgraphs are expanded (``parent:child`` ids). Links are followed through reroutes and bypassed
+nodes. Muted nodes and nodes that exist only in the page are omitted. ``widgets_values`` become
+named inputs.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, TypeAlias
 
 from .dynamic_prompts import first_choice
-from .findings import Findings
+from .findings import BilingualText, Findings
 from .inputs import Input
-from .knowledge import Kind, Knowledge
-from .link_resolution import Links, Output, Place, Told, Value
-from .workflow import BYPASS, NEVER, VIRTUAL, Node, Workflow
+from .json_values import JsonList, JsonObject, is_list, is_object
+from .knowledge import Knowledge, NodeClass
+from .link_resolution import AlreadyReported, GraphInstance, LinkResolver, Output, Value
+from .workflow import BYPASS, NEVER, PAGE_ONLY, Node, Workflow
 
-Prompt = dict[str, dict[str, Any]]
-Unsent = dict[tuple[str, str], str]
-DEPTH = 64
-"""Subgraphs within subgraphs."""
-NODES = 50_000
-"""Nodes after expansion; subgraphs that use each other can multiply."""
+Prompt: TypeAlias = dict[str, JsonObject]
+Unsent: TypeAlias = dict[tuple[str, str], str]
+
+MAX_DEPTH = 64
+"""Maximum depth of subgraphs within subgraphs."""
+MAX_NODES = 50_000
+"""Maximum number of nodes after expansion; subgraphs that use each other multiply them."""
+_WHY_EMPTY: dict[str, BilingualText] = {
+    "page only": ("{} 个只在页面上（便签、转接点等）", "{} only on the page (notes, reroutes)"),
+    "muted": ("{} 个被静音", "{} muted"),
+    "bypassed": ("{} 个被绕过", "{} bypassed"),
+    "subgraph": ("{} 个是空的子图", "{} empty subgraphs"),
+}
 
 
 class Converter:
-    """Converts one workflow; findings are collected, nothing is raised.
+    """Converts one workflow. It collects findings and raises nothing.
 
     Attributes:
-        prompt: what came of it.
-        sent: the nodes that are in it, with their ids there.
-        unsent: linked inputs (node and name) that get nothing all the same, with the title of the
-            muted node that should feed them; empty where the reason has been told.
+        prompt: The result.
+        sent: The nodes in the result, with their ids there.
+        unsent: Linked inputs (node and name) that get no value, with the title of the muted node
+            that they are linked to. The title is empty if the reason has been reported.
     """
 
-    def __init__(self, workflow: Workflow, knowledge: Knowledge, found: Findings) -> None:
-        self.workflow, self.knowledge, self.found = workflow, knowledge, found
+    def __init__(self, workflow: Workflow, knowledge: Knowledge, findings: Findings) -> None:
+        """Prepare the conversion of a workflow with the node classes of a host."""
+        self.workflow = workflow
+        self.knowledge = knowledge
+        self.findings = findings
         self.prompt: Prompt = {}
-        self.places: dict[str, Place] = {}
-        self.nodes: dict[str, Node] = {}
-        self.fields: dict[str, dict[str, Any]] = {}
         self.sent: list[tuple[str, Node]] = []
         self.unsent: Unsent = {}
-        self._links = Links(self.places, found)
-        self._nested: set[str] = set()
-        self._full = False
+        self._instances: dict[str, GraphInstance] = {}
+        self._nodes: dict[str, Node] = {}
+        self._fields: dict[str, dict[str, Any]] = {}
+        self._resolver = LinkResolver(self._instances, findings)
+        self._reported_nested: set[str] = set()
+        self._reported_too_large = False
 
     def run(self) -> Prompt:
-        """The prompt; its nodes stand in the order of the file, not of execution."""
-        nodes = list(self._expand(Place(self.workflow.root)))
-        for place, node in nodes:
+        """Return the prompt. Its nodes are in the order of the file, not of execution."""
+        nodes = list(self._expand(GraphInstance(self.workflow.root)))
+        for instance, node in nodes:
             if node.type == "PrimitiveNode":
-                self._hand_out(place, node)
-        for place, node in nodes:
-            if node.mode in (NEVER, BYPASS) or node.type in VIRTUAL:
+                self._apply_primitive(instance, node)
+        for instance, node in nodes:
+            if node.mode in (NEVER, BYPASS) or node.type in PAGE_ONLY:
                 continue
             if node.type not in self.workflow.subgraphs:
-                self.prompt[place.prefix + node.id] = self._entry(place, node)
-                self.sent.append((place.prefix + node.id, node))
-        for number, entry in self.prompt.items():
-            self._drop_removed(number, entry["inputs"])
+                node_id = instance.prefix + node.id
+                self.prompt[node_id] = self._api_node(instance, node)
+                self.sent.append((node_id, node))
+        for node_id, entry in self.prompt.items():
+            self._drop_links_to_omitted(node_id, entry["inputs"])
         return self.prompt
 
-    def left_out(self) -> tuple[str, str]:
-        """Why a prompt is empty, in both languages."""
-        if not self.nodes:
+    def why_empty(self) -> BilingualText:
+        """Return why the prompt has no nodes."""
+        if not self._nodes:
             return "里面没有节点", "there is no node in it"
-        why = Counter(
-            "note" if node.type in VIRTUAL
-            else "muted" if node.mode == NEVER
-            else "bypassed" if node.mode == BYPASS
-            else "empty"
-            for node in self.nodes.values()
-        )  # fmt: skip
-        words = {
-            "note": ("{} 个只在页面上（便签、转接点等）", "{} only on the page (notes, reroutes)"),
-            "muted": ("{} 个被静音", "{} muted"),
-            "bypassed": ("{} 个被绕过", "{} bypassed"),
-            "empty": ("{} 个是空的子图", "{} empty subgraphs"),
-        }
-        told = [[text.format(why[name]) for text in words[name]] for name in words if why[name]]
-        zh, en = (words[0] for words in told), (words[1] for words in told)
-        return f"{len(self.nodes)} 个节点中，{'，'.join(zh)}", f"of its nodes, {', '.join(en)}"
+        counts = Counter(_why_omitted(node) for node in self._nodes.values())
+        reasons = [
+            (chinese.format(counts[reason]), english.format(counts[reason]))
+            for reason, (chinese, english) in _WHY_EMPTY.items()
+            if counts[reason]
+        ]
+        chinese = "，".join(text for text, _ in reasons)
+        english = ", ".join(text for _, text in reasons)
+        return f"{len(self._nodes)} 个节点中，{chinese}", f"of its nodes, {english}"
 
-    def _expand(self, place: Place):
-        """Every node with the place it stands in; muted subgraphs too, as the page does."""
-        self.places[place.prefix] = place
-        for node in place.graph.nodes.values():
-            number = place.prefix + node.id
-            if self._full or len(self.nodes) >= NODES:
-                self._too_large(f"{NODES} 个节点", f"{NODES} nodes")
+    # --- subgraphs ------------------------------------------------------------------------
+
+    def _expand(self, instance: GraphInstance) -> Iterator[tuple[GraphInstance, Node]]:
+        """Yield every node with its graph, muted subgraphs included, as the page does."""
+        self._instances[instance.prefix] = instance
+        for node in instance.graph.nodes.values():
+            node_id = instance.prefix + node.id
+            if self._reported_too_large or len(self._nodes) >= MAX_NODES:
+                self._report_too_large(f"{MAX_NODES} 个节点", f"{MAX_NODES} nodes")
                 return
-            if number in self.nodes:  # "1:3" at the root, and 3 inside the subgraph 1
-                self.found.add("ZI-WF-DUPLICATE", number, node.title, value=number,
-                               zh="节点编号", en="a node")  # fmt: skip
+            if node_id in self._nodes:  # "1:3" in the root graph, and 3 in the subgraph 1
+                self.findings.add(
+                    "ZI-WF-DUPLICATE",
+                    node_id,
+                    node.title,
+                    value=node_id,
+                    zh="节点编号",
+                    en="a node",
+                )
                 continue
-            self.nodes[number], self.fields[number] = node, self._values(node)
-            yield place, node
-            inner = self.workflow.subgraphs.get(node.type)
-            if inner is None:
-                continue
-            if place.holds_itself(inner):
-                if node.type not in self._nested:
-                    self._nested.add(node.type)
-                    self.found.add("ZI-WF-NESTED", number, node.title)
-            elif place.depth >= DEPTH:
-                self._too_large(f"{DEPTH} 层子图", f"{DEPTH} subgraphs within each other")
-            else:
-                yield from self._expand(Place(inner, f"{number}:", place, node))
+            self._nodes[node_id] = node
+            self._fields[node_id] = self._field_values(node)
+            yield instance, node
+            inner = self._inner_instance(instance, node)
+            if inner is not None:
+                yield from self._expand(inner)
 
-    def _too_large(self, zh: str, en: str) -> None:
-        if not self._full:
-            self._full = True
-            self.found.add("ZI-WF-LARGE", zh=zh, en=en)
+    def _inner_instance(self, instance: GraphInstance, node: Node) -> GraphInstance | None:
+        """Return the graph of a subgraph's node, unless it contains itself or is too deep."""
+        graph = self.workflow.subgraphs.get(node.type)
+        if graph is None:
+            return None
+        node_id = instance.prefix + node.id
+        if instance.is_within(graph):
+            if node.type not in self._reported_nested:
+                self._reported_nested.add(node.type)
+                self.findings.add("ZI-WF-NESTED", node_id, node.title)
+            return None
+        if instance.depth >= MAX_DEPTH:
+            self._report_too_large(
+                f"{MAX_DEPTH} 层子图", f"{MAX_DEPTH} subgraphs within each other"
+            )
+            return None
+        return GraphInstance(graph, f"{node_id}:", instance, node)
 
-    def _entry(self, place: Place, node: Node) -> dict[str, Any]:
-        kind = self.knowledge.get(node.type)
-        number = place.prefix + node.id
-        inputs = {k: _wrap(v) for k, v in self.fields[number].items()}
+    def _report_too_large(self, chinese: str, english: str) -> None:
+        if not self._reported_too_large:
+            self._reported_too_large = True
+            self.findings.add("ZI-WF-LARGE", zh=chinese, en=english)
+
+    # --- inputs ---------------------------------------------------------------------------
+
+    def _api_node(self, instance: GraphInstance, node: Node) -> JsonObject:
+        node_class = self.knowledge.get(node.type)
+        node_id = instance.prefix + node.id
+        inputs = {name: _wrap(value) for name, value in self._fields[node_id].items()}
         for position, slot in enumerate(node.inputs):
-            source = self._links.source(place, node, position)
+            source = self._resolver.source(instance, node, position)
             if isinstance(source, Value):
                 inputs[slot.name] = _wrap(source.value)
             elif isinstance(source, Output):
                 inputs[slot.name] = [source.node, source.slot]
-            elif isinstance(source, Told):
-                self.unsent[number, slot.name] = ""
-        title = node.title if kind is None or node.title != node.type else kind.title
+            elif isinstance(source, AlreadyReported):
+                self.unsent[node_id, slot.name] = ""
+        title = node.title
+        if node_class is not None and title == node.type:
+            title = node_class.title
         return {"inputs": inputs, "class_type": node.type, "_meta": {"title": title}}
 
-    def _drop_removed(self, number: str, inputs: dict[str, Any]) -> None:
+    def _drop_links_to_omitted(self, node_id: str, inputs: dict[str, Any]) -> None:
         for name, value in list(inputs.items()):
-            if isinstance(value, list) and len(value) == 2 and value[0] not in self.prompt:
+            if is_list(value) and len(value) == 2 and value[0] not in self.prompt:
                 del inputs[name]
-                origin = self.nodes.get(value[0])
+                origin = self._nodes.get(value[0])
                 if origin is not None and origin.mode == NEVER:
-                    self.unsent[number, name] = origin.title or value[0]
+                    self.unsent[node_id, name] = origin.title or value[0]
 
     # --- fields ---------------------------------------------------------------------------
 
-    def _values(self, node: Node) -> dict[str, Any]:
-        """What a node's fields hold, by name."""
-        kind = self.knowledge.get(node.type)
-        if kind is None:
+    def _field_values(self, node: Node) -> dict[str, Any]:
+        """Return the values of a node's fields, by name."""
+        node_class = self.knowledge.get(node.type)
+        if node_class is None:
             return {}
         saved = node.values
-        rows = _without_forced(kind, saved) if isinstance(saved, list) else []
+        values = _without_forced(node_class, saved) if is_list(saved) else []
 
-        def held(number: int, widget: Input) -> Any:
-            if isinstance(saved, dict):
+        def value_of(position: int, widget: Input) -> Any:
+            if is_object(saved):
                 return saved.get(widget.name, widget.default())
-            return rows[number] if number < len(rows) else widget.default()
+            return values[position] if position < len(values) else widget.default()
 
-        fields = enumerate(kind.fields(held))
-        return {w.name: _sent(w, held(number, w)) for number, w in fields if w is not None}
+        return {
+            widget.name: _sent_value(widget, value_of(position, widget))
+            for position, widget in enumerate(node_class.fields(value_of))
+            if widget is not None
+        }
 
-    def _hand_out(self, place: Place, node: Node) -> None:
-        """A primitive node writes its value into the fields it is linked to."""
-        if not isinstance(node.values, list) or not node.values:
+    def _apply_primitive(self, instance: GraphInstance, node: Node) -> None:
+        """Write the value of a primitive node into the fields that it is linked to."""
+        if not is_list(node.values) or not node.values:
             return
-        for link in place.graph.leaving.get(node.id, ()):
-            target = place.graph.nodes.get(link.target)
+        for link in instance.graph.links_from.get(node.id, ()):
+            target = instance.graph.nodes.get(link.target)
             if target and 0 <= link.target_slot < len(target.inputs):
-                fields = self.fields.get(place.prefix + target.id, {})
+                fields = self._fields.get(instance.prefix + target.id, {})
                 name = target.inputs[link.target_slot].name
                 if name in fields:
                     fields[name] = node.values[0]
 
 
-def _sent(widget: Input, value: Any) -> Any:
-    """A field's value as the page sends it."""
-    dynamic = widget.options.get("dynamicPrompts") and isinstance(value, str)
-    return first_choice(value) if dynamic else value
+def _why_omitted(node: Node) -> str:
+    """Return the key in :data:`_WHY_EMPTY` for a node that is not in the prompt."""
+    if node.type in PAGE_ONLY:
+        return "page only"
+    if node.mode == NEVER:
+        return "muted"
+    if node.mode == BYPASS:
+        return "bypassed"
+    return "subgraph"
 
 
-def _without_forced(kind: Kind, saved: list[Any]) -> list[Any]:
-    """Files from before an input became a socket still hold a value for it.
+def _sent_value(widget: Input, value: Any) -> Any:
+    """Return the value of a field as the page sends it."""
+    is_dynamic = widget.options.get("dynamicPrompts") and isinstance(value, str)
+    return first_choice(value) if is_dynamic else value
 
-    Recognised by their length, as the page does; like there, values are matched to inputs one to
-    one, although "control after generate" makes two of one.
+
+def _without_forced(node_class: NodeClass, saved: JsonList) -> JsonList:
+    """Return saved values without those of inputs that have since become sockets.
+
+    The page recognises such files by the number of values. It then matches values to inputs one
+    to one, although an input with "control after generate" has two values. This does the same.
     """
-    entries = [e for e in kind.inputs.values() if e.is_widget or e.options.get("forceInput")]
-    length = sum(
-        2 if e.options.get("control_after_generate") or e.name in ("seed", "noise_seed") else 1
-        for e in entries
-    )
+    entries = [
+        entry
+        for entry in node_class.inputs.values()
+        if entry.is_widget or entry.options.get("forceInput")
+    ]
+    length = sum(2 if entry.had_control else 1 for entry in entries)
     if length != len(saved):
         return saved
     forced = [bool(entry.options.get("forceInput")) for entry in entries]
@@ -193,5 +238,5 @@ def _without_forced(kind: Kind, saved: list[Any]) -> list[Any]:
 
 
 def _wrap(value: Any) -> Any:
-    """A list is a link in API form, so a value that is a list travels in a wrapper."""
-    return {"__value__": value} if isinstance(value, list) else value
+    """Return a value for API form. Lists are wrapped, because a list there is a link."""
+    return {"__value__": value} if is_list(value) else value

@@ -1,6 +1,6 @@
-"""Inputs that stand for several: what they are for one node depends on what the node holds.
+"""Dynamic inputs: one entry of ``/object_info`` that stands for several inputs of a node.
 
-Newer hosts write them as one entry of ``/object_info`` and take ``NAME.PART`` in a prompt.
+Which inputs it stands for depends on the values of the node. A prompt names them ``NAME.PART``.
 """
 
 from __future__ import annotations
@@ -9,55 +9,62 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from .inputs import AUTOGROW, DYNAMIC_COMBO, Input, parse_inputs, rows, table
+from .inputs import AUTOGROW, DYNAMIC_COMBO, Input, parse_inputs
+from .json_values import JsonObject, as_object, is_list, objects_in
 
 LIMIT = 200
-"""Parts that the inputs of a node are expanded to; a description can ask for any number."""
+"""Maximum number of inputs that expansion adds to a node; a description can ask for any number."""
 
 
 def expand(inputs: Mapping[str, Input], given: Mapping[str, Any]) -> dict[str, Input]:
-    """The inputs of a node that holds ``given``, dynamic ones replaced by their parts."""
-    found: dict[str, Input] = {}
-    waiting = list(inputs.values())[::-1]
-    most = len(inputs) + LIMIT
-    while waiting and len(found) < most and len(waiting) < 2 * most:
-        entry = waiting.pop()
+    """Return the inputs of a node with the values ``given``, with dynamic ones expanded."""
+    expanded: dict[str, Input] = {}
+    stack = list(inputs.values())[::-1]
+    limit = len(inputs) + LIMIT
+    while stack and len(expanded) < limit and len(stack) < 2 * limit:
+        entry = stack.pop()
         if entry.dynamic == AUTOGROW:
-            waiting += reversed(_grown(entry, given))
+            stack += reversed(_autogrow_parts(entry, given))
         elif entry.dynamic and entry.dynamic != DYNAMIC_COMBO:
-            found[entry.name] = replace(entry, required=False)  # its parts are not known
+            expanded[entry.name] = replace(entry, required=False)  # its parts are not known
         else:
-            found[entry.name] = entry
-            waiting += reversed(chosen(entry, given.get(entry.name)))
-    return found
+            expanded[entry.name] = entry
+            stack += reversed(chosen_parts(entry, given.get(entry.name)))
+    return expanded
 
 
-def chosen(entry: Input, key: Any) -> list[Input]:
-    """What belongs to the chosen entry of a choice; nothing for other inputs."""
+def chosen_parts(entry: Input, key: Any) -> list[Input]:
+    """Return the inputs that the chosen entry of a dynamic choice adds; none for other inputs."""
     if entry.dynamic != DYNAMIC_COMBO:
         return []
-    for row in rows(entry.options.get("options")):
+    for row in objects_in(entry.options.get("options")):
         if row.get("key") == key:
-            return [replace(part, name=f"{entry.name}.{part.name}")
-                    for part in parse_inputs(row.get("inputs")).values()]  # fmt: skip
+            parts = parse_inputs(row.get("inputs")).values()
+            return [replace(part, name=f"{entry.name}.{part.name}") for part in parts]
     return []
 
 
-def _grown(entry: Input, given: Mapping[str, Any]) -> list[Input]:
-    """A list of inputs of one kind: the first ones are required, more may follow."""
-    template = table(entry.options.get("template"))
-    kinds = list(parse_inputs(template.get("input")).values())
-    if not kinds:
+def _autogrow_parts(entry: Input, given: Mapping[str, Any]) -> list[Input]:
+    """Return the inputs of a growing list. The first ones are required, more can follow."""
+    template = as_object(entry.options.get("template"))
+    prototype = next(iter(parse_inputs(template.get("input")).values()), None)
+    if prototype is None:
         return []
-    least, names = template.get("min"), template.get("names")
-    least = min(least, LIMIT) if isinstance(least, int) else 1
-    if isinstance(names, list):
-        parts = [f"{entry.name}.{name}" for name in names[:LIMIT]]
-    else:
-        first = [f"{entry.name}.{template.get('prefix', '')}{n}" for n in range(least)]
-        more = [name for name in given if name.startswith(f"{entry.name}.")]
-        parts = list(dict.fromkeys(first + more))
+    minimum = template.get("min")
+    minimum = min(minimum, LIMIT) if isinstance(minimum, int) else 1
     return [
-        replace(kinds[0], name=name, required=entry.required and number < least)
-        for number, name in enumerate(parts)
+        replace(prototype, name=name, required=entry.required and number < minimum)
+        for number, name in enumerate(_autogrow_names(entry, template, minimum, given))
     ]
+
+
+def _autogrow_names(
+    entry: Input, template: JsonObject, minimum: int, given: Mapping[str, Any]
+) -> list[str]:
+    names = template.get("names")
+    if is_list(names):
+        return [f"{entry.name}.{name}" for name in names[:LIMIT]]
+    prefix = template.get("prefix", "")
+    required = [f"{entry.name}.{prefix}{number}" for number in range(minimum)]
+    given_names = [name for name in given if name.startswith(f"{entry.name}.")]
+    return list(dict.fromkeys(required + given_names))

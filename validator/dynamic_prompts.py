@@ -1,4 +1,4 @@
-"""Prompt texts as the page sends them: dynamic prompts decided, comments gone."""
+"""Prompt texts as the page sends them: one choice of dynamic prompts, without comments."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ _LINE_END = re.compile("[\n\r\u2028\u2029]")
 
 
 def first_choice(text: str) -> str:
-    """A dynamic prompt without comments, every ``{a|b}`` decided for its first word.
+    """Return a dynamic prompt without comments, with the first option of every ``{a|b}``.
 
-    The page decides by chance; the first is one of its possible answers.
+    The page chooses at random. The first option is one of its possible results.
     """
-    kept: list[str] = []
-    chosen: list[bool] = []  # for every open brace: is this still its first word?
+    output: list[str] = []
+    in_first_option: list[bool] = []  # one item for every open brace
     text = _without_comments(text)
     position = 0
     while position < len(text):
@@ -25,34 +25,38 @@ def first_choice(text: str) -> str:
             escaped = text[position]
             position += 1
             character = escaped if escaped in "{}|" else character + escaped
-        elif character == "{":
-            chosen.append(not chosen or chosen[-1])
+        elif character == "{" or (in_first_option and character in "}|"):
+            _enter_or_leave(character, in_first_option)
             continue
-        elif character == "}" and chosen:
-            chosen.pop()
-            continue
-        elif character == "|" and chosen:
-            chosen[-1] = False
-            continue
-        if not chosen or chosen[-1]:
-            kept.append(character)
-    return "".join(kept)
+        if not in_first_option or in_first_option[-1]:
+            output.append(character)
+    return "".join(output)
+
+
+def _enter_or_leave(character: str, in_first_option: list[bool]) -> None:
+    """Update the stack of open braces for one of ``{``, ``|`` and ``}``."""
+    if character == "{":
+        in_first_option.append(not in_first_option or in_first_option[-1])
+    elif character == "}":
+        in_first_option.pop()
+    else:
+        in_first_option[-1] = False
 
 
 def _without_comments(text: str) -> str:
-    """Without ``/* … */`` and ``// …`` up to the end of the line."""
-    kept: list[str] = []
+    """Return a text without ``/* … */`` and without ``// …`` up to the end of the line."""
+    output: list[str] = []
     position = start = 0
     opening = _COMMENT
     while mark := opening.search(text, start):
         if mark[0] == "//":
-            end = _LINE_END.search(text, mark.end())
-            after = end.start() if end else len(text)
+            line_end = _LINE_END.search(text, mark.end())
+            end = line_end.start() if line_end else len(text)
         else:
-            after = text.find("*/", mark.end()) + 2
-            if after < 2:  # never closed, and no later one can be: text like any other
+            end = text.find("*/", mark.end()) + 2
+            if end < 2:  # never closed, as are all later ones, so it is ordinary text
                 opening, start = _LINE_COMMENT, mark.start() + 1
                 continue
-        kept.append(text[position : mark.start()])
-        position = start = after
-    return "".join(kept) + text[position:]
+        output.append(text[position : mark.start()])
+        position = start = end
+    return "".join(output) + text[position:]

@@ -1,26 +1,32 @@
-"""What is wrong with a workflow: coded, with the place, in Chinese and English."""
+"""Findings about a workflow: a code, a place, and texts in Chinese and English."""
 
 from __future__ import annotations
 
 import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Literal, TypeAlias
 
 from ..errors import CATALOGUE, ZImageError
 
+Severity: TypeAlias = Literal["error", "warning"]
+BilingualText: TypeAlias = tuple[str, str]
+"""The same text in Chinese and in English."""
+Question: TypeAlias = tuple[BilingualText, str]
+"""A template that is appended to the text of a finding, and its value."""
+
 LIMIT = 1000
-"""Findings kept of one file; a hostile one could have millions."""
-TEXT, WHOLE = 120, 400
-"""Characters of a value that a finding repeats; more of what is of no use when it is cut."""
-SIMILAR = "是否想写“{}”？", 'Did you mean "{}"?'
-SOURCE = "可从此处下载：{}", "It can be downloaded from {}"
-More = tuple[tuple[str, str], str]
-"""What may follow the text of a finding, in both languages, and its value."""
-_HELP = re.compile("。(.+)", re.DOTALL), re.compile(r"[.] ([A-Z{].*)", re.DOTALL)
-"""What to do, in texts of the catalogue: all sentences but the first."""
-_WHOLE = ("url", "path", "folder", "ring", "zh", "en")
+"""Maximum number of findings for one file; a hostile file could cause millions."""
+VALUE_LENGTH = 120
+"""Maximum number of characters of a value that a finding repeats."""
+LONG_VALUE_LENGTH = 400
+"""The same for values that are useless when they are cut, such as addresses."""
+_LONG_VALUES = ("url", "path", "folder", "ring", "zh", "en")
+_SUGGESTION: BilingualText = "是否想写“{}”？", 'Did you mean "{}"?'
+_DOWNLOAD: BilingualText = "可从此处下载：{}", "It can be downloaded from {}"
+_CHINESE_HELP = re.compile("。(.+)", re.DOTALL)
+_ENGLISH_HELP = re.compile(r"[.] ([A-Z{].*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -28,15 +34,18 @@ class Finding:
     """One finding.
 
     Attributes:
-        code: a key of the error catalogue.
-        severity: ``error`` (the server would refuse it or fail) or ``warning``.
-        node: id of the node, ``12`` or ``12:3`` inside a subgraph; empty for the whole file.
-        title: what the page shows as the node's name.
-        input: name of the input, if it is about one.
-        chinese, english: what was found, what was expected, what to do.
-        chinese_help, english_help: how those end: what to do; may be empty.
-        line, column: where in the file, from 1, in characters; None where that is not known.
-        length: characters there that it is about.
+        code: A key of the error catalogue.
+        severity: ``error`` (the server refuses the workflow, or it fails) or ``warning``.
+        node: The node id, ``12``, or ``12:3`` inside a subgraph. Empty for the whole file.
+        title: The name of the node in the page.
+        input: The name of the input, if the finding is about one.
+        chinese: What was found, what was expected and what to do, in Chinese.
+        english: The same in English.
+        chinese_help: The end of ``chinese`` that says what to do. Can be empty.
+        english_help: The same in English.
+        line: The line in the file, from 1. None if it is not known.
+        column: The column in characters, from 1. None if it is not known.
+        length: The number of characters from there that the finding is about.
     """
 
     code: str
@@ -54,77 +63,113 @@ class Finding:
 
 
 class Findings(list[Finding]):
-    """A list of findings, in order: the first :data:`LIMIT`, and one that says there are more."""
+    """The findings about one file in order: at most :data:`LIMIT`, then one that says so."""
 
     def add(
-        self, code: str, node: str = "", title: str = "", input: str = "",
-        severity: str = "error", similar: str = "", source: str = "", **values: object,
-    ) -> None:  # fmt: skip
-        """Append one; ``values`` fill the catalogue's text and are shortened.
+        self,
+        code: str,
+        node: str = "",
+        title: str = "",
+        input: str = "",
+        severity: Severity = "error",
+        similar: str = "",
+        source: str = "",
+        **values: object,
+    ) -> None:
+        """Append a finding.
 
         Args:
-            similar: what was probably meant, which is asked at the end.
-            source: the address where what is missing can be had.
+            code: A key of the error catalogue.
+            node: The node id.
+            title: The name of the node in the page.
+            input: The name of the input.
+            severity: ``error`` or ``warning``.
+            similar: The name that was probably meant. The text ends with a question for it.
+            source: The address to download the missing file from.
+            **values: Values for the catalogue text. Long ones are shortened.
         """
-        more = [(SIMILAR, _short(similar))] * bool(similar)
-        more += [(SOURCE, _short(source, WHOLE))] * bool(source)
-        self._keep(code, node, title, input, severity, values, more)
+        questions: list[Question] = []
+        if similar:
+            questions.append((_SUGGESTION, _shorten(similar)))
+        if source:
+            questions.append((_DOWNLOAD, _shorten(source, LONG_VALUE_LENGTH)))
+        self._append(Finding(code, severity, node, title, input, "", ""), values, questions)
 
-    def refuse(
-        self, error: ZImageError, node: str = "", title: str = "", input: str = "",
-        severity: str = "error",
-    ) -> None:  # fmt: skip
-        """Append an error that something else would raise, by its code and in its words."""
-        self._keep(error.code, node, title, input, severity, error.found)
+    def add_error(
+        self,
+        error: ZImageError,
+        node: str = "",
+        title: str = "",
+        input: str = "",
+        severity: Severity = "error",
+    ) -> None:
+        """Append an error that another part raises, with its code and its text."""
+        self._append(Finding(error.code, severity, node, title, input, "", ""), error.found)
 
-    def _keep(self, code: str, node: str, title: str, input: str, severity: str,
-              values: Mapping[str, Any], more: Iterable[More] = ()) -> None:  # fmt: skip
-        if len(self) < LIMIT:
-            self.append(_finding(code, node, title, input, severity, values, more))
-            return
-        if not self.full:
-            self.append(_finding("ZI-WF-MORE", "", "", "", "warning", {"value": LIMIT}))
-        if severity == "error":  # an error that is not told is still one
-            self[-1] = replace(self[-1], severity="error")
-
-    def place(self, line: int | None, column: int | None) -> None:
-        """Where in the file the last one is."""
+    def locate_last(self, line: int | None, column: int | None) -> None:
+        """Set the place of the last finding in the file."""
         self[-1] = replace(self[-1], line=line, column=column)
 
     @property
     def full(self) -> bool:
-        """True when no more are kept."""
+        """Whether further findings are dropped."""
         return len(self) > LIMIT
 
     @property
     def errors(self) -> list[Finding]:
-        """Those that would stop the workflow."""
+        """The findings that stop the workflow."""
         return [finding for finding in self if finding.severity == "error"]
 
-
-def _finding(
-    code: str, node: str, title: str, input: str, severity: str, values: Mapping[str, Any],
-    more: Iterable[More] = (),
-) -> Finding:  # fmt: skip
-    short = {k: _short(value, WHOLE if k in _WHOLE else TEXT) for k, value in values.items()}
-    node, title, input = _short(node), _short(title), _short(input)
-    filled = {"title": title or node, "input": input, **short}
-    zh, en = (text.format(**filled) for text in CATALOGUE[code])
-    zh_help, en_help = (_help(n, text).format(**filled) for n, text in enumerate(CATALOGUE[code]))
-    for texts, value in more:
-        zh_more, en_more = (text.format(value) for text in texts)
-        zh, zh_help = zh + zh_more, zh_help + zh_more
-        en, en_help = f"{en} {en_more}", f"{en_help} {en_more}".strip()
-    return Finding(code, severity, node, title, input, zh, en, zh_help, en_help)
+    def _append(
+        self, finding: Finding, values: Mapping[str, object], questions: Sequence[Question] = ()
+    ) -> None:
+        if len(self) < LIMIT:
+            self.append(_with_texts(finding, values, questions))
+            return
+        if not self.full:
+            last = Finding("ZI-WF-MORE", "warning", "", "", "", "", "")
+            self.append(_with_texts(last, {"value": LIMIT}))
+        if finding.severity == "error":  # a dropped error still fails the file
+            self[-1] = replace(self[-1], severity="error")
 
 
-def _help(language: int, text: str) -> str:
-    found = _HELP[language].search(text)
-    return found[1] or "" if found else ""
+def _with_texts(
+    finding: Finding, values: Mapping[str, object], questions: Sequence[Question] = ()
+) -> Finding:
+    """Return a finding with its texts from the catalogue."""
+    node, title, input = (_shorten(text) for text in (finding.node, finding.title, finding.input))
+    fields = {"title": title or node, "input": input}
+    for key, value in values.items():
+        fields[key] = _shorten(value, LONG_VALUE_LENGTH if key in _LONG_VALUES else VALUE_LENGTH)
+    chinese, english = CATALOGUE[finding.code]
+    chinese_help = _help_part(_CHINESE_HELP, chinese).format(**fields)
+    english_help = _help_part(_ENGLISH_HELP, english).format(**fields)
+    chinese, english = chinese.format(**fields), english.format(**fields)
+    for (chinese_question, english_question), value in questions:
+        chinese += chinese_question.format(value)
+        chinese_help += chinese_question.format(value)
+        english += f" {english_question.format(value)}"
+        english_help = f"{english_help} {english_question.format(value)}".strip()
+    return replace(
+        finding,
+        node=node,
+        title=title,
+        input=input,
+        chinese=chinese,
+        english=english,
+        chinese_help=chinese_help,
+        english_help=english_help,
+    )
 
 
-def _short(value: object, most: int = TEXT) -> str:
-    """At most ``most`` characters, without what a terminal or a log would act on."""
+def _help_part(pattern: re.Pattern[str], text: str) -> str:
+    """Return what to do: every sentence of a catalogue text except the first."""
+    match = pattern.search(text)
+    return match[1] or "" if match else ""
+
+
+def _shorten(value: object, limit: int = VALUE_LENGTH) -> str:
+    """Return at most ``limit`` characters, without control characters for terminals and logs."""
     text = value if isinstance(value, str) else reprlib.repr(value)
-    text = "".join(c if c.isprintable() else "�" for c in text[: most + 1])
-    return text if len(text) <= most else text[: most - 1] + "…"
+    text = "".join(c if c.isprintable() else "�" for c in text[: limit + 1])
+    return text if len(text) <= limit else text[: limit - 1] + "…"

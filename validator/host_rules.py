@@ -1,130 +1,82 @@
-"""Rules for a prompt in API form. Errors are what the host refuses; warnings what it bears."""
+"""The host's own rules for the inputs of one node: required inputs, links, types, values."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import islice
 
-from ..text import prompt_rules
-from . import advice, cycles, our_nodes, template_types, unknown_inputs, values, work
-from .bounds import Bounds, broken_texts, excesses
-from .findings import Findings
+from . import values
+from .findings import Severity
 from .inputs import Input
-from .knowledge import Kind, Knowledge, fits
-from .prompt_context import Addresses, Subject, is_link
-
-SHOWN = 8
-"""Characters of one text that are named because they cannot be used."""
+from .json_values import JsonList, is_link, is_list
+from .knowledge import fits
+from .prompt_context import PromptContext
 
 
-@dataclass(frozen=True)
-class Options:
-    """What a check goes by.
+def check(context: PromptContext, node_id: str, unsent: Mapping[tuple[str, str], str]) -> None:
+    """Check the inputs of a node whose class is known.
 
-    Attributes:
-        core_only: nodes of other packs than this one are errors.
-        engine: judges the values of our nodes, if it is there.
-        bounds: what the request fuse lets through.
-        unsent: inputs that were linked and get nothing, see :class:`.convert.Converter`.
-        addresses: where models can be had, see :func:`.advice.addresses`.
+    Args:
+        context: The prompt.
+        node_id: The node.
+        unsent: Linked inputs that get no value, see :class:`.convert.Converter`.
     """
-
-    core_only: bool = False
-    engine: our_nodes.Engine | None = None
-    bounds: Bounds = field(default_factory=Bounds)
-    unsent: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    addresses: Addresses = field(default_factory=dict)
-
-
-def check(prompt: object, knowledge: Knowledge, found: Findings, options: Options) -> Subject:
-    """Apply every rule, in the order of the file; rules about the whole come last."""
-    subject = Subject(prompt, knowledge, found, options.addresses)
-    for number in subject.prompt:
-        _request(subject, number, options.bounds)
-        kind = subject.kinds.get(number)
-        if kind is not None:
-            _known(subject, number, kind, options)
-    if (most := work.excess(subject.prompt, options.bounds)) is not None:
-        subject.refuse(most[1].error(most[0]), most[0], most[1].name)
-    if subject.prompt and not any(kind.is_output for kind in subject.kinds.values()):
-        found.add("ZI-WF-NO-OUTPUT")
-    cycles.tell(subject)
-    return subject
-
-
-def _request(subject: Subject, number: str, bounds: Bounds) -> None:
-    """What the request fuse refuses or changes, in nodes that no output needs too."""
-    node = subject.prompt[number]
-    for name, text, _ in broken_texts(node):
-        found = list(islice(prompt_rules.refusals(text), SHOWN + 1))
-        places = [(one.position + 1, one.character) for one in found[:SHOWN]]
-        more_zh, more_en = (" 等", " and more") if len(found) > SHOWN else ("", "")
-        subject.tell(
-            "ZI-WF-TEXT", number, name,
-            zh="、".join(f"第 {place} 个 {character}" for place, character in places) + more_zh,
-            en=", ".join(f"{place} ({character})" for place, character in places) + more_en,
-        )  # fmt: skip
-    for excess in excesses(node, bounds):
-        if excess.clamped:
-            subject.tell("ZI-WF-CLAMPED", number, excess.name, "warning", value=excess.found,
-                         expected=excess.maximum)  # fmt: skip
-        else:
-            subject.refuse(excess.error(number), number, excess.name)
-
-
-def _known(subject: Subject, number: str, kind: Kind, options: Options) -> None:
-    if options.core_only:
-        advice.foreign(subject, number, kind)
-    _node(subject, number, options.unsent)
-    if options.engine is not None:
-        our_nodes.check(subject, number, options.engine, options.bounds)
-    advice.node(subject, number)
-    if number not in subject.reached:
-        subject.tell("ZI-WF-UNREACHABLE", number, severity="warning")
-
-
-def _node(subject: Subject, number: str, unsent: Mapping[tuple[str, str], str]) -> None:
-    given, severity = subject.given(number), subject.severity(number)
-    for name, entry in subject.inputs(number).items():
+    given, inputs = context.given(node_id), context.inputs(node_id)
+    for name, entry in inputs.items():
         if name not in given:
-            muted = unsent.get((number, name))
-            if entry.required and muted:
-                subject.tell("ZI-WF-MUTED", number, name, severity, value=muted)
-            elif entry.required and muted is None:
-                subject.tell("ZI-WF-INPUT-MISSING", number, name, severity,
-                             expected=", ".join(sorted(entry.types)))  # fmt: skip
-        elif isinstance(given[name], list):
-            _link(subject, number, entry, given[name])
+            _check_missing(context, node_id, entry, unsent.get((node_id, name)))
+        elif is_list(given[name]):
+            _check_link(context, node_id, entry, given[name])
         else:
-            values.check(subject, number, entry, given[name])
-    for name, link in subject.links(number):
-        if name not in subject.inputs(number) and link[0] not in subject.prompt:
-            _lost(subject, number, name, link, "warning")
-    unknown_inputs.tell(subject, number)
-    template_types.tell(subject, number)
+            values.check(context, node_id, entry, given[name])
+    for name, link in context.links(node_id):
+        if name not in inputs and link[0] not in context.prompt:
+            _report_broken_link(context, node_id, name, link, "warning")
 
 
-def _link(subject: Subject, number: str, entry: Input, link: list) -> None:
-    severity = subject.severity(number)
-    if not is_link(link) or link[0] not in subject.prompt:
-        _lost(subject, number, entry.name, link, severity)
+def _check_missing(
+    context: PromptContext, node_id: str, entry: Input, muted_title: str | None
+) -> None:
+    """Report a required input without a value.
+
+    Args:
+        context: The prompt.
+        node_id: The node.
+        entry: The input.
+        muted_title: The title of the muted node that it is linked to. Empty if the reason has
+            been reported, None if the input is not linked.
+    """
+    if not entry.required:
         return
-    origin, slot = link
-    source = subject.kinds.get(origin)
+    severity = context.severity(node_id)
+    if muted_title:
+        context.report("ZI-WF-MUTED", node_id, entry.name, severity, value=muted_title)
+    elif muted_title is None:
+        expected = ", ".join(sorted(entry.types))
+        context.report("ZI-WF-INPUT-MISSING", node_id, entry.name, severity, expected=expected)
+
+
+def _check_link(context: PromptContext, node_id: str, entry: Input, link: JsonList) -> None:
+    name, severity = entry.name, context.severity(node_id)
+    if not is_link(link) or link[0] not in context.prompt:
+        _report_broken_link(context, node_id, name, link, severity)
+        return
+    slot: int = link[1]
+    source = context.node_classes.get(link[0])
     if source is None:
-        return  # told already: the node is unknown
-    if not 0 <= slot < len(source.outputs):
-        subject.tell("ZI-WF-SLOT", number, entry.name, severity,
-                     value=slot, expected=len(source.outputs))  # fmt: skip
-    elif not fits(source.outputs[slot], entry.types):
-        subject.tell("ZI-WF-TYPE", number, entry.name, severity, value=source.outputs[slot],
-                     expected=", ".join(sorted(entry.types)))  # fmt: skip
+        return  # the unknown class has been reported
+    outputs = source.outputs
+    if not 0 <= slot < len(outputs):
+        context.report("ZI-WF-SLOT", node_id, name, severity, value=slot, expected=len(outputs))
+    elif not fits(outputs[slot], entry.types):
+        value, expected = outputs[slot], ", ".join(sorted(entry.types))
+        context.report("ZI-WF-TYPE", node_id, name, severity, value=value, expected=expected)
 
 
-def _lost(subject: Subject, number: str, name: str, link: list, severity: str) -> None:
-    zh, en = '应为 ["节点编号", 输出序号]', 'it should be ["node id", output number]'
+def _report_broken_link(
+    context: PromptContext, node_id: str, name: str, link: JsonList, severity: Severity
+) -> None:
+    chinese, english = '应为 ["节点编号", 输出序号]', 'it should be ["node id", output number]'
     if is_link(link):
         origin = link[0][:40]
-        zh, en = f"没有节点 {origin}", f"there is no node {origin}"
-    subject.tell("ZI-WF-LINK", number, name, severity, value=link, zh=zh, en=en)
+        chinese, english = f"没有节点 {origin}", f"there is no node {origin}"
+    context.report("ZI-WF-LINK", node_id, name, severity, value=link, zh=chinese, en=english)

@@ -1,4 +1,4 @@
-"""What a ComfyUI says about its nodes (``/object_info``), as records."""
+"""The node classes of a ComfyUI, as ``/object_info`` describes them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,25 @@ from functools import cached_property
 from typing import Any
 
 from . import dynamic_inputs
-from .inputs import ANY, UPLOADS, Input, is_dynamic, parse_inputs, table
+from .inputs import ANY, UPLOADS, Input, is_dynamic, parse_inputs
+from .json_values import JsonObject, as_list, as_object, is_list, is_object
 
 CORE = ("nodes", "comfy_extras", "comfy_api_nodes")
-"""Modules that come with ComfyUI; packs are in ``custom_nodes``."""
+"""Python modules that come with ComfyUI. Packs are in ``custom_nodes``."""
 
 
 @dataclass(frozen=True)
-class Kind:
-    """A node class: its inputs in order, the types of its outputs, whether it is an output.
+class NodeClass:
+    """A node class.
 
-    ``module`` is where the host has it from, empty when that is not known; ``hidden`` are inputs
-    that the host fills in itself.
+    Attributes:
+        name: The name in ``class_type``.
+        inputs: The inputs by name, in order.
+        outputs: The types of the outputs.
+        is_output: Whether it is an output node.
+        title: The name in the page.
+        module: The Python module that the host loaded it from. Empty if it is not known.
+        hidden: The inputs that the host fills in itself.
     """
 
     name: str
@@ -32,11 +39,11 @@ class Kind:
 
     @property
     def is_core(self) -> bool:
-        """True for what comes with ComfyUI itself."""
+        """Whether it comes with ComfyUI itself."""
         return self.module.partition(".")[0] in CORE
 
     def inputs_for(self, given: Mapping[str, Any]) -> dict[str, Input]:
-        """The inputs of a node that holds ``given``; dynamic ones depend on what is there."""
+        """Return the inputs of a node with these values, which decide on dynamic inputs."""
         if not any(entry.dynamic for entry in self.inputs.values()):
             return self.inputs
         return dynamic_inputs.expand(self.inputs, given)
@@ -46,24 +53,26 @@ class Kind:
         """The fields of a new node, see :meth:`fields`."""
         return self.fields(lambda _, entry: entry.default())
 
-    def fields(self, held: Callable[[int, Input], Any]) -> list[Input | None]:
-        """Fields in the order of ``widgets_values``; None stands for one that is never sent.
+    def fields(self, value_of: Callable[[int, Input], Any]) -> list[Input | None]:
+        """Return the fields in the order of ``widgets_values``.
 
-        The fields of a choice's entry follow the choice, as the page inserts them.
+        None stands for a field that is never sent. The fields of a choice's entry follow the
+        choice, where the page inserts them.
 
         Args:
-            held: the value of a field, by its place and what it is.
+            value_of: Returns the value of a field, from its position and its input.
         """
         fields: list[Input | None] = []
         uploads = 0
-        waiting = list(self.inputs.values())[::-1]
-        most = len(waiting) + dynamic_inputs.LIMIT
-        while waiting and len(fields) < 2 * most:
-            entry = waiting.pop()
+        stack = list(self.inputs.values())[::-1]
+        limit = len(stack) + dynamic_inputs.LIMIT
+        while stack and len(fields) < 2 * limit:
+            entry = stack.pop()
             if not entry.is_widget:
                 continue
             if entry.dynamic:
-                waiting += reversed(dynamic_inputs.chosen(entry, held(len(fields), entry)))
+                value = value_of(len(fields), entry)
+                stack += reversed(dynamic_inputs.chosen_parts(entry, value))
             fields.append(entry)
             if entry.has_control:
                 fields.append(None)
@@ -72,51 +81,54 @@ class Kind:
 
 
 class Knowledge:
-    """All node classes of a host, by name.
+    """All node classes of a host, by name."""
 
-    Args:
-        document: the answer of ``/object_info``; entries that are not as documented are left out.
-    """
+    def __init__(self, document: JsonObject) -> None:
+        """Read the node classes.
 
-    def __init__(self, document: dict[str, Any]) -> None:
-        self.kinds: dict[str, Kind] = {}
+        Args:
+            document: The response of ``/object_info``. Entries of another shape are skipped.
+        """
+        self.node_classes: dict[str, NodeClass] = {}
         for name, entry in document.items():
-            if isinstance(entry, dict) and isinstance(entry.get("input"), dict):
-                self.kinds[name] = _kind(name, entry)
+            if is_object(entry) and is_object(entry.get("input")):
+                self.node_classes[name] = _parse_class(name, entry)
 
-    def get(self, name: object) -> Kind | None:
-        """The class of that name, if the host has it."""
-        return self.kinds.get(name) if isinstance(name, str) else None
+    def get(self, name: object) -> NodeClass | None:
+        """Return the class of that name, if the host has it."""
+        return self.node_classes.get(name) if isinstance(name, str) else None
 
     def names(self) -> Iterable[str]:
-        """The names of all classes."""
-        return self.kinds
+        """Return the names of all classes."""
+        return self.node_classes
 
 
-def _kind(name: str, entry: dict[str, Any]) -> Kind:
-    output = entry.get("output")
-    return Kind(
-        name, parse_inputs(entry["input"]),
-        tuple(map(_type_name, output if isinstance(output, list) else ())),
-        bool(entry.get("output_node")), str(entry.get("display_name") or name),
-        str(entry.get("python_module") or ""), frozenset(table(entry["input"].get("hidden"))),
-    )  # fmt: skip
+def _parse_class(name: str, entry: JsonObject) -> NodeClass:
+    return NodeClass(
+        name=name,
+        inputs=parse_inputs(entry["input"]),
+        outputs=tuple(map(_output_type, as_list(entry.get("output")))),
+        is_output=bool(entry.get("output_node")),
+        title=str(entry.get("display_name") or name),
+        module=str(entry.get("python_module") or ""),
+        hidden=frozenset(as_object(entry["input"].get("hidden"))),
+    )
 
 
-def _type_name(kind: object) -> str:
-    if isinstance(kind, list):
+def _output_type(type_name: object) -> str:
+    if is_list(type_name):
         return "COMBO"
-    return ANY if is_dynamic(str(kind)) else str(kind)
+    return ANY if is_dynamic(str(type_name)) else str(type_name)
 
 
-def fits(given: str, accepted: frozenset[str]) -> bool:
-    """Whether an output type may be linked to an input: ``*`` on either side, or one in common."""
-    offered = {part.strip() for part in given.split(",")}
-    return ANY in accepted or ANY in offered or bool(offered & accepted)
+def fits(output_type: str, accepted: frozenset[str]) -> bool:
+    """Return whether an output may be linked to an input: ``*``, or one type in common."""
+    output_types = {part.strip() for part in output_type.split(",")}
+    return ANY in accepted or ANY in output_types or bool(output_types & accepted)
 
 
-def connects(one: str, other: str) -> bool:
-    """Whether the page lets a user draw a link between two types; it ignores their case."""
-    if one in (ANY, "") or other in (ANY, "") or one == other:
+def connects(first: str, second: str) -> bool:
+    """Return whether the page allows a link between two types. It ignores their case."""
+    if first in (ANY, "") or second in (ANY, "") or first == second:
         return True
-    return bool(set(one.lower().split(",")) & set(other.lower().split(",")))
+    return bool(set(first.lower().split(",")) & set(second.lower().split(",")))

@@ -1,8 +1,8 @@
-"""Values that our nodes refuse when they run: told by the engine's own functions.
+"""Values that our nodes refuse when they run, found with the engine's own functions.
 
-The fields of our nodes let nearly any number through, so that a wrong one is answered with a coded
-error; the host's own check therefore says nothing. The validator does not import the engine, its
-callers hand the functions in.
+The fields of our nodes accept nearly any number, so that the node can answer a wrong one with a
+coded error. The host's own check therefore reports nothing. The validator does not import the
+engine; its callers pass the functions.
 """
 
 from __future__ import annotations
@@ -12,25 +12,28 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import ZImageError
-from .bounds import CUSTOM, OWN, SIDES, Bounds
-from .prompt_context import Subject, is_link
+from .bounds import CUSTOM_SIZE, OUR_PREFIX, SIDES, Bounds
+from .json_values import is_link, is_list, is_object
+from .prompt_context import PromptContext
 
-_PRESETS = ("steps", "cfg", "shift", "denoise")
-TURBO, BASE, EDIT = _VARIANTS = ("turbo", "base", "edit")
-_DEPTH = 64
-"""Nodes between a sampler and its loader that are looked through."""
+_PRESET_INPUTS = ("steps", "cfg", "shift", "denoise")
+TURBO, BASE, EDIT = "turbo", "base", "edit"
+_VARIANTS = (TURBO, BASE, EDIT)
+_MAX_NODES = 64
+"""Maximum number of nodes between a sampler and its loader."""
 
 
 @dataclass(frozen=True)
-class Engine:
-    """What judges values, each raising :class:`ZImageError`.
+class EngineChecks:
+    """The functions of the engine that check values. Each raises :class:`ZImageError`.
 
     Attributes:
         settings: ``engine.presets.resolve``.
         size: ``engine.sizes.resolve``.
         batch: ``engine.sizes.check_batch``.
-        quality, prefix: ``engine.saving.check_quality`` and ``check_prefix``.
-    tolerance: ``engine.presets.check_tolerance``.
+        quality: ``engine.saving.check_quality``.
+        prefix: ``engine.saving.check_prefix``.
+        tolerance: ``engine.presets.check_tolerance``.
     """
 
     settings: Callable[..., object]
@@ -41,98 +44,112 @@ class Engine:
     tolerance: Callable[[float], object]
 
 
-def check(subject: Subject, number: str, engine: Engine, bounds: Bounds) -> None:
-    """Every value of one of our nodes that the engine refuses."""
-    kind = subject.kinds[number].name
-    if kind == f"{OWN}Sampler":
-        _settings(subject, number, engine)
-    elif kind == f"{OWN}Latent":
-        _size(subject, number, engine, bounds)
-        _one(subject, number, "batch_size", int, engine.batch)
-    elif kind == f"{OWN}Save":
-        _one(subject, number, "quality", int, engine.quality)
-        prefix = subject.given(number).get("filename_prefix")
+def check(context: PromptContext, node_id: str, engine: EngineChecks, bounds: Bounds) -> None:
+    """Report every value of one of our nodes that the engine refuses."""
+    name = context.node_classes[node_id].name
+    if name == f"{OUR_PREFIX}Sampler":
+        _check_settings(context, node_id, engine)
+    elif name == f"{OUR_PREFIX}Latent":
+        _check_size(context, node_id, engine, bounds)
+        _check_number(context, node_id, "batch_size", int, engine.batch)
+    elif name == f"{OUR_PREFIX}Save":
+        _check_number(context, node_id, "quality", int, engine.quality)
+        prefix = context.given(node_id).get("filename_prefix")
         if isinstance(prefix, str):
-            _attempt(subject, number, "filename_prefix", engine.prefix, prefix)
-    elif kind == f"{OWN}Keep":
-        _one(subject, number, "tolerance", float, engine.tolerance)
+            _report_refusal(context, node_id, "filename_prefix", engine.prefix, prefix)
+    elif name == f"{OUR_PREFIX}Keep":
+        _check_number(context, node_id, "tolerance", float, engine.tolerance)
 
 
-def _one(
-    subject: Subject, number: str, name: str, kind: type[int] | type[float],
-    judge: Callable[..., object],
-) -> None:  # fmt: skip
-    """A number by itself."""
-    value = _number(subject, number, name, kind)
+def _check_number(
+    context: PromptContext,
+    node_id: str,
+    name: str,
+    number_type: type[int] | type[float],
+    function: Callable[..., object],
+) -> None:
+    """Check a number that does not depend on other values."""
+    value = _number(context, node_id, name, number_type)
     if value is not None:
-        _attempt(subject, number, name, judge, value)
+        _report_refusal(context, node_id, name, function, value)
 
 
-def _settings(subject: Subject, number: str, engine: Engine) -> None:
-    variant = _variant(subject, number)
-    for name in _PRESETS:
-        value = _number(subject, number, name, int if name == "steps" else float)
+def _check_settings(context: PromptContext, node_id: str, engine: EngineChecks) -> None:
+    variant = _model_variant(context, node_id)
+    for name in _PRESET_INPUTS:
+        value = _number(context, node_id, name, int if name == "steps" else float)
         if value is not None:
-            given = {"model_variant": variant, name: value}
-            _attempt(subject, number, name, engine.settings, **given)
+            settings = {"model_variant": variant, name: value}
+            _report_refusal(context, node_id, name, engine.settings, **settings)
 
 
-def _size(subject: Subject, number: str, engine: Engine, bounds: Bounds) -> None:
-    """The size that is left once the server has clamped it; told at the side that is wrong."""
-    if subject.given(number).get("size") != CUSTOM:
-        return  # a choice like any other
-    found = [_number(subject, number, name, int) for name in SIDES]
-    sides = [min(side, bounds.side) for side in found if side is not None]
+def _check_size(context: PromptContext, node_id: str, engine: EngineChecks, bounds: Bounds) -> None:
+    """Check the size after the server has clamped it, and report it at the wrong side."""
+    if context.given(node_id).get("size") != CUSTOM_SIZE:
+        return  # the rule for choices checks it
+    numbers = [_number(context, node_id, name, int) for name in SIDES]
+    sides = [min(side, bounds.side) for side in numbers if side is not None]
     if len(sides) != len(SIDES):
         return
-    wrong = [name for name, side in zip(SIDES, sides, strict=True)
-             if _error(engine.size, CUSTOM, side, side)]  # fmt: skip
-    if wrong:
-        _attempt(subject, number, wrong[0], engine.size, CUSTOM, *sides)
+    for name, side in zip(SIDES, sides, strict=True):
+        if _refusal(engine.size, CUSTOM_SIZE, side, side) is not None:
+            _report_refusal(context, node_id, name, engine.size, CUSTOM_SIZE, *sides)
+            return
 
 
-def _attempt(
-    subject: Subject, number: str, name: str, judge: Callable[..., object],
-    *arguments: Any, **named: Any,
-) -> None:  # fmt: skip
-    error = _error(judge, *arguments, **named)
+def _report_refusal(
+    context: PromptContext,
+    node_id: str,
+    name: str,
+    function: Callable[..., object],
+    *arguments: Any,
+    **keywords: Any,
+) -> None:
+    error = _refusal(function, *arguments, **keywords)
     if error is not None:
-        subject.refuse(error, number, name, subject.severity(number))
+        context.report_error(error, node_id, name, context.severity(node_id))
 
 
-def _error(judge: Callable[..., object], *arguments: Any, **named: Any) -> ZImageError | None:
+def _refusal(
+    function: Callable[..., object], *arguments: Any, **keywords: Any
+) -> ZImageError | None:
     try:
-        judge(*arguments, **named)
+        function(*arguments, **keywords)
     except ZImageError as error:
         return error
     return None
 
 
-def _number(subject: Subject, number: str, name: str, kind: type[int] | type[float]) -> Any:
-    """A value as the host hands it to the node; None for what the host's own check refuses."""
-    entry = subject.inputs(number).get(name)
-    value = subject.given(number).get(name)
-    if entry is None or isinstance(value, (list, dict)):
+def _number(
+    context: PromptContext, node_id: str, name: str, number_type: type[int] | type[float]
+) -> Any:
+    """Return a value as the host passes it to the node, or None if the host refuses it."""
+    entry = context.inputs(node_id).get(name)
+    value: Any = context.given(node_id).get(name)
+    if entry is None or is_list(value) or is_object(value):
         return None
     try:
-        amount = kind(value)  # pyright: ignore[reportArgumentType]
+        number = number_type(value)
     except (TypeError, ValueError, OverflowError):
         return None
     low, high = entry.limits
-    return amount if low <= amount <= high else None
+    return number if low <= number <= high else None
 
 
-def _variant(subject: Subject, number: str) -> str:
-    """Whose preset a message names: what the sampler says, else the loader, else its file."""
-    given = subject.given(number)
-    for _ in range(_DEPTH):
-        chosen = given.get("preset", given.get("variant"))
-        if chosen in _VARIANTS:
-            return str(chosen)
+def _model_variant(context: PromptContext, node_id: str) -> str:
+    """Return the variant whose preset a message names.
+
+    It is that of the sampler, else that of the loader, else that in the name of the model file.
+    """
+    given = context.given(node_id)
+    for _ in range(_MAX_NODES):
+        variant = given.get("preset", given.get("variant"))
+        if variant in _VARIANTS:
+            return str(variant)
         if "model_name" in given:
             return TURBO if TURBO in str(given["model_name"]).lower() else BASE
         link = given.get("model")
-        if not is_link(link) or link[0] not in subject.prompt:
+        if not is_link(link) or link[0] not in context.prompt:
             break
-        given = subject.given(link[0])
+        given = context.given(link[0])
     return TURBO

@@ -1,116 +1,140 @@
-"""The prompt under check: its nodes with their classes, its links, and a place for findings."""
+"""The prompt under check: its nodes with their classes, its links, and the list of findings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias
 
 from ..errors import ZImageError
-from . import shapes
-from .findings import Findings
+from . import shape_findings
+from .findings import Findings, Severity
 from .inputs import Input
-from .knowledge import Kind, Knowledge
-from .suggestions import Similar
+from .json_values import JsonList, JsonObject, as_object, is_link, is_object
+from .knowledge import Knowledge, NodeClass
+from .suggestions import Suggestions
 
-Addresses = Mapping[tuple[str, str], str]
-"""Where to get a file: by the node that is set to it, and its name."""
+DownloadUrls: TypeAlias = Mapping[tuple[str, str], str]
+"""Addresses of model files, by the node that uses the file and the name of the file."""
+ADVICE_BUDGET = 20_000
+"""Maximum number of texts that advice reads; a hostile file could chain any number."""
 
 
-class Subject:
-    """Nodes of a prompt in API form that have the shape of one; anything else is told.
+class PromptContext:
+    """The nodes of a prompt in API form. A node of another shape is reported and skipped.
 
     Attributes:
-        prompt: nodes by id; ``inputs`` of each is an object.
-        kinds: their classes, for those that the host knows.
-        addresses: where nodes say that their models can be had.
-        patience: texts that advice may still look at; a hostile file could chain any number.
+        findings: The findings about the file.
+        suggestions: Finds names that were probably meant.
+        advice_budget: The number of texts that advice may still read.
+        download_urls: Addresses of models, as nodes give them.
+        prompt: The nodes by id. ``inputs`` of each is an object.
+        node_classes: The classes of the nodes that the host knows, by node id.
     """
 
-    def __init__(self, document: object, knowledge: Knowledge, found: Findings,
-                 addresses: Addresses | None = None) -> None:  # fmt: skip
-        self.found = found
-        self.similar = Similar()
-        self.patience = 20_000
-        self.addresses = addresses or {}
-        self.prompt: dict[str, dict[str, Any]] = {}
-        self.kinds: dict[str, Kind] = {}
+    def __init__(
+        self,
+        document: object,
+        knowledge: Knowledge,
+        findings: Findings,
+        download_urls: DownloadUrls | None = None,
+    ) -> None:
+        """Read the nodes of a document.
+
+        Args:
+            document: The prompt; any JSON value.
+            knowledge: The node classes of the host.
+            findings: Gets a finding for each node that cannot be checked.
+            download_urls: Addresses of models, as nodes give them.
+        """
+        self.findings = findings
+        self.suggestions = Suggestions()
+        self.advice_budget = ADVICE_BUDGET
+        self.download_urls = download_urls or {}
+        self.prompt: dict[str, JsonObject] = {}
+        self.node_classes: dict[str, NodeClass] = {}
         self._inputs: dict[str, dict[str, Input]] = {}
-        if not isinstance(document, dict):
-            shapes.tell_root(found, document)
+        if not is_object(document):
+            shape_findings.add_root(findings, document)
             return
         if not document:
-            found.add("ZI-WF-EMPTY", zh="里面没有节点", en="there is no node in it")
-        for number, entry in document.items():
-            if not isinstance(entry, dict) or not isinstance(entry.get("inputs", {}), dict):
-                shapes.tell(found, f"[{shapes.quoted(number)}]", entry, shapes.NODE, str(number))
-                continue
-            self.prompt[number] = entry
-            name = entry.get("class_type")
-            kind = knowledge.get(name)
-            if not isinstance(name, str):
-                self.tell("ZI-WF-CLASS", number, value=name)
-            elif kind is None:
-                meant = self.similar.find("", name, knowledge.names(), least=0.75)
-                self.tell("ZI-WF-NODE-UNKNOWN", number, value=name, similar=meant)
+            findings.add("ZI-WF-EMPTY", zh="里面没有节点", en="there is no node in it")
+        for node_id, entry in document.items():
+            if is_object(entry) and is_object(entry.get("inputs", {})):
+                self._add_node(node_id, entry, knowledge)
             else:
-                self.kinds[number] = kind
-                self._inputs[number] = kind.inputs_for(self.given(number))
+                path = f"[{shape_findings.quoted(node_id)}]"
+                shape_findings.add(findings, path, entry, shape_findings.NODE, str(node_id))
 
-    def given(self, number: str) -> dict[str, Any]:
-        """What a node holds: values and links by the names of its inputs."""
-        return self.prompt[number].get("inputs", {})
+    def _add_node(self, node_id: str, entry: JsonObject, knowledge: Knowledge) -> None:
+        self.prompt[node_id] = entry
+        name = entry.get("class_type")
+        node_class = knowledge.get(name)
+        if not isinstance(name, str):
+            self.report("ZI-WF-CLASS", node_id, value=name)
+        elif node_class is None:
+            similar = self.suggestions.find("", name, knowledge.names(), min_ratio=0.75)
+            self.report("ZI-WF-NODE-UNKNOWN", node_id, value=name, similar=similar)
+        else:
+            self.node_classes[node_id] = node_class
+            self._inputs[node_id] = node_class.inputs_for(self.given(node_id))
 
-    def inputs(self, number: str) -> dict[str, Input]:
-        """What the host says of a known node's inputs."""
-        return self._inputs[number]
+    def given(self, node_id: str) -> dict[str, Any]:
+        """Return the values and links of a node, by the names of its inputs."""
+        return self.prompt[node_id].get("inputs", {})
 
-    def links(self, number: str) -> Iterator[tuple[str, list]]:
-        """Names and links of a node's linked inputs."""
-        for name, value in self.given(number).items():
+    def inputs(self, node_id: str) -> dict[str, Input]:
+        """Return the inputs of a node whose class is known."""
+        return self._inputs[node_id]
+
+    def links(self, node_id: str) -> Iterator[tuple[str, JsonList]]:
+        """Yield the names and links of a node's linked inputs."""
+        for name, value in self.given(node_id).items():
             if is_link(value):
                 yield name, value
 
-    def tell(self, code: str, number: str, input: str = "", severity: str = "error",
-             similar: str = "", source: str = "", **values: object) -> None:  # fmt: skip
-        """A finding about a node."""
-        self.found.add(code, number, self.title(number), input, severity, similar, source,
-                       **values)  # fmt: skip
+    def report(
+        self,
+        code: str,
+        node_id: str,
+        input: str = "",
+        severity: Severity = "error",
+        similar: str = "",
+        source: str = "",
+        **values: object,
+    ) -> None:
+        """Add a finding about a node, see :meth:`.Findings.add`."""
+        title = self.title(node_id)
+        self.findings.add(code, node_id, title, input, severity, similar, source, **values)
 
-    def refuse(self, error: ZImageError, number: str, input: str, severity: str = "error") -> None:
-        """What something else would raise for a node, in its words."""
-        self.found.refuse(error, number, self.title(number), input, severity)
+    def report_error(
+        self, error: ZImageError, node_id: str, input: str, severity: Severity = "error"
+    ) -> None:
+        """Add an error that another part raises for a node, with its text."""
+        self.findings.add_error(error, node_id, self.title(node_id), input, severity)
 
-    def title(self, number: str) -> str:
-        """What the page shows as the node's name."""
-        meta = self.prompt[number].get("_meta")
-        title = meta.get("title") if isinstance(meta, dict) else None
-        title = title if isinstance(title, str) else self.prompt[number].get("class_type")
+    def title(self, node_id: str) -> str:
+        """Return the name of a node in the page."""
+        node = self.prompt[node_id]
+        title = as_object(node.get("_meta")).get("title")
+        title = title if isinstance(title, str) else node.get("class_type")
         return title if isinstance(title, str) else ""
 
     @cached_property
     def reached(self) -> set[str]:
-        """Nodes that an output node needs, as the host looks for them; all if there is none."""
+        """The nodes that an output node needs, as the host collects them; all without one."""
         reached: set[str] = set()
-        waiting = [number for number, kind in self.kinds.items() if kind.is_output]
-        waiting = waiting or list(self.kinds)
-        while waiting:
-            number = waiting.pop()
-            if number in reached or number not in self.kinds:
+        outputs = [node_id for node_id, kind in self.node_classes.items() if kind.is_output]
+        stack = outputs or list(self.node_classes)
+        while stack:
+            node_id = stack.pop()
+            if node_id in reached or node_id not in self.node_classes:
                 continue
-            reached.add(number)
-            known = self.inputs(number)
-            waiting += [link[0] for name, link in self.links(number) if name in known]
+            reached.add(node_id)
+            known = self.inputs(node_id)
+            stack += [link[0] for name, link in self.links(node_id) if name in known]
         return reached
 
-    def severity(self, number: str) -> str:
-        """The host only looks at nodes that an output needs."""
-        return "error" if number in self.reached else "warning"
-
-
-def is_link(value: object) -> TypeGuard[list[Any]]:
-    """``[node id, output slot]``; the host takes every list of two for one."""
-    return (
-        isinstance(value, list) and len(value) == 2
-        and isinstance(value[0], str) and isinstance(value[1], int)
-    )  # fmt: skip
+    def severity(self, node_id: str) -> Severity:
+        """Return ``error`` for a node that an output needs; the host checks no others."""
+        return "error" if node_id in self.reached else "warning"

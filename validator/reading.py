@@ -1,4 +1,4 @@
-"""From bytes to a JSON document, or to findings that say in both languages why there is none."""
+"""Reading of a file as JSON, with findings that say why that fails."""
 
 from __future__ import annotations
 
@@ -8,64 +8,21 @@ import sys
 from collections import Counter
 from typing import Any
 
-from . import shapes
-from .findings import LIMIT, Findings
+from . import shape_findings
+from .findings import LIMIT, BilingualText, Findings
+from .json_values import JsonObject
 
 LARGEST_FILE = 64 * 2**20
-"""Bytes of a workflow file that are read at all."""
+"""Maximum size of a workflow file in bytes."""
 TOO_LARGE = f"{LARGEST_FILE // 2**20} MiB"
-PICTURES = re.compile(rb"\x89PNG|RIFF....WEBP|\xff\xd8\xff|GIF8", re.DOTALL)
-"""How pictures begin; people hand over those that hold their workflow."""
-
-
-def parse_json(data: bytes, found: Findings) -> Any:
-    """A JSON document, or None and a finding."""
-    if len(data) > LARGEST_FILE:
-        found.add("ZI-WF-LARGE", zh=TOO_LARGE, en=TOO_LARGE)
-        return None
-    if PICTURES.match(data):
-        found.add("ZI-WF-PICTURE")
-        return None
-    twice: Counter[str] = Counter()
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        made = dict(pairs)
-        if len(made) < len(pairs) and len(twice) <= LIMIT:
-            keys = Counter(key for key, _ in pairs)
-            twice.update(key for key, count in keys.items() if count > 1)
-        return made
-
-    try:
-        document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=unique)
-    except (ValueError, RecursionError) as error:
-        tell(data, error, found)
-        return None
-    for key in twice:
-        found.add("ZI-WF-KEY", severity="warning", value=key)
-    if document is None:
-        shapes.tell_root(found, None)
-    return document
-
-
-def tell(data: bytes, error: Exception, found: Findings) -> None:
-    """A finding with the place, as far as there is one."""
-    zh, en = _reason(data, error)
-    zh_do, en_do = _EXPORT
-    line = column = None
-    if "UTF-8" in en or "UTF-16" in en:
-        zh_do, en_do = "请另存为 UTF-8", "Save it as UTF-8"
-    if isinstance(error, json.JSONDecodeError) and data.strip() and "UTF-16" not in en:
-        line, column = error.lineno, error.colno
-    elif isinstance(error, UnicodeDecodeError) and "UTF-16" not in en:
-        start = data.rfind(b"\n", 0, error.start) + 1
-        line = data.count(b"\n", 0, start) + 1
-        column = len(data[start : error.start].decode("utf-8-sig")) + 1
-    found.add("ZI-WF-JSON", zh=zh, en=en, zh_do=zh_do, en_do=en_do)
-    found.place(line, column)
-
-
-_EXPORT = "请用页面的“导出”重新保存工作流", "Save the workflow again with the page's Export"
-_FAULTS = {
+_PICTURE = re.compile(rb"\x89PNG|RIFF....WEBP|\xff\xd8\xff|GIF8", re.DOTALL)
+"""How pictures begin. Users hand over pictures that hold their workflow."""
+_EXPORT_AGAIN: BilingualText = (
+    "请用页面的“导出”重新保存工作流",
+    "Save the workflow again with the page's Export",
+)
+_SAVE_AS_UTF8: BilingualText = "请另存为 UTF-8", "Save it as UTF-8"
+_CHINESE_FAULTS = {
     "Expecting value": "应有一个值",
     "Expecting property name": "应有双引号括起的名称",
     "Illegal trailing comma": "多了一个逗号",
@@ -76,18 +33,58 @@ _FAULTS = {
     "Invalid \\": "的反斜杠用法有误",
     "Extra data": "起是多余的内容",
 }
-"""How Python's messages begin, and the same in Chinese."""
+"""The beginning of a message of Python's parser, and its meaning in Chinese."""
 
 
-def _fault(message: str) -> str:
-    return next((zh for en, zh in _FAULTS.items() if message.startswith(en)), "有误")
+def parse_json(data: bytes, findings: Findings) -> Any:
+    """Return the JSON document in a file, or add a finding and return None."""
+    if len(data) > LARGEST_FILE:
+        findings.add("ZI-WF-LARGE", zh=TOO_LARGE, en=TOO_LARGE)
+        return None
+    if _PICTURE.match(data):
+        findings.add("ZI-WF-PICTURE")
+        return None
+    repeated_keys: Counter[str] = Counter()
+
+    def record_repeated_keys(pairs: list[tuple[str, Any]]) -> JsonObject:
+        members = dict(pairs)
+        if len(members) < len(pairs) and len(repeated_keys) <= LIMIT:
+            counts = Counter(key for key, _ in pairs)
+            repeated_keys.update(key for key, count in counts.items() if count > 1)
+        return members
+
+    try:
+        document = json.loads(data.decode("utf-8-sig"), object_pairs_hook=record_repeated_keys)
+    except (ValueError, RecursionError) as error:
+        _add_unreadable(data, error, findings)
+        return None
+    for key in repeated_keys:
+        findings.add("ZI-WF-KEY", severity="warning", value=key)
+    if document is None:
+        shape_findings.add_root(findings, None)
+    return document
 
 
-def _reason(data: bytes, error: Exception) -> tuple[str, str]:
-    """Why bytes are no JSON, and what to do about it."""
+def _add_unreadable(data: bytes, error: Exception, findings: Findings) -> None:
+    """Add a finding for a file that is not JSON, with the place where the fault is known."""
+    utf16 = _is_utf16(data)
+    chinese, english = _reason(data, error)
+    chinese_help, english_help = _SAVE_AS_UTF8 if "UTF-" in english else _EXPORT_AGAIN
+    findings.add("ZI-WF-JSON", zh=chinese, en=english, zh_do=chinese_help, en_do=english_help)
+    if isinstance(error, json.JSONDecodeError) and data.strip() and not utf16:
+        findings.locate_last(error.lineno, error.colno)
+    elif isinstance(error, UnicodeDecodeError) and not utf16:
+        start = data.rfind(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, start) + 1
+        column = len(data[start : error.start].decode("utf-8-sig")) + 1
+        findings.locate_last(line, column)
+
+
+def _reason(data: bytes, error: Exception) -> BilingualText:
+    """Return why a file is not JSON."""
     if not data.strip():
         return "文件是空的", "the file is empty"
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]:
+    if _is_utf16(data):
         return "它的编码是 UTF-16", "it is UTF-16"
     if isinstance(error, UnicodeDecodeError):
         return (
@@ -96,10 +93,21 @@ def _reason(data: bytes, error: Exception) -> tuple[str, str]:
         )
     if isinstance(error, json.JSONDecodeError):
         return (
-            f"第 {error.lineno} 行第 {error.colno} 列{_fault(error.msg)}",
+            f"第 {error.lineno} 行第 {error.colno} 列{_chinese_fault(error.msg)}",
             f"line {error.lineno}, column {error.colno}: {error.msg}",
         )
     if isinstance(error, RecursionError):
-        return "嵌套太深，没有工作流会这样", "it is nested deeper than any workflow"
+        return "嵌套太深，正常的工作流不会这样", "it is nested deeper than any workflow"
     digits = sys.get_int_max_str_digits()
     return f"有一个数超过 {digits} 位", f"it holds a number of more than {digits} digits"
+
+
+def _is_utf16(data: bytes) -> bool:
+    return data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:4]
+
+
+def _chinese_fault(message: str) -> str:
+    for beginning, chinese in _CHINESE_FAULTS.items():
+        if message.startswith(beginning):
+            return chinese
+    return "有误"

@@ -1,4 +1,4 @@
-"""Where in a file a finding is: line, column and length, found by going down to its node."""
+"""Source locations of findings: line, column and length, found by descent to the node's JSON."""
 
 from __future__ import annotations
 
@@ -7,173 +7,211 @@ import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from .findings import Finding
-from .inputs import Input, table
+from .inputs import Input
+from .json_values import as_object, is_list, is_object
 from .knowledge import Knowledge
 
-_SPACE = re.compile(r"[ \t\n\r]*")
+MAX_FILE_SIZE = 8 * 2**20
+"""Maximum size in bytes of files that are searched; every node is read a few times."""
+_WHITESPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
-LARGEST = 8 * 2**20
-"""Bytes of files in which places are looked for; every node is read a few times."""
-_CLASS = frozenset({"ZI-WF-CLASS", "ZI-WF-NODE-UNKNOWN", "ZI-WF-FOREIGN"})
-"""What is said of a node's class, not of the node."""
+_CLASS_CODES = frozenset({"ZI-WF-CLASS", "ZI-WF-NODE-UNKNOWN", "ZI-WF-FOREIGN"})
+"""Findings about the class of a node, not about the node."""
+Span: TypeAlias = tuple[int, int]
+"""The first character and the one after the last."""
 
 
 @dataclass(frozen=True)
-class Item:
-    """A member of an object or a list: its key, its value, and where they stand in the text."""
+class Member:
+    """A member of an object or an array.
+
+    Attributes:
+        key: The key in the object, or the index in the array.
+        value: The value.
+        start: The position of the key in the text. In an array, that of the value.
+        value_start: The position of the value.
+        end: The position after the value.
+    """
 
     key: str | int
     value: Any
     start: int
-    at: int
+    value_start: int
     end: int
 
+    @property
+    def span(self) -> Span:
+        """The whole member, key included."""
+        return self.start, self.end
 
-class Places:
-    """Finds places in a text that has been read as JSON before."""
+
+class SourceLocations:
+    """Finds locations in a text that is known to be JSON."""
 
     def __init__(self, text: str, knowledge: Knowledge) -> None:
-        self.text, self.knowledge = text, knowledge
-        self._lines = [0, *(mark.end() for mark in re.finditer("\n", text))]
-        self._items: dict[int, list[Item]] = {}
-        self._named: dict[int, dict[str | int, Item]] = {}
-        self._nodes: dict[int, dict[str, Item]] = {}
-        self._root = _after_space(text, 0)
+        """Prepare the search in a text that uses the node classes of a host."""
+        self._text = text
+        self._knowledge = knowledge
+        self._line_starts = [0, *(mark.end() for mark in re.finditer("\n", text))]
+        self._members: dict[int, list[Member]] = {}
+        self._members_by_key: dict[int, dict[str | int, Member]] = {}
+        self._nodes_by_id: dict[int, dict[str, Member]] = {}
+        self._root = _skip_whitespace(text, 0)
 
     def find(self, finding: Finding) -> Finding:
-        """The same finding with its place, if it has one."""
-        found = self._span(finding) if finding.line is None and finding.node else None
-        if found is None:
+        """Return the finding with its location, if it has one."""
+        if finding.line is not None or not finding.node:
             return finding
-        start, end = found
-        line = bisect_right(self._lines, start)
-        broken = self.text.find("\n", start, end)
-        length = (end if broken < 0 else broken) - start
-        return replace(finding, line=line, column=start - self._lines[line - 1] + 1, length=length)
+        span = self._span(finding)
+        if span is None:
+            return finding
+        start, end = span
+        line = bisect_right(self._line_starts, start)
+        line_end = self._text.find("\n", start, end)
+        length = (end if line_end < 0 else line_end) - start
+        column = start - self._line_starts[line - 1] + 1
+        return replace(finding, line=line, column=column, length=length)
 
-    def _span(self, finding: Finding) -> tuple[int, int] | None:
+    def _span(self, finding: Finding) -> Span | None:
         nodes = self._member(self._root, "nodes")
-        if nodes is not None and isinstance(nodes.value, list):
+        if nodes is not None and is_list(nodes.value):
             node = self._page_node(nodes, finding.node)
-            return self._in_page_node(node, finding) if node else None
-        inner = self._member(self._root, "prompt")
-        root = inner.at if inner is not None and isinstance(inner.value, dict) else self._root
+            return self._span_in_page_node(node, finding) if node else None
+        body = self._member(self._root, "prompt")
+        is_request = body is not None and is_object(body.value)
+        root = body.value_start if body is not None and is_request else self._root
         node = self._member(root, finding.node)
-        return self._in_node(node, finding) if node else None
+        return self._span_in_api_node(node, finding) if node else None
 
     # --- API form -----------------------------------------------------------------------------
 
-    def _in_node(self, node: Item, finding: Finding) -> tuple[int, int]:
-        if finding.code in _CLASS and (kind := self._member(node.at, "class_type")):
-            return kind.start, kind.end
-        inputs = self._member(node.at, "inputs")
-        if inputs is not None and (given := self._member(inputs.at, finding.input)):
-            return given.start, given.end
-        return node.start, _DECODER.raw_decode(self.text, node.start)[1]
+    def _span_in_api_node(self, node: Member, finding: Finding) -> Span:
+        if finding.code in _CLASS_CODES:
+            class_type = self._member(node.value_start, "class_type")
+            if class_type is not None:
+                return class_type.span
+        inputs = self._member(node.value_start, "inputs")
+        if inputs is not None:
+            value = self._member(inputs.value_start, finding.input)
+            if value is not None:
+                return value.span
+        return node.start, _DECODER.raw_decode(self._text, node.start)[1]
 
-    # --- what the page saves ------------------------------------------------------------------
+    # --- saved workflows ----------------------------------------------------------------------
 
-    def _page_node(self, nodes: Item, number: str) -> Item | None:
-        """A node by its id, ``5:6:1`` inside subgraphs."""
-        if nodes.at not in self._nodes:  # of equal ids the first one counts
-            rows = self._list(nodes.at)[::-1]
-            self._nodes[nodes.at] = {str(table(row.value).get("id")): row for row in rows}
-        found = self._nodes[nodes.at].get(number)
-        if found is not None:
-            return found
-        head, _, rest = number.partition(":")
-        outer = self._page_node(nodes, head) if rest else None
-        inner = self._subgraph(table(outer.value).get("type")) if outer else None
-        return self._page_node(inner, rest) if inner else None
+    def _page_node(self, nodes: Member, node_id: str) -> Member | None:
+        """Return a node by its id, which is ``5:6:1`` inside subgraphs."""
+        start = nodes.value_start
+        if start not in self._nodes_by_id:  # of equal ids, the first one counts
+            members = self._members_at(start)[::-1]
+            self._nodes_by_id[start] = {
+                str(as_object(member.value).get("id")): member for member in members
+            }
+        node = self._nodes_by_id[start].get(node_id)
+        if node is not None:
+            return node
+        outer_id, _, inner_id = node_id.partition(":")
+        outer = self._page_node(nodes, outer_id) if inner_id else None
+        inner_nodes = self._subgraph_nodes(as_object(outer.value).get("type")) if outer else None
+        return self._page_node(inner_nodes, inner_id) if inner_nodes else None
 
-    def _subgraph(self, kind: object) -> Item | None:
-        """The nodes of a subgraph."""
+    def _subgraph_nodes(self, subgraph_id: object) -> Member | None:
+        """Return the nodes of a subgraph."""
         definitions = self._member(self._root, "definitions")
-        graphs = self._member(definitions.at, "subgraphs") if definitions else None
-        for graph in self._list(graphs.at) if graphs else ():
-            if table(graph.value).get("id") == kind:
-                return self._member(graph.at, "nodes")
+        graphs = self._member(definitions.value_start, "subgraphs") if definitions else None
+        for graph in self._members_at(graphs.value_start) if graphs else ():
+            if as_object(graph.value).get("id") == subgraph_id:
+                return self._member(graph.value_start, "nodes")
         return None
 
-    def _in_page_node(self, node: Item, finding: Finding) -> tuple[int, int]:
-        found = self._class(node, finding) or self._slot(node, finding.input, linked=True)
-        found = found or self._widget(node, finding.input)
-        found = found or self._slot(node, finding.input) or self._member(node.at, "id")
-        return (found.start, found.end) if found else (node.start, node.start + 1)
+    def _span_in_page_node(self, node: Member, finding: Finding) -> Span:
+        member = self._class_member(node, finding)
+        member = member or self._slot_name(node, finding.input, only_linked=True)
+        member = member or self._widget_value(node, finding.input)
+        member = member or self._slot_name(node, finding.input)
+        member = member or self._member(node.value_start, "id")
+        return member.span if member else (node.start, node.start + 1)
 
-    def _class(self, node: Item, finding: Finding) -> Item | None:
-        return self._member(node.at, "type") if finding.code in _CLASS else None
+    def _class_member(self, node: Member, finding: Finding) -> Member | None:
+        is_about_class = finding.code in _CLASS_CODES
+        return self._member(node.value_start, "type") if is_about_class else None
 
-    def _slot(self, node: Item, name: str, linked: bool = False) -> Item | None:
-        """The name of an input in the list of those that can be linked."""
-        inputs = self._member(node.at, "inputs") if name else None
-        for slot in self._list(inputs.at) if inputs else ():
-            found = table(slot.value)
-            if found.get("name") == name and (not linked or found.get("link") is not None):
-                return self._member(slot.at, "name")
+    def _slot_name(self, node: Member, name: str, only_linked: bool = False) -> Member | None:
+        """Return the name of an input in the list of the node's sockets."""
+        inputs = self._member(node.value_start, "inputs") if name else None
+        for slot in self._members_at(inputs.value_start) if inputs else ():
+            socket = as_object(slot.value)
+            is_linked = socket.get("link") is not None
+            if socket.get("name") == name and (is_linked or not only_linked):
+                return self._member(slot.value_start, "name")
         return None
 
-    def _widget(self, node: Item, name: str) -> Item | None:
-        """A field's value; not where values of the file and fields of the class do not agree."""
-        values = self._member(node.at, "widgets_values") if name else None
-        if values is None or isinstance(values.value, dict):
-            return self._member(values.at, name) if values else None
-        kind = self.knowledge.get(node.value.get("type"))
-        rows = self._list(values.at)
+    def _widget_value(self, node: Member, name: str) -> Member | None:
+        """Return the value of a field, if the file has as many values as the class has fields."""
+        values = self._member(node.value_start, "widgets_values") if name else None
+        if values is None or is_object(values.value):
+            return self._member(values.value_start, name) if values else None
+        node_class = self._knowledge.get(node.value.get("type"))
+        if node_class is None:
+            return None
+        members = self._members_at(values.value_start)
 
-        def held(number: int, widget: Input) -> Any:
-            return rows[number].value if number < len(rows) else widget.default()
+        def value_of(position: int, widget: Input) -> Any:
+            return members[position].value if position < len(members) else widget.default()
 
-        names = [widget.name if widget else "" for widget in kind.fields(held)] if kind else []
-        return rows[names.index(name)] if name in names and len(rows) == len(names) else None
+        names = [widget.name if widget else "" for widget in node_class.fields(value_of)]
+        is_complete = name in names and len(members) == len(names)
+        return members[names.index(name)] if is_complete else None
 
-    # --- going through the text ---------------------------------------------------------------
+    # --- descent ------------------------------------------------------------------------------
 
-    def _member(self, start: int, key: str) -> Item | None:
-        """The member of an object; the last one of equal names, which is the one that counts."""
-        if start not in self._named:
-            self._named[start] = {item.key: item for item in self._list(start)}
-        return self._named[start].get(key)
+    def _member(self, start: int, key: str) -> Member | None:
+        """Return a member of an object. Of equal keys, the last one counts."""
+        if start not in self._members_by_key:
+            self._members_by_key[start] = {member.key: member for member in self._members_at(start)}
+        return self._members_by_key[start].get(key)
 
-    def _list(self, start: int) -> list[Item]:
-        if start not in self._items:
-            self._items[start] = list(_items(self.text, start))
-        return self._items[start]
+    def _members_at(self, start: int) -> list[Member]:
+        if start not in self._members:
+            self._members[start] = list(_read_members(self._text, start))
+        return self._members[start]
 
 
 def locate(data: bytes, findings: Iterable[Finding], knowledge: Knowledge) -> list[Finding]:
-    """Findings about a file with their places in it, as far as they can be found."""
+    """Return findings about a file with their locations in it, as far as there are any."""
     findings = list(findings)
-    if len(data) > LARGEST or not any(f.node and f.line is None for f in findings):
+    is_needed = any(finding.node and finding.line is None for finding in findings)
+    if len(data) > MAX_FILE_SIZE or not is_needed:
         return findings
     try:
-        places = Places(data.decode("utf-8-sig", "replace"), knowledge)
-        return [places.find(finding) for finding in findings]
-    except RecursionError:  # nested as deeply as can just be read
+        locations = SourceLocations(data.decode("utf-8-sig", "replace"), knowledge)
+        return [locations.find(finding) for finding in findings]
+    except RecursionError:  # the file has the greatest depth that can still be parsed
         return findings
 
 
-def _items(text: str, start: int) -> Iterator[Item]:
-    """The members of the object or list that begins at ``start``; nothing of anything else."""
+def _read_members(text: str, start: int) -> Iterator[Member]:
+    """Yield the members of the object or array at ``start``; none for any other value."""
     opening = text[start : start + 1]
     if opening not in ("{", "["):
         return
-    position, number = _after_space(text, start + 1), 0
+    position, index = _skip_whitespace(text, start + 1), 0
     while text[position] not in "}]":
-        key, begin = number, position
+        key, member_start = index, position
         if opening == "{":
             key, position = _DECODER.raw_decode(text, position)
-            position = _after_space(text, _after_space(text, position) + 1)  # the colon
+            position = _skip_whitespace(text, position) + 1  # after the colon
+            position = _skip_whitespace(text, position)
         value, end = _DECODER.raw_decode(text, position)
-        yield Item(key, value, begin, position, end)
-        number, position = number + 1, _after_space(text, end)
+        yield Member(key, value, member_start, position, end)
+        position, index = _skip_whitespace(text, end), index + 1
         if text[position] == ",":
-            position = _after_space(text, position + 1)
+            position = _skip_whitespace(text, position + 1)
 
 
-def _after_space(text: str, position: int) -> int:
-    mark = _SPACE.match(text, position)
-    return mark.end() if mark else position
+def _skip_whitespace(text: str, position: int) -> int:
+    match = _WHITESPACE.match(text, position)
+    return match.end() if match else position

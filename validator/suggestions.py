@@ -1,44 +1,49 @@
-"""What somebody may have meant by a name that is not known."""
+"""Suggestions for an unknown name: the known name that the user probably meant."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
 
-LONGEST = 100
-"""Characters of names that are compared."""
+MAX_LENGTH = 100
+"""Maximum length of names that are compared."""
 BUDGET = 20_000
-"""Names compared for one file; a hostile one could ask for any number."""
+"""Maximum number of comparisons for one file; a hostile file could cause any number."""
 
 
-class Similar:
-    """Finds the nearest of known names; each question is worked out once."""
+class Suggestions:
+    """Finds the closest known name. Each search is done once."""
 
     def __init__(self) -> None:
-        self._left = BUDGET
-        self._known: dict[tuple[str, str], str] = {}
+        """Start with the whole budget."""
+        self._budget = BUDGET
+        self._cache: dict[tuple[str, str], str] = {}
 
-    def find(self, where: str, name: object, names: Iterable[object], least: float = 0.7) -> str:
-        """The nearest of ``names``, empty if none is near or too much was asked already.
+    def find(
+        self, scope: str, name: object, known: Iterable[object], min_ratio: float = 0.7
+    ) -> str:
+        """Return the closest name, or an empty text.
 
         Args:
-            where: what the names are of; equal for equal names.
-            least: how near, 0 to 1; letters alone, whatever their case.
+            scope: Identifies the list of known names. Equal scopes have equal lists.
+            name: The unknown name.
+            known: The known names.
+            min_ratio: The required similarity, 0 to 1, without regard to case.
         """
-        if not isinstance(name, str) or not name or len(name) > LONGEST:
+        if not isinstance(name, str) or not name or len(name) > MAX_LENGTH:
             return ""
-        if (where, name) not in self._known:
-            self._known[where, name] = self._search(name, names, least)
-        return self._known[where, name]
+        if (scope, name) not in self._cache:
+            self._cache[scope, name] = self._search(name, known, min_ratio)
+        return self._cache[scope, name]
 
-    def _search(self, name: str, names: Iterable[object], least: float) -> str:
-        if self._left <= 0:
+    def _search(self, name: str, known: Iterable[object], min_ratio: float) -> str:
+        if self._budget <= 0:
             return ""
-        lower = {
+        by_lower_case = {
             other.lower(): other
-            for other in names
-            if isinstance(other, str) and other and len(other) <= LONGEST and other != name
+            for other in known
+            if isinstance(other, str) and other and len(other) <= MAX_LENGTH and other != name
         }
-        self._left -= len(lower)
-        found = difflib.get_close_matches(name.lower(), lower, 1, least)
-        return lower[found[0]] if found else ""
+        self._budget -= len(by_lower_case)
+        matches = difflib.get_close_matches(name.lower(), by_lower_case, 1, min_ratio)
+        return by_lower_case[matches[0]] if matches else ""

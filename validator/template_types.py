@@ -1,39 +1,49 @@
-"""Inputs of newer hosts that take any type of a list, the same one for all of one template.
+"""Inputs that take any type of a list, but the same type for all inputs of one template.
 
-The page sees to both and hosts look at neither, so what only fails when it runs is a warning.
+The page checks both, the host checks neither. A wrong type fails only when the node runs, so the
+findings are warnings.
 """
 
 from __future__ import annotations
 
-from .inputs import ANY, Input, table
+from .inputs import ANY, Input
+from .json_values import as_object, is_link
 from .knowledge import fits
-from .prompt_context import Subject, is_link
+from .prompt_context import PromptContext
 
 
-def tell(subject: Subject, number: str) -> None:
-    """Links of a type that the list lacks, or of another type than one before."""
-    first: dict[str, tuple[str, str]] = {}
-    for name, entry in subject.inputs(number).items():
-        offered = _offered(subject, subject.given(number).get(name)) if entry.matched else ANY
-        if offered == ANY:
+def check(context: PromptContext, node_id: str) -> None:
+    """Warn of links whose type is not in the list, or differs from an earlier link's type."""
+    first_of_template: dict[str, tuple[str, str]] = {}
+    for name, entry in context.inputs(node_id).items():
+        if not entry.matched:
             continue
-        if not fits(offered, entry.matched):
-            subject.tell("ZI-WF-TYPE", number, name, "warning", value=offered,
-                         expected=", ".join(sorted(entry.matched)))  # fmt: skip
+        linked_type = _linked_type(context, context.given(node_id).get(name))
+        if linked_type == ANY:
             continue
-        other, kind = first.setdefault(_template(entry), (name, offered))
-        if not fits(offered, frozenset(kind.split(","))):
-            subject.tell("ZI-WF-TYPE", number, name, "warning", value=offered,
-                         expected=f"{kind} ({other})")  # fmt: skip
+        if not fits(linked_type, entry.matched):
+            _warn(context, node_id, name, linked_type, ", ".join(sorted(entry.matched)))
+            continue
+        first = first_of_template.setdefault(_template_id(entry), (name, linked_type))
+        first_name, first_type = first
+        if not fits(linked_type, frozenset(first_type.split(","))):
+            _warn(context, node_id, name, linked_type, f"{first_type} ({first_name})")
 
 
-def _template(entry: Input) -> str:
-    return str(table(entry.options.get("template")).get("template_id"))
+def _warn(context: PromptContext, node_id: str, name: str, value: str, expected: str) -> None:
+    context.report("ZI-WF-TYPE", node_id, name, "warning", value=value, expected=expected)
 
 
-def _offered(subject: Subject, link: object) -> str:
-    """The type that a link brings; any where that is not known."""
-    source = subject.kinds.get(link[0]) if is_link(link) else None
-    if source is None or not is_link(link) or not 0 <= link[1] < len(source.outputs):
+def _template_id(entry: Input) -> str:
+    return str(as_object(entry.options.get("template")).get("template_id"))
+
+
+def _linked_type(context: PromptContext, link: object) -> str:
+    """Return the type of the linked output, or ``*`` if it is not known."""
+    if not is_link(link):
         return ANY
-    return source.outputs[link[1]]
+    slot: int = link[1]
+    source = context.node_classes.get(link[0])
+    if source is None or not 0 <= slot < len(source.outputs):
+        return ANY
+    return source.outputs[slot]

@@ -1,4 +1,4 @@
-"""Rules for what is written in a field: numbers, choices, files, texts."""
+"""Rules for the values of fields: numbers, choices, files and texts."""
 
 from __future__ import annotations
 
@@ -7,82 +7,123 @@ from typing import Any
 
 from ..errors import ZImageError
 from ..text import prompt_rules
-from .bounds import SIDES, is_own, makes_pictures
+from .bounds import SIDES, is_our_node, makes_pictures
+from .findings import Severity
 from .inputs import UPLOADS, Input
-from .prompt_context import Subject
+from .json_values import is_object
+from .prompt_context import PromptContext
 
-MODELS = (".safetensors", ".sft", ".ckpt", ".pt", ".pt2", ".bin", ".pth", ".gguf", ".onnx", ".pkl")
-UNSAFE = (".ckpt", ".pt", ".pt2", ".bin", ".pth", ".pkl")
-LARGEST = 16384
-"""Pixels on a side that no node can work with; new pictures are held to fewer, see ``bounds``."""
+MODEL_SUFFIXES = (
+    ".safetensors",
+    ".sft",
+    ".ckpt",
+    ".pt",
+    ".pt2",
+    ".bin",
+    ".pth",
+    ".gguf",
+    ".onnx",
+    ".pkl",
+)
+PICKLE_SUFFIXES = (".ckpt", ".pt", ".pt2", ".bin", ".pth", ".pkl")
+MAX_SIDE = 16384
+"""Pixels on a side that no node can process. New pictures have a lower limit, see ``bounds``."""
+_FILE_RATIO = 0.85
+"""Required similarity of suggested files, whose names are long and much alike."""
+_CHOICE_RATIO = 0.6
+_MAX_CHOICES = 12
+"""Maximum number of choices that a finding names."""
 
 
-def check(subject: Subject, number: str, entry: Input, value: Any) -> None:
-    """Every rule for one value."""
-    if isinstance(value, dict) and "__value__" in value:
+def check(context: PromptContext, node_id: str, entry: Input, value: Any) -> None:
+    """Apply the rules for one value."""
+    if is_object(value) and "__value__" in value:
         value = value["__value__"]
     if "COMBO" in entry.types:
-        _choice(subject, number, entry, value)
+        _check_pickle(context, node_id, entry, value)
+        _check_choice(context, node_id, entry, value)
         return
-    kind = next((name for name in ("INT", "FLOAT", "STRING") if name in entry.types), None)
-    if kind in ("INT", "FLOAT"):
-        _amount(subject, number, entry, kind, value)
-    elif kind == "STRING" and isinstance(value, str):
-        _text(subject, number, entry, value)
+    field = next((name for name in ("INT", "FLOAT", "STRING") if name in entry.types), None)
+    if field in ("INT", "FLOAT"):
+        _check_number(context, node_id, entry, field, value)
+    elif field == "STRING" and isinstance(value, str):
+        _check_prompt_length(context, node_id, entry, value)
 
 
-def _text(subject: Subject, number: str, entry: Input, value: str) -> None:
-    """Our encoders refuse endless prompts; others may read them."""
-    prompts = any("CLIP" in other.types for other in subject.inputs(number).values())
-    if prompts and len(value) > prompt_rules.LIMIT:
-        own = is_own(subject.prompt[number])
-        subject.tell("ZI-WF-TEXT-LONG", number, entry.name,
-                     subject.severity(number) if own else "warning", value=len(value),
-                     expected=prompt_rules.LIMIT)  # fmt: skip
+def _check_prompt_length(context: PromptContext, node_id: str, entry: Input, value: str) -> None:
+    """Report a long prompt. Our encode nodes refuse it; others may accept it."""
+    is_prompt = any("CLIP" in other.types for other in context.inputs(node_id).values())
+    if not is_prompt or len(value) <= prompt_rules.LIMIT:
+        return
+    severity: Severity = "warning"
+    if is_our_node(context.prompt[node_id]):
+        severity = context.severity(node_id)
+    context.report(
+        "ZI-WF-TEXT-LONG",
+        node_id,
+        entry.name,
+        severity,
+        value=len(value),
+        expected=prompt_rules.LIMIT,
+    )
 
 
-def _amount(subject: Subject, number: str, entry: Input, kind: str, value: Any) -> None:
-    severity = subject.severity(number)
+def _check_number(
+    context: PromptContext, node_id: str, entry: Input, field: str, value: Any
+) -> None:
+    name, severity = entry.name, context.severity(node_id)
     try:
-        amount = int(value) if kind == "INT" else float(value)
+        number = int(value) if field == "INT" else float(value)
     except (TypeError, ValueError, OverflowError):
-        subject.tell("ZI-WF-VALUE", number, entry.name, severity, value=value, expected=kind)
+        context.report("ZI-WF-VALUE", node_id, name, severity, value=value, expected=field)
         return
     low, high = entry.limits
-    if not low <= amount <= high:  # also for NaN
-        subject.tell("ZI-WF-RANGE", number, entry.name, severity,
-                     value=value, expected=f"{low} … {high}")  # fmt: skip
-    elif (kind == "INT" and entry.name in SIDES and amount > LARGEST
-            and not makes_pictures(subject.given(number))):  # fmt: skip
-        subject.tell("ZI-WF-RANGE", number, entry.name, "warning",
-                     value=value, expected=f"≤ {LARGEST}")  # fmt: skip
+    if not low <= number <= high:  # true for NaN too
+        expected = f"{low} … {high}"
+        context.report("ZI-WF-RANGE", node_id, name, severity, value=value, expected=expected)
+        return
+    is_large_side = field == "INT" and name in SIDES and number > MAX_SIDE
+    if is_large_side and not makes_pictures(context.given(node_id)):
+        expected = f"≤ {MAX_SIDE}"
+        context.report("ZI-WF-RANGE", node_id, name, "warning", value=value, expected=expected)
 
 
-def _choice(subject: Subject, number: str, entry: Input, value: Any) -> None:
-    severity = subject.severity(number)
-    if isinstance(value, str) and PurePosixPath(value).suffix.lower() in UNSAFE:
-        if is_own(subject.prompt[number]):  # never opened, whatever is in it
-            error = ZImageError("ZI-FILE-PICKLE", path=PurePosixPath(value).name)
-            subject.refuse(error, number, entry.name, severity)
-        else:
-            subject.tell("ZI-WF-UNSAFE", number, entry.name, "warning", value=value)
-    if entry.choices is None or entry.options.get("multiselect"):
+def _check_pickle(context: PromptContext, node_id: str, entry: Input, value: Any) -> None:
+    """Report model files in formats that can execute code."""
+    if _suffix(value) not in PICKLE_SUFFIXES:
         return
-    if value in entry.choices:
-        return
-    where, names = f"{subject.kinds[number].name} {entry.name}", entry.choices
-    files = any(entry.options.get(name) for name in (*UPLOADS, "image_folder"))
-    model = isinstance(value, str) and PurePosixPath(value).suffix.lower() in MODELS
-    # Names of files are long and much alike.
-    meant = subject.similar.find(where, value, names, 0.85 if files or model else 0.6)
-    if files:
-        # The list has the folder's own files; in sub-folders and other folders there may be more.
-        listed = isinstance(value, str) and not set(value) & set("/\\[")
-        severity = severity if listed else "warning"
-        subject.tell("ZI-WF-FILE", number, entry.name, severity, meant, value=value)
-    elif model:
-        source = subject.addresses.get((number, value), "")
-        subject.tell("ZI-WF-MODEL", number, entry.name, severity, meant, source, value=value)
+    if is_our_node(context.prompt[node_id]):  # our nodes never open such a file
+        error = ZImageError("ZI-FILE-PICKLE", path=PurePosixPath(value).name)
+        context.report_error(error, node_id, entry.name, context.severity(node_id))
     else:
-        subject.tell("ZI-WF-CHOICE", number, entry.name, severity, meant, value=value,
-                     expected=", ".join(map(str, names[:12])))  # fmt: skip
+        context.report("ZI-WF-UNSAFE", node_id, entry.name, "warning", value=value)
+
+
+def _check_choice(context: PromptContext, node_id: str, entry: Input, value: Any) -> None:
+    """Report a value that is not among the known choices."""
+    choices = entry.choices
+    if choices is None or entry.options.get("multiselect") or value in choices:
+        return
+    name, severity = entry.name, context.severity(node_id)
+    is_upload = any(entry.options.get(option) for option in (*UPLOADS, "image_folder"))
+    is_model = _suffix(value) in MODEL_SUFFIXES
+    scope = f"{context.node_classes[node_id].name} {name}"
+    min_ratio = _FILE_RATIO if is_upload or is_model else _CHOICE_RATIO
+    similar = context.suggestions.find(scope, value, choices, min_ratio)
+    if is_upload:
+        # The choices are the files in one folder. Its subfolders and other folders can have more.
+        is_in_folder = isinstance(value, str) and not set(value) & set("/\\[")
+        severity = severity if is_in_folder else "warning"
+        context.report("ZI-WF-FILE", node_id, name, severity, similar, value=value)
+    elif is_model:
+        url = context.download_urls.get((node_id, value), "")
+        context.report("ZI-WF-MODEL", node_id, name, severity, similar, url, value=value)
+    else:
+        expected = ", ".join(map(str, choices[:_MAX_CHOICES]))
+        context.report(
+            "ZI-WF-CHOICE", node_id, name, severity, similar, value=value, expected=expected
+        )
+
+
+def _suffix(value: Any) -> str:
+    return PurePosixPath(value).suffix.lower() if isinstance(value, str) else ""

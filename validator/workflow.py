@@ -1,4 +1,4 @@
-"""A workflow as the page saves it, read without trusting anything in it."""
+"""A saved workflow as records. The reader accepts any JSON."""
 
 from __future__ import annotations
 
@@ -6,26 +6,44 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, TypeGuard, TypeVar
 
-from . import shapes
-from .findings import Findings
-from .inputs import rows, table
+from . import shape_findings
+from .findings import BilingualText, Findings
+from .json_values import (
+    JsonList,
+    JsonObject,
+    as_list,
+    as_object,
+    is_integer,
+    is_list,
+    is_object,
+    objects_in,
+)
 
 Key = TypeVar("Key")
-Kept = TypeVar("Kept")
+Item = TypeVar("Item")
 ALWAYS, NEVER, BYPASS = 0, 2, 4
+"""Modes of a node, with the numbers of the page. ``NEVER`` is "muted" in the page."""
 SUBGRAPH_INPUT, SUBGRAPH_OUTPUT = "-10", "-20"
+"""The ids that links inside a subgraph use for its inputs and its outputs."""
 NOTES = frozenset({"Note", "MarkdownNote"})
-PREFIX = 1000
-"""Characters of the place of a subgraph within which subgraphs of its own are looked for."""
-VIRTUAL = NOTES | {"Reroute", "PrimitiveNode"}
-"""Nodes that live only in the page."""
+PAGE_ONLY = NOTES | {"Reroute", "PrimitiveNode"}
+"""Nodes that exist only in the page."""
+MAX_PREFIX = 1000
+"""Maximum length of a prefix within which nested subgraphs are searched for."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """An input of a node: its name, type, and the id of its link, if any."""
+    """An input of a node.
+
+    Attributes:
+        name: The name.
+        type: The type.
+        link: The id of its link, if any.
+        widget: Whether the page draws it as a field as well.
+    """
 
     name: str
     type: str
@@ -35,7 +53,7 @@ class Slot:
 
 @dataclass(frozen=True)
 class Link:
-    """From an output of one node to an input of another."""
+    """A link from an output of one node to an input of another."""
 
     id: str
     origin: str
@@ -47,9 +65,18 @@ class Link:
 
 @dataclass
 class Node:
-    """One node of a graph; ``values`` is ``widgets_values`` as it was saved.
+    """One node of a graph.
 
-    ``models`` are the files that it says where to get: ``{"name", "url", "directory"}``.
+    Attributes:
+        id: The id in its graph.
+        type: The node class, or the id of a subgraph.
+        title: The name in the page.
+        mode: :data:`ALWAYS`, :data:`NEVER` or :data:`BYPASS`.
+        inputs: The inputs that can be linked.
+        values: ``widgets_values`` as saved.
+        proxies: ``proxyWidgets`` of a subgraph's node as saved.
+        output_types: The types of the outputs.
+        models: Model files to download: ``{"name", "url", "directory"}``.
     """
 
     id: str
@@ -57,215 +84,252 @@ class Node:
     title: str
     mode: int
     inputs: list[Slot]
-    values: list | dict
-    proxies: list = field(default_factory=list)
-    output_types: list[str] = field(default_factory=list)
-    models: list[dict[str, Any]] = field(default_factory=list)
+    values: JsonList | JsonObject
+    proxies: JsonList = field(default_factory=list[Any])
+    output_types: list[str] = field(default_factory=list[str])
+    models: list[JsonObject] = field(default_factory=list[JsonObject])
 
     @cached_property
     def linked(self) -> dict[str, int]:
-        """Number of the first linked input of each name."""
-        return _first((slot.name, n) for n, slot in enumerate(self.inputs) if slot.link is not None)
+        """Position of the first linked input of each name."""
+        return _first_of_key(
+            (slot.name, position)
+            for position, slot in enumerate(self.inputs)
+            if slot.link is not None
+        )
 
     @cached_property
     def first_of_type(self) -> dict[str, int]:
-        """Number of the first input of each type."""
-        return _first((slot.type, number) for number, slot in enumerate(self.inputs))
+        """Position of the first input of each type."""
+        return _first_of_key((slot.type, position) for position, slot in enumerate(self.inputs))
 
     @cached_property
     def proxied(self) -> dict[str, int]:
-        """Names of the fields that a subgraph's node shows, with their place in ``values``."""
-        pairs = [pair for pair in self.proxies if isinstance(pair, list) and len(pair) == 2]
-        return _first((str(name), number) for number, (_, name) in enumerate(pairs))
+        """Names of the fields that a subgraph's node shows, with their position in ``values``."""
+        pairs = [pair for pair in self.proxies if is_list(pair) and len(pair) == 2]
+        return _first_of_key((str(name), position) for position, (_, name) in enumerate(pairs))
 
 
 @dataclass
 class Graph:
-    """Nodes and links by id; a subgraph also has named inputs and outputs.
+    """A graph, either the root or the definition of a subgraph.
 
-    ``broken`` are inputs (node and name) of whose link has been told that it cannot be used.
+    Attributes:
+        nodes: The nodes by id.
+        links: The links by id.
+        inputs: The names of the inputs of a subgraph.
+        outputs: The names of the outputs of a subgraph.
+        broken: Inputs (node and name) whose link is reported as invalid.
     """
 
     nodes: dict[str, Node]
     links: dict[str, Link]
-    inputs: list[str] = field(default_factory=list)
-    outputs: list[str] = field(default_factory=list)
-    broken: set[tuple[str, str]] = field(default_factory=set)
+    inputs: list[str] = field(default_factory=list[str])
+    outputs: list[str] = field(default_factory=list[str])
+    broken: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
     @cached_property
-    def leaving(self) -> dict[str, list[Link]]:
-        """Links by the node they come from."""
-        found: dict[str, list[Link]] = defaultdict(list)
+    def links_from(self) -> dict[str, list[Link]]:
+        """Links by the node that they start at."""
+        links: dict[str, list[Link]] = defaultdict(list)
         for link in self.links.values():
-            found[link.origin].append(link)
-        return found
+            links[link.origin].append(link)
+        return links
 
     @cached_property
-    def arriving(self) -> dict[tuple[str, int], Link]:
+    def link_to(self) -> dict[tuple[str, int], Link]:
         """The first link to each input."""
-        return _first(((link.target, link.target_slot), link) for link in self.links.values())
+        return _first_of_key(
+            ((link.target, link.target_slot), link) for link in self.links.values()
+        )
 
     @cached_property
-    def fields(self) -> dict[str, int]:
-        """A subgraph's inputs that lead to a field inside, numbered among themselves."""
-        leading = set()
-        for link in self.leaving.get(SUBGRAPH_INPUT, ()):
+    def field_positions(self) -> dict[str, int]:
+        """Position, among each other, of the subgraph's inputs that lead to a field inside."""
+        slots_to_fields: set[int] = set()
+        for link in self.links_from.get(SUBGRAPH_INPUT, ()):
             target = self.nodes.get(link.target)
             slots = target.inputs if target else []
             if 0 <= link.target_slot < len(slots) and slots[link.target_slot].widget:
-                leading.add(link.origin_slot)
-        names = [name for number, name in enumerate(self.inputs) if number in leading]
-        return _first((name, number) for number, name in enumerate(names))
+                slots_to_fields.add(link.origin_slot)
+        names = [name for slot, name in enumerate(self.inputs) if slot in slots_to_fields]
+        return _first_of_key((name, position) for position, name in enumerate(names))
 
 
 @dataclass
 class Workflow:
-    """The root graph and the definitions of its subgraphs by id."""
+    """The root graph, and the definitions of its subgraphs by id."""
 
     root: Graph
     subgraphs: dict[str, Graph]
 
 
-def is_workflow(document: object) -> bool:
-    """True for what the page saves, False for API form."""
-    return isinstance(document, dict) and isinstance(document.get("nodes"), list)
+def is_workflow(document: object) -> TypeGuard[JsonObject]:
+    """Return whether a document is a saved workflow and not API form."""
+    return is_object(document) and is_list(document.get("nodes"))
 
 
-def parse(document: dict[str, Any], found: Findings) -> Workflow:
-    """Read a saved workflow; what is not as it should be becomes a finding and is left out."""
-    definitions = rows(table(document.get("definitions")).get("subgraphs"))
-    uses = _uses(document, definitions)
-    subgraphs = {}
-    for number, entry in enumerate(definitions):
-        name, where = entry.get("id"), f"definitions.subgraphs[{number}]."
+def parse(document: JsonObject, findings: Findings) -> Workflow:
+    """Return a saved workflow as records. Report and skip parts of another shape."""
+    definitions = objects_in(as_object(document.get("definitions")).get("subgraphs"))
+    prefixes = _subgraph_prefixes(document, definitions)
+    subgraphs: dict[str, Graph] = {}
+    for position, entry in enumerate(definitions):
+        name, path = entry.get("id"), f"definitions.subgraphs[{position}]."
         if not isinstance(name, str):
-            shapes.tell(found, f"{where}id", name, shapes.TEXT)
+            shape_findings.add(findings, f"{path}id", name, shape_findings.STRING)
         elif name in subgraphs:
-            found.add("ZI-WF-DUPLICATE", value=name, zh="子图编号", en="a subgraph")
+            findings.add("ZI-WF-DUPLICATE", value=name, zh="子图编号", en="a subgraph")
         else:
-            subgraphs[name] = _graph(entry, found, uses.get(name, f"{name}:"), where)
-    return Workflow(_graph(document, found), subgraphs)
+            prefix = prefixes.get(name, f"{name}:")
+            subgraphs[name] = _parse_graph(entry, findings, prefix, path)
+    return Workflow(_parse_graph(document, findings), subgraphs)
 
 
-def _uses(document: dict[str, Any], definitions: list[dict[str, Any]]) -> dict[str, str]:
-    """Where subgraphs are used first, as what the ids of their nodes begin with."""
-    inside = {entry["id"]: entry for entry in definitions[::-1] if isinstance(entry.get("id"), str)}
-    found: dict[str, str] = {}
-    waiting = [("", document)]
-    for prefix, graph in waiting:
-        for node in rows(graph.get("nodes")):
-            number, kind = node.get("id"), node.get("type")
-            used = f"{prefix}{number}:"
-            if isinstance(kind, str) and kind in inside and kind not in found and _is_id(number):
-                found[kind] = used
-                if len(used) < PREFIX:
-                    waiting.append((used, inside[kind]))
-    return found
+def _subgraph_prefixes(document: JsonObject, definitions: list[JsonObject]) -> dict[str, str]:
+    """Return the prefix of the node ids in the first use of each subgraph."""
+    by_id = {entry["id"]: entry for entry in definitions[::-1] if isinstance(entry.get("id"), str)}
+    prefixes: dict[str, str] = {}
+    graphs = [("", document)]
+    for prefix, graph in graphs:  # grows while it is read
+        for node in objects_in(graph.get("nodes")):
+            node_id, name = node.get("id"), node.get("type")
+            if not isinstance(name, str) or name not in by_id or name in prefixes:
+                continue
+            if _is_id(node_id):
+                prefixes[name] = f"{prefix}{node_id}:"
+                if len(prefixes[name]) < MAX_PREFIX:
+                    graphs.append((prefixes[name], by_id[name]))
+    return prefixes
 
 
-def _graph(document: dict[str, Any], found: Findings, prefix: str = "", where: str = "") -> Graph:
-    """Args: ``prefix`` and ``where`` say whose nodes and rows these are."""
-    nodes: dict[str, Node] = {}
-    for number, entry in enumerate(_list(document.get("nodes"))):
-        node = _node(entry)
-        if node is None:
-            shapes.tell(found, f"{where}nodes[{number}]", entry, shapes.PAGE_NODE)
-        elif node.id in nodes:
-            found.add("ZI-WF-DUPLICATE", prefix + node.id, node.title, value=node.id,
-                      zh="节点编号", en="a node")  # fmt: skip
-        else:
-            nodes[node.id] = node
-    links: dict[str, Link] = {}
-    for number, entry in enumerate(_list(document.get("links"))):
-        link = _link(entry)
-        if link is None:
-            if entry is not None:
-                shapes.tell(found, f"{where}links[{number}]", entry, shapes.LINK)
-        elif links.setdefault(link.id, link) is not link:
-            found.add("ZI-WF-DUPLICATE", prefix + link.target, value=link.id,
-                      zh="连线编号", en="a link")  # fmt: skip
-    graph = Graph(nodes, links)
-    graph.inputs = [str(row.get("name")) for row in rows(document.get("inputs"))]
-    graph.outputs = [str(row.get("name")) for row in rows(document.get("outputs"))]
-    _check_links(graph, found, prefix)
+def _parse_graph(
+    document: JsonObject, findings: Findings, prefix: str = "", path: str = ""
+) -> Graph:
+    """Return a graph.
+
+    Args:
+        document: The root graph, or the definition of a subgraph.
+        findings: Gets a finding for each part of another shape.
+        prefix: The beginning of the node ids in findings.
+        path: The path of the graph in the file.
+    """
+    graph = Graph(
+        nodes=_parse_nodes(as_list(document.get("nodes")), findings, prefix, path),
+        links=_parse_links(as_list(document.get("links")), findings, prefix, path),
+        inputs=[str(row.get("name")) for row in objects_in(document.get("inputs"))],
+        outputs=[str(row.get("name")) for row in objects_in(document.get("outputs"))],
+    )
+    _check_links(graph, findings, prefix)
     return graph
 
 
-def _node(entry: object) -> Node | None:
-    if not isinstance(entry, dict) or not _is_id(entry.get("id")):
+def _parse_nodes(entries: JsonList, findings: Findings, prefix: str, path: str) -> dict[str, Node]:
+    nodes: dict[str, Node] = {}
+    for position, entry in enumerate(entries):
+        node = _parse_node(entry)
+        if node is None:
+            place = f"{path}nodes[{position}]"
+            shape_findings.add(findings, place, entry, shape_findings.PAGE_NODE)
+        elif node.id in nodes:
+            node_id = prefix + node.id
+            findings.add(
+                "ZI-WF-DUPLICATE", node_id, node.title, value=node.id, zh="节点编号", en="a node"
+            )
+        else:
+            nodes[node.id] = node
+    return nodes
+
+
+def _parse_links(entries: JsonList, findings: Findings, prefix: str, path: str) -> dict[str, Link]:
+    links: dict[str, Link] = {}
+    for position, entry in enumerate(entries):
+        if entry is None:
+            continue
+        link = _parse_link(entry)
+        if link is None:
+            shape_findings.add(findings, f"{path}links[{position}]", entry, shape_findings.LINK)
+        elif links.setdefault(link.id, link) is not link:
+            target = prefix + link.target
+            findings.add("ZI-WF-DUPLICATE", target, value=link.id, zh="连线编号", en="a link")
+    return links
+
+
+def _parse_node(entry: object) -> Node | None:
+    if not is_object(entry) or not _is_id(entry.get("id")):
         return None
-    kind = entry.get("type")
-    if not isinstance(kind, str):
+    node_type = entry.get("type")
+    if not isinstance(node_type, str):
         return None
     values = entry.get("widgets_values")
-    properties = table(entry.get("properties"))
+    properties = as_object(entry.get("properties"))
     mode = entry.get("mode")
     return Node(
         id=str(entry["id"]),
-        type=kind,
-        title=str(entry.get("title") or properties.get("Node name for S&R") or kind),
+        type=node_type,
+        title=str(entry.get("title") or properties.get("Node name for S&R") or node_type),
         mode=mode if mode in (NEVER, BYPASS) else ALWAYS,
-        inputs=[_slot(row) for row in rows(entry.get("inputs"))],
-        values=values if isinstance(values, (list, dict)) else [],
-        proxies=_list(properties.get("proxyWidgets")),
-        output_types=[str(row.get("type")) for row in rows(entry.get("outputs"))],
-        models=rows(properties.get("models")),
+        inputs=[_parse_slot(row) for row in objects_in(entry.get("inputs"))],
+        values=values if is_list(values) or is_object(values) else [],
+        proxies=as_list(properties.get("proxyWidgets")),
+        output_types=[str(row.get("type")) for row in objects_in(entry.get("outputs"))],
+        models=objects_in(properties.get("models")),
     )
 
 
-def _slot(row: dict[str, Any]) -> Slot:
+def _parse_slot(row: JsonObject) -> Slot:
     link = row.get("link")
-    kind = row.get("type")
+    slot_type = row.get("type")
     return Slot(
         name=str(row.get("name")),
-        type="COMBO" if isinstance(kind, list) else str(kind),
+        type="COMBO" if is_list(slot_type) else str(slot_type),
         link=str(link) if _is_id(link) else None,
-        widget=isinstance(row.get("widget"), dict),
+        widget=is_object(row.get("widget")),
     )
 
 
-def _link(entry: object) -> Link | None:
-    """``[id, origin, slot, target, slot, type]`` or the same as an object."""
+def _parse_link(entry: object) -> Link | None:
+    """Return a link from ``[id, origin, slot, target, slot, type]`` or an object of the same."""
     names = ("id", "origin_id", "origin_slot", "target_id", "target_slot", "type")
-    row: list[Any] = (
-        [entry.get(name) for name in names] if isinstance(entry, dict) else _list(entry)
-    )
+    row: JsonList = [entry.get(name) for name in names] if is_object(entry) else as_list(entry)
     if len(row) < 5:
         return None
-    number, origin, origin_slot, target, target_slot = row[:5]
-    slots_fit = all(_is_number(slot) and slot >= 0 for slot in (origin_slot, target_slot))
-    if not (_is_id(number) and _is_id(origin) and _is_id(target) and slots_fit):
+    link_id, origin, origin_slot, target, target_slot = row[:5]
+    if not (_is_id(link_id) and _is_id(origin) and _is_id(target)):
         return None
-    kind = row[5] if len(row) > 5 and isinstance(row[5], str) else "*"
-    return Link(str(number), str(origin), origin_slot, str(target), target_slot, kind)
+    if not all(is_integer(slot) and slot >= 0 for slot in (origin_slot, target_slot)):
+        return None
+    link_type = row[5] if len(row) > 5 and isinstance(row[5], str) else "*"
+    return Link(str(link_id), str(origin), origin_slot, str(target), target_slot, link_type)
 
 
-def _check_links(graph: Graph, found: Findings, prefix: str) -> None:
-    """Every link that an input names exists and leads back to that input."""
+def _check_links(graph: Graph, findings: Findings, prefix: str) -> None:
+    """Report links that do not lead to the input that names them, and the other way round."""
     named = {(node.id, slot.link) for node in graph.nodes.values() for slot in node.inputs}
     for node in graph.nodes.values():
         for slot in node.inputs:
-            wrong = _fault(graph, node, slot.link) if slot.link is not None else None
-            if wrong:
-                _tell_link(graph, found, prefix, node, slot.name, str(slot.link), wrong)
+            fault = _named_link_fault(graph, node, slot.link) if slot.link is not None else None
+            if fault:
+                graph.broken.add((node.id, slot.name))
+                _report_link(findings, prefix, node, slot.name, slot.link, fault)
     for link in graph.links.values():
         node = graph.nodes.get(link.target)
         if node is not None and (node.id, link.id) not in named:
-            _tell_link(graph, found, prefix, node, *_claimed(node, link))
+            name, fault = _unnamed_link_fault(node, link)
+            graph.broken.add((node.id, name))
+            _report_link(findings, prefix, node, name, link.id, fault)
 
 
-def _tell_link(
-    graph: Graph, found: Findings, prefix: str, node: Node, name: str, link: str,
-    wrong: tuple[str, str],
-) -> None:  # fmt: skip
-    graph.broken.add((node.id, name))
-    zh, en = wrong
-    found.add("ZI-WF-LINK", prefix + node.id, node.title, name, value=link, zh=zh, en=en)
+def _report_link(
+    findings: Findings, prefix: str, node: Node, name: str, link: str | None, fault: BilingualText
+) -> None:
+    zh, en = fault
+    findings.add("ZI-WF-LINK", prefix + node.id, node.title, name, value=link, zh=zh, en=en)
 
 
-def _fault(graph: Graph, node: Node, number: str) -> tuple[str, str] | None:
-    """What is wrong with the link that an input names, in both languages."""
-    link = graph.links.get(number)
+def _named_link_fault(graph: Graph, node: Node, link_id: str) -> BilingualText | None:
+    """Return what is wrong with the link that an input names."""
+    link = graph.links.get(link_id)
     if link is None:
         return "没有这条连线", "there is no such link"
     if link.target != node.id:
@@ -275,33 +339,26 @@ def _fault(graph: Graph, node: Node, number: str) -> tuple[str, str] | None:
     return None
 
 
-def _claimed(node: Node, link: Link) -> tuple[str, str, tuple[str, str]]:
-    """The input that a link leads to although it does not name the link, and what is wrong."""
+def _unnamed_link_fault(node: Node, link: Link) -> tuple[str, BilingualText]:
+    """Return the input that a link leads to without being named there, and what is wrong."""
     if not 0 <= link.target_slot < len(node.inputs):
-        return f"[{link.target_slot}]", link.id, ("没有这个输入", "there is no such input")
+        return f"[{link.target_slot}]", ("没有这个输入", "there is no such input")
     slot = node.inputs[link.target_slot]
     if slot.link is None:
-        return slot.name, link.id, ("这个输入没有记下它", "the input does not name it")
-    return slot.name, link.id, (
-        f"连线 {slot.link} 占用了同一个输入", f"link {slot.link} claims the same input",
-    )  # fmt: skip
+        return slot.name, ("这个输入没有记下它", "the input does not name it")
+    return slot.name, (
+        f"连线 {slot.link} 占用了同一个输入",
+        f"link {slot.link} claims the same input",
+    )
 
 
-def _first(pairs: Iterable[tuple[Key, Kept]]) -> dict[Key, Kept]:
-    """A dictionary in which the first of equal keys stays."""
-    found: dict[Key, Kept] = {}
-    for key, kept in pairs:
-        found.setdefault(key, kept)
-    return found
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _first_of_key(pairs: Iterable[tuple[Key, Item]]) -> dict[Key, Item]:
+    """Return a dictionary that keeps the first of equal keys."""
+    items: dict[Key, Item] = {}
+    for key, item in pairs:
+        items.setdefault(key, item)
+    return items
 
 
 def _is_id(value: object) -> bool:
-    return _is_number(value) or (isinstance(value, str) and 0 < len(value) <= 200)
-
-
-def _list(value: object) -> list:
-    return value if isinstance(value, list) else []
+    return is_integer(value) or (isinstance(value, str) and 0 < len(value) <= 200)

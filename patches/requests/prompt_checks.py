@@ -79,7 +79,7 @@ def clamp(prompt: dict[str, Any], bounds: Bounds) -> list[dict[str, Any]]:
             told = {"from": excess.found, "to": excess.maximum}
             changed.append({"node": number, "input": excess.name, **told})
             node["inputs"][excess.name] = excess.maximum
-    if (most := work.excess(prompt, bounds)) is not None:
+    if (most := work.find_excess(prompt, bounds)) is not None:
         raise most[1].error(most[0])
     return changed
 

@@ -96,10 +96,12 @@ def test_a_new_node_of_every_class_becomes_what_the_page_sends(
 ) -> None:
     """Fields, their defaults and their order, for all classes but those that look at a camera."""
     filming = [
-        name for name, kind in knowledge.kinds.items() if _kinds(kind) & {"WEBCAM", "LOAD_3D"}
+        name
+        for name, kind in knowledge.node_classes.items()
+        if _kinds(kind) & {"WEBCAM", "LOAD_3D"}
     ]
     saved, page = convert(filming, ONE_OF_EACH)
-    assert len(page) == len(knowledge.kinds) - len(filming) > 500
+    assert len(page) == len(knowledge.node_classes) - len(filming) > 500
     assert differences(page, check(saved, knowledge).prompt, knowledge) == []
     assert unknown_inputs(page, knowledge) == []
 

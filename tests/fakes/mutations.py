@@ -16,7 +16,7 @@ from typing import Any
 from zimage_comfyui.tests.fakes.workflows import Document, Findings, told
 from zimage_comfyui.validator.inputs import UPLOADS, Input
 from zimage_comfyui.validator.knowledge import Knowledge
-from zimage_comfyui.validator.values import MODELS
+from zimage_comfyui.validator.values import MODEL_SUFFIXES
 
 NOWHERE = "no such node"
 BIG = 10**30
@@ -127,7 +127,7 @@ def _other_type(prompt: Document, known: Knowledge, rng: random.Random) -> Break
         (number, slot, kind)
         for number, node in prompt.items()
         if place and number != place[0]
-        for slot, kind in enumerate(known.kinds[node["class_type"]].outputs)
+        for slot, kind in enumerate(known.node_classes[node["class_type"]].outputs)
     ]
     if not outputs:
         return None
@@ -186,7 +186,7 @@ def _bad_choice(files: bool) -> Breaker:
 
 
 def _is_file(entry: Input, value: Any) -> bool:
-    return any(map(entry.options.get, UPLOADS)) or str(value).lower().endswith(MODELS)
+    return any(map(entry.options.get, UPLOADS)) or str(value).lower().endswith(MODEL_SUFFIXES)
 
 
 _CHOICE = ("ZI-WF-CHOICE", "ZI-WF-MODEL", "ZI-WF-FILE")
@@ -219,7 +219,7 @@ def _remove_node(prompt: Document, known: Knowledge, rng: random.Random) -> Brea
     seen = reached(prompt, known) - {number}
     users = [user for user, _, value, _ in _places(prompt, known, linked=True)
              if value[0] == number and user in seen]  # fmt: skip
-    last = not any(known.kinds[prompt[other]["class_type"]].is_output for other in seen)
+    last = not any(known.node_classes[prompt[other]["class_type"]].is_output for other in seen)
     del prompt[number]
     if users:
         return Break(("ZI-WF-LINK",), frozenset(users))
@@ -240,12 +240,12 @@ def _ring(prompt: Document, known: Knowledge, rng: random.Random) -> Break | Non
             if value[0] == number and user not in behind:
                 behind.add(user)
                 waiting.append(user)
-    sources = [n for n in behind if known.kinds[prompt[n]["class_type"]].outputs]
+    sources = [n for n in behind if known.node_classes[prompt[n]["class_type"]].outputs]
     origin = _pick(rng, sorted(sources))
     if origin is None:
         return None
     made = _at(prompt, known, place, "ZI-WF-CYCLE")
-    outputs = known.kinds[prompt[origin]["class_type"]].outputs
+    outputs = known.node_classes[prompt[origin]["class_type"]].outputs
     prompt[place[0]]["inputs"][place[1]] = [origin, rng.randrange(len(outputs))]
     alive = place[0] in reached(prompt, known)
     rule = "" if alive else made.harmless or "no output needs it"
@@ -253,13 +253,15 @@ def _ring(prompt: Document, known: Knowledge, rng: random.Random) -> Break | Non
 
 
 def _no_output(prompt: Document, known: Knowledge, rng: random.Random) -> Break | None:
-    for number in [n for n, e in prompt.items() if known.kinds[e["class_type"]].is_output]:
+    for number in [n for n, e in prompt.items() if known.node_classes[e["class_type"]].is_output]:
         del prompt[number]
     return Break(("ZI-WF-NO-OUTPUT", "ZI-WF-EMPTY"))
 
 
 def _loose_copy(prompt: Document, known: Knowledge, rng: random.Random) -> Break | None:
-    inner = [n for n, entry in prompt.items() if not known.kinds[entry["class_type"]].is_output]
+    inner = [
+        n for n, entry in prompt.items() if not known.node_classes[entry["class_type"]].is_output
+    ]
     if not (number := _pick(rng, inner)):
         return None
     prompt["loose"] = copy.deepcopy(prompt[number])

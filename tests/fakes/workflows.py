@@ -53,11 +53,11 @@ def with_files(known: Knowledge, prompts: Iterable[Document]) -> Knowledge:
             if entry.choices is None and isinstance(value, str):
                 names.setdefault((kind, entry.name), set()).add(value)
     richer = Knowledge({})
-    richer.kinds = dict(known.kinds)
+    richer.node_classes = dict(known.node_classes)
     for (kind, name), values in names.items():
-        old = richer.kinds[kind]
+        old = richer.node_classes[kind]
         entry = replace(old.inputs[name], choices=tuple(sorted(values)))
-        richer.kinds[kind] = replace(old, inputs={**old.inputs, name: entry})
+        richer.node_classes[kind] = replace(old, inputs={**old.inputs, name: entry})
     return richer
 
 

@@ -68,4 +68,4 @@ def test_stored_node_classes_are_those_of_the_host(server: Server, client: Clien
     if server.host.source != "embedded":
         pytest.skip("another ComfyUI than the embedded one / 不是内置的 ComfyUI")
     live = snapshot.compact(client.get("/object_info"))
-    assert snapshot.load().kinds == Knowledge(live).kinds
+    assert snapshot.load().node_classes == Knowledge(live).node_classes

@@ -91,14 +91,14 @@ def test_node_classes_are_read_only_when_a_file_is_new(folder: Path, known: Know
 def test_a_missing_model_file_does_not_hide_a_template(folder: Path, known: Knowledge) -> None:
     """The user can add it; the page and /prompt say which."""
     info = {"input": {"required": {"model_name": [["other.safetensors"]]}}, "output": []}
-    kinds = {**known.kinds, **Knowledge({"ZImageLoader": info}).kinds}
-    kinds["ZImageLoader"] = known.kinds["ZImageLoader"].__class__(
+    kinds = {**known.node_classes, **Knowledge({"ZImageLoader": info}).node_classes}
+    kinds["ZImageLoader"] = known.node_classes["ZImageLoader"].__class__(
         "ZImageLoader",
-        {**known.kinds["ZImageLoader"].inputs, **kinds["ZImageLoader"].inputs},
-        known.kinds["ZImageLoader"].outputs,
+        {**known.node_classes["ZImageLoader"].inputs, **kinds["ZImageLoader"].inputs},
+        known.node_classes["ZImageLoader"].outputs,
     )
     local = Knowledge({})
-    local.kinds = kinds
+    local.node_classes = kinds
     assert Templates(folder, lambda: local).broken() == frozenset()
 
 
@@ -146,7 +146,7 @@ class Failing:
 def test_live_classes_are_described_when_asked_for() -> None:
     """Both kinds of class as /object_info gives them; a failing one is like an unknown one."""
     known = live.LiveKnowledge({"Stock": Stock, "Modern": Modern, "Failing": Failing})
-    assert known.kinds == {}
+    assert known.node_classes == {}
     stock = known.get("Stock")
     assert stock is not None
     assert (stock.is_output, stock.outputs) == (True, ("IMAGE",))
@@ -163,12 +163,12 @@ def test_live_classes_are_described_when_asked_for() -> None:
 def test_without_a_host_the_stored_classes_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """A module called nodes without any class is no host."""
     monkeypatch.setitem(__import__("sys").modules, "nodes", None)
-    assert "ZImageLoader" in live.knowledge().kinds
+    assert "ZImageLoader" in live.knowledge().node_classes
 
 
 def test_stored_classes_are_plain_json() -> None:
     """So that the two ways to know a class agree."""
     info = {"input": Stock.INPUT_TYPES(), "output": Stock.RETURN_TYPES, "output_node": True}
     info["python_module"] = "nodes"  # what the host says of classes of its own
-    same = Knowledge({"Stock": json.loads(json.dumps(info))}).kinds["Stock"]
+    same = Knowledge({"Stock": json.loads(json.dumps(info))}).node_classes["Stock"]
     assert live.LiveKnowledge({"Stock": Stock}).get("Stock") == same

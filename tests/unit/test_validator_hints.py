@@ -13,7 +13,7 @@ from zimage_comfyui.tests.fakes.workflows import check, official
 from zimage_comfyui.validator import snapshot
 from zimage_comfyui.validator.findings import Finding
 from zimage_comfyui.validator.knowledge import Knowledge
-from zimage_comfyui.validator.suggestions import BUDGET, Similar
+from zimage_comfyui.validator.suggestions import BUDGET, Suggestions
 
 Document = dict[str, Any]
 
@@ -159,7 +159,7 @@ def test_a_misspelt_file() -> None:
 
 def test_guesses_cost_little() -> None:
     """However many names a file asks for, and however long they are."""
-    similar, names = Similar(), [f"a class with a name {n}" for n in range(5000)]
+    similar, names = Suggestions(), [f"a class with a name {n}" for n in range(5000)]
     began = time.process_time()
     asked = [similar.find("", f"a glass with a name {n}", names) for n in range(1000)]
     assert time.process_time() - began < 5
@@ -202,14 +202,14 @@ def test_what_to_do_ends_every_text(stored: Knowledge) -> None:
 
 
 @pytest.mark.parametrize(("text", "zh", "en"), [
-    ("[1, 2]", "最外层是有 2 项的数组 [1, 2]，应为一个对象", "top level is a list of 2, [1, 2]"),
+    ("[1, 2]", "最外层是有 2 项的数组 [1, 2]，应为一个对象", "top level is an array of 2, [1, 2]"),
     ("null", "最外层是空值 null", "its top level is null"),
-    ("7", "最外层是数 7", "the number 7"),
-    ("true", "最外层是逻辑值 true", "its top level is true"),
-    ('"x"', '最外层是文字 "x"', 'the text "x"'),
-    ('{"7": [1]}', '["7"] 是有 1 项的数组 [1]，应为含有 class_type', '["7"] is a list of 1, [1]'),
-    ('{"nodes": [3]}', "nodes[0] 是数 3，应为含有 id 和 type", "nodes[0] is the number 3"),
-    ('{"nodes": [], "links": ["x"]}', 'links[0] 是文字 "x"，应为 [编号', "links[0] is the text"),
+    ("7", "最外层是数字 7", "the number 7"),
+    ("true", "最外层是布尔值 true", "its top level is true"),
+    ('"x"', '最外层是字符串 "x"', 'the string "x"'),
+    ('{"7": [1]}', '["7"] 是有 1 项的数组 [1]，应为含有 class_type', '["7"] is an array of 1, [1]'),
+    ('{"nodes": [3]}', "nodes[0] 是数字 3，应为含有 id 和 type", "nodes[0] is the number 3"),
+    ('{"nodes": [], "links": ["x"]}', 'links[0] 是字符串 "x"，应为 [编号', "links[0] is the str"),
 ])  # fmt: skip
 def test_what_stands_where_a_workflow_has_something_else(
     text: str, zh: str, en: str, stored: Knowledge

@@ -13,7 +13,7 @@ import pytest
 from zimage_comfyui.page.templates import ENGINE, Templates
 from zimage_comfyui.tests.fakes.workflows import check, official
 from zimage_comfyui.validator import snapshot
-from zimage_comfyui.validator.advice import ours
+from zimage_comfyui.validator.advice import our_classes
 from zimage_comfyui.validator.check import check_bytes
 from zimage_comfyui.validator.findings import Finding
 from zimage_comfyui.validator.knowledge import Knowledge
@@ -143,7 +143,7 @@ def test_nodes_of_other_packs_are_errors_when_asked_for() -> None:
         "Foreign": {**entry, "python_module": "custom_nodes.somebody"},
         "NobodyKnows": entry,
     })  # fmt: skip
-    data = json.dumps({name: _entry(name) for name in known.kinds}).encode()
+    data = json.dumps({name: _entry(name) for name in known.node_classes}).encode()
     assert check_bytes(data, known).ok
     found = check_bytes(data, known, core_only=True).findings.errors
     assert [(f.node, f.code) for f in found] == [
@@ -154,9 +154,9 @@ def test_nodes_of_other_packs_are_errors_when_asked_for() -> None:
 def test_our_nodes_are_those_that_the_pack_lists() -> None:
     """The stored node classes know which are ours."""
     source = (ROOT / "extension.py").read_text(encoding="utf-8")
-    assert {name for name in ours() if name.startswith("ZImage")} <= set(source.split('"'))
-    assert "ZImageLoader" in ours()
-    assert "KSampler" not in ours()
+    assert {name for name in our_classes() if name.startswith("ZImage")} <= set(source.split('"'))
+    assert "ZImageLoader" in our_classes()
+    assert "KSampler" not in our_classes()
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
@@ -174,7 +174,7 @@ def test_a_bundled_template_with_a_node_of_another_pack_is_left_out(
     """It would not run where that pack is missing, though it would here."""
     entry = {"input": {"required": {}}, "output": [], "output_node": True}
     known = Knowledge({"Foreign": {**entry, "python_module": "custom_nodes.somebody"}})
-    known.kinds |= stored.kinds
+    known.node_classes |= stored.node_classes
     text = (ROOT / "workflows" / "古风插画.json").read_text(encoding="utf-8")
     for name, kind in (("good", "ZImageSave"), ("foreign", "Foreign")):
         document = json.loads(text)
@@ -311,7 +311,7 @@ def test_odd_values_anywhere_are_findings_at_most(stored: Knowledge) -> None:
             for _ in range(12):
                 _spoil(odd, dice)
             check(odd, stored)
-    for kind in stored.kinds.values():
+    for kind in stored.node_classes.values():
         for value in ODD:
             check({"1": _entry(kind.name, **dict.fromkeys(kind.inputs, value))}, stored)
 

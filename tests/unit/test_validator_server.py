@@ -64,7 +64,7 @@ REFUSED: dict[str, tuple[Document, str]] = {
                             "width × height × batch_size"),
     "work of all": (_latent(width=2048, height=2048, batch_size=64)
                     | {n: _entry("KSampler", steps=200, latent_image=["1", 0]) for n in "89"},
-                    work.NAME),
+                    work.FORMULA),
 }  # fmt: skip
 
 

@@ -126,7 +126,7 @@ def test_large_files_and_strange_ids_have_no_place(
     found.add("ZI-WF-UNREACHABLE", "99", "x", "input")
     for text in (PROMPT, _page()):
         assert locate(text.encode(), found, stored) == found
-    monkeypatch.setattr(source_locations, "LARGEST", 10)
+    monkeypatch.setattr(source_locations, "MAX_FILE_SIZE", 10)
     data = PROMPT.encode()
     assert all(f.line is None for f in locate(data, check_bytes(data, stored).findings, stored))
 
