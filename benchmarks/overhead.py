@@ -32,24 +32,25 @@ def main(argv: list[str]) -> int:
     options = _common.parser(__doc__ or "", repeats=20).parse_args(argv)
     _common.load_pack()
     with tempfile.TemporaryDirectory(prefix="zimage-bench-") as folder, ExitStack() as running:
-        servers = {kind: running.enter_context(_server(kind, Path(folder))) for kind in KINDS}
+        servers = {kind: running.enter_context(start(kind, Path(folder))) for kind in KINDS}
         for kind, server in servers.items():
-            _check_parts(kind, server)
+            check_parts(kind, server)
         figures = asyncio.run(_measure(servers, Path(folder) / "hardened", options.repeats))
     return _common.finish("overhead", options, figures, _table(figures))
 
 
-def _server(kind: str, folder: Path) -> Any:
+def start(kind: str, folder: Path, more: dict[str, str] | None = None) -> Any:
+    """A server of a kind with its files in a folder of its own; ``more`` is for its environment."""
     from zimage_comfyui.cli.server import Server
     from zimage_comfyui.patches.base.registry import NAMES
 
     off = {"ZIMAGE_OFF": ",".join(NAMES) if kind == "bare" else ""}
     _common.say(f"starting {kind}")
     host, pack = _common.the_host(), _common.pack_dir()
-    return Server(host, pack, folder / kind, timeout=PATIENCE, env=os.environ | off)
+    return Server(host, pack, folder / kind, timeout=PATIENCE, env=os.environ | off | (more or {}))
 
 
-def _check_parts(kind: str, server: Any) -> None:
+def check_parts(kind: str, server: Any) -> None:
     """What is compared is what it is called."""
     parts = server.client.get("/health")["patches"]
     wanted = "off" if kind == "bare" else "active"
@@ -62,15 +63,15 @@ def _check_parts(kind: str, server: Any) -> None:
 async def _measure(servers: dict[str, Any], folder: Path, repeats: int) -> dict[str, Any]:
     syncs: list[float] = []
 
-    def sync() -> None:
-        syncs.append(_sync(folder))
+    def between() -> None:
+        syncs.append(sync(folder))
 
     async with AsyncExitStack() as open_clients:
         askers = {
             kind: await open_clients.enter_async_context(Asker(server))
             for kind, server in servers.items()
         }
-        prompts = {"trivial": await _pairs(askers, trivial_graph, TRIVIAL, sync)}
+        prompts = {"trivial": await _pairs(askers, trivial_graph, TRIVIAL, between)}
         prompts["turbo"] = await _pairs(askers, turbo_graph, repeats)
     fsync = statistics.median(syncs)
     added = prompts["trivial"]["difference_ms"]["median"]
@@ -114,7 +115,7 @@ def compared(took: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
     }
 
 
-def _sync(folder: Path) -> float:
+def sync(folder: Path) -> float:
     """Milliseconds of writing 4 KiB and waiting until the disk has them."""
     with (folder / "sync.bin").open("ab", buffering=0) as file:
         began = time.perf_counter()

@@ -6,7 +6,7 @@ one at the same path. Each message is one packet with one JSON object.
 A server sends:
 
 - ``{"hello": state, "mode": mode, "notes": path}``: its state is ``starting``, ``ready`` or
-  ``active``. It is sent after each connect and each change. ``notes`` is the file with the ids of
+  ``active``. It is sent after each connect and each change. ``notes`` is the database that marks
   the running prompts. An active server adds its listening sockets, for a guardian that did not
   start it.
 - ``{"beat": {...}}``: a heartbeat, once a second, see :mod:`.heartbeat`.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import logging
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from enum import StrEnum
-from typing import cast
+from urllib.parse import quote
 
 from ..errors.bilingual import Bilingual
 from .channel import STACKS, Peer
@@ -20,8 +21,9 @@ from .messages import reason
 from .mode import Mode
 from .server_process import ServerProcess
 
-MAX_PROMPTS_CHARACTERS = 2**16
-"""How much is read of the file with the running prompts."""
+RUNNING_PROMPTS = "SELECT id FROM prompts WHERE state = 'running' LIMIT ?"
+MAX_PROMPTS = 100
+"""Running prompts that the log names."""
 MAX_ID_CHARACTERS = 100
 WORKER_CHANGE_SECONDS = 3.0
 """The longest time between the end of one worker thread and the start of the next."""
@@ -63,7 +65,7 @@ class Server:
         heartbeat: its last heartbeat, None before the first.
         last_message: when the last message came.
         worker_ended_since: since when its heartbeats say that its worker has ended.
-        prompts_file: the file with the ids of its running prompts, "" for none.
+        prompts_file: the database that marks its running prompts, "" for none.
         end_request: set when it asked to be killed.
         end_reason: set once it is to end.
         being_killed: whether SIGKILL follows at ``deadline``.
@@ -212,14 +214,15 @@ class Server:
 
         They are there until another server is active.
         """
+        if not self.prompts_file:
+            return []
+        uri = f"file:{quote(self.prompts_file)}?mode=ro"
         try:
-            with open(self.prompts_file, encoding="utf-8") as file:
-                ids: object = json.loads(file.readline(MAX_PROMPTS_CHARACTERS))
-        except (OSError, ValueError):
+            with contextlib.closing(sqlite3.connect(uri, uri=True)) as database:
+                rows = database.execute(RUNNING_PROMPTS, (MAX_PROMPTS,)).fetchall()
+        except sqlite3.Error:
             return []
-        if not isinstance(ids, list):
-            return []
-        return [str(prompt_id)[:MAX_ID_CHARACTERS] for prompt_id in cast("list[object]", ids)]
+        return [str(prompt_id)[:MAX_ID_CHARACTERS] for (prompt_id,) in rows]
 
     def close(self) -> None:
         """Close its descriptors."""

@@ -57,7 +57,10 @@ class RefusedCharacter:
 
 def refused_characters(text: str) -> Iterator[RefusedCharacter]:
     """Yield every character that a prompt must not hold, in order."""
-    for match in _ANY_REFUSED.finditer(text):
+    if text.isascii():  # spares most names and many prompts a search
+        return
+    # A search that releases the interpreter waits for other threads afterwards.
+    for match in _ANY_REFUSED.finditer(text, concurrent=False):
         character = match.group()
         code = next(code for code, pattern in _REFUSED.items() if pattern.fullmatch(character))
         yield RefusedCharacter(code, match.start(), f"U+{ord(character):04X}")

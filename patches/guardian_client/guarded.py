@@ -103,7 +103,7 @@ class Guarded(Patches):
             self.before_serving()
             store = getattr(self.server.prompt_queue, "store", None)
             if self.link and store is not None:
-                self.link.tell_notes(store.path.with_name("queue.running"))
+                self.link.tell_notes(store.path)
             return original(*rest, **named)
 
         return setup

@@ -120,7 +120,7 @@ class Link:
         return self._peer is not None and self.state == "active"
 
     def tell_notes(self, path: Path) -> None:
-        """Say where the ids of the prompts that run are kept."""
+        """Say which database marks the prompts that run."""
         self.notes = str(path)
         if peer := self._peer:
             peer.send(self._hello())

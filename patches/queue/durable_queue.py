@@ -1,8 +1,8 @@
-"""The host's prompt queue, kept on disk: what was accepted survives the process.
+"""The host's prompt queue, kept on disk: an accepted prompt survives the process.
 
-Prompts run in the order of ``number`` and then of acceptance. One that ran when the process died
-runs again, and after :data:`DEATHS` deaths ends as failed instead. Values that the host calls
-sensitive (API keys) stay in memory alone, so after a restart such a prompt runs without them.
+Prompts run in the order of ``number``, then of acceptance. A prompt that was running when the
+process died runs again; after :data:`DEATHS` deaths it ends as failed instead. Values that the host
+calls sensitive (API keys) are never written, so after a restart such a prompt runs without them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...config import Settings
 from ...errors import ZImageError
@@ -26,7 +26,8 @@ from ..base import comfyui
 from ..base.hooks import Argument, HookPoint, requires_more
 from ..guardian_client import link
 from ..requests import fuse
-from .history_on_disk import RECENT, Ended, part_of
+from .group_commit import GroupCommit, Submission, hold_back
+from .history_on_disk import RECENT, HistoryOnDisk, page_of
 from .prompt_events import failure
 from .store import Limits, Row, Store
 
@@ -35,36 +36,35 @@ T = TypeVar("T")
 
 DEATHS = 2
 """A prompt that was running when the process died this often is not run again."""
-AGAIN = 2.0
-"""Seconds between two looks at a file that another server has, or that cannot be used."""
-MOMENT = 0.003
-"""Seconds in which a client that has been told asks for its result."""
+RETRY_SECONDS = 2.0
+"""Between two attempts to open a file that another server has, or that cannot be used."""
 PATIENCE = 10.0
-"""Seconds that a server which was told to go waits for one that the kernel is taking apart."""
+"""Seconds that a server under a guardian waits for one that the kernel is still ending."""
 
 SEAMS = (
     HookPoint("execution", "PromptQueue.__init__", ("self", "server")),
     HookPoint("execution", "PromptQueue.put", ("self", "item")),
     HookPoint("execution", "PromptQueue.get", ("self",)),
-    HookPoint("execution", "PromptQueue.get_flags", ("self",)),
+    HookPoint("execution", "PromptQueue.task_done", ("self",)),
     HookPoint("execution", "PromptQueue.wipe_queue", ("self",)),
     HookPoint("execution", "PromptQueue.delete_queue_item", ("self",)),
     HookPoint("execution", "PromptQueue.get_history", ("self", "prompt_id", "max_items")),
 )
 
 
-def create() -> Swap:
-    """The queue of the running server."""
+def create() -> QueueInstaller:
+    """Return the installer for the running server."""
     settings = Settings.from_environment()
-    days, most = settings.disk.keep_days, fuse.limits(settings.limits)["waiting"]
-    limits = Limits(seconds=days * 86400) if days else Limits()  # what it names is kept, too
-    # A stranger would wait for a server that has no reason to end.
+    days = settings.disk.keep_days
+    limits = Limits(seconds=days * 86400) if days else Limits()  # as long as its files are kept
+    # Only under a guardian is there a process that is about to end.
     patience = PATIENCE if link.serves() else 0.0
-    return Swap(comfyui.server(), comfyui.folder(), limits, most, patience)
+    most_waiting = fuse.limits(settings.limits)["waiting"]
+    return QueueInstaller(comfyui.server(), comfyui.folder(), limits, most_waiting, patience)
 
 
-class Swap:
-    """Puts the durable queue in the place of the server's own, before its worker starts."""
+class QueueInstaller:
+    """Replaces the server's queue by the durable one, before the worker starts."""
 
     def __init__(
         self,
@@ -74,20 +74,23 @@ class Swap:
         most_waiting: int = fuse.LIMITS["waiting"],
         patience: float = 0.0,
     ) -> None:
-        self.server, self.folder, self.limits = server, folder, limits
-        self.most_waiting, self.patience = most_waiting, patience
+        self.server = server
+        self.folder = folder
+        self.limits = limits
+        self.most_waiting = most_waiting
+        self.patience = patience
         self.original: Any = None
-        self.ours: Any = None
+        self.queue: Any = None
 
     @property
     def active(self) -> bool:
-        """True while the server's queue is ours."""
-        return self.ours is not None and self.server.prompt_queue is self.ours
+        """True while the server's queue is the durable one."""
+        return self.queue is not None and self.server.prompt_queue is self.queue
 
     def apply(self) -> None:
-        """Swap; raises ``ZI-PATCH-SEAM``.
+        """Install the queue; raises ``ZI-PATCH-SEAM``.
 
-        A file that cannot be used now is tried again, by a thread and by each prompt that comes.
+        A thread, and each new prompt, tries to open a file that cannot be used now.
         """
         if self.active:
             return
@@ -96,280 +99,354 @@ class Swap:
             seam.verify(vars(seam.owner())[seam.name])
         if type(original) is not SEAMS[0].owner():  # another pack was here first
             found = type(original).__qualname__
-            raise ZImageError("ZI-PATCH-SEAM", name="prompt_queue", found=found,
-                              expected="PromptQueue")  # fmt: skip
+            raise ZImageError(
+                "ZI-PATCH-SEAM", name="prompt_queue", found=found, expected="PromptQueue"
+            )
         store = Store(self.folder, self.limits, patience=None)
-        made = durable(type(original), store, self.most_waiting, self.patience)
         try:
-            alone = not requires_more(type(original).__init__, SEAMS[0].parameters)
-            self.ours = made(self.server) if alone else made(self.server, original)
+            create = durable_class(type(original))
+            needs_more = requires_more(type(original).__init__, SEAMS[0].parameters)
+            template = original if needs_more else None
+            self.queue = create(self.server, store, self.most_waiting, self.patience, template)
         except BaseException:
             store.close()
             raise
-        self.original, self.server.prompt_queue = original, self.ours
-        _give_back_at_the_end(self.ours)
-        if self.ours.refused is not None:
-            log.error("Z-Image: %s", self.ours.refused)
-            threading.Thread(target=self._try_again, name="zimage-queue", daemon=True).start()
+        self.original = original
+        self.server.prompt_queue = self.queue
+        if not self.server.app.frozen:  # else each submission waits for its own sync
+            self.server.app.middlewares.append(hold_back)
+        _give_back_at_exit(self.queue)
+        if self.queue.refused is not None:
+            log.error("Z-Image: %s", self.queue.refused)
+            threading.Thread(target=self._retry, name="zimage-queue", daemon=True).start()
 
-    def _try_again(self) -> None:
-        while self.active and self.ours.begin() is not None:
-            time.sleep(AGAIN)
+    def _retry(self) -> None:
+        while self.active and self.queue.try_to_open() is not None:
+            time.sleep(RETRY_SECONDS)
 
     def reasons(self) -> list[str]:
-        """For ``/health/ready``: a prompt would not be kept now."""
-        ours = self.ours
-        return ["queue"] if ours is not None and (ours.refused or not ours.store.works()) else []
+        """Return ``queue`` for ``/health/ready`` while a prompt would not be kept."""
+        queue = self.queue
+        failing = queue is not None and (queue.refused or not queue.store.works())
+        return ["queue"] if failing else []
 
     def details(self) -> dict[str, str]:
-        """For ``/health``: why there is no queue, while there is none."""
-        error = self.ours.refused if self.ours is not None else None
+        """Return for ``/health`` why the queue is not open; nothing while it is."""
+        error = self.queue.refused if self.queue is not None else None
         if error is None:
             return {}
-        about = {"code": error.code, "zh": error.chinese, "en": error.english}
-        return {"status": "refused", **about}
+        return {
+            "status": "refused", "code": error.code, "zh": error.chinese, "en": error.english,
+        }  # fmt: skip
 
     def revert(self) -> None:
-        """Put the host's own queue back; what waits stays on disk for the next start."""
-        if self.ours is None:
+        """Put the host's queue back; prompts stay on disk for the next start."""
+        if self.queue is None:
             return
         if not self.active:
             raise ZImageError("ZI-PATCH-COVERED", name="PromptServer.prompt_queue")
         self.server.prompt_queue = self.original
-        self.ours.store.close()
-        self.ours = None
+        self.queue.store.close()
+        self.queue = None
 
 
 class Item(tuple):
-    """What the host queues, in an order that is always defined."""
+    """A prompt as the host queues it, with an order that is always defined.
 
-    place: tuple[float, int]
+    The host compares whole tuples, which fails at dictionaries.
+    """
+
+    order: tuple[float, int]
 
     @classmethod
-    def of(cls, fields: tuple[Any, ...], place: int) -> Item:
-        """An item of the host, accepted as the ``place``-th."""
+    def create(cls, fields: tuple[Any, ...], seq: int) -> Item:
+        """Return an item of the host, accepted as the ``seq``-th."""
         item = cls(fields)
-        item.place = (fields[0], place)
+        item.order = (fields[0], seq)
         return item
 
     def __lt__(self, other: Any) -> bool:
-        return self.place < other.place
+        return self.order < other.order
 
 
-def durable(
-    base: type, store: Store, most_waiting: int = fuse.LIMITS["waiting"], patience: float = 0.0
-) -> type:
-    """A subclass of the host's ``PromptQueue`` over a store; ``patience`` as the store has it.
+if TYPE_CHECKING:
 
-    Until the store can be opened it is empty and refuses prompts; then it has what lies there.
+    class HostQueue:
+        """What :class:`DurableQueue` uses of the host's ``PromptQueue``."""
+
+        server: Any
+        mutex: Any
+        not_empty: Any
+        queue: list[Any]
+        currently_running: dict[int, Any]
+
+        def __init__(self, server: Any) -> None: ...
+        def put(self, *arguments: Any, **named: Any) -> None: ...
+        def get(self, *arguments: Any, **named: Any) -> Any: ...
+        def task_done(self, *arguments: Any, **named: Any) -> None: ...
+        def get_history(self, *arguments: Any, **named: Any) -> Any: ...
+        def wipe_queue(self, *arguments: Any, **named: Any) -> None: ...
+        def delete_queue_item(self, *arguments: Any, **named: Any) -> bool: ...
+else:
+    HostQueue = object
+
+
+class DurableQueue(HostQueue):
+    """The host's queue over a store; :func:`durable_class` adds the host's class.
+
+    A new prompt is on disk before it is queued; all other steps are written right afterwards.
+    While the store cannot be opened, the queue is empty and refuses prompts.
+
+    Attributes:
+        refused: why the store is not open; None while it is.
+        quarantined: prompts that ended as failed because the process died of them.
+        at_rest: set when the worker asks for a prompt after :meth:`hold`.
+        item_argument: ``item`` among the arguments of the host's ``put``.
+        id_argument: ``prompt_id`` among those of its ``get_history``.
+        most_argument: ``max_items`` among the same.
     """
 
-    accepted = Argument(base.put, "item")
-    asked = Argument(base.get_history, "prompt_id")
-    most = Argument(base.get_history, "max_items")
+    item_argument: Argument
+    id_argument: Argument
+    most_argument: Argument
 
-    class DurableQueue(base):
-        """The host's queue, with each step on disk before it counts.
+    def __init__(
+        self,
+        server: Any,
+        store: Store,
+        most_waiting: int = fuse.LIMITS["waiting"],
+        patience: float = 0.0,
+        template: Any = None,
+    ) -> None:
+        """Open the store unless it is open.
 
         Args:
             server: the host's ``PromptServer``.
-            like: a queue of the host whose state is taken over, where the host's ``__init__`` needs
-                more than the server.
+            store: of the prompts.
+            most_waiting: prompts that can wait at the same time.
+            patience: as in :meth:`.store.Store.open`.
+            template: a queue of the host, whose state is copied where the host's ``__init__``
+                needs more than the server.
         """
+        self._history: HistoryOnDisk | None = None
+        if template is None:
+            super().__init__(server)
+        else:
+            vars(self).update(_state_of(template))
+        self._history = HistoryOnDisk(store, self._is_unfinished)
+        self.store = store
+        self.most_waiting = most_waiting
+        self.refused: ZImageError | None = None
+        self.quarantined: list[str] = []
+        self.at_rest = threading.Event()
+        self._may_run = threading.Event()
+        self._may_run.set()
+        self._submitted: set[str] = set()  # ids that are not in the queue yet
+        self._commits = GroupCommit(self._commit)
+        with contextlib.suppress(ZImageError):
+            self._open(patience)
 
-        def __init__(self, server: Any, like: Any = None) -> None:
-            self._ended: Ended | None = None
-            if like is None:
-                super().__init__(server)
-            else:
-                self.__dict__.update(_state_of(like))
-            self._ended = Ended(store, self._is_busy)
-            self.store = store
-            self.quarantined: list[str] = []
-            self._may_run = threading.Event()
-            self._may_run.set()
-            self.at_rest = threading.Event()
-            self.refused: ZImageError | None = None
-            with contextlib.suppress(ZImageError):
-                self._open(patience)
+    def _open(self, patience: float = 0.0) -> None:
+        try:
+            self.store.open(patience)
+            rows = self.store.requeue_unfinished()
+        except ZImageError as error:
+            self.refused = error
+            raise
+        self.refused = None
+        for row in rows:
+            self._restore(row)
+        number = getattr(self.server, "number", 0)
+        self.server.number = max(number, self.store.highest_number + 1)
 
-        def _open(self, patience: float = 0.0) -> None:
-            try:
-                store.open(patience)
-                rows = store.recover()
-            except ZImageError as error:
-                self.refused = error
-                raise
-            self.refused = None
-            self._restore(rows)
-
-        def begin(self) -> ZImageError | None:
-            """Have what lies on disk, if it is not there yet; why it cannot be."""
-            with self.mutex:
-                if self.refused is None:
-                    return None
-                try:
-                    self._open()
-                except ZImageError as error:
-                    return error
-                log.warning("Z-Image: the queue is there, %d prompts wait", len(self.queue))
-                self.server.queue_updated()
-                self.not_empty.notify()
+    def try_to_open(self) -> ZImageError | None:
+        """Open the store unless it is open; return why it cannot be opened."""
+        with self.mutex:
+            if self.refused is None:
                 return None
+            try:
+                self._open()
+            except ZImageError as error:
+                return error
+            log.warning("Z-Image: the queue is open, %d prompts wait", len(self.queue))
+            self.server.queue_updated()
+            self.not_empty.notify()
+            return None
 
-        @property
-        def history(self) -> Any:
-            """Others may assign to it, as the host does; what is on disk follows."""
-            return {} if self._ended is None else self._ended
+    def _restore(self, row: Row) -> None:
+        fields = (row.number, row.id, *row.item, {})
+        if row.crash_count < DEATHS:
+            heapq.heappush(self.queue, Item.create(fields, row.seq))
+            return
+        error = ZImageError("ZI-PROMPT-DEADLY", found=row.crash_count)
+        log.error("Z-Image: %s: %s", row.id, error)
+        status = failure(row.id, error)._asdict()
+        self.history[row.id] = {
+            "prompt": fields[:5], "outputs": {}, "meta": {}, "status": status,
+        }  # fmt: skip
+        self.quarantined.append(row.id)
+        self.history.settle()
 
-        @history.setter
-        def history(self, entries: Any) -> None:
-            if self._ended is not None:  # the host's __init__ has no entries to give
-                with self.mutex:
-                    self._ended.replace(entries)
+    @property
+    def history(self) -> Any:
+        """The entries on disk; the host and packs assign to it."""
+        return {} if self._history is None else self._history
 
-        def _is_busy(self, id: str) -> bool:
-            return any(one[1] == id for one in (*self.queue, *self.currently_running.values()))
+    @history.setter
+    def history(self, entries: Any) -> None:
+        if self._history is not None:  # the host's __init__ sets an empty one
+            with self.mutex:
+                self._history.replace(entries)
 
-        def _restore(self, rows: list[Row]) -> None:
-            for row in rows:
-                fields = (row.number, row.id, *row.item, {})
-                if row.deaths >= DEATHS:
-                    self._quarantine(row, fields)
-                else:
-                    heapq.heappush(self.queue, Item.of(fields, row.seq))
-            counted = [abs(row.number) for row in rows if row.counted]  # negative: to the front
-            before = getattr(self.server, "number", 0)
-            self.server.number = max(before, int(max(counted, default=-1)) + 1)
+    def _is_unfinished(self, id: str) -> bool:
+        items = (*self.queue, *self.currently_running.values())
+        return id in self._submitted or any(item[1] == id for item in items)
 
-        def _quarantine(self, row: Row, fields: tuple[Any, ...]) -> None:
-            error = ZImageError("ZI-PROMPT-DEADLY", found=row.deaths)
-            log.error("Z-Image: %s: %s", row.id, error)
-            status = failure(row.id, error)._asdict()
-            result = {"outputs": {}, "meta": {}, "status": status}
-            self.history[row.id] = {"prompt": fields[:5], **result}
-            self.quarantined.append(row.id)
+    def put(self, *values: Any, **named: Any) -> None:
+        """Accept a prompt; :mod:`.group_commit` says when it is durable and queued."""
+        call = (self, *values)
+        item = self.item_argument.of(call, named)
+        number, id, *fields = item
+
+        def enqueue(item: tuple[Any, ...]) -> None:
+            arguments, more = self.item_argument.replaced(call, named, item)
+            super(DurableQueue, self).put(*arguments[1:], **more)
+
+        with self.mutex:
+            if (refused := self.try_to_open()) is not None:
+                raise refused
+            waiting = len(self.queue) + len(self._submitted)
+            if waiting >= self.most_waiting:
+                raise ZImageError("ZI-QUEUE-FULL", found=waiting, maximum=self.most_waiting)
+            if id in self._submitted:
+                raise ZImageError("ZI-PROMPT-TWICE", found=id)
+            self.history.settle()
+            prompt = self.store.new_prompt(id, number, fields[:3])
+            submission = Submission(prompt, item, enqueue)
+            self._submitted.add(id)
+        self._commits.add(submission)
+
+    def _commit(self, batch: list[Submission]) -> None:
+        """Make submissions durable, then queue them; a worker can start them from now on."""
+        try:
+            seqs = self.store.accept([submission.prompt for submission in batch])
+            with self.mutex:
+                for submission, seq in zip(batch, seqs, strict=True):
+                    self.history.forget(submission.prompt.id)
+                    submission.enqueue(Item.create(submission.item, seq))
+        except BaseException as error:  # each submitter gets it
+            for submission in batch:
+                submission.error = error
+        with self.mutex:
+            self._submitted.difference_update(submission.prompt.id for submission in batch)
+
+    def hold(self) -> None:
+        """Start no more prompts; those that wait are for the next process."""
+        self._may_run.clear()
+
+    def get(self, *arguments: Any, **named: Any) -> Any:
+        """Return the next prompt as the host does, and write that it runs."""
+        if not self._may_run.is_set():
+            self.at_rest.set()
+        self._may_run.wait()
+        self.settle()
+        taken = super().get(*arguments, **named)
+        if taken is not None:
+            _log_failure(self.store.begin, taken[0][1])
+        return taken
+
+    def task_done(self, *arguments: Any, **named: Any) -> None:
+        """End a prompt as the host does, and write its result."""
+        with self.mutex:
+            super().task_done(*arguments, **named)
             self.history.settle()
 
-        def put(self, *values: Any, **named: Any) -> None:
-            item = accepted.of((self, *values), named)
-            number, id, *rest = item
+    def settle(self) -> None:
+        """Write ends that a failing disk did not take before."""
+        with self.mutex:
+            self.history.settle()
+
+    def get_history(self, *arguments: Any, **named: Any) -> Any:
+        """Return entries as the host does."""
+        self.settle()
+        prompt_id = self.id_argument.of((self, *arguments), named)
+        max_items = self.most_argument.of((self, *arguments), named)
+        if prompt_id is None and (max_items is None or max_items > RECENT):
+            self.history.whole()
+        return super().get_history(*arguments, **named)
+
+    def listed(self, most: int | None, offset: int) -> Iterator[tuple[str, Any]]:
+        """Yield what :meth:`get_history` returns; others can use the queue between entries."""
+        with self.mutex:
+            self.history.settle()
+            ids = page_of(list(self.history), most, offset)
+        for id in ids:
             with self.mutex:
-                if (refused := self.begin()) is not None:
-                    raise refused
-                if len(self.queue) >= most_waiting:
-                    raise ZImageError("ZI-QUEUE-FULL", found=len(self.queue), maximum=most_waiting)
-                self.history.settle()
-                place = store.accept(id, number, rest[:3])
-                self.history.forget(id)
-                item = Item.of(item, place)
-                arguments, named = accepted.replaced((self, *values), named, item)
-                super().put(*arguments[1:], **named)
+                entry = self.history.get(id)
+            if entry is not None:
+                yield id, entry
 
-        def hold(self) -> None:
-            """Give nothing more out; what waits is for the next process."""
-            self._may_run.clear()
+    def give_back(self) -> None:
+        """Write that running prompts wait again, before the process ends in order."""
+        if self.store.refused is not None:  # also in a child that this process has forked
+            return
+        locked = self.mutex.acquire(timeout=1)  # a thread may hang; the process ends anyway
+        try:
+            self.history.settle()
+            for item in list(self.currently_running.values()):
+                _log_failure(self.store.give_back, item[1])
+        finally:
+            if locked:
+                self.mutex.release()
 
-        def get(self, *rest: Any, **named: Any) -> Any:
-            if not self._may_run.is_set():
-                self.at_rest.set()  # all is told of what ran before
-            self._may_run.wait()
-            self.settle()
-            self._linger()
-            taken = super().get(*rest, **named)
-            if taken is not None:
-                _try(store.begin, taken[0][1])
-            return taken
+    def hand_over(self) -> None:
+        """Start no more prompts, and queue running ones again, for the next process."""
+        self.hold()
+        with self.mutex:
+            self.give_back()
+            for item in self.currently_running.values():
+                heapq.heappush(self.queue, item)
+            self.currently_running.clear()
+            self.server.queue_updated()
 
-        def _linger(self) -> None:
-            """With nothing to do, leave the moment to the client that reads its result, and tidy up
-            after it."""
-            with self.not_empty:
-                if not self.queue:
-                    self.not_empty.wait(MOMENT)
-                if not self.queue and self.refused is None:
-                    self.history.tidy()
+    def wipe_queue(self, *arguments: Any, **named: Any) -> None:
+        """Delete all prompts that wait."""
+        with self.mutex:
+            _log_failure(self.store.remove, [item[1] for item in self.queue], "waiting")
+            super().wipe_queue(*arguments, **named)
 
-        def get_flags(self, *rest: Any, **named: Any) -> Any:
-            """The host asks for them when it has just told a client how its prompt ended."""
-            self.settle()
-            return super().get_flags(*rest, **named)
+    def delete_queue_item(self, *arguments: Any, **named: Any) -> bool:
+        """Delete the first waiting prompt that a function chooses."""
+        with self.mutex:
+            before = {item[1] for item in self.queue}
+            deleted = super().delete_queue_item(*arguments, **named)
+            _log_failure(self.store.remove, before - {item[1] for item in self.queue}, "waiting")
+            return deleted
 
-        def settle(self) -> None:
-            """Have on disk how prompts ended. Clients are told before, but read nothing before."""
-            with self.mutex:
-                self.history.settle()
 
-        def get_history(self, *rest: Any, **named: Any) -> Any:
-            self.settle()
-            prompt_id = asked.of((self, *rest), named)
-            max_items = most.of((self, *rest), named)
-            if prompt_id is None and (max_items is None or max_items > RECENT):
-                self.history.whole()
-            return super().get_history(*rest, **named)
-
-        def listed(self, most: int | None, offset: int) -> Iterator[tuple[str, Any]]:
-            """As ``get_history``, entry by entry, so that others have their turn between them."""
-            with self.mutex:
-                self.history.settle()
-                ids = part_of(list(self.history), most, offset)
-            for id in ids:
-                with self.mutex:
-                    entry = self.history.get(id)
-                if entry is not None:
-                    yield id, entry
-
-        def give_back(self) -> None:
-            """What runs waits for the next process; for one that ends in order."""
-            if store.refused is not None:  # also in a child that this process has forked
-                return
-            alone = self.mutex.acquire(timeout=1)  # else somebody hangs, and this process ends
-            try:
-                self.history.settle()
-                for item in list(self.currently_running.values()):
-                    _try(store.give_back, item[1])
-            finally:
-                if alone:
-                    self.mutex.release()
-
-        def hand_over(self) -> None:
-            """Give nothing more out; what runs waits again, at its place, for the next process."""
-            self.hold()
-            with self.mutex:
-                self.give_back()
-                for item in self.currently_running.values():
-                    heapq.heappush(self.queue, item)
-                self.currently_running.clear()
-                self.server.queue_updated()
-
-        def wipe_queue(self, *rest: Any, **named: Any) -> None:
-            with self.mutex:
-                _try(store.remove, [item[1] for item in self.queue], "waiting")
-                super().wipe_queue(*rest, **named)
-
-        def delete_queue_item(self, *rest: Any, **named: Any) -> bool:
-            with self.mutex:
-                before = {item[1] for item in self.queue}
-                found = super().delete_queue_item(*rest, **named)
-                _try(store.remove, before - {item[1] for item in self.queue}, "waiting")
-                return found
-
-    return DurableQueue
+def durable_class(base: type) -> type[DurableQueue]:
+    """Return :class:`DurableQueue` as a subclass of the host's ``PromptQueue``."""
+    host: Any = base
+    arguments = {
+        "item_argument": Argument(host.put, "item"),
+        "id_argument": Argument(host.get_history, "prompt_id"),
+        "most_argument": Argument(host.get_history, "max_items"),
+    }
+    return type("DurableQueue", (DurableQueue, base), arguments)
 
 
 def _state_of(queue: Any) -> dict[str, Any]:
     """Return the attributes of a queue of the host, with containers of their own."""
     own = {name: value for name, value in vars(queue).items() if not hasattr(type(queue), name)}
-    containers = (list, dict)
     return {
-        name: copy.copy(value) if isinstance(value, containers) else value
+        name: copy.copy(value) if isinstance(value, (list, dict)) else value
         for name, value in own.items()
         if name != "history"  # is kept on disk
     }
 
 
-def _give_back_at_the_end(queue: Any) -> None:
-    """An orderly end is no death of what runs. SIGTERM then does what it did before."""
+def _give_back_at_exit(queue: Any) -> None:
+    """Give running prompts back when the process ends in order; SIGTERM still ends it."""
     atexit.register(queue.give_back)
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -383,8 +460,8 @@ def _give_back_at_the_end(queue: Any) -> None:
     signal.signal(signal.SIGTERM, end)
 
 
-def _try(write: Callable[..., T], *values: Any) -> T | None:
-    """A step that is also in memory: a disk that fails costs its durability, not the prompt."""
+def _log_failure(write: Callable[..., T], *values: Any) -> T | None:
+    """Write a step that is also in memory; a failing disk costs durability, not the prompt."""
     try:
         return write(*values)
     except ZImageError as error:

@@ -1,7 +1,7 @@
-"""The host's ``history`` where the durable queue keeps it: on disk, with the newest in memory.
+"""The host's ``history``, kept on disk by the durable queue, with the newest entries in memory.
 
-As objects, an entry takes five to six times what it takes as text, and ten thousand grow a server
-by hundreds of megabytes before the first one goes.
+As Python objects an entry takes five to six times the memory of its text, and ten thousand entries
+take hundreds of megabytes.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from .store import Row, Store
 log = logging.getLogger(__name__)
 
 RECENT = 200
-"""Entries that stay in memory, up to twice as many: those that clients ask for."""
+"""Entries that stay in memory (at most twice as many): clients ask for the newest."""
 FOREIGN = 1000
-"""Entries of others: packs put prompts in that never were in this queue."""
+"""Entries of prompts that were never in this queue; some packs add such."""
 WHOLE_SECONDS = 600.0
-"""For so long entries stay in memory after somebody read all of them, since he will again."""
+"""How long entries stay in memory after a client read all of them: it asks again."""
 
 
-class Ended(MutableMapping[str, Entry]):
-    """Entries by id, those that ended first in front.
+class HistoryOnDisk(MutableMapping[str, Entry]):
+    """Entries by id, in the order in which their prompts ended.
 
-    What was set is on disk after :meth:`settle`, as JSON: values that have none come back as their
-    ``repr``, tuples as lists. A disk that fails is told in the log: entries stay in memory then,
-    or cannot be deleted, and one that cannot be read says so. The caller has the queue's mutex.
+    :meth:`settle` writes new entries to the disk as JSON: other values come back as their ``repr``,
+    tuples as lists. A failing disk is logged: entries then stay in memory, or cannot be deleted,
+    and one that cannot be read says so. The caller holds the queue's mutex.
     """
 
     def __init__(
@@ -41,17 +41,25 @@ class Ended(MutableMapping[str, Entry]):
         busy: Callable[[str], bool],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Args: ``busy`` tells whether a prompt waits or runs, and so has no end to be written."""
-        self.store, self.busy, self.clock = store, busy, clock
+        """Start with what the store has.
+
+        Args:
+            store: of the entries.
+            busy: whether a prompt waits or runs; its entry is not written.
+            clock: monotonic time.
+        """
+        self.store = store
+        self.busy = busy
+        self.clock = clock
         self._unwritten: dict[str, Entry] = {}
         self._near: dict[str, Entry] = {}
         self._foreign: OrderedDict[str, Entry] = OrderedDict()
         self._whole_until = 0.0
 
     def settle(self) -> None:
-        """Write what was set, also what a full disk did not take before."""
+        """Write new entries, and those that a full disk did not take before."""
         for id, entry in list(self._unwritten.items()):
-            if self.busy(id):  # a pack says how it ended
+            if self.busy(id):  # a pack has set it
                 continue
             try:
                 self.store.end(id, {k: v for k, v in entry.items() if k != "prompt"})
@@ -69,24 +77,17 @@ class Ended(MutableMapping[str, Entry]):
             newest = list(islice(reversed(self.store.sizes), RECENT))
             self._near = {id: self._near[id] for id in reversed(newest) if id in self._near}
 
-    def tidy(self) -> None:
-        """What can wait until there is time: ends into the database, old entries out of it."""
-        try:
-            self.store.flush()
-        except ZImageError as error:
-            log.error("Z-Image: %s", error)
-
     def forget(self, id: str) -> None:
-        """An entry that is not on disk any more."""
-        for near in (self._unwritten, self._near, self._foreign):
-            near.pop(id, None)
+        """Drop an entry that is not on disk any more from memory."""
+        for entries in (self._unwritten, self._near, self._foreign):
+            entries.pop(id, None)
 
     def whole(self) -> None:
-        """Somebody reads all entries: those that are read stay in memory for a while."""
+        """Keep entries in memory for a while: a client reads all of them."""
         self._whole_until = self.clock() + WHOLE_SECONDS
 
     def replace(self, entries: Mapping[str, Entry]) -> None:
-        """Have these entries alone; packs assign ``history``."""
+        """Keep only these entries; packs assign ``history``."""
         if entries is self:
             return
         if not entries:
@@ -98,9 +99,9 @@ class Ended(MutableMapping[str, Entry]):
                 self[id] = entries[id]
 
     def __getitem__(self, id: str) -> Entry:
-        for near in (self._unwritten, self._foreign):
-            if id in near:
-                return near[id]
+        for entries in (self._unwritten, self._foreign):
+            if id in entries:
+                return entries[id]
         if id in self._near and id in self.store.sizes:
             return self._near[id]
         try:
@@ -121,7 +122,7 @@ class Ended(MutableMapping[str, Entry]):
     def __delitem__(self, id: str) -> None:
         if id not in self:
             raise KeyError(id)
-        self.settle()  # an end that is not on disk would be a prompt that runs again
+        self.settle()  # a prompt whose end is not on disk runs again after a restart
         try:
             self.store.remove([id], "ended")
         except ZImageError as error:
@@ -131,10 +132,10 @@ class Ended(MutableMapping[str, Entry]):
             self._foreign.pop(id, None)
 
     def clear(self) -> None:
-        """Take all out, in one transaction."""
+        """Delete all entries in one transaction."""
         self.settle()
         try:
-            self.store.wipe()
+            self.store.clear_history()
         except ZImageError as error:
             log.error("Z-Image: %s", error)
             return
@@ -142,7 +143,7 @@ class Ended(MutableMapping[str, Entry]):
         self._foreign.clear()
 
     def copy(self) -> dict[str, Entry]:
-        """As a dictionary has it."""
+        """Return the entries as a dictionary."""
         return dict(self)
 
     def __contains__(self, id: object) -> bool:
@@ -162,18 +163,18 @@ class Ended(MutableMapping[str, Entry]):
 
 
 def entry_of(row: Row, result: dict[str, Any]) -> Entry:
-    """What the host's history has of a prompt that has ended."""
+    """Return a row as an entry of the host's history."""
     return {"prompt": (row.number, row.id, *row.item), **result}
 
 
 def unreadable(id: str, error: ZImageError) -> Entry:
-    """In the place of an entry that the disk does not give back."""
+    """Return an entry for a row that cannot be read."""
     status = failure(id, error)._asdict()
     return {"prompt": (0, id, {}, {}, []), "outputs": {}, "meta": {}, "status": status}
 
 
-def part_of(ids: list[str], most: int | None, offset: int) -> list[str]:
-    """What the host's ``get_history`` gives: from an offset on, or the last ones (-1)."""
+def page_of(ids: list[str], most: int | None, offset: int) -> list[str]:
+    """Return the ids that the host's ``get_history`` lists: from an offset, or the last (-1)."""
     if offset < 0 and most is not None:
         offset = len(ids) - most
     rest = ids[max(offset, 0) :]

@@ -119,8 +119,11 @@ def counted(original: Function) -> Function:
         steps = _running[-1]
 
         @functools.wraps(callback)
-        def step_callback(step: int, x0: object, x: object, total_steps: int) -> object:
-            result = callback(step, x0, x, total_steps)  # raises when the prompt is interrupted
+        def step_callback(
+            step: int, x0: object, x: object, total_steps: int, *rest: object, **more: object
+        ) -> object:
+            # Raises when the prompt is interrupted.
+            result = callback(step, x0, x, total_steps, *rest, **more)
             steps.step_done(step, total_steps)
             return result
 

@@ -18,7 +18,7 @@ import pytest
 from zimage_comfyui import rotating_log as lines_module
 from zimage_comfyui.patches.monitoring import prompt_log
 from zimage_comfyui.patches.monitoring.prompt_log import Logs
-from zimage_comfyui.patches.queue.durable_queue import durable
+from zimage_comfyui.patches.queue.durable_queue import durable_class
 from zimage_comfyui.patches.queue.prompt_events import Status
 from zimage_comfyui.patches.queue.store import Store
 from zimage_comfyui.patches.requests import fuse
@@ -122,7 +122,7 @@ def test_a_prompt_that_ended_is_a_line(
 def test_prompts_of_the_durable_queue_are_lines_too(world: World, tmp_path: Path) -> None:
     """Which is made before or after; each prompt is told once."""
     store = Store(tmp_path)
-    world.run(durable(world.execution.PromptQueue, store)(SimpleNamespace(number=0)), SUCCESS)
+    world.run(durable_class(world.execution.PromptQueue)(SimpleNamespace(number=0), store), SUCCESS)
     store.close()
     assert [line["request_id"] for line in world.lines()] == ["id"]
 

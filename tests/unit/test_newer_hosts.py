@@ -27,6 +27,7 @@ from zimage_comfyui.patches.queue import (
     durable_queue,
     leftovers,
     node_results,
+    sampler_steps,
     worker_thread,
 )
 from zimage_comfyui.patches.queue.store import Store
@@ -199,6 +200,7 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[An
             None,
         ),
         "pack": (interception.LOADER, loading.wrap, place, True),
+        "steps": (sampler_steps.CALLBACK, sampler_steps.counted, {"model": 1, "steps": 8}, print),
     }
 
 
@@ -206,6 +208,7 @@ NAMES = [
     "nodes", "worker", "database", "listen", "guarded next", "name", "open", "pillow", "outputs",
     "swap", "execute", "memory next", "deadline nodes", "deadline execute", "place", "done",
     "begin", "end", "reset", "tokenizer", "tokenizer reset", "send", "socket", "no socket", "pack",
+    "steps",
 ]  # fmt: skip
 LATER = {"nodes", "deadline nodes", "listen", "send", "socket", "no socket", "pack"}
 
@@ -308,6 +311,10 @@ class NewerQueue(PromptQueue):
     def get_flags(self, owner: str) -> Any:
         return {"owner": owner}
 
+    def task_done(self, *arguments: Any, owner: str) -> None:
+        self.seen.append(owner)
+        super().task_done(*arguments)
+
     def get_history(
         self, owner: str, max_items: Any = None, prompt_id: Any = None, offset: int = -1, *,
         page: int,
@@ -327,14 +334,14 @@ class NewerQueue(PromptQueue):
 def host_queue(monkeypatch: pytest.MonkeyPatch) -> NewerQueue:
     """The queue of a server, whose class the host has."""
     without(monkeypatch, "execution", PromptQueue=NewerQueue)
-    server = SimpleNamespace(number=0, queue_updated=lambda: None)
+    server = SimpleNamespace(number=0, queue_updated=lambda: None, app=web.Application())
     server.prompt_queue = NewerQueue("assets", server)
     return server.prompt_queue
 
 
 def test_a_newer_queue_is_kept_on_disk(host_queue: NewerQueue, tmp_path: Path) -> None:
     """It is made although its class needs more than a server, and its functions get everything."""
-    part = durable_queue.Swap(host_queue.server, tmp_path)
+    part = durable_queue.QueueInstaller(host_queue.server, tmp_path)
     part.apply()
     ours = host_queue.server.prompt_queue
     assert part.active
@@ -345,16 +352,16 @@ def test_a_newer_queue_is_kept_on_disk(host_queue: NewerQueue, tmp_path: Path) -
     assert ours.delete_queue_item("me", lambda item: item[1] == "b")
     taken = ours.get("me", timeout=0.1)
     assert taken[0][1] == "a"
-    ours.task_done(0, {"outputs": {}}, None)
+    ours.task_done(0, {"outputs": {}}, None, owner="me")
     assert ours.get_flags("me") == {"owner": "me"}
     assert list(ours.get_history("me", None, "a", page=3)) == ["a"]
-    assert ours.seen == ["me"] * 4 + [("me", 3)]
+    assert ours.seen == ["me"] * 5 + [("me", 3)]
     ours.wipe_queue("me")
     part.revert()
     assert host_queue.server.prompt_queue is host_queue
     store = Store(tmp_path)
     store.open()
-    assert (store.recover(), store.ended("a") is not None) == ([], True)
+    assert (store.requeue_unfinished(), store.ended("a") is not None) == ([], True)
     store.close()
 
 

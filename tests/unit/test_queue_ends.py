@@ -16,7 +16,7 @@ from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.base import comfyui
 from zimage_comfyui.patches.guardian_client import link
 from zimage_comfyui.patches.queue import worker_thread
-from zimage_comfyui.patches.queue.durable_queue import durable
+from zimage_comfyui.patches.queue.durable_queue import durable_class
 from zimage_comfyui.patches.queue.prompt_events import is_interrupt
 from zimage_comfyui.patches.queue.store import Store
 from zimage_comfyui.patches.queue.worker_thread import abandon
@@ -40,26 +40,10 @@ def run(queue: Any) -> None:
     queue.task_done(0, {"outputs": {"9": {}}}, None)
 
 
-@pytest.mark.parametrize(
-    "later",
-    [
-        lambda queue: queue.get_flags(),
-        lambda queue: queue.get(),
-        lambda queue: queue.get_history("a"),
-        lambda queue: next(queue.listed(None, -1)),
-        lambda queue: queue.give_back(),
-        lambda queue: queue.put((1, "b", {}, {}, [], {})),
-    ],
-    ids=["told", "the next prompt", "its entry", "all entries", "an orderly end", "accepting"],
-)
-def test_an_end_is_on_disk_when_anybody_could_know(
-    store: Store, later: Callable[[Any], object]
-) -> None:
-    """The client's last event does not wait for it; what comes after it does."""
-    queue = durable(PromptQueue, store)(SimpleNamespace())
+def test_an_end_is_on_disk_before_its_client_hears_of_it(store: Store) -> None:
+    """The host tells of it after ``task_done``."""
+    queue = durable_class(PromptQueue)(SimpleNamespace(), store)
     run(queue)
-    assert store.ended("a") is None
-    later(queue)
     assert store.ended("a") is not None
 
 
@@ -68,7 +52,7 @@ def test_a_prompt_that_is_given_up_has_ended_on_disk(store: Store) -> None:
     told: list[tuple[str, str]] = []
     server = SimpleNamespace(client_id="somebody who came before")
     server.send_sync = lambda event, _, to: told.append((event, to))
-    queue = durable(Processed, store)(server)
+    queue = durable_class(Processed)(server, store)
     for id, extra in (("a", {"client_id": "c"}), ("b", {})):  # of nobody: not for every page
         queue.put((0, id, {}, extra, [], {}))
         queue.get()
@@ -113,16 +97,16 @@ def test_an_end_that_was_not_written_is_written_later(
     store: Store, monkeypatch, later: Callable[[Any], object]
 ) -> None:
     """So that no prompt runs again although its client was told of its end."""
-    queue = durable(PromptQueue, store)(SimpleNamespace())
+    queue = durable_class(PromptQueue)(SimpleNamespace(), store)
     with monkeypatch.context() as patch:
         patch.setattr(store, "end", full)
         run(queue)
         queue.settle()
     assert queue.history["a"]["outputs"] == {"9": {}}
-    assert [row.id for row in store.recover()] == ["a"]
+    assert [row.id for row in store.requeue_unfinished()] == ["a"]
     later(queue)
     again = "a" in [item[1] for item in queue.queue]
-    assert ("a" in [row.id for row in store.recover()]) is again
+    assert ("a" in [row.id for row in store.requeue_unfinished()]) is again
     assert (store.ended("a") is None) is again
 
 
@@ -131,7 +115,7 @@ def guarded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A worker's thread with its queue, and a guardian that is asked for another process."""
     here = SimpleNamespace(asked=[])
     server = SimpleNamespace(queue_updated=lambda: None)
-    here.queue = server.prompt_queue = durable(PromptQueue, store)(server)
+    here.queue = server.prompt_queue = durable_class(PromptQueue)(server, store)
     here.queue.task_counter = 2  # as the host counts what it has given out
     monkeypatch.setattr(comfyui, "server", lambda: server)
     monkeypatch.setattr(link, "is_heard", lambda: True)
@@ -156,7 +140,7 @@ def test_a_prompt_is_left_to_the_next_process(store: Store, guarded) -> None:
     assert [item[1] for item in guarded.queue.queue] == ["a", "b"]
     store.close()
     again = Store(store.path.parent)
-    assert [(row.id, row.deaths) for row in again.recover()] == [("a", 0), ("b", 0)]
+    assert [(row.id, row.crash_count) for row in again.requeue_unfinished()] == [("a", 0), ("b", 0)]
     again.close()
     guarded.queue.queue.clear()
     guarded.queue._may_run.set()

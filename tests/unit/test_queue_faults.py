@@ -17,6 +17,7 @@ import pytest
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.queue.store import Limits, Store
+from zimage_comfyui.tests.fakes.prompts import accept
 from zimage_comfyui.tests.fakes.small_disk import fill, small_disk
 
 ITEM = [{"1": {"class_type": "A", "inputs": {"text": "x" * 3000}}}, {}, ["1"]]
@@ -36,14 +37,15 @@ sys.path.insert(0, {tests!r})
 import conftest
 from pathlib import Path
 from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.tests.fakes.prompts import accept
 store = Store(Path({folder!r}))
-print(*((row.id, row.deaths) for row in store.recover()), store.works(), flush=True)
+print(*((row.id, row.crash_count) for row in store.requeue_unfinished()), store.works(), flush=True)
 {steps}
 sys.stdout.flush()
 os._exit(0)
 """
 """A process that dies: it closes nothing."""
-ACCEPT = "store.accept({0!r}, 0, [{{}}, {{}}, []])".format
+ACCEPT = "accept(store, {0!r}, 0, [{{}}, {{}}, []])".format
 
 
 def killed(folder: Path, *steps: str) -> list[str]:
@@ -67,8 +69,8 @@ from types import SimpleNamespace
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.queue import durable_queue as queue
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
-made = queue.durable(PromptQueue, store)(SimpleNamespace())
-queue._give_back_at_the_end(made)
+made = queue.durable_class(PromptQueue)(SimpleNamespace(), store)
+queue._give_back_at_exit(made)
 made.put((0, "a", {}, {}, [], {}))
 made.get()
 child = os.fork()
@@ -81,13 +83,13 @@ print(child)
 def found(folder: Path) -> list[tuple[str, int]]:
     """What the next process finds waiting, and how often it was running at a death."""
     with contextlib.closing(Store(folder)) as store:
-        return [(row.id, row.deaths) for row in store.recover()]
+        return [(row.id, row.crash_count) for row in store.requeue_unfinished()]
 
 
 def refused(store: Store) -> str:
     """Why a prompt is not taken; it is not there afterwards."""
     with pytest.raises(ZImageError) as caught:
-        store.accept("refused", 0, ITEM)
+        accept(store, "refused", 0, ITEM)
     assert not store.works()
     return caught.value.code
 
@@ -104,7 +106,7 @@ def test_a_child_that_lives_on_keeps_nobody_out(folder: Path) -> None:
 
 def test_a_child_that_ends_changes_nothing(folder: Path) -> None:
     """It takes no prompt, and gives none back, as its parent does when that ends in order."""
-    life = "with contextlib.suppress(ZImageError): store.accept('b', 0, [])\n    sys.exit()"
+    life = "with contextlib.suppress(ZImageError): accept(store, 'b', 0, [])\n    sys.exit()"
     said = killed(folder, FORK.replace("LIFE", life), "os.waitpid(child, 0)")
     assert len(said) == 2
     assert found(folder) == [("a", 1)]
@@ -120,7 +122,10 @@ def test_a_store_is_opened_on_a_full_disk(tmp_path: Path) -> None:
         for deaths in (1, 2):
             assert killed(folder, begin)[-1:] == [f"('a', {deaths}) ('b', 0) False"]
         store = Store(folder)
-        assert [(row.id, row.deaths) for row in store.recover()] == [("a", 3), ("b", 0)]
+        assert [(row.id, row.crash_count) for row in store.requeue_unfinished()] == [
+            ("a", 3),
+            ("b", 0),
+        ]
         row = store.ended("old")
         assert row is not None
         assert row.result == {"outputs": {}}
@@ -143,7 +148,7 @@ def test_a_log_that_was_cut(folder: Path, left: int) -> None:
     assert bool(rows) is (left >= 50_000)
     assert rows != ids
     store = Store(folder)
-    store.accept("after", 0, ITEM)
+    accept(store, "after", 0, ITEM)
     store.close()
     assert [id for id, _ in found(folder)] == [*rows, "after"]
 
@@ -154,7 +159,7 @@ def test_a_file_that_was_cut_is_refused(folder: Path, part: float) -> None:
     store = Store(folder)
     ids = [str(number) for number in range(20)]
     for id in ids:
-        store.accept(id, 0, ITEM)
+        accept(store, id, 0, ITEM)
     store.close()
     file = folder / "queue.sqlite"
     whole = file.read_bytes()
@@ -183,12 +188,12 @@ def somebody() -> Iterator[Path]:
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("name", ["queue.sqlite", "queue.lock", "queue.running", "."])
+@pytest.mark.parametrize("name", ["queue.sqlite", "queue.lock", "."])
 def test_what_cannot_be_written_is_refused(name: str) -> None:
     """With the code, until it can."""
     with somebody() as folder:
         store = Store(folder)
-        store.accept("a", 0, ITEM)
+        accept(store, "a", 0, ITEM)
         store.close()
         (folder / name).chmod(0o555)
         store = Store(folder, patience=None)
@@ -196,7 +201,7 @@ def test_what_cannot_be_written_is_refused(name: str) -> None:
             store.open()
         (folder / name).chmod(0o755)
         store.open()
-        store.accept("b", 0, ITEM)
+        accept(store, "b", 0, ITEM)
         store.close()
         assert found(folder) == [("a", 0), ("b", 0)]
 
@@ -205,7 +210,7 @@ def test_a_disk_that_is_read_only(tmp_path: Path) -> None:
     """It is refused until it can be written."""
     with small_disk(tmp_path, "size=1m") as disk:
         store = Store(disk)
-        store.accept("a", 0, ITEM)
+        accept(store, "a", 0, ITEM)
         store.close()
         mount = ["mount", str(disk), "-o"]
         subprocess.run([*mount, "remount,ro"], check=True, timeout=60)
@@ -218,7 +223,7 @@ def test_a_disk_that_is_read_only(tmp_path: Path) -> None:
 def test_a_folder_that_goes_and_comes_back(folder: Path) -> None:
     """Nothing is taken into a file that nobody will find."""
     store = Store(folder)
-    store.accept("a", 0, ITEM)
+    accept(store, "a", 0, ITEM)
     folder.rename(folder.with_name("elsewhere"))
     assert refused(store) == "ZI-QUEUE-FILE"
     folder.mkdir()
@@ -227,7 +232,7 @@ def test_a_folder_that_goes_and_comes_back(folder: Path) -> None:
     shutil.rmtree(folder)
     folder.with_name("elsewhere").rename(folder)
     assert store.works()
-    store.accept("b", 0, ITEM)
+    accept(store, "b", 0, ITEM)
     store.close()
     assert found(folder) == [("a", 0), ("b", 0)]
 
@@ -243,10 +248,10 @@ def longest_file(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_log_that_cannot_have_its_length(folder: Path) -> None:
-    """A quota is no free space that anybody sees: it goes without."""
+def test_a_log_that_cannot_be_reserved(folder: Path) -> None:
+    """A quota is no free space that anybody sees: the log goes without."""
     with longest_file(2**20), contextlib.closing(Store(folder)) as store:
-        store.accept("a", 0, ITEM)
+        accept(store, "a", 0, ITEM)
     assert found(folder) == [("a", 0)]
 
 
@@ -254,36 +259,35 @@ def test_writes_that_the_system_refuses(folder: Path) -> None:
     """Each step says so, and none is half done; then all goes on."""
     store = Store(folder)
     for id in "abc":
-        store.accept(id, 0, ITEM)
+        accept(store, id, 0, ITEM)
     with longest_file(4096):
         assert refused(store) == "ZI-QUEUE-FILE"
-        for id in "ab":
-            store.begin(id)
-        store.end("a", RESULT)
-        long = {**RESULT, "outputs": "x" * 5000}
-        for step in (store.flush, lambda: store.end("b", long)):
+        for step in (
+            lambda: store.begin("a"),
+            lambda: store.end("b", RESULT),
+            lambda: store.remove(["c"], "waiting"),
+        ):
             with pytest.raises(ZImageError, match="disk I/O error"):
                 step()
     assert store.works()
-    store.end("b", long)
-    store.accept("d", 0, ITEM)
+    store.end("b", RESULT)
+    accept(store, "d", 0, ITEM)
     store.close()
-    assert found(folder) == [("c", 0), ("d", 0)]
+    assert found(folder) == [("a", 0), ("c", 0), ("d", 0)]
 
 
 def test_a_clock_that_jumps(folder: Path) -> None:
     """What waits stays, and what ends after a jump, in either direction, is kept and last."""
     now = [1e9]
     store = Store(folder, Limits(), lambda: now[0])
-    store.accept("waiting", 0, ITEM)
+    accept(store, "waiting", 0, ITEM)
     for id, jump in (("a", 0), ("b", -5e8), ("c", 1e9), ("d", -1e9)):
         now[0] += jump
-        store.accept(id, 0, ITEM)
+        accept(store, id, 0, ITEM)
         store.end(id, RESULT)
-        store.flush()
         assert [*store.sizes][-1] == id
     store.close()
     store = Store(folder, Limits(), lambda: now[0])
-    assert [row.id for row in store.recover()] == ["waiting"]
+    assert [row.id for row in store.requeue_unfinished()] == ["waiting"]
     assert [*store.sizes] == ["c", "d"]
     store.close()

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.queue import history_on_disk
-from zimage_comfyui.patches.queue.durable_queue import durable
-from zimage_comfyui.patches.queue.history_on_disk import Ended
+from zimage_comfyui.patches.queue.durable_queue import durable_class
+from zimage_comfyui.patches.queue.history_on_disk import HistoryOnDisk
 from zimage_comfyui.patches.queue.store import Limits, Store
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 
@@ -46,7 +46,7 @@ def queue_in(folder: Path, limits: Limits | None = None) -> Any:
     while OPENED:
         OPENED.pop().close()
     OPENED.append(Store(folder, limits))
-    return durable(PromptQueue, OPENED[0])(SimpleNamespace())
+    return durable_class(PromptQueue)(SimpleNamespace(), OPENED[0])
 
 
 def run(queue: Any, *ids: str) -> None:
@@ -160,7 +160,7 @@ def test_a_disk_that_takes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch
     queue = queue_in(folder)
     run(queue, "a")
     with monkeypatch.context() as broken:
-        for write in ("end", "remove", "wipe"):
+        for write in ("end", "remove", "clear_history"):
             broken.setattr(queue.store, write, full)
         queue.put((1, "b", GRAPH, EXTRA, ["1"], {}))
         queue.get()
@@ -256,7 +256,7 @@ def test_an_entry_that_cannot_be_read_says_so(folder: Path, caplog) -> None:
     queue = queue_in(folder)
     run(queue, *"ab")
     queue.get()
-    queue.store._base.execute("UPDATE prompts SET result = '{' WHERE id = 'a'")
+    queue.store.database.connection.execute("UPDATE prompts SET result = '{' WHERE id = 'a'")
     queue = queue_in(folder)
     found = dict(queue.listed(None, -1))
     assert [*found] == ["a", "b"]
@@ -289,7 +289,7 @@ def test_a_part_of_it(count: int, most: int | None, offset: int) -> None:
     """The same entries as the host's own function gives."""
     ids = [str(number) for number in range(count)]
     history = {id: {"of": id} for id in ids}
-    assert history_on_disk.part_of(ids, most, offset) == list(hosts(history, most, offset))
+    assert history_on_disk.page_of(ids, most, offset) == list(hosts(history, most, offset))
 
 
 def hosts(history: dict[str, Any], max_items: int | None, offset: int) -> dict[str, Any]:
@@ -314,4 +314,4 @@ def test_listed_is_read_one_by_one(folder: Path) -> None:
     assert next(listed)[0] == "b"
     queue.delete_history_item("c")
     assert [id for id, _ in listed] == ["d"]
-    assert isinstance(queue.history, Ended)
+    assert isinstance(queue.history, HistoryOnDisk)

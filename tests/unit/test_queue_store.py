@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
 from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.patches.queue import database
 from zimage_comfyui.patches.queue.store import Limits, Store
+from zimage_comfyui.tests.fakes.prompts import accept
 
 ITEM = [{"1": {"class_type": "A", "inputs": {}}}, {"client_id": "c"}, ["1"]]
 RESULT = {"outputs": {"1": {"images": []}}, "meta": {}, "status": {"status_str": "success"}}
@@ -50,111 +52,154 @@ def test_waiting_prompts_survive_in_order(folder: Path) -> None:
     """By number, then by acceptance; the item comes back as it was."""
     store = make(folder)
     for id, number in (("b", 1.0), ("a", 1.0), ("front", -2.0)):
-        store.accept(id, number, ITEM)
-    rows = reopen(store).recover()
+        accept(store, id, number, ITEM)
+    rows = reopen(store).requeue_unfinished()
     assert sorted((row.number, row.seq, row.id) for row in rows) == [
         (-2.0, 3, "front"), (1.0, 1, "b"), (1.0, 2, "a"),
     ]  # fmt: skip
-    assert all(row.item == ITEM and row.deaths == 0 for row in rows)
+    assert all(row.item == ITEM and row.crash_count == 0 for row in rows)
 
 
 def test_a_running_prompt_waits_again_with_one_death_more(folder: Path) -> None:
     """Each recovery counts; giving it back beforehand does not."""
     store = make(folder)
-    store.accept("a", 0, ITEM)
+    accept(store, "a", 0, ITEM)
     for deaths in (1, 2):
         store.begin("a")
         store = reopen(store)
-        (row,) = store.recover()
-        assert row.deaths == deaths
+        (row,) = store.requeue_unfinished()
+        assert row.crash_count == deaths
     store.begin("a")
     store.give_back("a")
-    (row,) = reopen(store).recover()
-    assert row.deaths == 2
+    (row,) = reopen(store).requeue_unfinished()
+    assert row.crash_count == 2
 
 
 def test_what_an_earlier_version_ran_has_died_once(folder: Path) -> None:
     """It marked that in the row."""
     store = make(folder)
-    store.accept("a", 0, ITEM)
-    store._base.execute("UPDATE prompts SET state = 'running'")
+    accept(store, "a", 0, ITEM)
+    store.database.connection.execute("UPDATE prompts SET state = 'running'")
     for _ in range(2):
         store = reopen(store)
-        (row,) = store.recover()
-        assert row.deaths == 1
+        (row,) = store.requeue_unfinished()
+        assert row.crash_count == 1
 
 
-@pytest.mark.parametrize("length", [1, 1000, 10_000])
-def test_an_end_outlives_the_process_before_it_is_in_the_database(
-    folder: Path, length: int
-) -> None:
-    """In a page while it has room; then it is in the database at once."""
-    store, ids = make(folder), [str(number) for number in range(5)]
-    result = {"outputs": "语" * length}
-    for id in ids:
-        store.accept(id, 0, ITEM)
-        store.begin(id)
-        store.end(id, result)
-    assert (folder / "queue.running").stat().st_size <= 4096
-    for flush in (False, False, True, True):
-        store = reopen(store)
-        assert store.recover() == [] or not flush
-        assert list(store.sizes) == ids
-        assert [getattr(store.ended(id), "result", None) for id in ids] == 5 * [result]
-        if flush:
-            store.flush()
-    base = sqlite3.connect(store.path)
-    assert base.execute("SELECT count(*) FROM prompts WHERE state = 'ended'").fetchone() == (5,)
-    base.close()
+def old_page(folder: Path, *lines: str) -> Path:
+    """The page of an earlier version."""
+    page = folder / "queue.running"
+    page.write_text("\n".join([*lines, "", ""]), encoding="utf-8")
+    return page
 
 
-def test_a_line_of_an_earlier_version_says_what_ran(folder: Path) -> None:
-    """It was overwritten in place, so something may follow."""
+@pytest.mark.parametrize("before", [1, 2])
+def test_a_page_of_an_earlier_version_says_what_ran(folder: Path, before: int) -> None:
+    """It counts once, each death of it, and is deleted; a line may follow that was overwritten."""
     store = make(folder)
-    store.accept("a", 0, ITEM)
+    accept(store, "a")
     store.close()
-    (folder / "queue.running").write_bytes(b'["a"]\nlonger", "b"]\n')
-    (row,) = make(folder).recover()
-    assert row.deaths == 1
+    page = old_page(folder, json.dumps(["a", "unknown"] * before))
+    for _ in range(2):
+        store = reopen(store)
+        (row,) = store.requeue_unfinished()
+        assert row.crash_count == before
+        assert not page.exists()
+    store.close()
+    page.write_bytes(b'["a"]\nlonger", "b"]\n')
+    (row,) = make(folder).requeue_unfinished()
+    assert row.crash_count == before + 1
 
 
-def test_the_log_has_its_length_from_the_beginning(folder: Path) -> None:
-    """A file that grows would cost every commit more; nothing of it is in the database."""
+def test_a_page_of_an_earlier_version_says_what_has_ended(folder: Path) -> None:
+    """Those prompts have their results and do not run again; all others wait."""
     store = make(folder)
-    log = folder / "queue.sqlite-wal"
-    before = log.stat().st_size
-    assert before > 2**21
-    store.accept("a", 0, ITEM)
-    assert log.stat().st_size == before
-    store = reopen(store)
-    assert [row.id for row in store.recover()] == ["a"]
-    assert store.path.stat().st_size < 2**16
+    for id in "abc":
+        accept(store, id)
+    store.close()
+    result = json.dumps(RESULT)
+    page = old_page(
+        folder, '["c"]', '["b", 4e9]', result, '["a", 5e9]', result, '["x", 6e9]', result
+    )
+    store = make(folder)
+    assert [(row.id, row.crash_count) for row in store.requeue_unfinished()] == [("c", 1)]
+    assert list(store.sizes) == ["b", "a"]
+    assert [getattr(store.ended(id), "result", None) for id in "ab"] == [RESULT, RESULT]
+    assert not page.exists()
+    before = dict(store.sizes)
+    assert dict(reopen(store).sizes) == before
 
 
 @pytest.mark.parametrize("found", [b"", b"\0" * 4096, b"[1]\n", b"[" * 4000, b'["a', b'{"a": 1}\n'])
-def test_no_death_where_it_is_not_known_what_ran(folder: Path, found: bytes) -> None:
-    """As after a power cut; from then on it is known again."""
+def test_a_damaged_page_of_an_earlier_version_is_deleted(folder: Path, found: bytes) -> None:
+    """As after a power cut: nothing is known of what ran, and no prompt is lost."""
     store = make(folder)
-    store.accept("a", 0, ITEM)
-    store.begin("a")
+    accept(store, "a")
     store.close()
-    (folder / "queue.running").write_bytes(found)
+    page = folder / "queue.running"
+    page.write_bytes(found)
+    (row,) = make(folder).requeue_unfinished()
+    assert row.crash_count == 0
+    assert not page.exists()
+
+
+def test_prompts_that_are_accepted_together_share_a_sync(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep their order and are all there, or none."""
+    store, syncs = make(folder), []
+    sync = store.database.sync
+    monkeypatch.setattr(store.database, "sync", lambda: (syncs.append(1), sync()))
+    prompts = [store.new_prompt(str(number), 0, ITEM) for number in range(300)]
+    assert store.accept(prompts) == [*range(1, 301)]
+    assert len(syncs) == 1
+    rows = reopen(store).requeue_unfinished()
+    assert [(row.seq, row.id) for row in rows] == [(n + 1, str(n)) for n in range(300)]
+
+
+def test_a_sync_that_fails_refuses_all_prompts_of_it(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None of them runs in the next process, and each id can be used again."""
     store = make(folder)
-    (row,) = store.recover()
-    assert row.deaths == 0
-    store.begin("a")
-    (row,) = reopen(store).recover()
-    assert row.deaths == 1
+
+    def fail(_file: int) -> None:
+        raise OSError(5, "Input/output error")
+
+    prompts = [store.new_prompt(id, 0, ITEM) for id in "ab"]
+    with monkeypatch.context() as patch:
+        patch.setattr(database.os, "fdatasync", fail)
+        with pytest.raises(ZImageError, match=r"ZI-QUEUE-FILE.*Input/output"):
+            store.accept(prompts)
+        assert not store.works()
+    assert store.works()
+    accept(store, "b")
+    assert [row.id for row in reopen(store).requeue_unfinished()] == ["b"]
+
+
+def test_numbers_that_were_counted_are_integers_again(folder: Path) -> None:
+    """A number that the client gave stays a float; ended prompts count for the highest."""
+    store = make(folder)
+    for id, number in (("a", 7), ("b", -9), ("c", 3.0), ("d", 1e15)):
+        accept(store, id, number)
+    store.end("b", RESULT)
+    store = reopen(store)
+    assert store.highest_number == 9
+    numbers = [row.number for row in store.requeue_unfinished()]
+    assert [(number, type(number)) for number in numbers] == [(7, int), (3.0, float), (1e15, float)]
+    row = store.ended("b")
+    assert row is not None
+    assert (row.number, type(row.number)) == (-9, int)
 
 
 def test_results_survive(folder: Path) -> None:
     """An ended prompt has its result and never waits again."""
     store = make(folder)
-    store.accept("a", 0, ITEM)
+    accept(store, "a", 0, ITEM)
     store.begin("a")
     store.end("a", RESULT)
     store = reopen(store)
-    assert (store.recover(), list(store.sizes)) == ([], ["a"])
+    assert (store.requeue_unfinished(), list(store.sizes)) == ([], ["a"])
     row = store.ended("a")
     assert row is not None
     assert (row.id, row.number, row.result, row.item) == ("a", 0.0, RESULT, ITEM)
@@ -164,8 +209,8 @@ def test_what_is_no_json_is_kept_as_text(folder: Path) -> None:
     """A pack may change a prompt before it is queued."""
     store = make(folder)
     odd = {"inputs": {"of a pack": {1, 2}, ("a", "pair"): 3}}
-    store.accept("a", 0, [{"1": odd}, {"object": Path("x")}, ["1"]])
-    (row,) = reopen(store).recover()
+    accept(store, "a", 0, [{"1": odd}, {"object": Path("x")}, ["1"]])
+    (row,) = reopen(store).requeue_unfinished()
     assert row.item == [
         {"1": {"inputs": {"of a pack": "{1, 2}"}}}, {"object": repr(Path("x"))}, ["1"],
     ]  # fmt: skip
@@ -174,15 +219,15 @@ def test_what_is_no_json_is_kept_as_text(folder: Path) -> None:
 def test_an_id_is_taken_until_its_prompt_has_ended(folder: Path) -> None:
     """Then a new prompt may have it, and the old history goes."""
     store = make(folder)
-    store.accept("a", 0, ITEM)
+    accept(store, "a", 0, ITEM)
     for state in (store.begin, lambda id: None):
         with pytest.raises(ZImageError, match="ZI-PROMPT-TWICE"):
-            store.accept("a", 5, ITEM)
+            accept(store, "a", 5, ITEM)
         state("a")
     store.end("a", RESULT)
-    store.accept("a", 7, ITEM)
+    accept(store, "a", 7, ITEM)
     assert store.ended("a") is None
-    (row,) = reopen(store).recover()
+    (row,) = reopen(store).requeue_unfinished()
     assert (row.number, row.result, list(store.sizes)) == (7.0, None, [])
 
 
@@ -199,15 +244,14 @@ def test_history_has_bounds(folder: Path, limits: Limits, kept: list[str]) -> No
     """The oldest entries go first; waiting prompts never do."""
     now = [1000.0]
     store = make(folder, limits, lambda: now[0])
-    store.accept("waiting", 0, ITEM)
+    accept(store, "waiting", 0, ITEM)
     for id in "abcde":
-        store.accept(id, 1, ITEM)
+        accept(store, id, 1, ITEM)
         store.end(id, RESULT)
-        store.flush()
         now[0] += 1
     now[0] -= 1
     store = reopen(store)
-    assert [row.id for row in store.recover()] == ["waiting"]
+    assert [row.id for row in store.requeue_unfinished()] == ["waiting"]
     assert list(store.sizes) == kept
 
 
@@ -215,7 +259,7 @@ def test_another_result_of_what_has_ended(folder: Path) -> None:
     """At its place, with its own size."""
     store = make(folder)
     for id in "ab":
-        store.accept(id, 0, ITEM)
+        accept(store, id, 0, ITEM)
         store.end(id, RESULT)
     store.end("a", {"outputs": "x" * 1000})
     row = store.ended("a")
@@ -231,9 +275,8 @@ def test_a_clock_that_jumps_back_keeps_the_order(folder: Path) -> None:
     now = [1000.0]
     store = make(folder, Limits(count=2), lambda: now[0])
     for id in "abc":
-        store.accept(id, 0, ITEM)
+        accept(store, id, 0, ITEM)
         store.end(id, RESULT)
-        store.flush()
         now[0] -= 400
     assert list(store.sizes) == list(reopen(store).sizes) == ["b", "c"]
 
@@ -241,14 +284,14 @@ def test_a_clock_that_jumps_back_keeps_the_order(folder: Path) -> None:
 def test_one_process_has_the_folder(folder: Path) -> None:
     """A second store is refused until the first closes; a copy of nothing is harmed."""
     store = make(folder)
-    store.accept("a", 0, ITEM)
+    accept(store, "a", 0, ITEM)
     with pytest.raises(ZImageError, match="ZI-QUEUE-TAKEN"):
         Store(folder)
     closing = threading.Timer(0.2, store.close)
     closing.start()
     Store(folder, patience=60).close()
     closing.join()
-    assert [row.id for row in reopen(store).recover()] == ["a"]
+    assert [row.id for row in reopen(store).requeue_unfinished()] == ["a"]
 
 
 def test_who_has_the_folder_is_named(folder: Path) -> None:
@@ -259,9 +302,9 @@ def test_who_has_the_folder_is_named(folder: Path) -> None:
     assert caught.value.found == {"path": folder, "found": str(os.getpid())}
     store.close()
     with pytest.raises(ZImageError, match="ZI-QUEUE-FILE"):
-        store.accept("a", 0, ITEM)
+        accept(store, "a", 0, ITEM)
     store.open()
-    store.accept("a", 0, ITEM)
+    accept(store, "a", 0, ITEM)
 
 
 def test_files_of_another_kind_are_refused(folder: Path) -> None:
@@ -295,21 +338,21 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
 
         def fill() -> None:
             for number in range(10_000):
-                store.accept(str(number), number, [{"1": {"text": "x" * 5000}}, {}, []])
+                accept(store, str(number), number, [{"1": {"text": "x" * 5000}}, {}, []])
                 accepted.append(str(number))
 
         with pytest.raises(ZImageError, match="ZI-QUEUE-FILE"):
             fill()
         assert accepted
         with pytest.raises(ZImageError, match="ZI-QUEUE-FILE"):
-            store.accept("refused", 0, [{"1": {"text": "x" * 5000}}, {}, []])
+            accept(store, "refused", 0, [{"1": {"text": "x" * 5000}}, {}, []])
         store.begin(accepted[0])
         ballast.unlink()
-        store.accept("after", 0, ITEM)
+        accept(store, "after", 0, ITEM)
         store = reopen(store)
-        rows = store.recover()
+        rows = store.requeue_unfinished()
         assert [row.id for row in rows] == [*accepted, "after"]
-        assert [row.deaths for row in rows] == [1, *[0] * len(accepted)]
+        assert [row.crash_count for row in rows] == [1, *[0] * len(accepted)]
         store.close()
     finally:
         subprocess.run(["umount", str(tmp_path)], check=True, timeout=60)
@@ -332,15 +375,13 @@ class Machine(RuleBasedStateMachine):
     @rule(target=ids, name=st.sampled_from("abcdef"), number=st.integers(-5, 5))
     def accept(self, name: str, number: int) -> str:
         if self.model.get(name, ["ended"])[0] == "ended":
-            if name in self.store._running.ended:
-                self.forgotten()
-            self.store.accept(name, number, ITEM)
+            accept(self.store, name, number, ITEM)
             self.model[name] = ["waiting", 0]
             if name in self.ended:
                 self.ended.remove(name)
         else:
             with pytest.raises(ZImageError):
-                self.store.accept(name, number, ITEM)
+                accept(self.store, name, number, ITEM)
         return name
 
     @rule(id=ids)
@@ -353,16 +394,9 @@ class Machine(RuleBasedStateMachine):
     def end(self, id: str, size: int) -> None:
         if self.model.get(id, [""])[0] == "running":
             self.store.end(id, {"outputs": size * "x"})
-            if self.store._running.ended.keys() <= {id}:  # there was no room beside the others
-                self.forgotten()
             self.model[id] = ["ended", size]
             self.ended.append(id)
-
-    @rule()
-    def flush(self) -> None:
-        self.forgotten()
-        self.store.flush()
-        assert not self.store._running.ended
+            self.forgotten()
 
     def forgotten(self) -> None:
         for gone in self.ended[:-3]:
@@ -377,7 +411,6 @@ class Machine(RuleBasedStateMachine):
 
     @rule(id=ids, state=st.sampled_from(["waiting", "ended"]))
     def remove(self, id: str, state: str) -> None:
-        self.forgotten()
         self.store.remove([id], state)
         if self.model.get(id, [""])[0] == state:
             del self.model[id]
@@ -387,23 +420,20 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def die(self) -> None:
         self.store = reopen(self.store)
-        self.rows = self.store.recover()
-        self.forgotten()
+        self.rows = self.store.requeue_unfinished()
         for entry in self.model.values():
             if entry[0] == "running":
                 entry[:] = ["waiting", entry[1] + 1]
         assert list(self.store.sizes) == self.ended
         waiting = {id: entry for id, entry in self.model.items() if entry[0] == "waiting"}
-        assert {row.id: ["waiting", row.deaths] for row in self.rows} == waiting
+        assert {row.id: ["waiting", row.crash_count] for row in self.rows} == waiting
 
     @invariant()
     def counts(self) -> None:
         base = sqlite3.connect(self.store.path)
         states = dict(base.execute("SELECT id, state FROM prompts").fetchall())
         base.close()
-        states |= dict.fromkeys(self.store._running.ended, "ended")
-        kept = {"running": "waiting"}  # what runs is in a file of its own
-        assert states == {id: kept.get(entry[0], entry[0]) for id, entry in self.model.items()}
+        assert states == {id: entry[0] for id, entry in self.model.items()}
 
     def teardown(self) -> None:
         self.store.close()
