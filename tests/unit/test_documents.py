@@ -16,6 +16,12 @@ DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix() for folder in FOLDERS for path in (ROOT / folder).glob("*.md")
 )
 TRANSLATED = [name for name in DOCUMENTS if name.endswith(".zh-CN.md")]
+FOLDER_NAMES = (
+    "benchmarks|cli|demo|docs|drill|engine|errors|guardian|locales|nodes|page|patches|sandbox|tests"
+    "|text|validator|web|workflows"
+)
+PLACEHOLDER = re.compile(r"[A-Z]{4}")
+"""Part of a path that stands for a name, such as ``NAME`` or ``GROUP``."""
 SITES = ("https://", "http://", "mailto:")
 
 
@@ -41,6 +47,16 @@ def test_links_lead_somewhere(name: str) -> None:
         assert file.exists(), target
         if fragment:
             assert fragment in anchors(file.resolve().relative_to(ROOT).as_posix()), target
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_named_files_exist(name: str) -> None:
+    """Each file or folder of this repository that a document names exists."""
+    named = re.findall(rf"`((?:{FOLDER_NAMES})/[\w./-]*)`", read(name))
+    missing = [
+        path for path in named if not PLACEHOLDER.search(path) and not (ROOT / path).exists()
+    ]
+    assert missing == []
 
 
 @pytest.mark.parametrize("name", DOCUMENTS)
