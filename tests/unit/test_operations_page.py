@@ -39,7 +39,7 @@ HEADINGS = {
     },
 }
 """Files of the manual, one per language, and the text that precedes each table in them."""
-INTERNAL = {"ZIMAGE_GUARDIAN", "ZIMAGE_SERVER"}
+INTERNAL = {"ZIMAGE_UNGUARDED", "ZIMAGE_GUARDIAN", "ZIMAGE_SERVER"}
 """Variables that the guardian sets for its servers."""
 
 
