@@ -15,7 +15,7 @@ import struct
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
-from .messages import event
+from .messages import event_text
 
 JOURNAL = "/run/systemd/journal/socket"
 PRIORITIES = {logging.INFO: 6, logging.WARNING: 4, logging.ERROR: 3}
@@ -38,7 +38,7 @@ def log_event(
     """
     prefix = f"[{pid}] " if pid else ""
     fields = {"event": name, "server": pid or 0}
-    log.log(level, "%s%s", prefix, event(name, **values), extra=fields)
+    log.log(level, "%s%s", prefix, event_text(name, **values), extra=fields)
 
 
 def configure_logging(folder: Path | None) -> None:

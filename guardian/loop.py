@@ -19,7 +19,7 @@ from .heartbeat import Heartbeat
 from .launch_config import LaunchConfig
 from .limits import Limits
 from .logging import log_event, notify_systemd
-from .messages import reason, reason_from_server, signal_name
+from .messages import reason_from_server, reason_text, signal_name
 from .mode import Mode
 from .replacement_policy import ReplacementPolicy
 from .server import EndRequest, Server, State
@@ -191,9 +191,9 @@ class Guardian:
             self.pool.mark_ready(server)
 
     def _on_heartbeat(self, server: Server, heartbeat: Heartbeat) -> None:
-        why = self._replacement.record_heartbeat(server, heartbeat, self.clock())
-        if why is not None:
-            self.pool.replace_active(why)
+        reason = self._replacement.record_heartbeat(server, heartbeat, self.clock())
+        if reason is not None:
+            self.pool.replace_active(reason)
 
     def _on_request(self, server: Server, message: Message) -> None:
         """Replace or kill a server that asks for it."""
@@ -204,10 +204,10 @@ class Guardian:
         for request in EndRequest:
             if request in message and not server.being_killed:
                 server.end_request = request
-                why = _reason(message[request])
+                reason = _reason(message[request])
                 if request is EndRequest.GPU_FAILED:
-                    why = reason("gpu", error=why)
-                server.kill(why)
+                    reason = reason_text("gpu", error=reason)
+                server.kill(reason)
 
     def _tick(self) -> None:
         """Act on everything that sends no event."""

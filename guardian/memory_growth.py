@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from ..errors.bilingual import Bilingual
 from .limits import Limits
-from .messages import reason
+from .messages import reason_text
 
 
 class MemoryGrowth:
@@ -43,5 +43,5 @@ class MemoryGrowth:
         steps = (after - before for before, after in pairwise(since_lowest))
         largest_step = max(steps, default=0.0)
         if growth - max(largest_step, 0.0) > self.limits.growth:
-            return reason("growth", mib=growth, seconds=now - readings[0][0])
+            return reason_text("growth", mib=growth, seconds=now - readings[0][0])
         return None

@@ -75,12 +75,12 @@ EXIT_CODE = Bilingual("退出码 {code}", "exit {code}")
 EXIT_UNKNOWN = Bilingual("退出状态未知", "exit status unknown")
 
 
-def event(name: str, **values: object) -> Bilingual:
+def event_text(name: str, **values: object) -> Bilingual:
     """Return the text of an event."""
     return EVENTS[name].format(**values)
 
 
-def reason(name: str, **values: object) -> Bilingual:
+def reason_text(name: str, **values: object) -> Bilingual:
     """Return a reason to end a server."""
     return REASONS[name].format(**values)
 

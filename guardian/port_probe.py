@@ -7,7 +7,7 @@ import socket
 
 from ..errors.bilingual import Bilingual
 from .limits import Limits
-from .messages import reason
+from .messages import reason_text
 
 REQUEST = b"GET /health/live HTTP/1.0\r\nHost: localhost\r\n\r\n"
 LOOPBACK = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - the user's address, not bound here
@@ -53,7 +53,7 @@ class PortProbe:
                 self._last_response = now
             elif waited > self.limits.probes:
                 self._close()
-                return reason("port", seconds=waited)
+                return reason_text("port", seconds=waited)
         elif now - self._last_response > self.limits.probes:
             self._asked_at = now
             self._last_response = now

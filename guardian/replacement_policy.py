@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..errors.bilingual import Bilingual
 from .heartbeat import Heartbeat, MemoryReading
 from .limits import Limits
-from .messages import reason
+from .messages import reason_text
 from .server import Server, State
 
 GROWTH_REPLACEMENT_INTERVAL = 6
@@ -51,7 +51,7 @@ class ReplacementPolicy:
             memory_reason = self._judge_memory(server, heartbeat.memory, now)
         age = now - server.state_since
         if self.limits.age and idle and age > self.limits.age:
-            return reason("age", seconds=age)
+            return reason_text("age", seconds=age)
         return memory_reason
 
     def _judge_memory(self, server: Server, memory: MemoryReading, now: float) -> Bilingual | None:
@@ -65,7 +65,7 @@ class ReplacementPolicy:
         if now - server.state_since < self.limits.quick:
             return None
         if self.limits.ceiling and mib > self.limits.ceiling:
-            return reason("ceiling", mib=mib, limit=self.limits.ceiling)
+            return reason_text("ceiling", mib=mib, limit=self.limits.ceiling)
         if growth_reason is None or now < self._next_for_growth:
             return None
         self._next_for_growth = now + GROWTH_REPLACEMENT_INTERVAL * self.limits.growth_time

@@ -17,7 +17,7 @@ from .heartbeat import Heartbeat
 from .limits import Limits
 from .logging import log_event
 from .memory_growth import MemoryGrowth
-from .messages import reason
+from .messages import reason_text
 from .mode import Mode
 from .server_process import ServerProcess
 
@@ -150,30 +150,30 @@ class Server:
         """Return why the server counts as hanging, or None."""
         now = self.clock()
         if self.state is State.STARTING and now - self.state_since > self.limits.start:
-            return reason("not ready", seconds=self.limits.start)
+            return reason_text("not ready", seconds=self.limits.start)
         if self.state in (State.STARTING, State.STOPPING):
             return None
         silence = now - self.last_message
         if silence > self.limits.silence:
-            return reason("no heartbeat", seconds=silence)
+            return reason_text("no heartbeat", seconds=silence)
         blocked = self.heartbeat.loop_blocked if self.heartbeat else 0.0
         if self.state is State.ACTIVE and blocked > self.limits.silence:
-            return reason("blocked", seconds=blocked)
+            return reason_text("blocked", seconds=blocked)
         if self.worker_ended_since is not None:
             ended_for = now - self.worker_ended_since
             if ended_for > WORKER_CHANGE_SECONDS:
-                return reason("worker", seconds=ended_for)
+                return reason_text("worker", seconds=ended_for)
         return None
 
-    def stop(self, why: Bilingual, is_last: bool = False) -> None:
+    def stop(self, reason: Bilingual, is_last: bool = False) -> None:
         """Stop in order: a running prompt may end.
 
         Args:
-            why: the reason.
+            reason: why it ends.
             is_last: whether the guardian stops, too.
         """
         has_prompts = self.state is State.ACTIVE and self.peer is not None
-        self.end_reason = why
+        self.end_reason = reason
         self.enter(State.STOPPING)
         grace = self.limits.grace if has_prompts else 0.0
         self.deadline = self.clock() + grace + STOP_MARGIN
@@ -181,14 +181,14 @@ class Server:
         if not (has_prompts and self.peer and self.peer.send(message)):
             self.process.send_signal(signal.SIGTERM)
 
-    def kill(self, why: Bilingual) -> None:
+    def kill(self, reason: Bilingual) -> None:
         """Write the stacks of all threads; :meth:`enforce_deadline` kills a moment later.
 
         Args:
-            why: the reason.
+            reason: why it ends.
         """
-        log_event("kill", reason=why, pid=self.pid, level=logging.WARNING)
-        self.end_reason = why
+        log_event("kill", reason=reason, pid=self.pid, level=logging.WARNING)
+        self.end_reason = reason
         self.being_killed = True
         self.deadline = self.clock() + STACK_SECONDS
         if self.peer:  # only then the server handles this signal
@@ -205,7 +205,7 @@ class Server:
             if now > self.deadline:
                 self.process.send_signal(signal.SIGKILL)
         elif self.state is State.STOPPING and now > self.deadline:
-            self.kill(reason("late", reason=self.end_reason))
+            self.kill(reason_text("late", reason=self.end_reason))
         elif hang_reason := self.hang_reason():
             self.kill(hang_reason)
 

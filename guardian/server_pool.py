@@ -20,7 +20,7 @@ from .launch_config import LaunchConfig
 from .launcher import Launcher
 from .limits import Limits
 from .logging import log_event, notify_systemd
-from .messages import reason
+from .messages import reason_text
 from .mode import Mode
 from .port_probe import PortProbe
 from .server import Server, State
@@ -161,18 +161,18 @@ class ServerPool:
             log_event("go", pid=server.pid)
             self._report_ready()
         else:
-            server.kill(reason("unreachable"))
+            server.kill(reason_text("unreachable"))
 
     def _report_ready(self) -> None:
         if not self._was_active:
             notify_systemd(self.config.notify_address, "READY=1")
         self._was_active = True
 
-    def replace_active(self, why: Bilingual, use_standby: bool = True) -> None:
+    def replace_active(self, reason: Bilingual, use_standby: bool = True) -> None:
         """Prepare another server; the active one stops once that is ready.
 
         Args:
-            why: the reason.
+            reason: why it is replaced.
             use_standby: whether the present standby may take over. It has imported the files of
                 an earlier time.
         """
@@ -181,11 +181,11 @@ class ServerPool:
             return
         if self.is_stopping:
             return
-        active.end_reason = why
+        active.end_reason = reason
         if not use_standby:
             for server in self._standbys():
-                server.stop(reason("outdated"))
-        log_event("replace", reason=why, pid=active.pid)
+                server.stop(reason_text("outdated"))
+        log_event("replace", reason=reason, pid=active.pid)
 
     def stop_replaced(self, active: Server) -> None:
         """Stop the active server in order, if it is to be replaced and another is ready.
@@ -216,20 +216,20 @@ class ServerPool:
         """
         for server in self._standbys():
             if server.mode is not Mode.NORMAL:
-                server.stop(reason("outdated"))
+                server.stop(reason_text("outdated"))
         if active.mode is not Mode.NORMAL:
-            self.replace_active(reason("stable"))
+            self.replace_active(reason_text("stable"))
 
-    def stop_all(self, why: Bilingual) -> None:
+    def stop_all(self, reason: Bilingual) -> None:
         """Stop all servers in order and start no other.
 
         Args:
-            why: the reason.
+            reason: why they stop.
         """
         self.is_stopping = True
         for server in self.servers:
             if server.state is not State.STOPPING and not server.being_killed:
-                server.stop(why, is_last=True)
+                server.stop(reason, is_last=True)
 
     def kill_all(self) -> None:
         """Kill all servers at once."""
@@ -256,8 +256,8 @@ class ServerPool:
         server.close()
         is_planned = server.state is State.STOPPING and not server.being_killed
         level = logging.INFO if is_planned else logging.WARNING
-        why = server.end_reason or reason("unexpected")
-        log_event("end", status=status, reason=why, pid=server.pid, level=level)
+        reason = server.end_reason or reason_text("unexpected")
+        log_event("end", status=status, reason=reason, pid=server.pid, level=level)
         prompts = server.running_prompts()
         if prompts:
             log_event("ran", prompts=", ".join(prompts), pid=server.pid, level=level)

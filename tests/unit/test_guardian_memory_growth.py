@@ -6,7 +6,7 @@ import pytest
 
 from zimage_comfyui.guardian.limits import Limits
 from zimage_comfyui.guardian.memory_growth import MemoryGrowth
-from zimage_comfyui.guardian.messages import reason
+from zimage_comfyui.guardian.messages import reason_text
 
 LIMITS = Limits()
 
@@ -53,4 +53,4 @@ def test_only_readings_with_the_same_models_are_compared() -> None:
         )
     ]
     assert found == [None] * 6
-    assert growth.reason(60.0, 9380.0, ["A"]) == reason("growth", mib=380.0, seconds=50.0)
+    assert growth.reason(60.0, 9380.0, ["A"]) == reason_text("growth", mib=380.0, seconds=50.0)

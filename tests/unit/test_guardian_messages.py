@@ -12,7 +12,7 @@ from zimage_comfyui.guardian.messages import (
     EVENTS,
     MODES,
     REASONS,
-    event,
+    event_text,
     exit_status,
     reason_from_server,
 )
@@ -35,7 +35,7 @@ def test_both_languages_have_the_same_placeholders(text: Bilingual) -> None:
 def test_a_mode_is_shown_in_the_language_of_its_line() -> None:
     """Every mode has a name in Chinese and in English."""
     assert set(MODES) == set(Mode)
-    assert str(event("spawn", mode=MODES[Mode.SAFE])) == (
+    assert str(event_text("spawn", mode=MODES[Mode.SAFE])) == (
         "正在启动服务器（安全模式） / starting a server (safe)"
     )
 
@@ -56,7 +56,7 @@ def test_the_end_of_a_process_is_named(code: int | None, expected: str) -> None:
 
 def test_what_a_server_gives_as_its_reason_is_told_in_one_language_at_a_time() -> None:
     """The page's panel shows one side of each line."""
-    both = event(
+    both = event_text(
         "kill", reason=reason_from_server("任务 p1 不理会中断 / p1 does not react to an interrupt")
     )
     assert str(both).split(" / ") == [

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from zimage_comfyui.guardian.limits import Limits
-from zimage_comfyui.guardian.messages import reason
+from zimage_comfyui.guardian.messages import reason_text
 from zimage_comfyui.guardian.port_probe import PortProbe
 from zimage_comfyui.guardian.sockets import open_all
 from zimage_comfyui.tests.fakes.waiting import wait
@@ -56,4 +56,4 @@ def test_one_that_does_not_react_is_dead() -> None:
         assert probe.connection is None
         assert probe.failure([listener], 11.0) is None
         assert probe.failure([listener], 20.0) is None
-        assert probe.failure([listener], 22.0) == reason("port", seconds=11.0)
+        assert probe.failure([listener], 22.0) == reason_text("port", seconds=11.0)

@@ -9,7 +9,7 @@ import pytest
 
 from zimage_comfyui.guardian.heartbeat import Heartbeat
 from zimage_comfyui.guardian.limits import Limits
-from zimage_comfyui.guardian.messages import reason
+from zimage_comfyui.guardian.messages import reason_text
 from zimage_comfyui.guardian.mode import Mode
 from zimage_comfyui.guardian.replacement_policy import ReplacementPolicy
 from zimage_comfyui.guardian.server import Server, State
@@ -40,8 +40,8 @@ def test_memory_above_the_ceiling_counts_only_while_idle(server: Server) -> None
     policy = ReplacementPolicy(LIMITS)
     assert policy.record_heartbeat(server, beat(6000, running=1), 20.0) is None
     assert policy.record_heartbeat(server, beat(6000), 21.0) is None
-    why = policy.record_heartbeat(server, beat(6000), 22.0)
-    assert why == reason("ceiling", mib=6000, limit=5000)
+    replacement = policy.record_heartbeat(server, beat(6000), 22.0)
+    assert replacement == reason_text("ceiling", mib=6000, limit=5000)
 
 
 def test_a_new_server_may_be_large(server: Server) -> None:
@@ -66,7 +66,7 @@ def test_growth_replaces_a_server_at_most_once_in_a_while(server: Server) -> Non
         policy.record_heartbeat(server, beat(1000 + 60 * number), 20.0 + number)
         for number in range(6)
     ]
-    assert [why is not None for why in reasons] == [False, False, False, True, False, False]
+    assert [reason is not None for reason in reasons] == [False, False, False, True, False, False]
     later = policy.record_heartbeat(server, beat(1000), 330.0)
     assert later is None
     grown = [
@@ -81,7 +81,7 @@ def test_an_old_server_is_replaced_while_idle(server: Server) -> None:
     policy = ReplacementPolicy(LIMITS)
     assert policy.record_heartbeat(server, beat(100, running=1), 2000.0) is None
     assert policy.record_heartbeat(server, beat(100), 2001.0) is None
-    why = policy.record_heartbeat(server, beat(100), 2002.0)
-    assert why == reason("age", seconds=2002.0)
-    server.end_reason = why
+    replacement = policy.record_heartbeat(server, beat(100), 2002.0)
+    assert replacement == reason_text("age", seconds=2002.0)
+    server.end_reason = replacement
     assert policy.record_heartbeat(server, beat(100), 2003.0) is None
