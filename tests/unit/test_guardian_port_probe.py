@@ -23,9 +23,10 @@ def reset(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    "react", [lambda one: one.send(b"HTTP/1.1 200 OK"), lambda one: None, reset],
+    "react",
+    [lambda client: client.send(b"HTTP/1.1 200 OK"), lambda client: None, reset],
     ids=["an answer", "an end, as with TLS", "a reset"],
-)  # fmt: skip
+)
 def test_a_server_that_reacts_is_alive(react: Callable[[socket.socket], object]) -> None:
     """And is asked again a while later."""
     (listener,) = open_all("127.0.0.1", 0)
