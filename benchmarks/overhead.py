@@ -23,8 +23,8 @@ from _asker import PATIENCE, Asker, Graph, trivial_graph, turbo_graph
 KINDS = ("bare", "hardened")
 TRIVIAL, BLOCK = 200, 4096
 """Pairs of trivial prompts, with one write of so many bytes to the disk after each."""
-TURBO_RATIO, TRIVIAL_MS = 1.03, 1.0
-"""Goals: of the ratio of Turbo pictures; milliseconds beside one fsync for a trivial prompt."""
+TURBO_RATIO, TRIVIAL_MS = 1.03, 2.0
+"""Goals: the ratio of Turbo pictures; what a trivial prompt costs beside one fsync of this run."""
 
 
 def main(argv: list[str]) -> int:
@@ -82,6 +82,7 @@ async def _measure(servers: dict[str, Any], folder: Path, repeats: int) -> dict[
             "turbo_ratio": TURBO_RATIO,
             "turbo_met": prompts["turbo"]["ratio"]["median"] <= TURBO_RATIO,
             "trivial_ms": round(fsync + TRIVIAL_MS, 4),
+            "beside_fsync_ms": TRIVIAL_MS,
             "trivial_met": added <= fsync + TRIVIAL_MS,
         },
     }

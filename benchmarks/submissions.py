@@ -1,8 +1,8 @@
 """Submissions: how many prompts a server accepts in a second, from one client and from sixteen.
 
 The same host twice, with every part of the hardening and with none, alive together and asked in
-turns. A submission is a ``POST /prompt`` of a graph that does next to nothing, until its answer 200;
-the worker runs what has been accepted meanwhile, as it always does.
+turns. A submission is a ``POST /prompt`` of a graph that does next to nothing, until its answer
+200. The worker runs what has been accepted meanwhile.
 """
 
 from __future__ import annotations

@@ -35,15 +35,16 @@ def die_once_accepted(id: str) -> None:
     """When the next prompt of that id is on disk, and nobody has been told; nothing else is
     written meanwhile."""
     found = queue()
-    before = found.put
+    before = found.store.accept
 
-    def put(item: Any) -> None:
+    def accept(prompts: Any) -> Any:
         with found.mutex:
-            before(item)
-            if item[1] == id:
+            seqs = before(prompts)
+            if any(prompt.id == id for prompt in prompts):
                 die()
+            return seqs
 
-    found.put = put
+    found.store.accept = accept
 
 
 class Trouble:

@@ -35,7 +35,7 @@ EARLY = {
 }
 """Parts that are applied while packs load, and the module of each; it has ``create()``."""
 SHARED = {
-    "queue": "queue.durable_queue",
+    "queue": "queue.queue_installer",
     "disk": "disk.disk_guard",
     "deadline": "queue.deadline",
     "logs": "monitoring.prompt_log",

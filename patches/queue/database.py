@@ -69,7 +69,7 @@ class Database:
             if self.refused is None:
                 return
             try:
-                with self._coded():
+                with self.coded():
                     self._open(patience)
             except ZImageError as error:
                 self.refused = error
@@ -127,10 +127,14 @@ class Database:
     @contextmanager
     def access(self) -> Iterator[sqlite3.Connection]:
         """Give the connection to one thread; errors get a code."""
-        if self.refused is not None:  # before the mutex, which a fork can leave locked
-            raise self.refused.with_traceback(None)
-        with self._coded(), self._mutex:
+        self.check_open()  # before the mutex, which a fork can leave locked
+        with self.coded(), self._mutex:
             yield self.connection
+
+    def check_open(self) -> None:
+        """Raise why the file is not open, unless it is."""
+        if self.refused is not None:
+            raise self.refused.with_traceback(None)
 
     def check(self) -> None:
         """Check that a new prompt would be kept, inside :meth:`access`.
@@ -144,11 +148,12 @@ class Database:
 
     def sync(self) -> None:
         """Make all transactions until now durable; call it outside :meth:`access`."""
-        with self._coded():
+        with self.coded():
             os.fdatasync(self._log)
 
     @contextmanager
-    def _coded(self) -> Iterator[None]:
+    def coded(self) -> Iterator[None]:
+        """Give errors of SQLite, the system and JSON the code of the file."""
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a text is not JSON
@@ -160,8 +165,9 @@ class Database:
 
 def _lock(folder: Path, patience: float) -> IO[bytes]:
     """Lock a folder for this process, and write its number into the lock file."""
-    file = open(os.open(folder / "queue.lock", os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
     with ExitStack() as undo:
+        descriptor = os.open(folder / "queue.lock", os.O_RDWR | os.O_CREAT, 0o666)
+        file = os.fdopen(descriptor, "r+b", buffering=0)
         undo.callback(file.close)
         until = time.monotonic() + patience
         while not _try_lock(file):

@@ -7,147 +7,27 @@ calls sensitive (API keys) are never written, so after a restart such a prompt r
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import copy
 import heapq
 import logging
-import os
-import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ...config import Settings
 from ...errors import ZImageError
-from ..base import comfyui
-from ..base.hooks import Argument, HookPoint, requires_more
-from ..guardian_client import link
+from ..base.hooks import Argument
 from ..requests import fuse
-from .group_commit import GroupCommit, Submission, hold_back
+from .group_commit import GroupCommit, Submission
 from .history_on_disk import RECENT, HistoryOnDisk, page_of
 from .prompt_events import failure
-from .store import Limits, Row, Store
+from .store import Row, Store
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 DEATHS = 2
 """A prompt that was running when the process died this often is not run again."""
-RETRY_SECONDS = 2.0
-"""Between two attempts to open a file that another server has, or that cannot be used."""
-PATIENCE = 10.0
-"""Seconds that a server under a guardian waits for one that the kernel is still ending."""
-
-SEAMS = (
-    HookPoint("execution", "PromptQueue.__init__", ("self", "server")),
-    HookPoint("execution", "PromptQueue.put", ("self", "item")),
-    HookPoint("execution", "PromptQueue.get", ("self",)),
-    HookPoint("execution", "PromptQueue.task_done", ("self",)),
-    HookPoint("execution", "PromptQueue.wipe_queue", ("self",)),
-    HookPoint("execution", "PromptQueue.delete_queue_item", ("self",)),
-    HookPoint("execution", "PromptQueue.get_history", ("self", "prompt_id", "max_items")),
-)
-
-
-def create() -> QueueInstaller:
-    """Return the installer for the running server."""
-    settings = Settings.from_environment()
-    days = settings.disk.keep_days
-    limits = Limits(seconds=days * 86400) if days else Limits()  # as long as its files are kept
-    # Only under a guardian is there a process that is about to end.
-    patience = PATIENCE if link.serves() else 0.0
-    most_waiting = fuse.limits(settings.limits)["waiting"]
-    return QueueInstaller(comfyui.server(), comfyui.folder(), limits, most_waiting, patience)
-
-
-class QueueInstaller:
-    """Replaces the server's queue by the durable one, before the worker starts."""
-
-    def __init__(
-        self,
-        server: Any,
-        folder: Path,
-        limits: Limits | None = None,
-        most_waiting: int = fuse.LIMITS["waiting"],
-        patience: float = 0.0,
-    ) -> None:
-        self.server = server
-        self.folder = folder
-        self.limits = limits
-        self.most_waiting = most_waiting
-        self.patience = patience
-        self.original: Any = None
-        self.queue: Any = None
-
-    @property
-    def active(self) -> bool:
-        """True while the server's queue is the durable one."""
-        return self.queue is not None and self.server.prompt_queue is self.queue
-
-    def apply(self) -> None:
-        """Install the queue; raises ``ZI-PATCH-SEAM``.
-
-        A thread, and each new prompt, tries to open a file that cannot be used now.
-        """
-        if self.active:
-            return
-        original = self.server.prompt_queue
-        for seam in SEAMS:
-            seam.verify(vars(seam.owner())[seam.name])
-        if type(original) is not SEAMS[0].owner():  # another pack was here first
-            found = type(original).__qualname__
-            raise ZImageError(
-                "ZI-PATCH-SEAM", name="prompt_queue", found=found, expected="PromptQueue"
-            )
-        store = Store(self.folder, self.limits, patience=None)
-        try:
-            create = durable_class(type(original))
-            needs_more = requires_more(type(original).__init__, SEAMS[0].parameters)
-            template = original if needs_more else None
-            self.queue = create(self.server, store, self.most_waiting, self.patience, template)
-        except BaseException:
-            store.close()
-            raise
-        self.original = original
-        self.server.prompt_queue = self.queue
-        if not self.server.app.frozen:  # else each submission waits for its own sync
-            self.server.app.middlewares.append(hold_back)
-        _give_back_at_exit(self.queue)
-        if self.queue.refused is not None:
-            log.error("Z-Image: %s", self.queue.refused)
-            threading.Thread(target=self._retry, name="zimage-queue", daemon=True).start()
-
-    def _retry(self) -> None:
-        while self.active and self.queue.try_to_open() is not None:
-            time.sleep(RETRY_SECONDS)
-
-    def reasons(self) -> list[str]:
-        """Return ``queue`` for ``/health/ready`` while a prompt would not be kept."""
-        queue = self.queue
-        failing = queue is not None and (queue.refused or not queue.store.works())
-        return ["queue"] if failing else []
-
-    def details(self) -> dict[str, str]:
-        """Return for ``/health`` why the queue is not open; nothing while it is."""
-        error = self.queue.refused if self.queue is not None else None
-        if error is None:
-            return {}
-        return {
-            "status": "refused", "code": error.code, "zh": error.chinese, "en": error.english,
-        }  # fmt: skip
-
-    def revert(self) -> None:
-        """Put the host's queue back; prompts stay on disk for the next start."""
-        if self.queue is None:
-            return
-        if not self.active:
-            raise ZImageError("ZI-PATCH-COVERED", name="PromptServer.prompt_queue")
-        self.server.prompt_queue = self.original
-        self.queue.store.close()
-        self.queue = None
 
 
 class Item(tuple):
@@ -202,11 +82,13 @@ class DurableQueue(HostQueue):
         quarantined: prompts that ended as failed because the process died of them.
         at_rest: set when the worker asks for a prompt after :meth:`hold`.
         item_argument: ``item`` among the arguments of the host's ``put``.
+        item_id_argument: ``item_id`` among those of its ``task_done``.
         id_argument: ``prompt_id`` among those of its ``get_history``.
         most_argument: ``max_items`` among the same.
     """
 
     item_argument: Argument
+    item_id_argument: Argument
     id_argument: Argument
     most_argument: Argument
 
@@ -334,7 +216,7 @@ class DurableQueue(HostQueue):
                 for submission, seq in zip(batch, seqs, strict=True):
                     self.history.forget(submission.prompt.id)
                     submission.enqueue(Item.create(submission.item, seq))
-        except BaseException as error:  # each submitter gets it
+        except BaseException as error:  # noqa: BLE001 - each submitter gets it
             for submission in batch:
                 submission.error = error
         with self.mutex:
@@ -358,8 +240,10 @@ class DurableQueue(HostQueue):
     def task_done(self, *arguments: Any, **named: Any) -> None:
         """End a prompt as the host does, and write its result."""
         with self.mutex:
+            item_id = self.item_id_argument.of((self, *arguments), named)
+            item = self.currently_running.get(item_id)
             super().task_done(*arguments, **named)
-            self.history.settle()
+            self.history.settle(ended=item[1] if item is not None else None)
 
     def settle(self) -> None:
         """Write ends that a failing disk did not take before."""
@@ -429,6 +313,7 @@ def durable_class(base: type) -> type[DurableQueue]:
     host: Any = base
     arguments = {
         "item_argument": Argument(host.put, "item"),
+        "item_id_argument": Argument(host.task_done, "item_id"),
         "id_argument": Argument(host.get_history, "prompt_id"),
         "most_argument": Argument(host.get_history, "max_items"),
     }
@@ -443,21 +328,6 @@ def _state_of(queue: Any) -> dict[str, Any]:
         for name, value in own.items()
         if name != "history"  # is kept on disk
     }
-
-
-def _give_back_at_exit(queue: Any) -> None:
-    """Give running prompts back when the process ends in order; SIGTERM still ends it."""
-    atexit.register(queue.give_back)
-    in_main = threading.current_thread() is threading.main_thread()
-    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        return
-
-    def end(number: int, _frame: object) -> None:
-        queue.give_back()
-        signal.signal(number, signal.SIG_DFL)
-        os.kill(os.getpid(), number)
-
-    signal.signal(signal.SIGTERM, end)
 
 
 def _log_failure(write: Callable[..., T], *values: Any) -> T | None:

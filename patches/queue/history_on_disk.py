@@ -56,10 +56,14 @@ class HistoryOnDisk(MutableMapping[str, Entry]):
         self._foreign: OrderedDict[str, Entry] = OrderedDict()
         self._whole_until = 0.0
 
-    def settle(self) -> None:
-        """Write new entries, and those that a full disk did not take before."""
+    def settle(self, ended: str | None = None) -> None:
+        """Write new entries, and those that a full disk did not take before.
+
+        Args:
+            ended: a prompt that has just ended; the long queue is not searched for it.
+        """
         for id, entry in list(self._unwritten.items()):
-            if self.busy(id):  # a pack has set it
+            if id != ended and self.busy(id):  # a pack has set it
                 continue
             try:
                 self.store.end(id, {k: v for k, v in entry.items() if k != "prompt"})

@@ -1,4 +1,4 @@
-"""How a prompt ended, as the events that the host tells it with, made again from its history."""
+"""The events with which the host reports the end of a prompt, restored from its history."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Event = tuple[str, dict[str, Any]]
 
 
 def part_of(event: Any, data: Any) -> str | None:
-    """Which part of an outcome an event is; None for all other events."""
+    """Return which part of an outcome an event is; None for other events."""
     if not isinstance(data, dict) or not isinstance(data.get("prompt_id"), str):
         return None
     if event == "executed":
@@ -29,7 +29,7 @@ def part_of(event: Any, data: Any) -> str | None:
 
 
 def outcome(id: str, entry: Entry, parts: set[str] | None) -> list[Event]:
-    """The events of some parts, or of all (None), in the host's order."""
+    """Return the events of some parts, or of all (None), in the host's order."""
     meta, events = entry.get("meta") or {}, []
     for node, output in (entry.get("outputs") or {}).items():
         if parts is None or f"node {node}" in parts:
@@ -44,13 +44,13 @@ def outcome(id: str, entry: Entry, parts: set[str] | None) -> list[Event]:
 
 
 def ended(entry: Entry) -> float:
-    """When a prompt ended, in seconds since 1970; 0 where the history does not say."""
+    """Return when a prompt ended, in seconds since 1970; 0 where the history does not say."""
     times = [data.get("timestamp") for _, data in _messages(entry)]
     return max((one / 1000 for one in times if isinstance(one, (int, float))), default=0.0)
 
 
 def client(entry: Entry) -> str | None:
-    """The ``client_id`` that a prompt was submitted with, None without one."""
+    """Return the ``client_id`` that a prompt was submitted with; None without one."""
     prompt = entry.get("prompt") or ()
     extra = prompt[3] if len(prompt) > 3 else None
     found = extra.get("client_id") if isinstance(extra, dict) else None
@@ -63,7 +63,7 @@ def _messages(entry: Entry) -> list[Event]:
 
 
 class Status(NamedTuple):
-    """As the host's ``PromptQueue.ExecutionStatus``."""
+    """The same as the host's ``PromptQueue.ExecutionStatus``."""
 
     status_str: str
     completed: bool
@@ -71,7 +71,7 @@ class Status(NamedTuple):
 
 
 def failure(id: str, error: ZImageError) -> Status:
-    """The status of a prompt that ended without its executor."""
+    """Return the status of a prompt that ended without its executor."""
     when = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
     about = {
         "node_id": None,

@@ -7,10 +7,14 @@ reads it once and deletes it.
 from __future__ import annotations
 
 import json
+import sqlite3
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
 PAGE = 4096
+END = "UPDATE prompts SET state = 'ended', result = ?, ended = ? WHERE id = ? AND state != 'ended'"
+RUN = "UPDATE prompts SET state = 'running', deaths = deaths + ? WHERE id = ? AND state = 'waiting'"
 
 
 @dataclass
@@ -48,3 +52,25 @@ def read_running_page(path: Path) -> RunningPage:
     if not isinstance(ids, list) or not all(isinstance(id, str) for id in (*ids, *ended)):
         return RunningPage()
     return RunningPage(ids, ended)
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Move the file into the rows of the database, then delete it.
+
+    A prompt that ran gets the state ``running``, so that its crash counts when it is queued again.
+    """
+    page = read_running_page(path)
+    if page.ids or page.ended:
+        ended = [(result, when, id) for id, (when, result) in page.ended.items()]
+        crashed = [(count - 1, id) for id, count in Counter(page.ids).items()]
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.executemany(END, ended)
+            connection.executemany(RUN, crashed)
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # SQLite ends it itself when the disk is full
+                connection.execute("ROLLBACK")
+            raise
+        connection.execute("PRAGMA wal_checkpoint")  # durable before the file is deleted
+    path.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import json
 import logging
 import sqlite3
 import time
-from collections import Counter, OrderedDict
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from ...errors import ZImageError
 from .database import Database
-from .running_page import read_running_page
+from .running_page import migrate
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,16 @@ CREATE TABLE IF NOT EXISTS prompts (
 ) STRICT;
 PRAGMA user_version={VERSION};
 """
-COLUMNS = "seq, id, number, deaths, item, result"
-IDS = "(SELECT value FROM json_each(?))"
+ONE = "SELECT seq, id, number, deaths, item, result FROM prompts WHERE id = ?"
+UNFINISHED = """
+SELECT seq, id, number, deaths, item, result, state FROM prompts
+WHERE state != 'ended' ORDER BY seq
+"""
+REQUEUE = "UPDATE prompts SET state = 'waiting', deaths = deaths + 1 WHERE state = 'running'"
+REMOVE = """
+DELETE FROM prompts WHERE state = ? AND id IN (SELECT value FROM json_each(?)) RETURNING id
+"""
+INSERT = "INSERT OR REPLACE INTO prompts (seq, id, number, state, item) VALUES "
 ASKED = "asked"
 """Follows the item of a prompt whose number the client gave; the host counts the others."""
 MIB = 2**20
@@ -134,7 +142,7 @@ class Store:
             raise ZImageError("ZI-QUEUE-FILE", path=path, found=f"user_version {version}")
         if version != VERSION:
             connection.executescript(SCHEMA)
-        self._migrate(connection)
+        migrate(connection, self.database.path.with_name("queue.running"))
         self.sizes.clear()
         self._unfinished.clear()
         self._bytes = self._last_seq = 0
@@ -152,31 +160,6 @@ class Store:
                 self._add(id, when, size + result_size)
             else:
                 self._unfinished[id] = size
-
-    def _migrate(self, connection: sqlite3.Connection) -> None:
-        """Move the page of an earlier version into the rows."""
-        path = self.database.path.with_name("queue.running")
-        page = read_running_page(path)
-        if page.ids or page.ended:
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                connection.executemany(
-                    "UPDATE prompts SET state = 'ended', result = ?, ended = ? "
-                    "WHERE id = ? AND state != 'ended'",
-                    [(result, when, id) for id, (when, result) in page.ended.items()],
-                )
-                connection.executemany(  # the last one counts when the prompt is queued again
-                    "UPDATE prompts SET state = 'running', deaths = deaths + ? "
-                    "WHERE id = ? AND state = 'waiting'",
-                    [(count - 1, id) for id, count in Counter(page.ids).items()],
-                )
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:  # SQLite ends it itself when the disk is full
-                    connection.execute("ROLLBACK")
-                raise
-            connection.execute("PRAGMA wal_checkpoint")  # durable before the page is deleted
-        path.unlink(missing_ok=True)
 
     @property
     def path(self) -> Path:
@@ -219,10 +202,11 @@ class Store:
             ZImageError: ``ZI-PROMPT-TWICE`` while a prompt of this id waits or runs,
                 ``ZI-QUEUE-FILE`` for what has no JSON, or when the file is not open.
         """
-        with self.database.access():
-            if id in self._unfinished:
-                raise ZImageError("ZI-PROMPT-TWICE", found=id)
-            asked = [] if isinstance(number, int) else [ASKED]
+        self.database.check_open()
+        if id in self._unfinished:
+            raise ZImageError("ZI-PROMPT-TWICE", found=id)
+        asked = [] if isinstance(number, int) else [ASKED]
+        with self.database.coded():
             return NewPrompt(id, number, _encode([*item, *asked]))
 
     def accept(self, prompts: Sequence[NewPrompt]) -> list[int]:
@@ -256,7 +240,7 @@ class Store:
             seqs = [self._last_seq + 1 + index for index in range(len(prompts))]
             values = ", ".join(["(?, ?, ?, 'waiting', ?)"] * len(prompts))
             connection.execute(
-                f"INSERT OR REPLACE INTO prompts (seq, id, number, state, item) VALUES {values}",
+                INSERT + values,
                 [
                     value
                     for seq, prompt in zip(seqs, prompts, strict=True)
@@ -311,10 +295,7 @@ class Store:
     def remove(self, ids: Iterable[str], state: str) -> None:
         """Delete the prompts that are in a state (``waiting`` or ``ended``)."""
         with self.database.access() as connection:
-            rows = connection.execute(
-                f"DELETE FROM prompts WHERE state = ? AND id IN {IDS} RETURNING id",
-                (state, json.dumps(list(ids))),
-            ).fetchall()
+            rows = connection.execute(REMOVE, (state, json.dumps(list(ids)))).fetchall()
             for (id,) in rows:
                 self._drop(id)
                 self._unfinished.pop(id, None)
@@ -331,22 +312,17 @@ class Store:
         with self.database.access() as connection:
             if id not in self.sizes:
                 return None
-            select = f"SELECT {COLUMNS} FROM prompts WHERE id = ?"
-            return _row(connection.execute(select, (id,)).fetchone())
+            return _row(connection.execute(ONE, (id,)).fetchone())
 
     def requeue_unfinished(self) -> list[Row]:
         """Return all prompts that wait; one that was running waits again, with one crash more.
 
         A failing disk does not take the new count; the returned rows have it all the same.
         """
-        select = f"SELECT {COLUMNS}, state FROM prompts WHERE state != 'ended' ORDER BY seq"
-        requeue = (
-            "UPDATE prompts SET state = 'waiting', deaths = deaths + 1 WHERE state = 'running'"
-        )
         with self.database.access() as connection:
-            found = connection.execute(select).fetchall()
+            found = connection.execute(UNFINISHED).fetchall()
             try:
-                connection.execute(requeue)
+                connection.execute(REQUEUE)
                 self._trim(connection)
             except sqlite3.Error as error:
                 self._failed = True
@@ -371,7 +347,7 @@ class Store:
             count -= 1
             size -= bytes
         if ids:
-            connection.execute(f"DELETE FROM prompts WHERE id IN {IDS}", (json.dumps(ids),))
+            connection.execute(REMOVE, ("ended", json.dumps(ids))).fetchall()
         for id in ids:
             self._drop(id)
 

@@ -38,6 +38,13 @@ def test_overhead_compares_all_parts_with_none(host, pack_dir: Path):
     assert len(result["fsync_ms"]["values"]) >= 200
 
 
+def test_submissions_compares_rates(host, pack_dir: Path):
+    """Every submission is accepted by both servers, from many connections and from one."""
+    result = run(host, pack_dir, "submissions", "--repeats", "1", "--count", "50")
+    for connections in ("16", "1"):
+        assert result["connections"][connections]["ratio"]["median"] > 0
+
+
 def test_recovery_loses_nothing(host, pack_dir: Path):
     """A server that is killed comes back with what it had accepted."""
     result = run(host, pack_dir, "recovery", "--repeats", "1", "--kinds", "guardian")

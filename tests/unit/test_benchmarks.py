@@ -84,6 +84,21 @@ def test_overhead_is_that_of_pairs():
     assert (found["bare_ms"]["median"], found["hardened_ms"]["median"]) == (10, 11)
 
 
+def test_submissions_compares_each_pair():
+    """The goal is that of the most connections."""
+    import submissions
+
+    found = submissions.summarized(
+        {
+            16: {"bare": [1000.0, 100.0, 10.0], "hardened": [800.0, 90.0, 5.0]},
+            1: {"bare": [100.0], "hardened": [10.0]},
+        }
+    )
+    assert found["connections"]["16"]["ratio"]["values"] == [0.8, 0.9, 0.5]
+    assert found["goals"]["met"]
+    assert found["connections"]["1"]["ratio"]["median"] == 0.1
+
+
 def test_overhead_asks_for_something_new_each_time():
     """What a server has already made costs nothing."""
     import _common

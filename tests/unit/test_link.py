@@ -15,7 +15,7 @@ from zimage_comfyui.config import NEW, SERVER, Settings
 from zimage_comfyui.guardian.channel import Peer, listen
 from zimage_comfyui.guardian.server_process import ServerProcess
 from zimage_comfyui.patches.guardian_client import link
-from zimage_comfyui.patches.queue import durable_queue
+from zimage_comfyui.patches.queue import queue_installer
 
 TESTS = Path(__file__).resolve().parents[1]
 PROGRAM = f"""
@@ -112,12 +112,12 @@ def test_only_a_guarded_server_waits_for_the_queue(
 ) -> None:
     """A stranger with a guardian's environment is refused at once."""
     monkeypatch.setenv("ZIMAGE_GUARDIAN", str(tmp_path / "g.sock"))
-    monkeypatch.setattr(durable_queue.comfyui, "server", lambda: None)
-    monkeypatch.setattr(durable_queue.comfyui, "folder", lambda: tmp_path)
+    monkeypatch.setattr(queue_installer.comfyui, "server", lambda: None)
+    monkeypatch.setattr(queue_installer.comfyui, "folder", lambda: tmp_path)
     monkeypatch.setattr(link, "_current", [SimpleNamespace(state=state)])
-    assert durable_queue.create().patience == patience
+    assert queue_installer.create().patience == patience
     monkeypatch.setattr(link, "_current", [])
-    assert durable_queue.create().patience == 0.0
+    assert queue_installer.create().patience == 0.0
 
 
 def test_what_has_to_be_written_is_written_before_the_end_is_asked_for(tmp_path: Path) -> None:

@@ -24,9 +24,9 @@ from zimage_comfyui.patches.memory import idle_unload, model_swap, prompt_memory
 from zimage_comfyui.patches.monitoring import prompt_log
 from zimage_comfyui.patches.queue import (
     deadline,
-    durable_queue,
     leftovers,
     node_results,
+    queue_installer,
     sampler_steps,
     worker_thread,
 )
@@ -243,7 +243,9 @@ def signature(function: Any) -> list[str]:
 
 def test_every_hook_is_tried(hooks) -> None:
     """A new one has to be added above, or below with the queue's and those that only look."""
-    tried = {str(seam) for seam, *_ in hooks.values()} | {str(seam) for seam in durable_queue.SEAMS}
+    tried = {str(seam) for seam, *_ in hooks.values()} | {
+        str(seam) for seam in queue_installer.SEAMS
+    }
     tried |= {str(seam) for seam in paths.THROUGH} | {str(history_stream.GET)}
     tried |= {"server.PromptServer.instance.prompt_queue.put"}
     known = {str(seam) for several in seams(registry).values() for seam in several}
@@ -311,9 +313,9 @@ class NewerQueue(PromptQueue):
     def get_flags(self, owner: str) -> Any:
         return {"owner": owner}
 
-    def task_done(self, *arguments: Any, owner: str) -> None:
+    def task_done(self, owner: str, item_id: int, history_result: Any, status: Any) -> None:
         self.seen.append(owner)
-        super().task_done(*arguments)
+        super().task_done(item_id, history_result, status)
 
     def get_history(
         self, owner: str, max_items: Any = None, prompt_id: Any = None, offset: int = -1, *,
@@ -341,7 +343,7 @@ def host_queue(monkeypatch: pytest.MonkeyPatch) -> NewerQueue:
 
 def test_a_newer_queue_is_kept_on_disk(host_queue: NewerQueue, tmp_path: Path) -> None:
     """It is made although its class needs more than a server, and its functions get everything."""
-    part = durable_queue.QueueInstaller(host_queue.server, tmp_path)
+    part = queue_installer.QueueInstaller(host_queue.server, tmp_path)
     part.apply()
     ours = host_queue.server.prompt_queue
     assert part.active
@@ -352,7 +354,7 @@ def test_a_newer_queue_is_kept_on_disk(host_queue: NewerQueue, tmp_path: Path) -
     assert ours.delete_queue_item("me", lambda item: item[1] == "b")
     taken = ours.get("me", timeout=0.1)
     assert taken[0][1] == "a"
-    ours.task_done(0, {"outputs": {}}, None, owner="me")
+    ours.task_done("me", 0, {"outputs": {}}, None)
     assert ours.get_flags("me") == {"owner": "me"}
     assert list(ours.get_history("me", None, "a", page=3)) == ["a"]
     assert ours.seen == ["me"] * 5 + [("me", 3)]

@@ -12,10 +12,13 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.guardian.server import Server
 from zimage_comfyui.patches.queue.store import Limits, Store
 from zimage_comfyui.tests.fakes.prompts import accept
 from zimage_comfyui.tests.fakes.small_disk import fill, small_disk
@@ -67,10 +70,10 @@ FORK = """
 import contextlib, time
 from types import SimpleNamespace
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.queue import durable_queue as queue
+from zimage_comfyui.patches.queue import durable_queue, queue_installer
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
-made = queue.durable_class(PromptQueue)(SimpleNamespace(), store)
-queue._give_back_at_exit(made)
+made = durable_queue.durable_class(PromptQueue)(SimpleNamespace(), store)
+queue_installer._give_back_at_exit(made)
 made.put((0, "a", {}, {}, [], {}))
 made.get()
 child = os.fork()
@@ -110,6 +113,21 @@ def test_a_child_that_ends_changes_nothing(folder: Path) -> None:
     said = killed(folder, FORK.replace("LIFE", life), "os.waitpid(child, 0)")
     assert len(said) == 2
     assert found(folder) == [("a", 1)]
+
+
+def test_the_guardian_reads_what_ran(folder: Path) -> None:
+    """After a death, and without a change: the next server finds the same."""
+    killed(folder, ACCEPT("a"), ACCEPT("b"), "store.begin('a')")
+    file = folder / "queue.sqlite"
+    before = [path.read_bytes() for path in (file, folder / "queue.sqlite-wal")]
+    server: Any = SimpleNamespace(prompts_file=str(file))
+    assert Server.running_prompts(server) == ["a"]
+    assert before == [path.read_bytes() for path in (file, folder / "queue.sqlite-wal")]
+    assert found(folder) == [("a", 1), ("b", 0)]
+    assert Server.running_prompts(server) == []
+    for notes in ("", str(folder / "missing"), str(folder / "queue.lock")):
+        server.prompts_file = notes
+        assert Server.running_prompts(server) == []
 
 
 def test_a_store_is_opened_on_a_full_disk(tmp_path: Path) -> None:

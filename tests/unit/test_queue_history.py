@@ -87,6 +87,15 @@ def test_entries_from_disk_are_those_from_memory(folder: Path, restarted: bool) 
     assert queue.history.get("e") is None
 
 
+def test_counting_goes_on_after_a_restart(folder: Path) -> None:
+    """Above all numbers of the history, which are integers as before: the page sorts by them."""
+    run(queue_in(folder), *"abc")
+    queue = queue_in(folder)
+    assert queue.server.number == 3
+    numbers = [entry["prompt"][0] for entry in queue.history.values()]
+    assert [(number, type(number)) for number in numbers] == [(0, int), (1, int), (2, int)]
+
+
 def test_memory_holds_the_newest(folder: Path) -> None:
     """However many have ended."""
     queue = queue_in(folder)

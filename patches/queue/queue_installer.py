@@ -1,0 +1,153 @@
+"""Installs the durable queue (:mod:`.durable_queue`) in the host's server."""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from ...config import Settings
+from ...errors import ZImageError
+from ..base import comfyui
+from ..base.hooks import HookPoint, requires_more
+from ..guardian_client import link
+from ..requests import fuse
+from .durable_queue import durable_class
+from .group_commit import hold_back
+from .store import Limits, Store
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = 2.0
+"""Between two attempts to open a file that another server has, or that cannot be used."""
+PATIENCE = 10.0
+"""Seconds that a server under a guardian waits for one that the kernel is still ending."""
+
+SEAMS = (
+    HookPoint("execution", "PromptQueue.__init__", ("self", "server")),
+    HookPoint("execution", "PromptQueue.put", ("self", "item")),
+    HookPoint("execution", "PromptQueue.get", ("self",)),
+    HookPoint("execution", "PromptQueue.task_done", ("self", "item_id")),
+    HookPoint("execution", "PromptQueue.wipe_queue", ("self",)),
+    HookPoint("execution", "PromptQueue.delete_queue_item", ("self",)),
+    HookPoint("execution", "PromptQueue.get_history", ("self", "prompt_id", "max_items")),
+)
+
+
+def create() -> QueueInstaller:
+    """Return the installer for the running server."""
+    settings = Settings.from_environment()
+    days = settings.disk.keep_days
+    limits = Limits(seconds=days * 86400) if days else Limits()  # as long as its files are kept
+    # Only under a guardian is there a process that is about to end.
+    patience = PATIENCE if link.serves() else 0.0
+    most_waiting = fuse.limits(settings.limits)["waiting"]
+    return QueueInstaller(comfyui.server(), comfyui.folder(), limits, most_waiting, patience)
+
+
+class QueueInstaller:
+    """Replaces the server's queue by the durable one, before the worker starts."""
+
+    def __init__(
+        self,
+        server: Any,
+        folder: Path,
+        limits: Limits | None = None,
+        most_waiting: int = fuse.LIMITS["waiting"],
+        patience: float = 0.0,
+    ) -> None:
+        self.server = server
+        self.folder = folder
+        self.limits = limits
+        self.most_waiting = most_waiting
+        self.patience = patience
+        self.original: Any = None
+        self.queue: Any = None
+
+    @property
+    def active(self) -> bool:
+        """True while the server's queue is the durable one."""
+        return self.queue is not None and self.server.prompt_queue is self.queue
+
+    def apply(self) -> None:
+        """Install the queue; raises ``ZI-PATCH-SEAM``.
+
+        A thread, and each new prompt, tries to open a file that cannot be used now.
+        """
+        if self.active:
+            return
+        original = self.server.prompt_queue
+        for seam in SEAMS:
+            seam.verify(vars(seam.owner())[seam.name])
+        if type(original) is not SEAMS[0].owner():  # another pack was here first
+            found = type(original).__qualname__
+            raise ZImageError(
+                "ZI-PATCH-SEAM", name="prompt_queue", found=found, expected="PromptQueue"
+            )
+        store = Store(self.folder, self.limits, patience=None)
+        try:
+            create = durable_class(type(original))
+            needs_more = requires_more(type(original).__init__, SEAMS[0].parameters)
+            template = original if needs_more else None
+            self.queue = create(self.server, store, self.most_waiting, self.patience, template)
+        except BaseException:
+            store.close()
+            raise
+        self.original = original
+        self.server.prompt_queue = self.queue
+        app = self.server.app
+        if not app.frozen and hold_back not in app.middlewares:  # else each submission syncs alone
+            app.middlewares.append(hold_back)
+        _give_back_at_exit(self.queue)
+        if self.queue.refused is not None:
+            log.error("Z-Image: %s", self.queue.refused)
+            threading.Thread(target=self._retry, name="zimage-queue", daemon=True).start()
+
+    def _retry(self) -> None:
+        while self.active and self.queue.try_to_open() is not None:
+            time.sleep(RETRY_SECONDS)
+
+    def reasons(self) -> list[str]:
+        """Return ``queue`` for ``/health/ready`` while a prompt would not be kept."""
+        queue = self.queue
+        failing = queue is not None and (queue.refused or not queue.store.works())
+        return ["queue"] if failing else []
+
+    def details(self) -> dict[str, str]:
+        """Return for ``/health`` why the queue is not open; nothing while it is."""
+        error = self.queue.refused if self.queue is not None else None
+        if error is None:
+            return {}
+        return {
+            "status": "refused", "code": error.code, "zh": error.chinese, "en": error.english,
+        }  # fmt: skip
+
+    def revert(self) -> None:
+        """Put the host's queue back; prompts stay on disk for the next start."""
+        if self.queue is None:
+            return
+        if not self.active:
+            raise ZImageError("ZI-PATCH-COVERED", name="PromptServer.prompt_queue")
+        self.server.prompt_queue = self.original
+        self.queue.store.close()
+        self.queue = None
+
+
+def _give_back_at_exit(queue: Any) -> None:
+    """Give running prompts back when the process ends in order; SIGTERM still ends it."""
+    atexit.register(queue.give_back)
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        return
+
+    def end(number: int, _frame: object) -> None:
+        queue.give_back()
+        signal.signal(number, signal.SIG_DFL)
+        os.kill(os.getpid(), number)
+
+    signal.signal(signal.SIGTERM, end)
