@@ -155,11 +155,13 @@ def _add_development(commands: Commands) -> None:
     commands.add_parser(
         "test",
         help="运行测试 / run the tests; further arguments go to pytest",
-        usage="./zimage test [--host-suite [SUITE ...]] [PYTEST ARGS]",
-        epilog="--host-suite: ComfyUI 自带的测试（tests/execution, tests-unit），在副本中"
+        usage="./zimage test [--coverage | --host-suite [SUITE ...]] [PYTEST ARGS]",
+        epilog="--coverage: 显示分支覆盖率和最慢的测试 / print branch coverage and the slowest "
+        "tests\n--host-suite: ComfyUI 自带的测试（tests/execution, tests-unit），在副本中"
         "运行 / ComfyUI's own tests, in a copy of it that has this pack and its hardening",
     )
-    commands.add_parser("check", help="静态检查 / lint, types, layers, spelling")
+    check = commands.add_parser("check", help="静态检查 / lint, types, import boundaries, spelling")
+    check.add_argument("names", nargs="*", metavar="NAME", help="只做这些 / only these checks")
     commands.add_parser("lock", help="更新依赖锁 / rewrite requirements.lock (for maintainers)")
 
     bench = commands.add_parser("bench", help="性能测试 / a benchmark; no name: the list")

@@ -13,12 +13,17 @@ from .server import host_environment
 
 HOST_SUITE = "--host-suite"
 """As the first argument: ComfyUI's own tests instead of ours."""
+COVERAGE = "--coverage"
+"""As the first argument: print the branch coverage and the slowest tests."""
+COVERAGE_OPTIONS = ("--cov", "--cov-report=term", "--durations=20")
+NO_FLOOR = "--cov-fail-under=0"
+"""For a part of the tests: the floor in pyproject.toml is for all of them."""
 MOST_WORKERS = 4
 """Files tested side by side when the whole suite runs; each may start a ComfyUI of its own."""
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Replaces this process by pytest; its exit code 5 (nothing selected) stays as it is."""
+    """Replace this process by pytest; its exit code 5 (nothing selected) stays as it is."""
     if options.rest[:1] == [HOST_SUITE]:
         return hostsuite.run(options.rest[1:], settings)
     # The script, not `python -m pytest`: that would put this folder on sys.path, where nodes/
@@ -26,17 +31,35 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     pytest = Path(sys.executable).parent / "pytest"
     env = host_environment()
     cpus = len(os.sched_getaffinity(0))
-    workers = 1 if options.rest else min(cpus, MOST_WORKERS)
+    words = options.rest[1:] if options.rest[:1] == [COVERAGE] else options.rest
+    workers = 1 if words else min(cpus, MOST_WORKERS)
     env.setdefault("OMP_NUM_THREADS", str(cpus // workers))
-    arguments = [_from_here(word) for word in options.rest]
-    if workers > 1:
-        arguments += ["--numprocesses", str(workers), "--dist", "loadfile"]
+    arguments = pytest_arguments(options.rest, workers)
     os.chdir(PACK_DIR)
     os.execve(str(pytest), [str(pytest), *arguments], env)  # noqa: S606
 
 
+def pytest_arguments(words: list[str], workers: int) -> list[str]:
+    """Return the arguments for pytest.
+
+    Args:
+        words: the arguments of ``./zimage test``.
+        workers: processes that run tests.
+    """
+    arguments: list[str] = []
+    if words[:1] == [COVERAGE]:
+        words = words[1:]
+        arguments += COVERAGE_OPTIONS
+        if words:
+            arguments.append(NO_FLOOR)
+    arguments += [_from_here(word) for word in words]
+    if workers > 1:
+        arguments += ["--numprocesses", str(workers), "--dist", "loadfile"]
+    return arguments
+
+
 def _from_here(word: str) -> str:
-    """A path given relative to the caller's folder, made absolute."""
+    """Return a path relative to the caller's folder as an absolute one, other words unchanged."""
     path = word.partition("::")[0]
-    here = not word.startswith("-") and Path(path).exists() and not (PACK_DIR / path).exists()
-    return str(Path.cwd() / word) if here else word
+    is_here = not word.startswith("-") and Path(path).exists() and not (PACK_DIR / path).exists()
+    return str(Path.cwd() / word) if is_here else word

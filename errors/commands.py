@@ -98,6 +98,10 @@ TEXTS: dict[str, tuple[str, str]] = {
         "没有名为“{found}”的性能测试。可用的：{expected}",
         'There is no benchmark "{found}". Benchmarks: {expected}',
     ),
+    "ZI-CHECK-UNKNOWN": (
+        "没有名为“{found}”的检查。可用的：{expected}",
+        'There is no check "{found}". Checks: {expected}',
+    ),
     "ZI-DRILL-UNKNOWN": (
         "没有名为“{found}”的故障。可用的：{expected}",
         'There is no fault "{found}". Faults: {expected}',
