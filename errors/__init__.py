@@ -1,22 +1,29 @@
 """Every error code of the pack, in Chinese and English.
 
 An error says what was found, what was expected and what to do. Codes are stable: clients may
-match on them, so a code is never given another meaning. Placeholders in braces are filled from
-the keyword arguments of :class:`ZImageError`.
+match on them, so a code never gets another meaning. The keyword arguments of
+:class:`ZImageError` replace the placeholders in braces.
 """
 
 from __future__ import annotations
 
 from . import commands, generation, sandbox, server, workflows
+from .bilingual import Bilingual
 
-CATALOGUE = generation.TEXTS | workflows.TEXTS | server.TEXTS | commands.TEXTS | sandbox.TEXTS
-"""Code: text in Chinese, text in English."""
+CATALOGUE: dict[str, Bilingual] = (
+    generation.TEXTS
+    | workflows.TEXTS
+    | server.TEXTS
+    | commands.TEXTS
+    | {code: Bilingual(*texts) for code, texts in sandbox.TEXTS.items()}
+)
+"""Texts by code."""
 SANDBOXED = "zimage_sandbox"
-"""Attribute of what is raised for a pack in a sandbox: its name. Nothing else is known to be so."""
+"""Attribute of an exception from a pack in a sandbox: the name of the pack."""
 
 
 class Said(str):
-    """Text in English with the same in Chinese: what was found, where it is put into words.
+    """English text that also has its Chinese translation.
 
     Args:
         english: the text.
@@ -26,32 +33,39 @@ class Said(str):
     zh: str
 
     def __new__(cls, english: str, chinese: str) -> Said:
-        """See the class."""
-        made = super().__new__(cls, english)
-        made.zh = chinese
-        return made
+        """Return the English text with its translation."""
+        text = super().__new__(cls, english)
+        text.zh = chinese
+        return text
 
 
 def in_chinese(value: object) -> object:
-    """The Chinese text of a :class:`Said`; anything else is what it is."""
+    """Return the Chinese text of a :class:`Said`, and any other value unchanged."""
     return getattr(value, "zh", value)
 
 
 class ZImageError(Exception):
-    """An error with a stable code, told in Chinese and English.
+    """An error with a stable code, in Chinese and English.
+
+    ``str(error)`` is one line, ``[CODE] 中文 / English``. ComfyUI shows it in the page and
+    stores it in ``/history``.
 
     Args:
-        code: a key of :data:`CATALOGUE`; an unknown code is a programming error (``KeyError``).
-        found: values for the placeholders of the catalogue text.
-
-    ``str(error)`` is one line, ``[CODE] 中文 / English``, which is what ComfyUI shows in the page
-    and stores in ``/history``.
+        code: a key of :data:`CATALOGUE`. An unknown code is a programming error (``KeyError``).
+        **found: values for the placeholders. A :class:`Bilingual` or :class:`Said` value gives
+            each text its own language.
     """
 
     def __init__(self, code: str, **found: object) -> None:
-        chinese, english = CATALOGUE[code]
+        text = CATALOGUE[code].format(
+            **{name: _as_bilingual(value) for name, value in found.items()}
+        )
         self.code = code
         self.found = found
-        self.chinese = chinese.format(**{key: in_chinese(one) for key, one in found.items()})
-        self.english = english.format(**found)
-        super().__init__(f"[{code}] {self.chinese} / {self.english}")
+        self.chinese = text.chinese
+        self.english = text.english
+        super().__init__(f"[{code}] {text}")
+
+
+def _as_bilingual(value: object) -> object:
+    return Bilingual(value.zh, str(value)) if isinstance(value, Said) else value

@@ -141,10 +141,10 @@ def _with_texts(
     fields = {"title": title or node, "input": input}
     for key, value in values.items():
         fields[key] = _shorten(value, LONG_VALUE_LENGTH if key in _LONG_VALUES else VALUE_LENGTH)
-    chinese, english = CATALOGUE[finding.code]
-    chinese_help = _help_part(_CHINESE_HELP, chinese).format(**fields)
-    english_help = _help_part(_ENGLISH_HELP, english).format(**fields)
-    chinese, english = chinese.format(**fields), english.format(**fields)
+    text = CATALOGUE[finding.code]
+    chinese_help = _help_part(_CHINESE_HELP, text.chinese).format(**fields)
+    english_help = _help_part(_ENGLISH_HELP, text.english).format(**fields)
+    chinese, english = text.chinese.format(**fields), text.english.format(**fields)
     for (chinese_question, english_question), value in questions:
         chinese += chinese_question.format(value)
         chinese_help += chinese_question.format(value)
