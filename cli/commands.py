@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 
 from ..config import Settings
+from ..errors.bilingual import Bilingual
 from .arguments import parse
 from .terminal import FAILED, Stop, complain, say
 
@@ -33,7 +34,7 @@ def run(argv: list[str]) -> int:
         complain(stop, getattr(options, "json", False))
         return stop.status
     except KeyboardInterrupt:
-        say("已中断", "interrupted")
+        say(Bilingual("已中断", "interrupted"))
         return 130
     except BrokenPipeError:
         return FAILED

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..config import PACK_DIR, Settings
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from ..text import prompt_rules
 from . import templates
 from .client import Client, Event, RefusedError, Run
@@ -33,12 +34,14 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     out = _writable(Path(options.out).expanduser())
     host = discover(settings, PACK_DIR, options.comfyui)
     say(
-        f"启动 ComfyUI {host.version}（{host.path}），约需半分钟",
-        f"starting ComfyUI {host.version}, which takes about half a minute",
+        Bilingual(
+            f"启动 ComfyUI {host.version}（{host.path}），约需半分钟",
+            f"starting ComfyUI {host.version}, which takes about half a minute",
+        )
     )
     log = settings.log_dir / "comfyui.log" if settings.log_dir else None
     with Server(host, PACK_DIR, log=log) as server:
-        say(f"提交模板“{options.template}”", f"submitting the template to {server.url}")
+        say(Bilingual(f"提交模板“{options.template}”", f"submitting the template to {server.url}"))
         done = _generate(server.client, graph)
         files = _save(server.client, done, out, options.template)
         seconds = {

@@ -14,6 +14,7 @@ from ..drill.faults import FAULTS
 from ..drill.run import Report
 from ..drill.run import run as drill
 from ..drill.stage import IMPATIENT, Stage
+from ..errors.bilingual import Bilingual
 from .host import discover
 from .terminal import DONE, FAILED, USAGE, Stop, document, result, say
 
@@ -30,8 +31,10 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     seed = options.seed if options.seed is not None else random.randrange(10**6)  # noqa: S311
     rounds = options.rounds or len(names)
     say(
-        f"演练：{len(names)} 种故障，{rounds} 轮，种子 {seed}",
-        f"drill: {len(names)} faults, {rounds} rounds, seed {seed}",
+        Bilingual(
+            f"演练：{len(names)} 种故障，{rounds} 轮，种子 {seed}",
+            f"drill: {len(names)} faults, {rounds} rounds, seed {seed}",
+        )
     )
     host = discover(settings, PACK_DIR, options.comfyui)
     folder = Path(tempfile.mkdtemp(prefix="zimage-drill-"))
@@ -47,8 +50,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         if passed:
             shutil.rmtree(folder)
         else:
-            logs = folder / "logs"
-            say(f"日志与状态保留在 {logs}", f"logs are kept in {logs}, state beside them")
+            say(Bilingual(f"日志和状态保留在 {folder}", f"logs and state are kept in {folder}"))
     if options.json:
         document({"seed": seed, **report.document()})
     else:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..config import PACK_DIR, Settings
+from ..errors.bilingual import Bilingual
 from .bootstrap import LINK_NAME
 from .host import discover
 from .server import free_port, host_environment, write_paths
@@ -117,7 +118,7 @@ def run(words: Sequence[str], settings: Settings) -> int:
             code, failed = attempt([suite], plan.further, mode)
             # With options such as -x not everything has run.
             if code == SOME_FAILED and 0 < len(failed) <= MOST_AGAIN and not plan.further:
-                say(f"重试 {len(failed)} 项", f"{len(failed)} failed and run once more")
+                say(Bilingual(f"重试 {len(failed)} 项", f"{len(failed)} failed and run once more"))
                 passed_before = report.outcomes.get("passed", 0)
                 code, _ = attempt(failed, (), mode)
                 if report.outcomes.get("passed", 0) - passed_before == len(failed):
@@ -195,11 +196,13 @@ def passed(codes: Sequence[int], report: Report) -> bool:
 
 def _tell(report: Report, seconds: float) -> None:
     for test, reason in SKIPPED.items():
-        say(f"不运行 {test}", reason)
+        say(Bilingual(f"不运行 {test}", reason))
     counts = ", ".join(f"{count} {name}" for name, count in report.outcomes.items()) or "0"
-    say(f"ComfyUI 自带测试：{seconds:.0f} 秒", f"ComfyUI's own tests: {counts}")
+    say(Bilingual(f"ComfyUI 自带测试：{seconds:.0f} 秒", f"ComfyUI's own tests: {counts}"))
     if report.again:
-        say(f"重试后通过：{', '.join(report.again)}", "passed when run once more")
+        say(Bilingual(f"重试后通过：{', '.join(report.again)}", "passed when run once more"))
     if report.parts:  # tests without a server say nothing about it
         idle = ", ".join(report.idle())
-        say(f"未起作用的加固：{idle or '无'}", f"hardening not at work: {idle or 'none'}")
+        say(
+            Bilingual(f"未起作用的加固：{idle or '无'}", f"hardening not at work: {idle or 'none'}")
+        )

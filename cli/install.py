@@ -13,6 +13,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..errors.bilingual import Bilingual
 from .terminal import LACKING, Stop, say
 
 NEEDED_GB = 7
@@ -56,7 +57,11 @@ class Installer:
         uv = self._uv()
         base = getattr(sys, "_base_executable", None) or sys.executable
         self._run([str(uv), "venv", "--quiet", "--no-project", "--python", base, str(env)])
-        say("安装依赖（torch、transformers 等）", "installing torch, transformers and the rest")
+        say(
+            Bilingual(
+                "安装依赖（torch、transformers 等）", "installing torch, transformers and others"
+            )
+        )
         # The lock is complete, so nothing is resolved: what is not in it is not installed.
         command = [str(uv), "pip", "install", "--no-deps", "--require-hashes"]
         self._run([*command, "--python", str(env / "bin" / "python"), "-r", str(self.lock)])
@@ -68,7 +73,7 @@ class Installer:
         uv = folder / "bin" / "uv"
         if (folder / ".ready").exists() and uv.exists():
             return uv
-        say("安装 uv", "installing uv")
+        say(Bilingual("安装 uv", "installing uv"))
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         requirements = folder / "uv.txt"

@@ -6,6 +6,7 @@ import argparse
 import os
 
 from ..config import PACK_DIR, Settings
+from ..errors.bilingual import Bilingual
 from . import bootstrap, templates
 from .arguments import parse
 from .host import discover
@@ -32,7 +33,7 @@ def launch(argv: list[str]) -> int:
         complain(stop, getattr(options, "json", False))
         return stop.status
     except KeyboardInterrupt:
-        say("已中断；再次运行会从断点继续", "interrupted; run it again to go on from here")
+        say(Bilingual("已中断；再次运行会继续", "interrupted; run it again to resume"))
         return 130
     main = str(PACK_DIR / "cli" / "main.py")
     os.execv(python, [python, "-I", main, *argv])  # noqa: S606

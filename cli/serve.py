@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .. import rotating_log
 from ..config import PACK_DIR, UNGUARDED, Settings
+from ..errors.bilingual import Bilingual
 from . import guard
 from .bootstrap import digest
 from .host import Host, discover
@@ -30,10 +31,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     if not guarded:
         for address in options.host.split(","):  # ComfyUI listens on several, too
             require_free(address, options.port)
-    shown = f"[{options.host}]" if ":" in options.host else options.host
+    address = f"[{options.host}]" if ":" in options.host else options.host
+    url = f"http://{address}:{options.port}"
     say(
-        f"启动 ComfyUI {host.version}，稍后可访问 http://{shown}:{options.port}（Ctrl-C 停止）",
-        f"starting ComfyUI {host.version}, soon at http://{shown}:{options.port}, Ctrl-C stops it",
+        Bilingual(
+            f"启动 ComfyUI {host.version}，稍后可访问 {url}（Ctrl-C 停止）",
+            f"starting ComfyUI {host.version}, soon at {url}; Ctrl-C stops it",
+        )
     )
     folder = settings.home / f"serve-{digest(str(PACK_DIR).encode())}"
     command = main_command(host, PACK_DIR)
@@ -57,8 +61,10 @@ def _operated(env: dict[str, str]) -> dict[str, str]:
     """What is expected of a server, unless somebody has said otherwise."""
     if "ZIMAGE_KEEP_DAYS" not in env:
         say(
-            "超过 7 天的图片会自动删除（环境变量 ZIMAGE_KEEP_DAYS 可改天数，0 为全部保留）",
-            "pictures older than 7 days are deleted; ZIMAGE_KEEP_DAYS changes that, 0 keeps all",
+            Bilingual(
+                "超过 7 天的图片会自动删除（环境变量 ZIMAGE_KEEP_DAYS 可设天数，0 为全部保留）",
+                "pictures older than 7 days are deleted; ZIMAGE_KEEP_DAYS=0 keeps all",
+            )
         )
     return {"ZIMAGE_KEEP_DAYS": "7", "ZIMAGE_DEADLINES": "turbo.cuda=auto"} | env
 
@@ -85,8 +91,11 @@ def data_arguments(data: Path, given: list[str]) -> list[str]:
     if any(word.startswith("--ba") for word in given):  # --base-directory; argparse abbreviates
         return []
     say(
-        f"数据目录 {data}：output 图片、input 输入、user 工作流、models 模型、custom_nodes 节点包",
-        f"your data is in {data}: output, input, user (workflows), models, custom_nodes (packs)",
+        Bilingual(
+            f"数据目录 {data}：output 图片、input 输入、user 工作流、models 模型、"
+            "custom_nodes 节点包",
+            f"your data is in {data}: output, input, user (workflows), models, custom_nodes",
+        )
     )
     folders = {name: data / name for name in ("output", "input", "user")}
     models = {kind: data / "models" / kind for kind in MODEL_KINDS}
@@ -116,7 +125,7 @@ def _copy_output(log: Path) -> None:
         )
     except OSError as error:
         raise Stop(LACKING, "ZI-OUTPUT", path=log, found=error.strerror or error) from error
-    say(f"日志：{log}", f"log: {log}")
+    say(Bilingual(f"日志：{log}", f"log: {log}"))
     assert tee.stdin is not None  # noqa: S101 - a pipe was asked for
     for number in (1, 2):
         os.dup2(tee.stdin.fileno(), number)

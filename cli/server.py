@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from ..errors.bilingual import Bilingual
 from .bootstrap import LINK_NAME
 from .client import Client
 from .host import Host
@@ -91,7 +92,7 @@ class Server:
         self.stop()
         failed = isinstance(error, Stop) and error.code == "ZI-RUN-FAILED"
         if failed:
-            say(f"ComfyUI 的日志：{self.log}", f"ComfyUI's log: {self.log}")
+            say(Bilingual(f"ComfyUI 的日志：{self.log}", f"ComfyUI's log: {self.log}"))
         self._tidy(keep_log=failed)
 
     def _tidy(self, keep_log: bool) -> None:

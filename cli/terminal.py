@@ -9,6 +9,7 @@ import re
 import sys
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 
 DONE, FAILED, USAGE, LACKING = 0, 1, 2, 3
 """Exit codes: done; the job failed; wrong usage; the machine lacks something."""
@@ -48,9 +49,9 @@ def open_outputs() -> None:
             stream.reconfigure(encoding="utf-8" if poor else None, errors="backslashreplace")
 
 
-def say(chinese: str, english: str) -> None:
-    """Writes one bilingual message to standard error."""
-    sys.stderr.write(f"{chinese} / {english}\n")
+def say(text: Bilingual) -> None:
+    """Write one message to standard error."""
+    sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
 
 

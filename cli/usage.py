@@ -1,93 +1,161 @@
-"""Usage errors and help of ``./zimage`` in both languages; argparse itself has English only."""
+"""The parser of ``./zimage``: usage errors and help in both languages."""
 
 from __future__ import annotations
 
 import argparse
 import difflib
-import re
-from typing import NoReturn
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NoReturn
 
+from ..errors.bilingual import Bilingual
+from . import parser_texts as texts
 from .terminal import USAGE, say
 
-_KINDS = {"int": "整数", "float": "数"}
-_AMOUNTS = {
-    "one argument": "一个值",
-    "at least one argument": "至少一个值",
-    "at most one argument": "最多一个值",
-}
-_MESSAGES: list[tuple[str, str]] = [
-    (r"the following arguments are required: (.+)", "缺少参数 {0}"),
-    (r"unrecognized arguments: (.+)", "没有这样的参数：{0}"),
-    (r"ambiguous option: (.+) could match (.+)", "{0} 不明确，可能是 {1}"),
-    (r"one of the arguments (.+) is required", "需要这些参数之一：{0}"),
-    (r"argument (.+?): not allowed with argument (.+)", "{0} 不能与 {1} 同时使用"),
-    (r"argument (.+?): invalid choice: (.+?) \(choose from (.+)\)", "{0} 没有 {1}，可选：{2}"),
-    (r"argument (.+?): invalid (\w+) value: (.+)", "{0} = {2} 不是{1}"),
-    (r"argument (.+?): expected (.+)", "{0} 后面需要{1}"),
-    (r"argument (.+?): ignored explicit argument (.+)", "{0} 不带值，却写了 {1}"),
-    (r"argument (.+?): (.+) is no whole number from (.+) to (.+)", 
-     "{0} = {1} 不是 {2} 到 {3} 的整数"),
-]  # fmt: skip
-"""argparse's own messages (and that of :func:`integer`), and the same in Chinese."""
+
+class Message(str):
+    """A message of argparse, in English, with its Chinese translation.
+
+    Attributes:
+        chinese: the translation.
+        values: values of the placeholders.
+    """
+
+    chinese: str
+    values: object
+
+    def __new__(cls, english: str, chinese: str, values: object = None) -> Message:
+        """Return the English text with its translation."""
+        message = super().__new__(cls, english)
+        message.chinese = chinese
+        message.values = values
+        return message
+
+    def __mod__(self, values: Any) -> Message:
+        """Return the message with its placeholders filled, as argparse does it."""
+        return Message(str.__mod__(self, values), self.chinese % values, values)
+
+    def __str__(self) -> str:
+        """Return the message itself: ``str`` would lose the translation."""
+        return self
+
+
+@contextmanager
+def translated_argparse() -> Iterator[None]:
+    """Have argparse use our translations. It takes its texts from these two functions."""
+    module: Any = argparse
+    gettext, ngettext = module._, module.ngettext
+    module._ = _translate
+    module.ngettext = _translate_plural
+    try:
+        yield
+    finally:
+        module._ = gettext
+        module.ngettext = ngettext
+
+
+def _translate(text: str) -> str:
+    chinese = texts.ARGPARSE_MESSAGES.get(text)
+    return text if chinese is None else Message(text, chinese)
+
+
+def _translate_plural(singular: str, plural: str, number: int) -> str:
+    return _translate(singular if number == 1 else plural)
 
 
 class Parser(argparse.ArgumentParser):
-    """Tells a usage error in both languages and exits with 2."""
+    """Prints usage errors in both languages and exits with 2.
 
-    def __init__(self, **options: object) -> None:
+    Args:
+        **options: those of ``ArgumentParser``.
+    """
+
+    def __init__(self, **options: Any) -> None:
         super().__init__(
-            **{"formatter_class": Formatter, **options},  # pyright: ignore[reportArgumentType]
-            add_help=False,
+            **{"formatter_class": Formatter, **options}, add_help=False, exit_on_error=False
         )
-        self._positionals.title = "参数 / arguments"
-        self._optionals.title = "选项 / options"
-        self.add_argument("-h", "--help", action="help", help="显示本帮助 / show this help")
+        self._positionals.title = str(texts.POSITIONALS_TITLE)
+        self._optionals.title = str(texts.OPTIONS_TITLE)
+        self.add_argument("-h", "--help", action="help", help=str(texts.OPTIONS["--help"]))
+
+    def add(self, name: str, values: Mapping[str, object] | None = None, **options: Any) -> None:
+        """Add an argument with its help.
+
+        Args:
+            name: the option or the positional argument.
+            values: values for the placeholders of the help.
+            **options: those of ``add_argument``.
+        """
+        command = self.prog.rpartition(" ")[2]
+        text = texts.OPTIONS.get(f"{command} {name}") or texts.OPTIONS[name]
+        self.add_argument(name, help=str(text.format(**values) if values else text), **options)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse a command line, and exit with 2 on wrong usage."""
+        try:
+            return super().parse_args(args, namespace)
+        except argparse.ArgumentError as error:
+            self.exit_with(describe(error))
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse the arguments of a command, and exit with 2 on wrong usage."""
+        try:
+            return super().parse_known_args(args, namespace)
+        except argparse.ArgumentError as error:
+            self.exit_with(describe(error))
 
     def error(self, message: str) -> NoReturn:
-        chinese, english = told(message)
-        say(f"用法有误：{chinese}（见 {self.prog} --help）", f"wrong usage: {english}")
+        """Print an error of argparse and exit."""
+        self.exit_with(in_both_languages(message))
+
+    def exit_with(self, problem: Bilingual) -> NoReturn:
+        """Print what is wrong and exit with 2."""
+        say(texts.WRONG_USAGE.format(problem=problem, program=self.prog))
         raise SystemExit(USAGE)
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Examples stay as they are written, and "usage" is told in both languages."""
+    """Keeps the line breaks of examples, and has "usage" in both languages."""
 
     def add_usage(
-        self, usage: str | None, actions: object, groups: object, prefix: str | None = None
+        self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None
     ) -> None:
-        super().add_usage(usage, actions, groups, "用法 / usage: " if prefix is None else prefix)  # pyright: ignore[reportArgumentType]
+        """Add the line that starts with "usage"."""
+        prefix = texts.USAGE_PREFIX if prefix is None else prefix
+        super().add_usage(usage, actions, groups, prefix)
 
 
-def told(message: str) -> tuple[str, str]:
-    """argparse's message in Chinese and in English, with the choice that was probably meant."""
-    for pattern, chinese in _MESSAGES:
-        if found := re.fullmatch(pattern, message, re.DOTALL):
-            words = [_KINDS.get(word, _amount(word)) for word in found.groups()]
-            zh, en = chinese.format(*words), message
-            meant = _meant(*found.groups()[1:]) if "choose from" in pattern else ""
-            if meant:
-                zh, en = f"{zh}。是否想写 {meant}？", f"{en}. Did you mean {meant}?"
-            return zh, en
-    return message, message
+def describe(error: argparse.ArgumentError) -> Bilingual:
+    """Return an error about one argument, with the choice that was probably meant."""
+    problem = in_both_languages(error.message)
+    if error.argument_name is not None:
+        problem = texts.ARGUMENT.format(name=error.argument_name, problem=problem)
+    values = error.message.values if isinstance(error.message, Message) else None
+    if isinstance(values, Mapping) and "choices" in values:
+        choices = [choice.strip("'") for choice in values["choices"].split(", ")]
+        if names := _similar(values["value"], choices):
+            problem = texts.SUGGESTION.format(problem=problem, name=names[0])
+    return problem
+
+
+def _similar(value: str, choices: Sequence[str]) -> list[str]:
+    return difflib.get_close_matches(value, choices, 1)
+
+
+def in_both_languages(message: str) -> Bilingual:
+    """Return a message of argparse in both languages. An unknown one stays in English."""
+    chinese = message.chinese if isinstance(message, Message) else message
+    return Bilingual(chinese, str.__str__(message))
 
 
 def integer(text: str, low: int, high: int) -> int:
-    """A whole number within limits.
+    """Return an integer within limits.
 
     Raises:
-        argparse.ArgumentTypeError: it is none, or beyond them.
+        argparse.ArgumentTypeError: it is not an integer, or outside the limits.
     """
-    digits = text.isascii() and text.isdigit() and len(text) <= 100
-    if not digits or not low <= int(text) <= high:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from {low} to {high}")
+    is_integer = text.isascii() and text.isdigit() and len(text) <= 100
+    if not is_integer or not low <= int(text) <= high:
+        problem = texts.NOT_AN_INTEGER.format(text=text, low=low, high=high)
+        raise argparse.ArgumentTypeError(Message(problem.english, problem.chinese))
     return int(text)
-
-
-def _amount(word: str) -> str:
-    number = re.fullmatch(r"(\d+) arguments?", word)
-    return f" {number[1]} 个值" if number else _AMOUNTS.get(word, word)
-
-
-def _meant(value: str, choices: str) -> str:
-    names = re.findall(r"[\w-]+", choices)
-    return "".join(difflib.get_close_matches(value.strip("'\""), names, 1))

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..config import PACK_DIR, Settings
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from .client import Client, with_scheme
 from .report import format_findings, painter
 from .terminal import DONE, FAILED, USAGE, Stop, document, result, say
@@ -71,10 +72,12 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         document({"ok": ok, "files": [_as_json(checked) for checked in checked_files]})
     elif options.object_info is None:
         say(
-            "检查依据是 ComfyUI 和本节点包自带的节点；"
-            "要包括其他节点包、模型和图片，请使用 --object-info 服务器地址",
-            "checked against the nodes of ComfyUI and of this pack; to include other packs, "
-            "models and pictures, use --object-info URL of a server",
+            Bilingual(
+                "检查依据是 ComfyUI 和本节点包自带的节点；"
+                "要包括其他节点包、模型和图片，请使用 --object-info 服务器地址",
+                "checked against the nodes of ComfyUI and of this pack; to include other packs, "
+                "models and pictures, use --object-info URL of a server",
+            )
         )
     if any(checked.unreadable for checked in checked_files):
         return USAGE
@@ -99,7 +102,12 @@ def to_api(options: argparse.Namespace, settings: Settings) -> int:
         sys.stderr.write(f"{line}\n")
     has_faults = any(error.code not in MISSING_FILES for error in errors)
     if checked.result.prompt is None or has_faults:
-        say("没有输出 JSON：请先改正上面的错误", "no JSON was printed: correct these errors first")
+        say(
+            Bilingual(
+                "没有输出 JSON：请先改正上面的错误",
+                "no JSON was printed: fix these errors first",
+            )
+        )
         return FAILED
     document(checked.result.prompt)
     return DONE
@@ -107,7 +115,7 @@ def to_api(options: argparse.Namespace, settings: Settings) -> int:
 
 def _say_unreadable(checked: CheckedFile) -> None:
     for finding in checked.findings:
-        say(f"[{finding.code}] {finding.chinese}", finding.english)
+        say(Bilingual(f"[{finding.code}] {finding.chinese}", finding.english))
 
 
 def _as_json(checked: CheckedFile) -> dict[str, object]:

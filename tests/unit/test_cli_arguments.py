@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 
 import pytest
 
 from zimage_comfyui.cli.arguments import parse
-from zimage_comfyui.cli.usage import told
+from zimage_comfyui.cli.usage import Parser, in_both_languages, translated_argparse
+from zimage_comfyui.errors.bilingual import Bilingual
 
 
 def test_demo_defaults() -> None:
@@ -66,18 +68,18 @@ def test_usage_error_is_told_in_both_languages(capsys: pytest.CaptureFixture[str
 
 
 USAGE_ERRORS = [
-    (["demo", "--seed", "x"], "--seed = 'x' 不是 0 到", "--seed: 'x' is no whole number from 0 to"),
-    (["serve", "--port", "0"], "--port = '0' 不是 1 到 65535 的整数", "from 1 to 65535"),
-    (["serve", "--guardian", "maybe"], "--guardian 没有 'maybe'，可选：", "choice: 'maybe'"),
+    (["demo", "--seed", "x"], "--seed：'x' 不是 0 到", "--seed: 'x' is not an integer from 0 to"),
+    (["serve", "--port", "0"], "--port：'0' 不是 1 到 65535 的整数", "from 1 to 65535"),
+    (["serve", "--guardian", "maybe"], "--guardian：没有 'maybe'，可选：", "choice: 'maybe'"),
     (["validat"], "是否想写 validate？", "Did you mean validate?"),
     (["to-api"], "缺少参数 FILE", "are required: FILE"),
-    (["doctor", "extra", "--no"], "没有这样的参数：extra --no", "arguments: extra --no"),
-    (["drill", "--only"], "--only 后面需要至少一个值", "expected at least one argument"),
-    (["demo", "--out"], "--out 后面需要一个值", "expected one argument"),
-    (["demo", "--json=1"], "--json 不带值，却写了 '1'", "ignored explicit argument '1'"),
-    (["drill", "--s", "1", "--l=2"], "--list 不带值", "ignored explicit argument"),
+    (["doctor", "extra", "--no"], "未知参数：extra --no", "arguments: extra --no"),
+    (["drill", "--only"], "--only：至少需要一个值", "expected at least one argument"),
+    (["demo", "--out"], "--out：需要一个值", "expected one argument"),
+    (["demo", "--json=1"], "--json：不接受值，却给了 '1'", "ignored explicit argument '1'"),
+    (["drill", "--s", "1", "--l=2"], "--list：不接受值", "ignored explicit argument"),
     (["serve", "--p", "1", "--h", "x"], "--h 不明确，可能是 --help, --host", "option: --h"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("argv", "zh", "en"), USAGE_ERRORS)
@@ -92,20 +94,64 @@ def test_usage_errors_are_whole_in_each_language(
     assert zh in chinese
     assert en in english
     assert not re.search("argument|invalid|choice|expected|required|option:|usage", chinese)
-    assert "--help）" in chinese
+    assert f"{argv[0]} --help）" in chinese or "./zimage --help）" in chinese
+    assert not re.search("[一-龥]", english)
 
 
-def test_every_message_of_argparse_has_its_chinese() -> None:
-    """Those that no command of ours can cause yet, too; an unknown one is told as it is."""
-    for message, zh in (
-        ("argument --a: not allowed with argument --b", "--a 不能与 --b 同时使用"),
-        ("one of the arguments --a --b is required", "需要这些参数之一：--a --b"),
-        ("argument --a: expected 2 arguments", "--a 后面需要 2 个值"),
-        ("argument --a: invalid int value: 'x'", "--a = 'x' 不是整数"),
-        ("argument --a: invalid float value: 'x'", "--a = 'x' 不是数"),
-        ("something new", "something new"),
-    ):
-        assert told(message) == (zh, message)
+def _two_values(parser: Parser) -> list[str]:
+    parser.add_argument("--a", nargs=2)
+    return ["--a", "1"]
+
+
+def _int(parser: Parser) -> list[str]:
+    parser.add_argument("--a", type=int)
+    return ["--a", "x"]
+
+
+def _exclusive(parser: Parser) -> list[str]:
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--a", action="store_true")
+    group.add_argument("--b", action="store_true")
+    return ["--a", "--b"]
+
+
+def _one_of(parser: Parser) -> list[str]:
+    group = parser.add_mutually_exclusive_group(required=True)
+    group.add_argument("--a")
+    group.add_argument("--b")
+    return []
+
+
+@pytest.mark.parametrize(
+    ("add", "zh", "en"),
+    [
+        (_two_values, "--a：需要 2 个值", "argument --a: expected 2 arguments"),
+        (_int, "--a：'x' 不是 int 类型的值", "argument --a: invalid int value: 'x'"),
+        (_exclusive, "--b：不能与 --a 同时使用", "argument --b: not allowed with argument --a"),
+        (_one_of, "需要这些参数之一：--a --b", "one of the arguments --a --b is required"),
+    ],
+)
+def test_messages_that_no_command_causes_are_translated_too(
+    add, zh: str, en: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A new option needs no new translation."""
+    parser = Parser(prog="x")
+    argv = add(parser)
+    with translated_argparse(), pytest.raises(SystemExit):
+        parser.parse_args(argv)
+    assert capsys.readouterr().err == f"用法有误：{zh}（见 x --help） / wrong usage: {en}\n"
+
+
+def test_a_message_without_a_translation_stays_in_english() -> None:
+    """A newer argparse may have other messages."""
+    assert in_both_languages("something new") == Bilingual("something new", "something new")
+
+
+def test_argparse_is_unchanged_after_parsing() -> None:
+    """Other users of argparse in this process get their own texts."""
+    before = argparse._, argparse.ngettext
+    parse(["demo"])
+    assert (argparse._, argparse.ngettext) == before
 
 
 def test_help_is_in_both_languages(capsys: pytest.CaptureFixture[str]) -> None:
