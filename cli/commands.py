@@ -1,4 +1,4 @@
-"""Chooses what a command runs. Each command is a module with ``run(options, settings) -> int``."""
+"""Runs a command. Each command is a module with ``run(options, settings) -> int``."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODULES = {
 
 
 def run(argv: list[str]) -> int:
-    """Runs one command line and returns its exit code."""
+    """Run one command line and return its exit code."""
     options = parse(argv)
     module = importlib.import_module(f".{MODULES[options.command]}", __package__)
     action = module.to_api if options.command == "to-api" else module.run

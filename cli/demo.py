@@ -22,8 +22,8 @@ from .terminal import DONE, FAILED, LACKING, USAGE, Stop, document, result, say
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Starts a server, runs the template once, saves its pictures, stops the server."""
-    began = time.monotonic()
+    """Start a server, run the template once, save its pictures and stop the server."""
+    start = time.monotonic()
     signal.signal(signal.SIGTERM, _terminate)
     graph = templates.load(templates.find(PACK_DIR, options.template))
     if options.prompt is not None:
@@ -47,14 +47,14 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
         seconds = {
             "start": round(server.seconds_to_start, 2),
             "generate": round(done.seconds, 2),
-            "total": round(time.monotonic() - began, 2),
+            "total": round(time.monotonic() - start, 2),
         }
     _report(options, [str(path) for path in files], seconds)
     return DONE
 
 
 def _check(prompt: str) -> None:
-    """Says at once what the server would say in half a minute."""
+    """Check a prompt before the server starts, which takes half a minute."""
     try:
         prompt_rules.check(prompt)
     except ZImageError as error:
@@ -88,7 +88,7 @@ def _generate(client: Client, graph: templates.Graph) -> Run:
 
 
 def _refusal(answer: dict[str, Any]) -> str:
-    """What ``/prompt`` says is wrong, in one line."""
+    """Return the errors in a response of ``/prompt`` as one line."""
     parts = [str(answer.get("error", {}).get("message", answer.get("error", "")))]
     for number, node in answer.get("node_errors", {}).items():
         for error in node.get("errors", []):
@@ -97,10 +97,10 @@ def _refusal(answer: dict[str, Any]) -> str:
 
 
 def _save(client: Client, done: Run, out: Path, template: str) -> list[Path]:
-    """Fetches every picture over ``/view`` and writes it under a name that is still free."""
+    """Download every picture and write it under an unused name."""
     paths = []
     for image in done.images:
-        if image.get("type") != "output":  # previews on the way
+        if image.get("type") != "output":  # previews
             continue
         suffix = Path(image["filename"]).suffix
         number, path = 1, out / f"{template}{suffix}"
@@ -128,7 +128,7 @@ def _writable(folder: Path) -> Path:
 
 
 class _Progress:
-    """Shows each node and its steps on standard error; in a file, each node once."""
+    """Prints each node and its steps to standard error; in a file, each node once."""
 
     def __init__(self, graph: templates.Graph) -> None:
         self.names = templates.display_names(PACK_DIR, graph)
@@ -148,4 +148,4 @@ class _Progress:
 
 
 def _terminate(number: int, _frame: object) -> None:
-    raise SystemExit(128 + number)  # unwinds, so that the server is stopped too
+    raise SystemExit(128 + number)  # unwinds the stack, which stops the server

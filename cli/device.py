@@ -1,4 +1,4 @@
-"""Asks the driver, not torch, whether a GPU can be used: milliseconds instead of seconds."""
+"""Finds GPUs by the driver, not torch: milliseconds instead of seconds."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ NEEDED_CUDA = 13000
 
 
 def cuda() -> tuple[int, int]:
-    """Number of CUDA devices and the driver's CUDA version (13000 for 13.0); zeros without one."""
+    """Return the number of CUDA devices and the driver's CUDA version (13000 is 13.0), or zeros."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
     except OSError:
@@ -23,7 +23,7 @@ def cuda() -> tuple[int, int]:
 
 
 def usable(embedded: bool) -> bool:
-    """True when the host can run on a GPU.
+    """Return whether the host can run on a GPU.
 
     Args:
         embedded: the embedded host's torch needs a CUDA 13 driver; somebody's own host may have

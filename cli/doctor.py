@@ -1,4 +1,4 @@
-"""``doctor``: what this machine, host and models look like, and what to do about each problem."""
+"""``doctor``: a report of this machine, the host and the models, with what to do about problems."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OLDEST_HOST = (0, 3, 75)
 
 LABELS = {
     "home": "状态目录", "path": "路径", "ready": "已就绪", "free_gb": "剩余空间（GB）",
-    "host": "宿主", "version": "版本", "custom_nodes": "扩展目录", "source": "来源",
+    "host": "宿主", "version": "版本", "custom_nodes": "节点包目录", "source": "来源",
     "has_pack": "已含本节点包", "command_line": "命令行所用", "cuda_build": "CUDA 版本",
     "hip_build": "HIP 版本", "error": "错误",
     "device": "设备", "kind": "类型", "devices": "显卡", "driver_cuda": "驱动支持的 CUDA",
@@ -33,24 +33,24 @@ LABELS = {
     "bubblewrap": "隔离工具", "server": "服务器", "url": "地址", "running": "正在运行",
     "status": "状态", "patches": "加固",
 }  # fmt: skip
-"""What the keys of the report are called in Chinese, but for names such as torch."""
+"""Chinese labels of the report's keys. Names such as torch have none."""
 
 Part = dict[str, Any]
 """One section of the report; its ``problems`` are ``{level, code, zh, en}``."""
 
 
 def run(options: argparse.Namespace, settings: Settings, failure: Stop | None = None) -> int:
-    """Print the report; ``failure`` is what stopped the bootstrap, if something did.
+    """Print the report; ``failure`` is the error of the bootstrap, if it failed.
 
     Returns:
-        ``DONE``, also with notes, or ``LACKING`` when a problem keeps pictures from being made.
+        ``DONE``, also with notes, or ``LACKING`` when no pictures can be made.
     """
     report: dict[str, Part] = {"home": _home(settings, failure)}
     try:
         host = discover(settings, PACK_DIR, options.comfyui)
     except Stop as stop:
         report["host"] = {"path": None, "version": None, "custom_nodes": None}
-        report["host"]["problems"] = [] if failure else [problem(stop)]  # one cause, told once
+        report["host"]["problems"] = [] if failure else [problem(stop)]  # one cause, reported once
         probe: Part = {}
     else:
         report["host"] = _host(host)
@@ -59,7 +59,7 @@ def run(options: argparse.Namespace, settings: Settings, failure: Stop | None = 
     report["torch"] = _torch(probe)
     report["device"] = _device(probe)
     folders = probe.get("folders", {})
-    if report["host"].get("source") == "embedded":  # serve has it search these first
+    if report["host"].get("source") == "embedded":  # serve searches these first
         own = settings.data / "models"
         folders = {kind: [str(own / kind), *folders.get(kind, [])] for kind in models.KINDS}
     report["models"] = models.report(PACK_DIR, folders)
@@ -113,7 +113,7 @@ def _host(host: Host) -> Part:
 
 
 def _probe(host: Host) -> Part:
-    """What the host's own Python says; empty when it does not run."""
+    """Return the report of the host's own Python, an error when it does not run."""
     command = [str(host.python), "-I", str(PACK_DIR / "cli" / "probe.py"), str(host.path)]
     try:
         done = subprocess.run(command, capture_output=True, timeout=300, check=True, cwd=host.path)
@@ -153,7 +153,7 @@ def _device(probe: Part) -> Part:
 
 
 def _show(report: dict[str, Part], ok: bool) -> None:
-    """The report for people: one line per fact, problems below their part."""
+    """Print the report: one line per fact, problems below their part."""
     for name, part in report.items():
         result(_labelled(name))
         for key, value in part.items():
@@ -172,7 +172,7 @@ def _show(report: dict[str, Part], ok: bool) -> None:
 
 
 def _labelled(name: str) -> str:
-    """What a part or a fact of the report is called in Chinese, with its name in ``--json``."""
+    """Return the Chinese label of a part or a fact, followed by its key in ``--json``."""
     return f"{LABELS[name]} {name}" if name in LABELS else name
 
 

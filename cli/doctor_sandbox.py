@@ -1,4 +1,4 @@
-"""The part of ``doctor`` about sandboxes: what this machine offers, and what to do about gaps."""
+"""The part of ``doctor`` about sandboxes: what this machine supports, and what to do."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ KEYS = ("system", "kernel", "machine", "landlock", "seccomp", "bubblewrap", "err
 
 
 def sandboxes(probe: dict[str, Any]) -> dict[str, Any]:
-    """The part of the report.
+    """Return the part of the report about sandboxes.
 
     Args:
-        probe: what the host's Python has found (see ``probe.py``); empty when it did not run.
+        probe: the report of the host's Python (see ``probe.py``), empty if it did not run.
     """
     part: dict[str, Any] = {key: probe[key] for key in KEYS if key in probe}
     gaps = [] if "system" not in probe else _gaps(probe)
-    return {**part, "problems": [problem(one, "note") for one in gaps]}
+    return {**part, "problems": [problem(gap, "note") for gap in gaps]}
 
 
 def _gaps(probe: dict[str, Any]) -> list[ZImageError]:
-    """What keeps packs from being confined here."""
+    """Return the reasons why packs cannot be confined here."""
     if probe["system"] != "linux":
         return [ZImageError("ZI-SANDBOX-NO-LINUX", found=probe["system"])]
-    found = []
+    gaps = []
     if not probe["landlock"]:
-        found.append(ZImageError("ZI-SANDBOX-NO-LANDLOCK", found=probe["landlock_reason"]))
+        gaps.append(ZImageError("ZI-SANDBOX-NO-LANDLOCK", found=probe["landlock_reason"]))
     if not probe["seccomp"]:
-        about = f"{probe['machine']}, Linux {probe['kernel']}"
-        found.append(ZImageError("ZI-SANDBOX-NO-SECCOMP", found=about))
-    return found
+        machine = f"{probe['machine']}, Linux {probe['kernel']}"
+        gaps.append(ZImageError("ZI-SANDBOX-NO-SECCOMP", found=machine))
+    return gaps

@@ -1,4 +1,4 @@
-"""What a server that runs says of itself, for ``doctor``."""
+"""The part of ``doctor`` about a running server."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from ..errors import ZImageError
 from .client import Client, with_scheme
 from .terminal import problem
 
-TOLD = {"code", "zh", "en"}
-"""What ``/health`` has of a part that does not do its work."""
+PROBLEM_KEYS = {"code", "zh", "en"}
+"""Keys of a part of ``/health`` that is not active."""
 
 
 def report(url: str) -> dict[str, Any]:
-    """The state of each part of the hardening, from ``/health``.
+    """Return the state of each part of the hardening, from ``/health``.
 
     Returns:
-        ``url``, ``running``, and of one that runs ``status`` and ``patches`` (status by name);
-        ``problems`` has what a part says of itself. No server is no problem.
+        ``url``, ``running``, and for a running server ``status`` and ``patches`` (status by name);
+        ``problems`` has the errors of parts. A server that does not run is not a problem.
     """
     url = with_scheme(url)
     part: dict[str, Any] = {"url": url, "running": False, "problems": []}
@@ -28,28 +28,28 @@ def report(url: str) -> dict[str, Any]:
     except (OSError, HTTPException, ValueError):
         return part
     part["running"] = True
-    found = _health(body) if status in {200, 503} else None
-    if found is None:
+    health = _health(body) if status in {200, 503} else None
+    if health is None:
         return part | {"problems": [problem(ZImageError("ZI-SERVER-FOREIGN", path=url), "note")]}
-    part["status"] = found["status"]
-    part["patches"] = {name: one["status"] for name, one in found["patches"].items()}
-    if found["reasons"]:
-        reasons = ", ".join(map(str, found["reasons"]))
+    part["status"] = health["status"]
+    part["patches"] = {name: patch["status"] for name, patch in health["patches"].items()}
+    if health["reasons"]:
+        reasons = ", ".join(map(str, health["reasons"]))
         error = ZImageError("ZI-SERVER-UNREADY", path=url, found=reasons)
         part["problems"].append(problem(error, "note"))
-    for one in found["patches"].values():
-        if "code" in one:
-            part["problems"].append({"level": "note"} | {key: one[key] for key in TOLD})
+    for patch in health["patches"].values():
+        if "code" in patch:
+            part["problems"].append({"level": "note"} | {key: patch[key] for key in PROBLEM_KEYS})
     return part
 
 
 def _health(body: bytes) -> dict[str, Any] | None:
-    """The answer of ``/health``; None for what is none of ours."""
+    """Return the document of ``/health``; None if it is not one of ours."""
     try:
-        found = json.loads(body)
-        parts = found["patches"].values()
-        fit = all(isinstance(one["status"], str) for one in parts)
-        fit = fit and all(one.keys() >= TOLD for one in parts if "code" in one)
+        health = json.loads(body)
+        patches = health["patches"].values()
+        valid = all(isinstance(patch["status"], str) for patch in patches)
+        valid = valid and all(patch.keys() >= PROBLEM_KEYS for patch in patches if "code" in patch)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return found if fit and isinstance(found.get("reasons"), list) else None
+    return health if valid and isinstance(health.get("reasons"), list) else None

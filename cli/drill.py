@@ -1,4 +1,4 @@
-"""``drill``: faults against a server under load, and whether every promise was kept."""
+"""``drill``: faults against a server under load, and a check of its invariants."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .terminal import DONE, FAILED, USAGE, Stop, document, result, say
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Prints a table; ``FAILED`` when an invariant was broken."""
+    """Run the drill and print a table; ``FAILED`` if an invariant was broken."""
     if options.list:
         for name, fault in FAULTS.items():
             result(f"{name:34} {(fault.__doc__ or '').strip()}")

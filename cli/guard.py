@@ -1,4 +1,4 @@
-"""``serve`` with a guardian: which commands it starts, where it keeps its things."""
+"""``serve`` with a guardian: the commands of its servers, and its files."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from .bootstrap import LINK_NAME
 from .host import Host
 from .terminal import LACKING, Stop, complain
 
-ROOM = 6 * 2**30
-"""Bytes of memory that have to be free for a standby that nobody has asked for."""
+STANDBY_BYTES = 6 * 2**30
+"""Free memory that ``--standby auto`` needs."""
 SYSTEMD = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID",
            "WATCHDOG_USEC")  # fmt: skip
 
@@ -35,7 +35,7 @@ def run(
     command: list[str], env: dict[str, str], host: Host, options: argparse.Namespace,
     settings: Settings, folder: Path,
 ) -> int | None:  # fmt: skip
-    """Guard servers until told to end.
+    """Run the guardian until it is told to stop.
 
     Returns:
         The exit code; None when ComfyUI is to be started without a guardian instead.
@@ -107,11 +107,13 @@ def limits(settings: Settings) -> Limits:
 def more_arguments(
     mode: Mode, temporary: Path, given: Sequence[str], names: Sequence[str]
 ) -> list[str]:
-    """ComfyUI arguments for one server: a temporary folder of its own, and what a mode leaves out.
+    """Return ComfyUI arguments for one server: its own temporary folder, and those of a mode.
 
     Args:
-        given: what the person has given to ComfyUI; their temporary folder wins.
-        names: of this pack, which every mode loads.
+        mode: the mode of the server.
+        temporary: the temporary folder, unless ``given`` has one.
+        given: the user's arguments for ComfyUI.
+        names: folder names of this pack, which every mode loads.
     """
     words = [] if own_temporary(given) else ["--temp-directory", str(temporary)]
     if mode is not Mode.NORMAL:
@@ -122,17 +124,17 @@ def more_arguments(
 
 
 def own_temporary(given: Sequence[str]) -> bool:
-    """Whether ``--temp-directory`` is given; argparse abbreviates."""
+    """Return whether ``--temp-directory`` is given; argparse abbreviates."""
     return any(word.startswith("--te") for word in given)
 
 
 def own_address(given: list[str]) -> bool:
-    """Whether an address is given to ComfyUI itself, behind our back."""
+    """Return whether an address is among the arguments for ComfyUI."""
     return any(word.split("=")[0] in {"--listen", "--port"} for word in given)
 
 
 def _sockets(options: argparse.Namespace, settings: Settings, adopt: bool) -> list[socket.socket]:
-    """Listening ones; none when a server that lost its guardian may have them."""
+    """Return listening sockets; none when a server without its guardian may have them."""
     if settings.listen_fds:
         return inherited(settings.listen_fds)
     try:
@@ -144,19 +146,19 @@ def _sockets(options: argparse.Namespace, settings: Settings, adopt: bool) -> li
 
 
 def _standby(wish: str, gpu: bool) -> bool:
-    """``auto``: without a GPU, whose memory a second process would take, and with room to spare."""
+    """Return whether to keep a standby; ``auto`` needs free memory, and no GPU to share."""
     if wish == "auto":
-        return not gpu and psutil.virtual_memory().available > ROOM
+        return not gpu and psutil.virtual_memory().available > STANDBY_BYTES
     return wish == "on"
 
 
 def names_of(host: Host) -> list[str]:
-    """What this pack is called where the host loads it from."""
-    found = {LINK_NAME, PACK_DIR.name}
+    """Return the folder names under which the host loads this pack."""
+    names = {LINK_NAME, PACK_DIR.name}
     if host.custom_nodes.is_dir():
         pack = PACK_DIR.resolve()
-        found |= {one.name for one in host.custom_nodes.iterdir() if one.resolve() == pack}
-    return sorted(found)
+        names |= {path.name for path in host.custom_nodes.iterdir() if path.resolve() == pack}
+    return sorted(names)
 
 
 @contextmanager

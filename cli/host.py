@@ -38,25 +38,25 @@ class Host:
             text = (self.path / "comfyui_version.py").read_text(encoding="utf-8")
         except OSError:
             return "unknown"
-        found = re.search(r'__version__\s*=\s*"([^"]+)"', text)
-        return found.group(1) if found else "unknown"
+        match = re.search(r'__version__\s*=\s*"([^"]+)"', text)
+        return match.group(1) if match else "unknown"
 
     def has_pack(self, pack: Path) -> bool:
-        """True when ``pack`` (or a link to it) lies in ``custom_nodes``."""
+        """Return whether ``pack``, or a link to it, is in ``custom_nodes``."""
         try:
             return any(entry.resolve() == pack.resolve() for entry in self.custom_nodes.iterdir())
         except OSError:
             return False
 
     def device_arguments(self) -> list[str]:
-        """ComfyUI arguments for this machine: the CPU with its fast attention, where no GPU is."""
+        """Return ComfyUI arguments for this machine: without a GPU, the CPU with fast attention."""
         if device.usable(embedded=self.source == "embedded"):
             return []
         return ["--cpu", "--use-pytorch-cross-attention"]
 
 
 def discover(settings: Settings, pack: Path, explicit: str | None = None) -> Host:
-    """Chooses the host: ``--comfyui``, the one around this folder, ``$COMFYUI_PATH``, embedded.
+    """Return the host: ``--comfyui``, the one around this folder, ``$COMFYUI_PATH``, embedded.
 
     Raises:
         Stop: ``ZI-HOST-MISSING`` when a named folder is not a ComfyUI.
@@ -86,7 +86,7 @@ def _lacks(path: Path) -> str | None:
 
 
 def _python_of(path: Path, settings: Settings, pack: Path) -> Path:
-    """The Python of somebody's own ComfyUI: its environment, the active one, else ours."""
+    """Return the Python of a user's ComfyUI: its environment, the active one, else ours."""
     for env in (path / ".venv", path / "venv", settings.active_env, Path(sys.prefix)):
         if env and _runs_comfyui(env):
             return env / "bin" / "python"
@@ -94,7 +94,7 @@ def _python_of(path: Path, settings: Settings, pack: Path) -> Path:
 
 
 def _runs_comfyui(env: Path) -> bool:
-    """True when an environment has ComfyUI's requirements and a Python that the pack supports."""
+    """Return whether an environment has ComfyUI's requirements and a supported Python."""
     for minor in (11, 12, 13):
         packages = env / "lib" / f"python3.{minor}" / "site-packages"
         if (packages / "torch").is_dir() and (packages / "comfyui_frontend_package").is_dir():

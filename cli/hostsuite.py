@@ -26,128 +26,153 @@ SKIPPED = {
     f"{PAGE}version": "asks api.github.com for releases of the page",
     f"{PAGE}provider": "asks api.github.com for releases of the page",
 }
-"""Tests that need the internet, and what for."""
+"""Tests that need the internet, and why."""
 PLUGIN = PACK_DIR / "tests" / "hostsuite"
-"""Stands in for three packages that ComfyUI's tests want; waits for servers on cold disks."""
+"""Replaces two packages that ComfyUI's tests need; waits for servers on cold disks."""
 LEFT_OUT = frozenset((".git", ".venv", "venv", "custom_nodes", "output", "temp", "user", "models"))
 """Folders of a ComfyUI that its tests do not need, or write into."""
 SECONDS_PER_TEST = 300
 REPORT = "report.json"
 SOME_FAILED, NOTHING_SELECTED = 1, 5
-"""pytest's exit codes."""
+"""Exit codes of pytest."""
 FAILURES = ("failed", "error")
-MOST_AGAIN = 5
-"""Tests of a suite that may fail and are run once more: some of ComfyUI's compare times, which a
-busy machine upsets. More than that is no accident."""
+MOST_RETRIES = 5
+"""Failed tests of a suite that are run once more: some of ComfyUI's tests compare times, which vary
+on a busy machine. More failures have another cause."""
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What a command line asks for: ``suites`` as paths in a ComfyUI, ``further`` for pytest."""
+class Selection:
+    """What to run.
+
+    Attributes:
+        suites: suites, or tests in them, as paths in a ComfyUI.
+        options: options for pytest.
+    """
 
     suites: tuple[str, ...]
-    further: tuple[str, ...]
+    options: tuple[str, ...]
+
+    @classmethod
+    def from_words(cls, words: Sequence[str]) -> Selection:
+        """Return the selection of the arguments after ``--host-suite``."""
+        suites = tuple(word for word in words if word.startswith(SUITES))
+        return cls(suites or SUITES, tuple(word for word in words if word not in suites))
+
+    def rounds(self) -> list[tuple[str, str]]:
+        """Return each suite with a mode of the sandboxes.
+
+        Tests that run prompts run twice: with their node pack in ComfyUI's process, and with it in
+        a sandbox.
+        """
+        return [
+            (suite, mode)
+            for suite in self.suites
+            for mode in (("off", "strict") if suite.startswith(SUITES[0]) else ("off",))
+        ]
 
 
 @dataclass
-class Report:
-    """How many tests ended how, and how often (``NAME STATUS``) a hardening part was seen how.
+class SuiteReport:
+    """Counts of all runs.
 
     Attributes:
-        again: tests that failed first and passed when they ran by themselves.
+        outcomes: number of tests by outcome.
+        parts: how often a part of the hardening had a status, by ``NAME STATUS``.
+        retried: tests that failed at first and passed when they ran again.
     """
 
     outcomes: dict[str, int] = field(default_factory=dict)
     parts: dict[str, int] = field(default_factory=dict)
-    again: list[str] = field(default_factory=list)
+    retried: list[str] = field(default_factory=list)
 
     def add(self, path: Path) -> list[str]:
-        """Count what the plugin wrote; nothing when it did not come that far.
+        """Add the counts of a run from the file of the plugin. A missing file adds nothing.
 
         Returns:
             Tests that failed.
         """
         if not path.exists():
             return []
-        found = json.loads(path.read_text(encoding="utf-8"))
+        run = json.loads(path.read_text(encoding="utf-8"))
         path.unlink()
-        for mine, theirs in ((self.outcomes, found["outcomes"]), (self.parts, found["parts"])):
-            for name, count in theirs.items():
-                mine[name] = mine.get(name, 0) + count
-        return found["failed"]
+        for total, counts in ((self.outcomes, run["outcomes"]), (self.parts, run["parts"])):
+            for name, count in counts.items():
+                total[name] = total.get(name, 0) + count
+        return run["failed"]
 
     def forgive(self, tests: Sequence[str], before: Mapping[str, int]) -> None:
-        """Their failures do not count: they have passed since. ``before`` are outcomes without."""
-        self.again += tests
-        for kind in FAILURES:
-            self.outcomes.pop(kind, None)
-            if before.get(kind):
-                self.outcomes[kind] = before[kind]
+        """Remove the failures of tests that have passed since.
 
-    def idle(self) -> list[str]:
-        """Parts that were seen not at work. ``guarded`` is only under a guardian."""
+        Args:
+            tests: the tests.
+            before: the outcomes before they failed.
+        """
+        self.retried += tests
+        for outcome in FAILURES:
+            self.outcomes.pop(outcome, None)
+            if before.get(outcome):
+                self.outcomes[outcome] = before[outcome]
+
+    def inactive(self) -> list[str]:
+        """Return the parts that were not active. ``guarded`` is only under a guardian."""
         return sorted(
             part for part in self.parts if not part.endswith(" active") and part != "guarded off"
         )
 
 
 def run(words: Sequence[str], settings: Settings) -> int:
-    """Runs the suites one after the other; 0 when all passed with every part at work.
+    """Run the suites one after the other; 0 if all passed with every part active.
 
     Raises:
-        Stop: ``ZI-HOST-MISSING`` when the ComfyUI has come without its tests.
+        Stop: ``ZI-HOST-MISSING`` if the ComfyUI has no tests.
     """
-    began, plan, report = time.monotonic(), planned(words), Report()
+    start = time.monotonic()
+    selection = Selection.from_words(words)
+    report = SuiteReport()
     host = discover(settings, PACK_DIR).path
     for suite in SUITES:
         if not (host / suite).is_dir():
             raise Stop(LACKING, "ZI-HOST-MISSING", path=host, found=suite)
-    codes = []
     with tempfile.TemporaryDirectory(prefix="zimage-host-suite-") as folder:
-        workspace = copied(host, Path(folder) / "ComfyUI")
-
-        def attempt(
-            tests: Sequence[str], further: Sequence[str], mode: str
-        ) -> tuple[int, list[str]]:
-            line = command(tests, further, free_port(), Path(folder))
-            done = subprocess.run(line, cwd=workspace, env=environment(mode), check=False)
-            return done.returncode, report.add(Path(folder) / REPORT)
-
-        for suite, mode in rounds(plan.suites):
-            before = dict(report.outcomes)
-            code, failed = attempt([suite], plan.further, mode)
-            # With options such as -x not everything has run.
-            if code == SOME_FAILED and 0 < len(failed) <= MOST_AGAIN and not plan.further:
-                say(Bilingual(f"重试 {len(failed)} 项", f"{len(failed)} failed and run once more"))
-                passed_before = report.outcomes.get("passed", 0)
-                code, _ = attempt(failed, (), mode)
-                if report.outcomes.get("passed", 0) - passed_before == len(failed):
-                    report.forgive(failed, before)
-                else:
-                    code = SOME_FAILED
-            codes.append(code)
-    _tell(report, time.monotonic() - began)
+        copy_host(host, Path(folder) / "ComfyUI")
+        codes = [
+            _run_suite(suite, mode, selection.options, Path(folder), report)
+            for suite, mode in selection.rounds()
+        ]
+    _print_summary(report, time.monotonic() - start)
     return DONE if passed(codes, report) else FAILED
 
 
-def planned(words: Sequence[str]) -> Plan:
-    """Reads what follows ``--host-suite``: suites or tests in them; the rest is pytest's."""
-    suites = tuple(word for word in words if word.startswith(SUITES))
-    return Plan(suites or SUITES, tuple(word for word in words if word not in suites))
+def _run_suite(
+    suite: str, mode: str, options: Sequence[str], folder: Path, report: SuiteReport
+) -> int:
+    """Run a suite, and run a few failed tests once more; return pytest's exit code."""
+    before = dict(report.outcomes)
+    code, failed = _run_pytest([suite], mode, options, folder, report)
+    # With options such as -x, not all tests have run.
+    if code != SOME_FAILED or not 0 < len(failed) <= MOST_RETRIES or options:
+        return code
+    say(Bilingual(f"重试 {len(failed)} 项", f"running {len(failed)} failed tests again"))
+    passed_before = report.outcomes.get("passed", 0)
+    code, _ = _run_pytest(failed, mode, (), folder, report)
+    if report.outcomes.get("passed", 0) - passed_before != len(failed):
+        return SOME_FAILED
+    report.forgive(failed, before)
+    return code
 
 
-def rounds(suites: Sequence[str]) -> list[tuple[str, str]]:
-    """What to run with which mode of the sandboxes: prompts once with the testing pack in ComfyUI's
-    own process and once with it in a sandbox."""
-    return [
-        (suite, mode)
-        for suite in suites
-        for mode in (("off", "strict") if suite.startswith(SUITES[0]) else ("off",))
-    ]
+def _run_pytest(
+    tests: Sequence[str], mode: str, options: Sequence[str], folder: Path, report: SuiteReport
+) -> tuple[int, list[str]]:
+    """Run tests of one suite in the copy; return pytest's exit code and the failed tests."""
+    line = command(tests, options, free_port(), folder)
+    process = subprocess.run(line, cwd=folder / "ComfyUI", env=environment(mode), check=False)
+    return process.returncode, report.add(folder / REPORT)
 
 
-def copied(host: Path, workspace: Path) -> Path:
-    """A ComfyUI of the tests' own, with this pack and no other; the host itself stays as it is."""
+def copy_host(host: Path, workspace: Path) -> Path:
+    """Copy a ComfyUI for its tests, with this pack and no other; the host itself is unchanged."""
     shutil.copytree(host, workspace, symlinks=True, ignore=_left_out(host))
     for name in ("custom_nodes", "output", "temp", "user", "models"):
         (workspace / name).mkdir()
@@ -162,8 +187,8 @@ def _left_out(host: Path) -> Callable[[str, list[str]], Collection[str]]:
     return lambda folder, names: LEFT_OUT & {*names} if Path(folder) == host else ()
 
 
-def command(tests: Sequence[str], further: Sequence[str], port: int, folder: Path) -> list[str]:
-    """pytest over tests of one suite, in the copy; what is written goes below ``folder``."""
+def command(tests: Sequence[str], options: Sequence[str], port: int, folder: Path) -> list[str]:
+    """Return the command that runs tests of one suite. It writes only under ``folder``."""
     line = [sys.executable, "-m", "pytest", *tests, "-p", "zimage_hostsuite", "-q"]
     line += ["-p", "no:cacheprovider", "--timeout", str(SECONDS_PER_TEST)]
     line += ["--hostsuite-report", str(folder / REPORT)]
@@ -172,37 +197,36 @@ def command(tests: Sequence[str], further: Sequence[str], port: int, folder: Pat
     if tests[0].startswith(SUITES[0]):
         line += ["--skip-timing-checks", "--port", str(port)]
         line += ["--output_dir", str(folder / "ComfyUI" / "output")]
-    return [*line, *further]
+    return [*line, *options]
 
 
 def environment(mode: str = "off") -> dict[str, str]:
-    """For pytest and the servers that it starts as ``python``: no part of the hardening is off.
+    """Return the environment for pytest and its servers, with every part of the hardening on.
 
     Args:
-        mode: of the sandboxes.
+        mode: mode of the sandboxes.
     """
     env = {name: value for name, value in host_environment().items() if name[:7] != "ZIMAGE_"}
     env["ZIMAGE_SANDBOX"] = mode
+    # The tests start servers as ``python``.
     env["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", "")))
     env["PYTHONPATH"] = str(PLUGIN)
     return env
 
 
-def passed(codes: Sequence[int], report: Report) -> bool:
-    """Whether no test failed, at least one ran, and every part was at work in every server."""
-    ran = report.outcomes.get("passed", 0)
-    return {*codes} <= {0, NOTHING_SELECTED} and ran > 0 and not report.idle()
+def passed(codes: Sequence[int], report: SuiteReport) -> bool:
+    """Return whether tests ran, none failed, and every part was active in every server."""
+    count = report.outcomes.get("passed", 0)
+    return {*codes} <= {0, NOTHING_SELECTED} and count > 0 and not report.inactive()
 
 
-def _tell(report: Report, seconds: float) -> None:
+def _print_summary(report: SuiteReport, seconds: float) -> None:
     for test, reason in SKIPPED.items():
-        say(Bilingual(f"不运行 {test}", reason))
+        say(Bilingual(f"不运行 {test}（需要联网）", reason))
     counts = ", ".join(f"{count} {name}" for name, count in report.outcomes.items()) or "0"
     say(Bilingual(f"ComfyUI 自带测试：{seconds:.0f} 秒", f"ComfyUI's own tests: {counts}"))
-    if report.again:
-        say(Bilingual(f"重试后通过：{', '.join(report.again)}", "passed when run once more"))
-    if report.parts:  # tests without a server say nothing about it
-        idle = ", ".join(report.idle())
-        say(
-            Bilingual(f"未起作用的加固：{idle or '无'}", f"hardening not at work: {idle or 'none'}")
-        )
+    if report.retried:
+        say(Bilingual(f"重试后通过：{', '.join(report.retried)}", "passed when run again"))
+    if report.parts:  # without a server there are none
+        inactive = ", ".join(report.inactive())
+        say(Bilingual(f"未生效的加固：{inactive or '无'}", f"inactive parts: {inactive or 'none'}"))

@@ -1,4 +1,4 @@
-"""Installing: uv by pip, everything else by uv, every file checked against the lock's hashes."""
+"""Installs uv by pip and the rest by uv, every file checked against the lock's hashes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..errors.bilingual import Bilingual
 from .terminal import LACKING, Stop, say
 
 NEEDED_GB = 7
-"""Free space asked for before a build; the environment itself takes 5.8 GB."""
+"""Free space needed for a build; the environment itself takes 5.8 GB."""
 
 NETWORK_WORDS = re.compile(
     r"dns error|resolve|connect|timed? ?out|unreachable|failed to fetch|error sending request"
@@ -27,11 +27,11 @@ NETWORK_WORDS = re.compile(
 
 
 def pinned(name: str, lock: bytes) -> str:
-    """The lock's entry for one package: its pin and its hashes, as a requirements text."""
-    found = re.search(rf"^{re.escape(name)}==.*(?:\n[ ]+--hash.*)*", lock.decode(), re.MULTILINE)
-    if found is None:
+    """Return the lock's entry for one package: its version and hashes, as a requirements text."""
+    match = re.search(rf"^{re.escape(name)}==.*(?:\n[ ]+--hash.*)*", lock.decode(), re.MULTILINE)
+    if match is None:
         raise KeyError(name)
-    return found.group().rstrip("\\").rstrip() + "\n"
+    return match.group().rstrip("\\").rstrip() + "\n"
 
 
 class Installer:
@@ -49,7 +49,7 @@ class Installer:
         self.lock_fd = lock_fd
 
     def build(self, env: Path) -> None:
-        """Makes the virtual environment ``env`` with all that the lock names.
+        """Create the virtual environment ``env`` with everything in the lock file.
 
         Raises:
             Stop: no network, no space, no venv module, or an installer that failed.
@@ -67,7 +67,7 @@ class Installer:
         self._run([*command, "--python", str(env / "bin" / "python"), "-r", str(self.lock)])
 
     def _uv(self) -> Path:
-        """Path of uv, installed by pip into a folder of its own."""
+        """Return the path of uv; install it by pip into its own folder if needed."""
         text = pinned("uv", self.lock.read_bytes())
         folder = self.home / ("uv-" + text.split()[0].partition("==")[2])
         uv = folder / "bin" / "uv"
@@ -85,7 +85,7 @@ class Installer:
         return uv
 
     def _python_with_pip(self, folder: Path) -> str:
-        """This Python when it has pip, else one in a virtual environment made for the purpose."""
+        """Return this Python if it has pip, else one in a new virtual environment."""
         if find_spec("pip"):
             return sys.executable
         if find_spec("ensurepip") is None:
@@ -94,7 +94,7 @@ class Installer:
         return str(folder / "pip" / "bin" / "python")
 
     def _run(self, command: list[str]) -> None:
-        """Runs an installer, passing its messages on; a failure becomes a :class:`Stop`."""
+        """Run an installer and print its messages; a failure raises :class:`Stop`."""
         try:
             process = subprocess.Popen(
                 command,
@@ -131,12 +131,12 @@ class Installer:
         return Stop(LACKING, "ZI-ENV-INSTALL", found=last.strip())
 
     def _environment(self) -> dict[str, str]:
-        """This process's environment, with pip's index and certificates made known to uv."""
+        """Return this process's environment, with pip's index and certificates for uv."""
         env = dict(os.environ)
         for name in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME"):
             env.pop(name, None)
         env["PIP_USER"] = "0"  # pip refuses --user together with --target
-        env["PIP_ROOT_USER_ACTION"] = "ignore"  # nothing of the system is touched
+        env["PIP_ROOT_USER_ACTION"] = "ignore"  # the system's packages stay as they are
         env.setdefault("UV_HTTP_TIMEOUT", "120")
         env["UV_PYTHON_DOWNLOADS"] = "never"
         if not self._shares_disk(Path(env.get("XDG_CACHE_HOME") or f"{env.get('HOME')}/.cache")):
@@ -152,21 +152,21 @@ class Installer:
         return env
 
     def _shares_disk(self, cache: Path) -> bool:
-        """True when uv can link from a cache there instead of copying 6 GB."""
+        """Return whether uv can link from a cache there instead of copying 6 GB."""
         while not cache.exists() and cache != cache.parent:
             cache = cache.parent
         return os.access(cache, os.W_OK) and cache.stat().st_dev == self.home.stat().st_dev
 
 
 def no_space(folder: Path) -> Stop:
-    """``ZI-ENV-SPACE`` for the disk that holds ``folder``."""
-    made = next(place for place in (folder, *folder.parents) if place.exists())
-    free = f"{shutil.disk_usage(made).free / 1e9:.1f}"
+    """Return ``ZI-ENV-SPACE`` for the disk of ``folder``."""
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
+    free = f"{shutil.disk_usage(existing).free / 1e9:.1f}"
     return Stop(LACKING, "ZI-ENV-SPACE", path=folder, found=free, expected=NEEDED_GB)
 
 
 def obstacle(home: Path, error: OSError) -> Stop:
-    """What kept this process from writing into ``home``: a full disk or something else."""
+    """Return the error for a failed write into ``home``: a full disk, or another reason."""
     if re.search(rf"\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]", str(error)):
         return no_space(home)
     found: object = error.strerror or error
@@ -176,9 +176,9 @@ def obstacle(home: Path, error: OSError) -> Stop:
 
 
 def pip_settings(env: dict[str, str]) -> dict[str, str]:
-    """What pip's own files and variables say of ``index-url``, ``cert`` and ``proxy``.
+    """Return ``index-url``, ``cert`` and ``proxy`` from pip's configuration and variables.
 
-    uv does not read them, but many people have set a mirror of the package index only there.
+    uv does not read them, but many users configure a mirror of the package index only there.
     """
     home = env.get("HOME", "/")
     config = env.get("XDG_CONFIG_HOME") or f"{home}/.config"
@@ -189,11 +189,11 @@ def pip_settings(env: dict[str, str]) -> dict[str, str]:
             parser.read(path, encoding="utf-8")
         except (configparser.Error, OSError, UnicodeDecodeError):
             continue  # pip itself will complain about a broken file
-    found: dict[str, str] = {}
+    settings: dict[str, str] = {}
     for name in ("index-url", "cert", "proxy"):
         for section in ("global", "install"):
             if parser.has_option(section, name):
-                found[name] = parser.get(section, name).strip()
+                settings[name] = parser.get(section, name).strip()
         if env.get("PIP_" + name.upper().replace("-", "_")):
-            found[name] = env["PIP_" + name.upper().replace("-", "_")]
-    return found
+            settings[name] = env["PIP_" + name.upper().replace("-", "_")]
+    return settings

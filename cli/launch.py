@@ -1,4 +1,4 @@
-"""Runs in the person's own Python: reads the command line, makes the environment, hands over."""
+"""Runs in the user's Python: parses the command line, prepares the environment, executes it."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from .terminal import Stop, complain, say
 
 
 def launch(argv: list[str]) -> int:
-    """Replaces this process by the command running in the private environment.
+    """Replace this process by the command in the private environment.
 
     Returns:
-        The exit code, when it ends before the hand-over.
+        The exit code, if the command ends before that.
     """
     options = parse(argv)
     settings = Settings.from_environment()
     try:
         if options.command == "demo":
-            templates.find(PACK_DIR, options.template)  # a typing error must not cost a download
+            templates.find(PACK_DIR, options.template)  # before a download
         python = _python(options, settings)
     except Stop as stop:
-        if options.command == "doctor":  # it tells about what is missing, so it needs nothing
+        if options.command == "doctor":  # reports what is missing, so it needs no environment
             from . import doctor
 
             return doctor.run(options, settings, stop)
@@ -40,7 +40,7 @@ def launch(argv: list[str]) -> int:
 
 
 def _python(options: argparse.Namespace, settings: Settings) -> str:
-    """The Python to go on with; makes the private environment unless somebody's own will do."""
+    """Return the Python for the command; create the private environment unless the host has one."""
     if "comfyui" in options:  # the commands that need nothing but a host
         host = discover(settings, PACK_DIR, options.comfyui)
         if host.python != bootstrap.paths(settings, PACK_DIR).python:

@@ -1,4 +1,4 @@
-"""``lock``: rewrites requirements.lock and the stored node classes, for maintainers."""
+"""``lock``: rewrite requirements.lock and the stored node classes, for maintainers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .terminal import DONE, FAILED
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Resolves for Python 3.11 to 3.13 on Linux; pins that still fit stay as they are.
+    """Resolve for Python 3.11 to 3.13 on Linux; versions that still fit stay.
 
     Node classes (``validator/object_info.json.gz``) come from the host that is installed now.
     """

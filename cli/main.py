@@ -1,4 +1,4 @@
-"""Entry point inside the private environment; started by file as ``python -I cli/main.py``."""
+"""Entry point in the private environment, started as ``python -I cli/main.py``."""
 
 import importlib.util
 import sys
@@ -8,7 +8,7 @@ ROOT = Path(__file__).absolute().parent.parent
 
 
 def load_pack() -> None:
-    """Loads the pack by path as ``zimage_comfyui``, whatever its folder is called."""
+    """Load the pack by path as ``zimage_comfyui``, whatever the name of its folder."""
     spec = importlib.util.spec_from_file_location(
         "zimage_comfyui", ROOT / "__init__.py", submodule_search_locations=[str(ROOT)]
     )

@@ -1,4 +1,4 @@
-"""The model files that a host can see, each checked by its header. No torch."""
+"""The model files that a host finds, each checked by its header. No torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SUFFIXES = {".safetensors", ".sft", ".ckpt", ".pt", ".pth", ".bin", ".gguf"}
 
 
 def report(pack: Path, folders: dict[str, list[str]]) -> dict[str, Any]:
-    """Lists every model file by kind, with the problems found.
+    """Return every model file by kind, with the problems found.
 
     Args:
         pack: the pack, for the small family in ``demo/models``.
@@ -35,7 +35,7 @@ def report(pack: Path, folders: dict[str, list[str]]) -> dict[str, Any]:
 
 
 def _entry(file: Path, place: Path) -> dict[str, Any]:
-    """Name (as the loader shows it), path, size in bytes, and a problem or None."""
+    """Return the name (as the loader shows it), path, size in bytes, and a problem or None."""
     entry: dict[str, Any] = {
         "name": str(file.relative_to(place)),
         "path": str(file),
@@ -50,7 +50,7 @@ def _entry(file: Path, place: Path) -> dict[str, Any]:
 
 
 def _advised(places: list[Path], kind: str) -> Path:
-    """The folder to put a file of this kind into: the host's own that bears its name."""
+    """Return the folder for a file of this kind: the host's folder of that name."""
     return next((place for place in places[1:] if place.name == kind), places[-1])
 
 

@@ -1,4 +1,4 @@
-"""Run by file in the host's own Python: what torch, folders and kernel say, as JSON."""
+"""Report of torch, model folders and kernel as JSON. Runs in the host's own Python, by file."""
 
 import contextlib
 import importlib.util
@@ -10,7 +10,7 @@ from typing import Any
 
 
 def torch_report() -> dict[str, Any]:
-    """Version, CUDA build and devices of this Python's torch; ``error`` when it cannot be used."""
+    """Return version, CUDA build and devices of this Python's torch; ``error`` if unusable."""
     try:
         import torch
     except (ImportError, OSError, RuntimeError) as error:
@@ -29,7 +29,7 @@ def torch_report() -> dict[str, Any]:
 
 
 def model_folders(host: str) -> dict[str, Any]:
-    """Where this host looks for models, its ``extra_model_paths.yaml`` included."""
+    """Return the host's model folders, including its ``extra_model_paths.yaml``."""
     sys.path.insert(0, host)
     try:
         import folder_paths  # pyright: ignore[reportMissingImports]
@@ -47,7 +47,7 @@ def model_folders(host: str) -> dict[str, Any]:
 
 
 def sandbox_report() -> dict[str, Any]:
-    """What this machine offers for confining other packs; ``error`` when that cannot be told."""
+    """Return what this machine has to confine other packs; ``error`` if that is unknown."""
     folder = os.path.join(os.path.dirname(os.path.dirname(__file__)), "sandbox", "confinement")
     try:
         spec = importlib.util.spec_from_file_location(

@@ -25,7 +25,7 @@ MODEL_KINDS = (
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """A guardian with ComfyUI under it, or ComfyUI in the place of this process."""
+    """Run a guardian with ComfyUI, or replace this process by ComfyUI."""
     host = discover(settings, PACK_DIR, options.comfyui)
     guarded = options.guardian == "on" and not guard.own_address(options.rest)
     if not guarded:
@@ -44,7 +44,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     command += ["--listen", options.host, "--port", str(options.port), "--disable-auto-launch"]
     command += _folder_arguments(host, settings, folder, options.rest)
     command += _device(host.device_arguments(), options.rest) + options.rest
-    # Somebody's own ComfyUI keeps its surroundings: other packs may need them.
+    # The user's own ComfyUI keeps its environment: other packs may need it.
     env = _operated(host_environment()) if host.source == "embedded" else dict(os.environ)
     if settings.log_dir:
         _copy_output(settings.log_dir / "comfyui.log")
@@ -58,7 +58,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def _operated(env: dict[str, str]) -> dict[str, str]:
-    """What is expected of a server, unless somebody has said otherwise."""
+    """Return an environment with the defaults of a server; the user's values take precedence."""
     if "ZIMAGE_KEEP_DAYS" not in env:
         say(
             Bilingual(
@@ -82,11 +82,11 @@ def _folder_arguments(host: Host, settings: Settings, folder: Path, given: list[
 
 
 def data_arguments(data: Path, given: list[str]) -> list[str]:
-    """Arguments that keep what people make and add out of the embedded host's own folder.
+    """Return arguments that keep the user's data out of the embedded host's folder.
 
-    That folder is named after the pack's path and the host's version: another one comes without
-    their pictures, workflows, models and node packs. Stand before ``given``, so that the person's
-    own win.
+    The name of that folder has the pack's path and the host's version, so another version would
+    start without the pictures, workflows, models and node packs. The arguments stand before
+    ``given``, so that the user's own take precedence.
     """
     if any(word.startswith("--ba") for word in given):  # --base-directory; argparse abbreviates
         return []
@@ -103,8 +103,8 @@ def data_arguments(data: Path, given: list[str]) -> list[str]:
     for folder in (*folders.values(), *models.values(), packs):
         folder.mkdir(parents=True, exist_ok=True)
     places = {kind: str(folder) for kind, folder in models.items()}
-    places["custom_nodes"] = str(packs)  # the host's own folder goes with its version
-    write_paths(config, {**places, "is_default": True})  # what nodes download goes there, too
+    places["custom_nodes"] = str(packs)  # the host's own folder is of one version
+    write_paths(config, {**places, "is_default": True})  # nodes download there, too
     arguments = ["--extra-model-paths-config", str(config)]
     for name, folder in folders.items():
         arguments += [f"--{name}-directory", str(folder)]
@@ -112,11 +112,11 @@ def data_arguments(data: Path, given: list[str]) -> list[str]:
 
 
 def _copy_output(log: Path) -> None:
-    """From now on, what this process writes goes to the log as well as to standard error."""
+    """Copy everything that this process writes to the log, besides standard error."""
     try:
         log.parent.mkdir(parents=True, exist_ok=True)
         log.open("ab").close()
-        # Not killed with the server: its last words matter most. It ends when the server has.
+        # It ignores signals, so that it writes the server's last lines. It ends with the server.
         tee = subprocess.Popen(
             [sys.executable, "-I", "-S", rotating_log.__file__, str(log)],
             stdin=subprocess.PIPE,
@@ -137,7 +137,7 @@ def _ignore_ends() -> None:
 
 
 def _device(chosen: list[str], given: list[str]) -> list[str]:
-    """Our choice of device and attention, unless the person made one."""
+    """Return our choice of device and attention, unless the user made one."""
     if "--cpu" in given or any(word.endswith("-cross-attention") for word in given):
         return [word for word in chosen if word == "--cpu" and word not in given]
     return chosen

@@ -1,4 +1,4 @@
-"""Starts a real ComfyUI with the pack on a free loopback port, and stops it again."""
+"""A real ComfyUI with the pack on a free loopback port."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ POLL_SECONDS = 0.1
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """A port that was free a moment ago."""
+    """Return a port that is free now."""
     with socket.create_server((host, 0)) as listener:
         return listener.getsockname()[1]
 
@@ -35,14 +35,14 @@ def free_port(host: str = "127.0.0.1") -> int:
 class Server:
     """A ComfyUI process with folders of its own (output, temp, input, user) and its log in a file.
 
-    Use it as a context manager: entering starts it and waits until it answers, leaving stops it.
+    Use it as a context manager: entering starts it and waits until it responds, leaving stops it.
 
     Args:
         host: which ComfyUI.
         pack: the pack's folder; loaded even when it is not in the host's ``custom_nodes``.
         folder: where its folders and log go; default: a temporary one, removed at the end.
         arguments: further ComfyUI arguments.
-        timeout: seconds to wait for the first answer (a cold disk can take a minute).
+        timeout: seconds to wait for the first response (a cold disk can take a minute).
         env: the process's environment variables (default: this process's).
         log: the file for what ComfyUI writes (default: ``comfyui.log`` in ``folder``).
     """
@@ -96,7 +96,7 @@ class Server:
         self._tidy(keep_log=failed)
 
     def _tidy(self, keep_log: bool) -> None:
-        """Removes the temporary folder; where a message has named the log in it, all the rest."""
+        """Remove the temporary folder, all but the log if a message has named it."""
         if self.keep:
             return
         if not keep_log or self.log.parent != self.folder:
@@ -107,25 +107,25 @@ class Server:
                 shutil.rmtree(entry, ignore_errors=True)
 
     def start(self) -> None:
-        """Starts the process and waits until it answers.
+        """Start the process and wait until it responds.
 
         Raises:
-            Stop: ``ZI-HOST-START`` when it exits or stays silent, the log is kept; ``ZI-OUTPUT``
-                when its folders or its log cannot be written.
+            Stop: ``ZI-HOST-START`` if it exits or does not respond, and the log is kept;
+                ``ZI-OUTPUT`` if its folders or its log cannot be written.
         """
-        began = time.monotonic()
+        start = time.monotonic()
         self.port = free_port()
         try:
             self._launch()
-            self._await_answer(began + self.timeout)
+            self._await_answer(start + self.timeout)
         except BaseException as error:
             self.stop()
             self._tidy(keep_log=isinstance(error, Stop) and error.code == "ZI-HOST-START")
             raise
-        self.seconds_to_start = time.monotonic() - began
+        self.seconds_to_start = time.monotonic() - start
 
     def _launch(self) -> None:
-        """Makes the folders and starts the process, which writes into the log."""
+        """Create the folders and start the process, which writes into the log."""
         try:
             command = start_command(self.host, self.pack, self.folder, self.port, self.arguments)
             self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -144,7 +144,7 @@ class Server:
                     preexec_fn=_end_with_parent(),
                     env=host_environment(self.env),
                 )
-            except OSError as error:  # an interpreter that is gone, say
+            except OSError as error:  # for example, a missing interpreter
                 raise Stop(LACKING, "ZI-HOST-START", found=error, path=self.log) from error
 
     def _await_answer(self, deadline: float) -> None:
@@ -153,17 +153,18 @@ class Server:
             if self.process.poll() is not None:
                 raise Stop(FAILED, "ZI-HOST-START", found=self.last_words(), path=self.log)
             if time.monotonic() > deadline:
-                found = f"{self.timeout:.0f} 秒内没有应答 / no answer within {self.timeout:.0f} s"
+                seconds = f"{self.timeout:.0f}"
+                found = Bilingual(f"{seconds} 秒内无响应", f"no response within {seconds} s")
                 raise Stop(FAILED, "ZI-HOST-START", found=found, path=self.log)
             time.sleep(POLL_SECONDS)
 
     def last_words(self) -> str:
-        """The last line of the log that says something."""
+        """Return the last line of the log that is not empty."""
         lines = self.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else "?"
 
     def stop(self, grace: float = 10) -> None:
-        """Ends the process and its children: SIGTERM, then SIGKILL after ``grace`` seconds."""
+        """End the process and its children: SIGTERM, then SIGKILL after ``grace`` seconds."""
         if self.process is None:
             return
         for number, seconds in ((signal.SIGTERM, grace), (signal.SIGKILL, 10)):
@@ -188,7 +189,7 @@ def _unwritable(path: object, error: OSError) -> Stop:
 
 
 def _end_with_parent() -> Callable[[], object] | None:
-    """What a child runs first, so that it gets SIGTERM when this process is killed (Linux)."""
+    """Return a function for a child to call first, so that it ends with this process (Linux)."""
     if sys.platform != "linux":
         return None
     prctl, pr_set_pdeathsig, parent = ctypes.CDLL(None).prctl, 1, os.getpid()
@@ -202,7 +203,7 @@ def _end_with_parent() -> Callable[[], object] | None:
 
 
 def main_command(host: Host, pack: Path) -> list[str]:
-    """Starts a host with our script before those of other packs, in whatever folders."""
+    """Return the command that runs our prestartup script before those of other packs."""
     first = pack / "sandbox" / "loading" / "launch_first.py"
     return [str(host.python), str(first), str(host.path / "main.py")]
 
@@ -210,7 +211,7 @@ def main_command(host: Host, pack: Path) -> list[str]:
 def start_command(
     host: Host, pack: Path, folder: Path, port: int, arguments: tuple[str, ...] = ()
 ) -> list[str]:
-    """The command that starts ``host`` with everything it writes under ``folder``."""
+    """Return the command that starts ``host``, which writes only under ``folder``."""
     for name in ("output", "temp", "input", "user"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     command = [*main_command(host, pack), "--port", str(port)]
@@ -222,7 +223,7 @@ def start_command(
 
 
 def pack_arguments(host: Host, pack: Path, folder: Path) -> list[str]:
-    """Arguments that make a host load the pack without touching its ``custom_nodes``."""
+    """Return arguments to load the pack without a change in the host's ``custom_nodes``."""
     if host.has_pack(pack):
         return []
     extra = folder / "packs"
@@ -236,31 +237,31 @@ def pack_arguments(host: Host, pack: Path, folder: Path) -> list[str]:
 
 
 def write_paths(config: Path, entries: dict[str, object]) -> None:
-    """Writes an extra model paths file for ComfyUI: folders by kind, and its own settings."""
-    # JSON is YAML, so quotes and colons are safe. But YAML knows no surrogate pairs (😀, 𠮷): only
-    # what UTF-8 cannot hold, bytes of an old file name, is escaped.
+    """Write an extra model paths file for ComfyUI: folders by kind, and its own settings."""
+    # JSON is YAML, so quotes and colons are safe. YAML has no surrogate pairs (😀, 𠮷), so only
+    # bytes that are not UTF-8 (old file names) are escaped.
     text = json.dumps({"zimage": entries}, ensure_ascii=False)
     config.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def host_environment(env: dict[str, str] | None = None) -> dict[str, str]:
-    """Environment for a ComfyUI process: nobody's Python paths, no calls to model hubs."""
+    """Return the environment for a ComfyUI process: no Python paths, no calls to model hubs."""
     env = dict(os.environ if env is None else env)
     env["PYTHONUNBUFFERED"] = "1"
     env.setdefault("HF_HUB_OFFLINE", "1")
-    # Threads of OpenMP wait by spinning, which on a busy machine takes the cores from those that
-    # have work: beside four servers on two cores an edit took 5 to 43 s, with this 1.3 s; on an
-    # idle machine 0.55 s instead of 0.5 s. Not to spin at all would cost 0.7 s there.
+    # OpenMP threads spin while they wait, which takes cores from threads that have work. Beside
+    # four servers on two cores an edit took 5 to 43 s, with this setting 1.3 s; on an idle machine
+    # 0.55 s instead of 0.5 s. Without spinning it would take 0.7 s there.
     if not env.keys() & {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}:
         env["GOMP_SPINCOUNT"] = "1000"
-    # Without compiled files every start compiles torch, transformers and the rest anew: half of it.
+    # Without .pyc files, every start compiles torch and transformers again: half of its time.
     for name in ("PYTHONPATH", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE"):
         env.pop(name, None)
     return env
 
 
 def require_free(address: str, port: int) -> None:
-    """Checks that a server can listen there.
+    """Check that a server can listen there.
 
     Raises:
         Stop: ``ZI-PORT-USED`` or ``ZI-ADDRESS``.

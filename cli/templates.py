@@ -14,15 +14,15 @@ Graph = dict[str, dict[str, Any]]
 
 
 def names(pack: Path) -> list[str]:
-    """Names of the bundled templates that have an API form, sorted."""
+    """Return the names of the bundled templates that have an API form, sorted."""
     return sorted(path.stem for path in (pack / "workflows" / "api").glob("*.json"))
 
 
 def find(pack: Path, name: str) -> Path:
-    """Path of a template's API file.
+    """Return the path of a template's API file.
 
     Raises:
-        Stop: ``ZI-TEMPLATE-UNKNOWN`` (usage), naming the templates there are.
+        Stop: ``ZI-TEMPLATE-UNKNOWN`` (usage), with the names of all templates.
     """
     known = names(pack)
     if name not in known:
@@ -31,29 +31,29 @@ def find(pack: Path, name: str) -> Path:
         near = _near(name, known)
         zh = f"是否想写“{'”或“'.join(near)}”？" if near else ""
         en = "Did you mean {}? ".format(" or ".join(near)) if near else ""
-        raise Stop(USAGE, "ZI-TEMPLATE-UNKNOWN", found=name, expected=", ".join(known),
-                   zh=zh, en=en)  # fmt: skip
+        expected = ", ".join(known)
+        raise Stop(USAGE, "ZI-TEMPLATE-UNKNOWN", found=name, expected=expected, zh=zh, en=en)
     return pack / "workflows" / "api" / f"{name}.json"
 
 
 def _near(name: str, known: list[str]) -> list[str]:
-    """Names that hold this one or are near it, at most three; whatever their case."""
-    folded = {one.casefold(): one for one in known}
+    """Return at most three names that contain this one or are similar, ignoring case."""
+    folded = {candidate.casefold(): candidate for candidate in known}
     name = Path(name).name.removesuffix(".json").casefold()
-    holding = [one for one in folded if name and name in one]
-    near = difflib.get_close_matches(name, folded, 3, 0.5)
-    return [folded[one] for one in dict.fromkeys(holding + near)][:3]
+    containing = [candidate for candidate in folded if name and name in candidate]
+    similar = difflib.get_close_matches(name, folded, 3, 0.5)
+    return [folded[candidate] for candidate in dict.fromkeys(containing + similar)][:3]
 
 
 def load(path: Path) -> Graph:
-    """Reads an API graph."""
+    """Read an API graph."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
 def display_names(pack: Path, graph: Graph) -> dict[str, str]:
-    """What the page calls the nodes of a graph, by id, in Chinese and English.
+    """Return the display names of a graph's nodes by id, in Chinese and English.
 
-    A class of somebody else's goes by the title of its node.
+    A node of another pack has its title.
     """
     named: dict[str, list[str]] = {}
     for language in ("zh", "en"):
@@ -69,15 +69,18 @@ def display_names(pack: Path, graph: Graph) -> dict[str, str]:
 
 
 def with_prompt(graph: Graph, text: str) -> Graph:
-    """A copy that says ``text`` where the result comes from: in its Edit nodes, whose reference
-    picture then stays as it is, else in its text-encode nodes. Negative prompts stay, too."""
+    """Return a copy with another prompt.
+
+    The prompt goes to the Edit nodes if there are any, whose reference pictures stay, else to the
+    text-encode nodes. Negative prompts stay, too.
+    """
     kinds = {node.get("class_type") for node in graph.values()}
     kind = "ZImageEdit" if "ZImageEdit" in kinds else "ZImageTextEncode"
     return _with_input(graph, kind, "prompt", text)
 
 
 def with_seed(graph: Graph, seed: int) -> Graph:
-    """A copy whose samplers use ``seed`` (0 to 2^64-1)."""
+    """Return a copy whose samplers use ``seed`` (0 to 2^64-1)."""
     return _with_input(graph, "ZImageSampler", "seed", seed)
 
 

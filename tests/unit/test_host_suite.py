@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from zimage_comfyui.cli import arguments, hostsuite, tests
-from zimage_comfyui.cli.hostsuite import Report
+from zimage_comfyui.cli.hostsuite import SuiteReport
 from zimage_comfyui.cli.terminal import LACKING, Stop
 from zimage_comfyui.config import PACK_DIR, Settings
 
@@ -54,7 +54,7 @@ def test_help_mentions_it(capsys: pytest.CaptureFixture[str]) -> None:
 )
 def test_suites_are_told_from_options(words, suites, further) -> None:
     """Without a suite both run; all else is pytest's."""
-    assert hostsuite.planned(words) == hostsuite.Plan(suites, further)
+    assert hostsuite.Selection.from_words(words) == hostsuite.Selection(suites, further)
 
 
 def test_only_tests_with_servers_get_a_port(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_tests_left_out_have_a_reason(tmp_path: Path) -> None:
 def test_a_copy_has_this_pack_alone(comfyui: Path, tmp_path: Path) -> None:
     """Models, pictures and other packs stay where they are, and nothing is written there."""
     before = sorted(comfyui.rglob("*"))
-    copy = hostsuite.copied(comfyui, tmp_path / "copy")
+    copy = hostsuite.copy_host(comfyui, tmp_path / "copy")
     assert [link.resolve() for link in (copy / "custom_nodes").iterdir()] == [PACK_DIR.resolve()]
     assert (copy / "main.py").exists()
     assert (copy / "comfy" / "models").exists()  # of this name, but not the models' folder
@@ -106,22 +106,22 @@ def written(path: Path, outcomes: dict[str, int], failed: list[str]) -> Path:
 
 def test_reports_add_up(tmp_path: Path) -> None:
     """Over both suites; a run that wrote none adds nothing."""
-    path, report = tmp_path / "report.json", Report()
+    path, report = tmp_path / "report.json", SuiteReport()
     assert report.add(path) == []
     assert report.add(written(path, {"passed": 2, "error": 1}, ["t::a"])) == ["t::a"]
     report.add(written(path, {"passed": 2}, []))
     assert report.add(path) == []  # counted once
-    assert report == Report({"passed": 4, "error": 1}, {"queue active": 2})
+    assert report == SuiteReport({"passed": 4, "error": 1}, {"queue active": 2})
 
 
 def test_what_passes_in_the_end_has_not_failed(tmp_path: Path) -> None:
     """It is named, also one that failed twice in one run; failures of the other suite stay."""
-    path, report = tmp_path / "report.json", Report()
+    path, report = tmp_path / "report.json", SuiteReport()
     report.add(written(path, {"passed": 7, "error": 1}, ["c"]))
     before = dict(report.outcomes)
     report.add(written(path, {"passed": 5, "failed": 2, "error": 1}, ["a", "b"]))
     report.forgive(["a", "b"], before)
-    assert (report.outcomes, report.again) == ({"passed": 12, "error": 1}, ["a", "b"])
+    assert (report.outcomes, report.retried) == ({"passed": 12, "error": 1}, ["a", "b"])
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_few_failures_are_looked_at_twice(
 )
 def test_passing_needs_tests_and_hardening(codes, outcomes, parts, expected) -> None:
     """A failure, nothing run, or a part not at work each make it fail."""
-    assert hostsuite.passed(codes, Report(outcomes, parts)) is expected
+    assert hostsuite.passed(codes, SuiteReport(outcomes, parts)) is expected
 
 
 def test_a_comfyui_without_its_tests_is_told(comfyui: Path, tmp_path: Path) -> None:
