@@ -88,8 +88,9 @@ class Graphs:
     ) -> Any:
         kind, options = spec[0], _options(spec)
         if isinstance(kind, list) or kind == "COMBO":
-            return _chosen(key, kind if isinstance(kind, list) else options.get("options", []),
-                           options)  # fmt: skip
+            return _chosen(
+                key, kind if isinstance(kind, list) else options.get("options", []), options
+            )
         if kind in WIDGETS:
             return STEPS if key == "steps" else _literal(kind, options, full)
         for one in [*kind.split(","), "IMAGE" if kind == "*" else ""]:

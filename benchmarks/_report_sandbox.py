@@ -106,9 +106,7 @@ def hostile(run: Run) -> Section:
     for name, stopped in found.items():
         ends.setdefault(stopped, []).append(f"`{name}`")
     order = sorted(ends, key=lambda one: (-len(ends[one]), one))
-    rows: list[list[Text]] = [
-        [one, str(len(ends[one])), " ".join(ends[one])] for one in order
-    ]  # fmt: skip
+    rows: list[list[Text]] = [[one, str(len(ends[one])), " ".join(ends[one])] for one in order]
     return Section(
         ("A pack that tries everything", "什么都试一遍的节点包"),
         (
@@ -153,8 +151,9 @@ def packs(run: Run) -> Section:
     for name, pack in run["packs"].items():
         same, of = pack["same_in_the_sandbox"], pack["run_in_the_host"]
         differ = ", ".join(sorted(pack["differ"])) or "–"
-        rows.append([name, str(pack["nodes"]), str(pack["described_equally"]),
-                     f"{same}/{of}", differ])  # fmt: skip
+        rows.append(
+            [name, str(pack["nodes"]), str(pack["described_equally"]), f"{same}/{of}", differ]
+        )
     head: list[Text] = [
         ("pack", "节点包"),
         ("nodes", "节点"),

@@ -27,9 +27,11 @@ class ComfyEnv:
         from comfy_env.isolation.workers.subprocess import SubprocessWorker
 
         self.worker = SubprocessWorker(
-            python=sys.executable, working_dir=str(FOLDER),
-            sys_path=[str(FOLDER)], name="bench",
-        )  # fmt: skip
+            python=sys.executable,
+            working_dir=str(FOLDER),
+            sys_path=[str(FOLDER)],
+            name="bench",
+        )
         await self.echo(1)
 
     async def stop(self) -> None:

@@ -52,8 +52,11 @@ def _uv(*arguments: str) -> None:
     try:
         done = subprocess.run(
             ["uv", *arguments],  # noqa: S607  that of the environment, or the user's
-            env=environment(), capture_output=True, text=True, timeout=SECONDS,
-        )  # fmt: skip
+            env=environment(),
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
+        )
     except subprocess.TimeoutExpired:
         raise OSError(f"uv {arguments[0]}: more than {SECONDS:.0f} s") from None
     if done.returncode:

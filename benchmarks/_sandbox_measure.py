@@ -184,10 +184,19 @@ async def _serve(contender: Contender, count: int) -> list[float]:
 
 
 MEASURES: dict[str, Callable[[Contender, int], Awaitable[list[float]]]] = {
-    "echo": _echo, "reused": _reused, "fresh48": _fresh48, "kept48": _kept48,
-    "fresh192": _fresh192, "ask": _ask, "serve": _serve, "start": _start, "view": _view,
-    "view_again": _view_again, "memory": _memory, "die": _die,
-}  # fmt: skip
+    "echo": _echo,
+    "reused": _reused,
+    "fresh48": _fresh48,
+    "kept48": _kept48,
+    "fresh192": _fresh192,
+    "ask": _ask,
+    "serve": _serve,
+    "start": _start,
+    "view": _view,
+    "view_again": _view_again,
+    "memory": _memory,
+    "die": _die,
+}
 
 
 def private_bytes(pid: int) -> int:

@@ -28,10 +28,15 @@ class PyIsolate:
             bench_extension.Extension, pyisolate.ExtensionManagerConfig(venv_root_path=str(home))
         )
         config: Any = {
-            "name": "bench", "module_path": str(FOLDER / "pack"), "isolated": True,
-            "dependencies": [], "apis": [bench_extension.Host], "share_torch": True,
-            "share_cuda_ipc": False, "sandbox_mode": pyisolate.SandboxMode.DISABLED,
-        }  # fmt: skip
+            "name": "bench",
+            "module_path": str(FOLDER / "pack"),
+            "isolated": True,
+            "dependencies": [],
+            "apis": [bench_extension.Host],
+            "share_torch": True,
+            "share_cuda_ipc": False,
+            "sandbox_mode": pyisolate.SandboxMode.DISABLED,
+        }
         self.extension = self.manager.load_extension(config)
         await self.extension.echo(1)
         bench_extension.Host().extension = self.extension

@@ -129,8 +129,9 @@ def _table(figures: dict[str, Any]) -> str:
     lines = [f"{'':9}{'bare':>11}{'hardened':>11}{'added':>10}{'ratio':>8}{'until 200':>11}"]
     for name, one in figures["prompts"].items():
         bare, ours, added, ratio, accepted = (values["median"] for values in one.values())
-        lines.append(f"{name:9}{bare:8.2f} ms{ours:8.2f} ms{added:7.2f} ms{ratio:8.3f}"
-                     f"{accepted:8.2f} ms")  # fmt: skip
+        lines.append(
+            f"{name:9}{bare:8.2f} ms{ours:8.2f} ms{added:7.2f} ms{ratio:8.3f}{accepted:8.2f} ms"
+        )
     goals = figures["goals"]
     lines.append(f"fsync of 4 KiB: {figures['fsync_ms']['median']:.2f} ms")
     for name, text in (

@@ -155,8 +155,11 @@ class Trial:
         same_nodes = works - {key.removesuffix(" +") for key in differ}
         one, two, other = self.info["host"], self.info["again"], self.info["sandbox"]
         # Some draw a default by chance: those say nothing.
-        described = [name for name in one if one[name] == other.get(name) or (
-            one[name] != two.get(name) and name in other)]  # fmt: skip
+        described = [
+            name
+            for name in one
+            if one[name] == other.get(name) or (one[name] != two.get(name) and name in other)
+        ]
         return {
             "commit": _common.commit(),
             "nodes": len(self.info["host"]),
@@ -293,17 +296,22 @@ def _files(inputs: Path, models: Path) -> None:
         (models / kind).mkdir(parents=True)
     torch.manual_seed(5)
     widths = [32, 32, 64, 64, 128, 128, *[128] * 3, *[64] * 3, *[32] * 3, 128]
-    found = {"image_proj.proj.weight": torch.randn(512, 48) * 0.1,
-             "image_proj.proj.bias": torch.zeros(512),
-             "image_proj.norm.weight": torch.ones(128),
-             "image_proj.norm.bias": torch.zeros(128)}  # fmt: skip
+    found = {
+        "image_proj.proj.weight": torch.randn(512, 48) * 0.1,
+        "image_proj.proj.bias": torch.zeros(512),
+        "image_proj.norm.weight": torch.ones(128),
+        "image_proj.norm.bias": torch.zeros(128),
+    }
     for index, width in enumerate(widths):
         for part in "kv":
             found[f"ip_adapter.{2 * index + 1}.to_{part}_ip.weight"] = torch.randn(width, 128) * 0.1
     save_file(found, models / "ipadapter" / "ip-adapter_sd15.safetensors")
     key = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_q"
-    lora = {f"{key}.lora_up.weight": torch.randn(32, 2), f"{key}.lora_down.weight":
-            torch.randn(2, 32), f"{key}.alpha": torch.tensor(2.0)}  # fmt: skip
+    lora = {
+        f"{key}.lora_up.weight": torch.randn(32, 2),
+        f"{key}.lora_down.weight": torch.randn(2, 32),
+        f"{key}.alpha": torch.tensor(2.0),
+    }
     save_file(lora, models / "loras" / "a.safetensors")
 
 

@@ -102,8 +102,11 @@ def omni(folder: Path) -> dict[str, Any]:
             parity.mend(setattr)
         for count in (1, 2, 3):
             for siglip in (False, True):
-                given = inputs(count, 2, siglip) if kind == "mended" else inputs(
-                    count, 1, siglip, WHOLE)  # fmt: skip
+                given = (
+                    inputs(count, 2, siglip)
+                    if kind == "mended"
+                    else inputs(count, 1, siglip, WHOLE)
+                )
                 if kind == "as it is":
                     draw = torch.Generator().manual_seed(4)
                     given["text"] = torch.randn(1, 64, 128, generator=draw)

@@ -24,10 +24,12 @@ import _common
 
 KINDS = ("standby", "guardian", "bare")
 PROMPT = {
-    "1": {"class_type": "EmptyImage", "inputs": {"width": 64, "height": 64, "batch_size": 1,
-                                                 "color": 0}},
+    "1": {
+        "class_type": "EmptyImage",
+        "inputs": {"width": 64, "height": 64, "batch_size": 1, "color": 0},
+    },
     "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
-}  # fmt: skip
+}
 QUICK = "quick=0.1"
 """Each kill is the only one to the guardian; deaths in a row have it wait, up to half a minute."""
 LIMIT = 300.0
@@ -96,9 +98,12 @@ class Served:
 
     def _start(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            self.command, cwd=self.host.path, env=self.env,
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            self.command,
+            cwd=self.host.path,
+            env=self.env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
 
     def _keep(self) -> None:
         """What a service manager does for the bare host."""
@@ -190,8 +195,9 @@ def _measure(served: Served, kills: int) -> dict[str, Any]:
         client.join()
         accepted += client.accepted
         refused, broken = refused + client.refused, broken + client.broken
-        _common.say(f"{served.kind} {number + 1}: answers {answer[-1]:.2f} s, "
-                    f"finishes {finished[-1]:.2f} s")  # fmt: skip
+        _common.say(
+            f"{served.kind} {number + 1}: answers {answer[-1]:.2f} s, finishes {finished[-1]:.2f} s"
+        )
     _until(lambda: _tried(lambda: served.request("/prompt")["exec_info"]["queue_remaining"] == 0))
     history = served.request("/history?max_items=100000")
     return {
@@ -243,8 +249,10 @@ def _without(words: list[str], names: list[str]) -> list[str]:
 
 
 def _table(figures: dict[str, Any]) -> str:
-    lines = [f"{'':9}{'answers':>9}{'max':>8}{'finishes':>10}{'max':>8}"
-             f"{'accepted':>10}{'lost':>6}{'refused':>9}"]  # fmt: skip
+    lines = [
+        f"{'':9}{'answers':>9}{'max':>8}{'finishes':>10}{'max':>8}"
+        f"{'accepted':>10}{'lost':>6}{'refused':>9}"
+    ]
     for kind, one in figures["contenders"].items():
         answer, finished = one["seconds_to_answer"], one["seconds_to_finished"]
         lines.append(

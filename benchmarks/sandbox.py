@@ -68,9 +68,13 @@ class Contender:
         env = _sandbox_install.environment()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(
-                [python, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
-                env=env, text=True,
-            )  # fmt: skip
+                [python, path],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                env=env,
+                text=True,
+            )
         self.about: dict[str, Any] = self.ask("begin", 0)
 
     def ask(self, name: str, count: int) -> Any:
@@ -160,9 +164,12 @@ def _figures(
             scaled = [round(one * factor, 4) for one in found]
             kept = scaled if len(scaled) <= 40 else []
             rows[key][name] = {
-                "median": statistics.median(scaled), "min": min(scaled), "max": max(scaled),
-                "count": len(scaled), "values": kept,
-            }  # fmt: skip
+                "median": statistics.median(scaled),
+                "min": min(scaled),
+                "max": max(scaled),
+                "count": len(scaled),
+                "values": kept,
+            }
     about = {name: one.about for name, one in running.items()}
     return {"rows": rows, "contenders": about, "absent": absent, "packages": _packages()}
 

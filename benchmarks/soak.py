@@ -36,9 +36,15 @@ EVERY = 50
 WARM = 0.2
 """Share of the run that counts as warming up: the first of everything is loaded in it."""
 MIX = {
-    "trivial": 54, "turbo": 18, "base": 2, "template": 3, "failing": 10, "exiting": 2, "refused": 8,
+    "trivial": 54,
+    "turbo": 18,
+    "base": 2,
+    "template": 3,
+    "failing": 10,
+    "exiting": 2,
+    "refused": 8,
     "vanishing": 3,
-}  # fmt: skip
+}
 BEFORE_IDLE = 300
 """Requests to the server that is then left alone."""
 REFUSED = ([1], "text", {}, {"prompt": []}, {"prompt": {"1": 5}}, {"prompt": {}})
@@ -279,9 +285,12 @@ def draw(readings: list[dict[str, float]], idle: list[dict[str, float]], path: P
 
 
 def _table(figures: dict[str, Any]) -> str:
-    lines = [f"{figures['requests']} requests, lost {figures['lost']}, "
-             f"same bytes {figures['same_bytes']}",
-             f"left by a prompt: {figures['residue_percent']} %", "per 1000 requests:"]  # fmt: skip
+    lines = [
+        f"{figures['requests']} requests, lost {figures['lost']}, "
+        f"same bytes {figures['same_bytes']}",
+        f"left by a prompt: {figures['residue_percent']} %",
+        "per 1000 requests:",
+    ]
     for name, one in figures["per_1000_requests"].items():
         if one["slope"] is None:
             lines.append(f"  {name:12} too few readings")

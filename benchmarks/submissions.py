@@ -133,8 +133,9 @@ def _post(path: str, body: object) -> bytes:
 def _table(figures: dict[str, Any]) -> str:
     lines = [f"{'connections':12}{'bare':>12}{'hardened':>12}{'ratio':>8}"]
     for count, values in figures["connections"].items():
-        bare, hardened, ratio = (values[name]["median"] for name in
-                                 ("bare_rate", "hardened_rate", "ratio"))  # fmt: skip
+        bare, hardened, ratio = (
+            values[name]["median"] for name in ("bare_rate", "hardened_rate", "ratio")
+        )
         lines.append(f"{count:12}{bare:10.0f}/s{hardened:10.0f}/s{ratio:8.3f}")
     goals = figures["goals"]
     lines.append(f"fsync of 4 KiB: {figures['fsync_ms']['median']:.2f} ms")

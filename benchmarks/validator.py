@@ -57,8 +57,9 @@ def _times(repeats: int) -> dict[str, Any]:
         work()
         return time.perf_counter() - began
 
-    figures: dict[str, Any] = {"reading node classes": _common.summary(
-        [timed(snapshot.load) for _ in range(repeats)])}  # fmt: skip
+    figures: dict[str, Any] = {
+        "reading node classes": _common.summary([timed(snapshot.load) for _ in range(repeats)])
+    }
     for name, paths in sets.items():
 
         def everything(paths: list[Path] = paths) -> None:
@@ -94,9 +95,10 @@ def _agreement(saved: dict[str, Any], stored: Any) -> dict[str, Any]:
         "refused by both": [name for (name, one), v in both if not v.clean and not one.ok],
         "refused by us alone": [name for (name, one), v in both if v.clean and not one.ok],
         "refused by the host alone": [name for (name, one), v in both if not v.clean and one.ok],
-        "host's errors not told": sum(len(verdicts.unseen(v, one.findings))
-                                      for (_, one), v in both),
-    }  # fmt: skip
+        "host's errors not told": sum(
+            len(verdicts.unseen(v, one.findings)) for (_, one), v in both
+        ),
+    }
 
 
 def _breaks(saved: dict[str, Any], stored: Any, times: int) -> dict[str, Any]:
@@ -108,8 +110,9 @@ def _breaks(saved: dict[str, Any], stored: Any, times: int) -> dict[str, Any]:
     known = workflows.with_files(stored, prompts.values())
     figures = {}
     for breakers, documents in ((mutations.API, prompts), (page_mutations.PAGE, fine)):
-        goods = [mutations.Good(name, one, workflows.told(one, known))
-                 for name, one in documents.items()]  # fmt: skip
+        goods = [
+            mutations.Good(name, one, workflows.told(one, known)) for name, one in documents.items()
+        ]
         for name, breaker in breakers.items():
             count, missed = mutations.trial(name, breaker, goods, known, times)
             wrong = count["caught"] + count["missed"]

@@ -121,8 +121,9 @@ def _hsv(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     r, g, b = (pixels[..., i] / 255 for i in range(3))
     high, low = pixels.max(axis=-1) / 255, pixels.min(axis=-1) / 255
     span = np.maximum(high - low, 1e-6)
-    sector = np.select([high == r, high == g], [(g - b) / span % 6, (b - r) / span + 2],
-                       (r - g) / span + 4)  # fmt: skip
+    sector = np.select(
+        [high == r, high == g], [(g - b) / span % 6, (b - r) / span + 2], (r - g) / span + 4
+    )
     return sector * 60, (high - low) / np.maximum(high, 1e-6), high
 
 

@@ -16,16 +16,32 @@ import torch
 from safetensors.torch import save_file
 
 DIFFUSION = {
-    "image_model": "lumina2", "patch_size": 2, "in_channels": 16, "dim": 256, "n_layers": 4,
-    "n_refiner_layers": 1, "n_heads": 4, "n_kv_heads": 4, "axes_dims": [16, 24, 24],
-    "axes_lens": [1536, 512, 512], "cap_feat_dim": 128, "qk_norm": True, "rope_theta": 256.0,
-    "ffn_dim_multiplier": 1.0, "multiple_of": 64, "z_image_modulation": True,
-    "time_scale": 1000.0, "pad_tokens_multiple": 32,
-}  # fmt: skip
+    "image_model": "lumina2",
+    "patch_size": 2,
+    "in_channels": 16,
+    "dim": 256,
+    "n_layers": 4,
+    "n_refiner_layers": 1,
+    "n_heads": 4,
+    "n_kv_heads": 4,
+    "axes_dims": [16, 24, 24],
+    "axes_lens": [1536, 512, 512],
+    "cap_feat_dim": 128,
+    "qk_norm": True,
+    "rope_theta": 256.0,
+    "ffn_dim_multiplier": 1.0,
+    "multiple_of": 64,
+    "z_image_modulation": True,
+    "time_scale": 1000.0,
+    "pad_tokens_multiple": 32,
+}
 TEXT = {
-    "hidden_size": 128, "intermediate_size": 384, "num_hidden_layers": 3,
-    "num_attention_heads": 2, "num_key_value_heads": 1,
-}  # fmt: skip
+    "hidden_size": 128,
+    "intermediate_size": 384,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+}
 AUTOENCODER = {"latent_channels": 16}
 PROMPT = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 

@@ -16,8 +16,13 @@ from zimage_comfyui.errors import ZImageError
 from . import captions, family
 from .world import Scene, all_scenes, is_held_out
 
-SMALL = {"hidden_size": 128, "intermediate_size": 256, "num_hidden_layers": 2,
-         "num_attention_heads": 2, "max_position_embeddings": dual_text.LIMIT}  # fmt: skip
+SMALL = {
+    "hidden_size": 128,
+    "intermediate_size": 256,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "max_position_embeddings": dual_text.LIMIT,
+}
 LANGUAGES = ("zh", "en", "mixed")
 Pair = tuple[str, str]
 
@@ -132,8 +137,13 @@ class SmallClip(Compact):
 
     def __init__(self, ids: set[int], rows: int = 49408) -> None:
         super().__init__(ids, rows)
-        config = CLIPTextConfig(vocab_size=len(self.ids) + 1, hidden_act="quick_gelu",
-                                bos_token_id=0, eos_token_id=2, **SMALL)  # fmt: skip
+        config = CLIPTextConfig(
+            vocab_size=len(self.ids) + 1,
+            hidden_act="quick_gelu",
+            bos_token_id=0,
+            eos_token_id=2,
+            **SMALL,
+        )
         self.encoder = CLIPTextModel(config)
 
 
@@ -144,8 +154,12 @@ class SmallBert(Compact):
 
     def __init__(self, ids: set[int], rows: int = 47020) -> None:
         super().__init__(ids, rows)
-        config = BertConfig(vocab_size=len(self.ids) + 1, hidden_dropout_prob=0.0,
-                            attention_probs_dropout_prob=0.0, **SMALL)  # fmt: skip
+        config = BertConfig(
+            vocab_size=len(self.ids) + 1,
+            hidden_dropout_prob=0.0,
+            attention_probs_dropout_prob=0.0,
+            **SMALL,
+        )
         self.encoder = BertModel(config, add_pooling_layer=False)
 
 

@@ -146,8 +146,12 @@ def report(args, student, teacher, pairs, models) -> dict[str, dict[str, float]]
     encoded = torch.cat([part.states for part in student.encoded([p[0] for p in pairs])], dim=1)
     width = said.shape[-1]
     plain = torch.nn.functional.pad(encoded, (0, max(0, width - encoded.shape[-1])))[..., :width]
-    ways = {"adapter": said, "zero": torch.zeros_like(said), "identity": plain,
-            "shuffled": said.roll(1, 0)}  # fmt: skip
+    ways = {
+        "adapter": said,
+        "zero": torch.zeros_like(said),
+        "identity": plain,
+        "shuffled": said.roll(1, 0),
+    }
     x, sigma = on_the_way(models[0], meant, mask, (16, args.latent, args.latent))
     wanted = velocity(models[0], x, sigma, meant, mask)
     found = {}
@@ -158,8 +162,10 @@ def report(args, student, teacher, pairs, models) -> dict[str, dict[str, float]]
             "features": round(float(feature_loss(features, meant, mask)), 4),
             "velocity": round(float(error.square().mean() / wanted.square().mean()), 5),
         }
-        print(f"{name:9} features {found[name]['features']:7.4f}  "
-              f"velocity {found[name]['velocity']:.5f}")  # fmt: skip
+        print(
+            f"{name:9} features {found[name]['features']:7.4f}  "
+            f"velocity {found[name]['velocity']:.5f}"
+        )
     return found
 
 
@@ -230,8 +236,12 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--feature-steps", type=int, default=2750)
     parser.add_argument("--denoiser-steps", type=int, default=1700)
     parser.add_argument("--hard-steps", type=int, default=300)
-    parser.add_argument("--hard-pairs", type=int, default=5000, help="new prompts of the world "
-                        "that the hard ones are chosen from; of a file, all")  # fmt: skip
+    parser.add_argument(
+        "--hard-pairs",
+        type=int,
+        default=5000,
+        help="new prompts of the world that the hard ones are chosen from; of a file, all",
+    )
     parser.add_argument("--latent", type=int, default=16, help="side of the latents of stage 2")
     parser.add_argument("--batch", type=int, default=64, help="of stage 1; stage 2 takes half")
     parser.add_argument("--rate", type=float, default=1.5e-3)

@@ -79,10 +79,11 @@ class Stage:
     ) -> None:
         self.folder, self.port = folder, free_port()
         self.env = host_environment() | {
-            "ZIMAGE_HOME": str(folder / "home"), "ZIMAGE_LOG_DIR": str(folder / "logs"),
+            "ZIMAGE_HOME": str(folder / "home"),
+            "ZIMAGE_LOG_DIR": str(folder / "logs"),
             "ZIMAGE_SANDBOX": "off",  # until there is somebody for one
             **(env or {}),
-        }  # fmt: skip
+        }
         self.client = Client(f"http://127.0.0.1:{self.port}")
         self.packs, self.models = folder / "packs", folder / "models"
         for name in ("packs", "models", "output", "user", "input", "logs"):

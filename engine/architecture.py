@@ -36,15 +36,26 @@ EXPECTED = {
 # What the host's own loaders take for granted; a model that differs is described to the host.
 FULL: dict[str, dict[str, Any]] = {
     DIFFUSION: {
-        "in_channels": 16, "dim": 3840, "n_refiner_layers": 2, "n_heads": 30, "n_kv_heads": 30,
-        "axes_dims": [32, 48, 48], "rope_theta": 256.0, "time_scale": 1000.0, "multiple_of": 256,
+        "in_channels": 16,
+        "dim": 3840,
+        "n_refiner_layers": 2,
+        "n_heads": 30,
+        "n_kv_heads": 30,
+        "axes_dims": [32, 48, 48],
+        "rope_theta": 256.0,
+        "time_scale": 1000.0,
+        "multiple_of": 256,
     },
     TEXT_ENCODER: {
-        "vocab_size": 151_936, "hidden_size": 2560, "intermediate_size": 9728,
-        "num_hidden_layers": 36, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "vocab_size": 151_936,
+        "hidden_size": 2560,
+        "intermediate_size": 9728,
+        "num_hidden_layers": 36,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 8,
     },
     VAE: {"ch": 128, "ch_mult": [1, 2, 4, 4], "num_res_blocks": 2},
-}  # fmt: skip
+}
 
 LAST_TOKEN = 151_645
 """``<|im_end|>``, the highest token of the chat template around every prompt."""
@@ -66,7 +77,7 @@ _SIGNATURES = (
     ("CLIP text encoder", re.compile(r"text_model\.encoder\.|resblocks\.0\.")),
     ("BERT text encoder", re.compile(r"encoder\.layer\.0\.attention\.self\.query")),
     ("T5 text encoder", re.compile(r"encoder\.block\.0\.layer\.0")),
-)  # fmt: skip
+)
 
 
 def describe(names: Iterable[str]) -> str:
@@ -216,9 +227,12 @@ def encoder_config(kind: str, shapes: Shapes, path: str, names: Iterable[str]) -
         return {**config, "hidden_act": "quick_gelu", "eos_token_id": 49407}
     types = _shape(shapes, "embeddings.token_type_embeddings.weight", 2, path)[0]
     return {
-        **config, "vocab_size": rows, "type_vocab_size": types, "pad_token_id": 0,
+        **config,
+        "vocab_size": rows,
+        "type_vocab_size": types,
+        "pad_token_id": 0,
         "layer_norm_eps": 1e-12,
-    }  # fmt: skip
+    }
 
 
 def check_vocabulary(rows: int, path: str) -> None:

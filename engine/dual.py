@@ -76,9 +76,11 @@ class DualTokenizer:
 
 
 def load(
-    clip: str | os.PathLike[str], bert: str | os.PathLike[str], adapter: str | os.PathLike[str],
+    clip: str | os.PathLike[str],
+    bert: str | os.PathLike[str],
+    adapter: str | os.PathLike[str],
     model: Any,
-) -> Any:  # fmt: skip
+) -> Any:
     """Both encoders and their adapter as the host's CLIP, for one diffusion model.
 
     Raises:

@@ -186,8 +186,9 @@ def load_adapter(path: str | os.PathLike[str]) -> tuple[AdapterConfig, StateDict
             raise ZImageError("ZI-DUAL-UNTRAINED", path=weights.name)
         broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
         if broken:
-            raise ZImageError("ZI-FILE-CORRUPT", path=weights.name, found=f"{broken[0]}: NaN",
-                              expected="|x| < ∞")  # fmt: skip
+            raise ZImageError(
+                "ZI-FILE-CORRUPT", path=weights.name, found=f"{broken[0]}: NaN", expected="|x| < ∞"
+            )
         return config, state
 
 
@@ -202,10 +203,18 @@ def _adapter_config(weights: Weights) -> AdapterConfig:
     config = declared.get("config", {})
     sizes = [config.get(name) for name in AdapterConfig.__dataclass_fields__]
     if any(type(size) is not int or not 0 < size <= 8192 for size in sizes):
-        raise ZImageError("ZI-MODEL-KEYS", path=weights.name, found=f"{config!r:.100}",
-                          expected=", ".join(AdapterConfig.__dataclass_fields__))  # fmt: skip
+        raise ZImageError(
+            "ZI-MODEL-KEYS",
+            path=weights.name,
+            found=f"{config!r:.100}",
+            expected=", ".join(AdapterConfig.__dataclass_fields__),
+        )
     made = AdapterConfig(*sizes)
     if made.width % (2 * made.heads):
-        raise ZImageError("ZI-MODEL-KEYS", path=weights.name, found=f"width {made.width}",
-                          expected=f"2 * {made.heads} * n")  # fmt: skip
+        raise ZImageError(
+            "ZI-MODEL-KEYS",
+            path=weights.name,
+            found=f"width {made.width}",
+            expected=f"2 * {made.heads} * n",
+        )
     return made

@@ -97,8 +97,11 @@ def look(encoder: Any, picture: Tensor) -> Tensor:
     if sizes and (sizes[0][1] // 16) * (sizes[0][2] // 16) == count:
         rows = sizes[0][1] // 16
     if count % rows or (not sizes and rows * rows != count):
-        raise ZImageError("ZI-PICTURE", found=f"clip_vision {list(features.shape)}",
-                          expected="SigLIP2, [1, rows * columns, width]")  # fmt: skip
+        raise ZImageError(
+            "ZI-PICTURE",
+            found=f"clip_vision {list(features.shape)}",
+            expected="SigLIP2, [1, rows * columns, width]",
+        )
     return features.unflatten(1, (rows, count // rows))
 
 

@@ -169,9 +169,12 @@ def _encoder(kind: str, config: dict[str, Any], dtype: torch.dtype, device: Any)
 
 
 def build_adapter(
-    build: Callable[..., torch.nn.Module], config: Any, state: StateDict, dtype: torch.dtype,
+    build: Callable[..., torch.nn.Module],
+    config: Any,
+    state: StateDict,
+    dtype: torch.dtype,
     device: Any,
-) -> torch.nn.Module:  # fmt: skip
+) -> torch.nn.Module:
     """An adapter whose layers cast as the host's do."""
     made = build(config, comfy.ops.manual_cast, dtype=dtype, device=device)
     made.load_state_dict({name: state[name] for name in made.state_dict()})

@@ -164,8 +164,9 @@ class _Work:
             out[:, :, top:bottom] = layer.conv(rows)[:, :, start : start + bottom - top]
         return out
 
-    def convolve(self, conv: Callable[..., Tensor], x: Tensor, top: int, bottom: int,
-                 affine: Affine) -> Tensor:  # fmt: skip
+    def convolve(
+        self, conv: Callable[..., Tensor], x: Tensor, top: int, bottom: int, affine: Affine
+    ) -> Tensor:
         """Rows ``top`` to ``bottom`` of ``conv(silu(norm(x)))`` for a 3x3 convolution."""
         first, last = max(0, top - 1), min(x.shape[2], bottom + 1)
         scale, shift = affine

@@ -72,9 +72,18 @@ class ZImageEdit(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, clip, vae, image, prompt: str, negative_prompt: str = "", image_2=None,
-        image_3=None, mask=None, clip_vision=None,
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        model,
+        clip,
+        vae,
+        image,
+        prompt: str,
+        negative_prompt: str = "",
+        image_2=None,
+        image_3=None,
+        mask=None,
+        clip_vision=None,
+    ) -> io.NodeOutput:
         several = editing.supports_references(model)
         if not several and (image_2 is not None or image_3 is not None):
             raise ZImageError("ZI-EDIT-MODEL", found=type(model.model).__name__)

@@ -31,9 +31,20 @@ class ZImageSampler(io.ComfyNode):
 
     @classmethod
     def execute(
-        cls, model, positive, latent_image, seed: int, preset: str, steps: int, cfg: float,
-        shift: float, sampler_name: str, scheduler: str, denoise: float, negative=None,
-    ) -> io.NodeOutput:  # fmt: skip
+        cls,
+        model,
+        positive,
+        latent_image,
+        seed: int,
+        preset: str,
+        steps: int,
+        cfg: float,
+        shift: float,
+        sampler_name: str,
+        scheduler: str,
+        denoise: float,
+        negative=None,
+    ) -> io.NodeOutput:
         settings = presets.resolve(
             model_variant=checkpoints.variant_of(model),
             preset=preset,

@@ -51,10 +51,17 @@ class Page:
             self.checking, lambda: check_bytes(data, live.knowledge(), engine=ENGINE)
         )
         found = [
-            {"code": entry.code, "severity": entry.severity, "node": entry.node,
-             "title": entry.title, "input": entry.input, "zh": entry.chinese, "en": entry.english}
+            {
+                "code": entry.code,
+                "severity": entry.severity,
+                "node": entry.node,
+                "title": entry.title,
+                "input": entry.input,
+                "zh": entry.chinese,
+                "en": entry.english,
+            }
             for entry in result.findings
-        ]  # fmt: skip
+        ]
         if found and found[0]["code"] in NO_WORKFLOW:
             return refusal(400, **{key: found[0][key] for key in ("code", "zh", "en")})
         return web.json_response({"ok": result.ok, "findings": found})

@@ -23,9 +23,13 @@ BEARABLE = frozenset({"ZI-WF-MODEL", "ZI-WF-FILE"})
 """What the user can put right by adding a file; the page says which when the template is run."""
 
 ENGINE = EngineChecks(
-    presets.resolve, sizes.resolve, sizes.check_batch, saving.check_quality, saving.check_prefix,
+    presets.resolve,
+    sizes.resolve,
+    sizes.check_batch,
+    saving.check_quality,
+    saving.check_prefix,
     presets.check_tolerance,
-)  # fmt: skip
+)
 """What judges the values of our nodes."""
 
 Stamp = tuple[int, int]
@@ -57,8 +61,15 @@ class Templates:
             fault = _fault(path, known)
             self._judged[path.stem] = (stamp, fault is not None)
             if fault is not None:
-                log.warning("%s", ZImageError("ZI-TEMPLATE-BROKEN", found=path.stem,
-                            reason_zh=fault.chinese, reason_en=fault.english))  # fmt: skip
+                log.warning(
+                    "%s",
+                    ZImageError(
+                        "ZI-TEMPLATE-BROKEN",
+                        found=path.stem,
+                        reason_zh=fault.chinese,
+                        reason_en=fault.english,
+                    ),
+                )
         return frozenset(name for name, (_, is_broken) in self._judged.items() if is_broken)
 
 

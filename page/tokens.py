@@ -124,9 +124,13 @@ def _dual(cleaned: str, clip: Any, bert: Any) -> dict[str, Any]:
 
 def _row(name: str, text: str, found: Cut, *, enforced: bool = True) -> dict[str, Any]:
     return {
-        "name": name, "count": found.count, "limit": found.limit, "position": found.position,
-        "cut": text[found.position :], "enforced": enforced,
-    }  # fmt: skip
+        "name": name,
+        "count": found.count,
+        "limit": found.limit,
+        "position": found.position,
+        "cut": text[found.position :],
+        "enforced": enforced,
+    }
 
 
 def _offsets(tokenizer: Any, text: str) -> list[tuple[int, int]]:

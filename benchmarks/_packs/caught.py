@@ -22,8 +22,7 @@ def said(value, depth=0):
     if isinstance(value, torch.Tensor):
         return _tensor(value)
     if isinstance(value, dict):
-        return {str(k): said(v, depth + 1) for k, v in list(value.items())[:LONGEST]
-                if k != "uuid"}  # fmt: skip
+        return {str(k): said(v, depth + 1) for k, v in list(value.items())[:LONGEST] if k != "uuid"}
     if hasattr(value, "_fields"):  # a named tuple is a class of the pack's own
         return "object"
     if isinstance(value, list | tuple):

@@ -43,14 +43,26 @@ def _conditioning():
 
 
 UNET = {
-    "image_size": 32, "in_channels": 4, "out_channels": 4, "model_channels": 32,
-    "num_res_blocks": [2, 2, 2, 2], "channel_mult": [1, 2, 4, 4], "context_dim": WIDTH,
-    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0], "transformer_depth_middle": 1,
-    "transformer_depth_output": [1] * 9 + [0] * 3, "use_linear_in_transformer": False,
-    "adm_in_channels": None, "use_spatial_transformer": True, "legacy": False,
-    "use_checkpoint": False, "use_temporal_attention": False, "num_heads": 8,
-    "num_head_channels": -1, "dtype": torch.float32,
-}  # fmt: skip
+    "image_size": 32,
+    "in_channels": 4,
+    "out_channels": 4,
+    "model_channels": 32,
+    "num_res_blocks": [2, 2, 2, 2],
+    "channel_mult": [1, 2, 4, 4],
+    "context_dim": WIDTH,
+    "transformer_depth": [1, 1, 1, 1, 1, 1, 0, 0],
+    "transformer_depth_middle": 1,
+    "transformer_depth_output": [1] * 9 + [0] * 3,
+    "use_linear_in_transformer": False,
+    "adm_in_channels": None,
+    "use_spatial_transformer": True,
+    "legacy": False,
+    "use_checkpoint": False,
+    "use_temporal_attention": False,
+    "num_heads": 8,
+    "num_head_channels": -1,
+    "dtype": torch.float32,
+}
 """SD 1.5's layout, a tenth as wide: most patches of models are written for it."""
 
 
@@ -83,9 +95,18 @@ def _clip():
 
 @functools.cache
 def _vae():
-    config = {"ch": 32, "in_channels": 3, "out_ch": 3, "z_channels": 4, "double_z": True,
-              "ch_mult": [1, 1, 1, 1], "num_res_blocks": 1, "attn_resolutions": [],
-              "dropout": 0.0, "resolution": 64}  # fmt: skip
+    config = {
+        "ch": 32,
+        "in_channels": 3,
+        "out_ch": 3,
+        "z_channels": 4,
+        "double_z": True,
+        "ch_mult": [1, 1, 1, 1],
+        "num_res_blocks": 1,
+        "attn_resolutions": [],
+        "dropout": 0.0,
+        "resolution": 64,
+    }
     found = comfy.sd.VAE(sd={}, config={"params": {"ddconfig": config, "embed_dim": 4}})
     _filled(found.first_stage_model)
     return found
@@ -93,10 +114,19 @@ def _vae():
 
 @functools.cache
 def _clip_vision():
-    config = {"hidden_size": 64, "image_size": 224, "intermediate_size": 64, "num_channels": 3,
-              "num_attention_heads": 4, "num_hidden_layers": 2, "patch_size": 56,
-              "projection_dim": 48, "hidden_act": "gelu", "layer_norm_eps": 1e-5,
-              "model_type": "clip_vision_model"}  # fmt: skip
+    config = {
+        "hidden_size": 64,
+        "image_size": 224,
+        "intermediate_size": 64,
+        "num_channels": 3,
+        "num_attention_heads": 4,
+        "num_hidden_layers": 2,
+        "patch_size": 56,
+        "projection_dim": 48,
+        "hidden_act": "gelu",
+        "layer_norm_eps": 1e-5,
+        "model_type": "clip_vision_model",
+    }
     with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
         json.dump(config, file)
     found = comfy.clip_vision.ClipVisionModel(file.name)
@@ -124,8 +154,12 @@ def _control():
 
     left_out = {"out_channels", "transformer_depth_output"}
     config = {k: v for k, v in UNET.items() if k not in left_out}
-    net = comfy.cldm.cldm.ControlNet(hint_channels=3, operations=comfy.ops.disable_weight_init,
-                                     device=torch.device("cpu"), **config)  # fmt: skip
+    net = comfy.cldm.cldm.ControlNet(
+        hint_channels=3,
+        operations=comfy.ops.disable_weight_init,
+        device=torch.device("cpu"),
+        **config,
+    )
     _filled(net)
     return comfy.controlnet.ControlNet(net, manual_cast_dtype=None)
 

@@ -20,8 +20,10 @@ def saving(stage: Stage, folder: str, pictures: int) -> dict[str, Any]:
     """The entry of a prompt that saves pictures below the output folder, whatever becomes of it."""
     image = {"width": 1500, "height": 1500, "batch_size": pictures, "color": 0}
     save = {"images": ["1", 0], "filename_prefix": f"{folder}/picture"}
-    prompt = {"1": {"class_type": "EmptyImage", "inputs": image},
-              "2": {"class_type": "SaveImage", "inputs": save}}  # fmt: skip
+    prompt = {
+        "1": {"class_type": "EmptyImage", "inputs": image},
+        "2": {"class_type": "SaveImage", "inputs": save},
+    }
     return stage.entry(submit(stage, prompt))
 
 

@@ -62,7 +62,8 @@ def no_memory_for_a_node(stage: Stage, dice: random.Random) -> None:
     with limited(pid, resource.RLIMIT_AS, mapped + 2**29):
         failed = stage.entry(submit(stage, node("allocate")))
         assert dict(failed["status"]["messages"])["execution_error"]["exception_type"].endswith(
-            "MemoryError"), failed["status"]  # fmt: skip
+            "MemoryError"
+        ), failed["status"]
         assert stage.client.run(node("none", note="beside")).succeeded
     assert stage.entry(submit(stage, node("allocate")))["status"]["completed"]
     assert stage.active == pid

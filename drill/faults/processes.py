@@ -42,8 +42,10 @@ def kill_the_server_while_saving(stage: Stage, dice: random.Random) -> None:
     """The pictures are there in the end, whole."""
     image = {"width": 1500, "height": 1500, "batch_size": 4, "color": dice.randrange(2**24)}
     save = {"images": ["1", 0], "filename_prefix": f"drill/{dice.random()}"}
-    prompt = {"1": {"class_type": "EmptyImage", "inputs": image},
-              "2": {"class_type": "SaveImage", "inputs": save}}  # fmt: skip
+    prompt = {
+        "1": {"class_type": "EmptyImage", "inputs": image},
+        "2": {"class_type": "SaveImage", "inputs": save},
+    }
     id = submit(stage, prompt)
     _replaced(stage, lambda pid: os.kill(pid, signal.SIGKILL))
     outputs = stage.entry(id)["outputs"]["2"]["images"]
@@ -255,6 +257,8 @@ def _replaced(stage: Stage, harm: Callable[[int], object]) -> None:
     """Harm the active server and wait until another serves and a standby waits."""
     before = stage.active
     harm(before)
-    until(lambda: stage.pids("serves now")[-1:] != [before] and not stage.runs(before),
-          "another server")  # fmt: skip
+    until(
+        lambda: stage.pids("serves now")[-1:] != [before] and not stage.runs(before),
+        "another server",
+    )
     stage.settle()

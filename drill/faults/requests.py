@@ -53,8 +53,15 @@ def a_forged_host(stage: Stage, dice: random.Random) -> None:
     """DNS rebinding: Host and Origin agree, and are somebody else's."""
     data = json.dumps({"prompt": node("none")}).encode()
     name = f"evil.example:{stage.port}"
-    refused(stage, "/prompt", data, 403, Origin=f"http://{name}", Host=name,
-            **{"Content-Type": "application/json"})  # fmt: skip
+    refused(
+        stage,
+        "/prompt",
+        data,
+        403,
+        Origin=f"http://{name}",
+        Host=name,
+        **{"Content-Type": "application/json"},
+    )
 
 
 @fault
@@ -63,8 +70,10 @@ def paths_that_lead_elsewhere(stage: Stage, dice: random.Random) -> None:
     for name in ("../user/comfyui.db", "/etc/hostname"):
         status, _ = stage.client.request(f"/view?filename={name}&type=input")
         assert status in {400, 403, 404}, status
-        load = {"1": {"class_type": "LoadImage", "inputs": {"image": name}},
-                "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}}}  # fmt: skip
+        load = {
+            "1": {"class_type": "LoadImage", "inputs": {"image": name}},
+            "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
+        }
         status, _ = stage.post("/prompt", json.dumps({"prompt": load}).encode())
         assert status == 400, status
 
@@ -74,8 +83,9 @@ def a_picture_bomb(stage: Stage, dice: random.Random) -> None:
     """A small file of 13300 x 13300 pixels is refused from its header."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(
-            ">I", zlib.crc32(kind + data))  # fmt: skip
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     side = 13_300
     head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
