@@ -1,7 +1,7 @@
-"""From CLIP's and BERT's hidden states to the caption features that Z-Image was trained with.
+"""The adapter network: hidden states of CLIP and BERT to the caption features of Z-Image.
 
-Learned queries look at the tokens of both encoders (cross-attention), as in a perceiver resampler;
-the last layer starts at zero, so an adapter that has learned nothing says nothing.
+Learned queries attend to the tokens of both encoders, as in a perceiver resampler. The last layer
+starts at zero, so an untrained adapter returns zeros.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class AdapterConfig:
     """Sizes of an adapter.
 
     Attributes:
-        clip_width, bert_width: of the hidden states that come in (768 for CLIP-L and BERT-base).
-        caption_width: of the features that go out, ``cap_feat_dim`` of the diffusion model.
-        width, heads, layers: of the adapter itself.
-        queries: features that go out; a multiple of 32, so that the model pads nothing.
+        clip_width, bert_width: width of the encoders' hidden states (768 for CLIP-L, BERT-base).
+        caption_width: width of the caption features, ``cap_feat_dim`` of the diffusion model.
+        width, heads, layers: sizes of the adapter itself.
+        queries: number of caption features; a multiple of 32, so that the model needs no padding.
     """
 
     clip_width: int
@@ -36,18 +36,18 @@ class AdapterConfig:
     queries: int
 
     def describe(self) -> dict[str, int]:
-        """As it stands in a file's metadata."""
+        """Return the sizes as they are written to a file's metadata."""
         return asdict(self)
 
 
 class Encoded(NamedTuple):
-    """What one encoder gave.
+    """Output of one encoder.
 
     Attributes:
         states: hidden states, [B, T, encoder width].
-        mask: [B, T] bool, False where there is no token.
-        places: [B, T] int, number of the prompt's span that a token stands in, from 0. It tells
-            which words of the two encoders belong together.
+        mask: [B, T] bool, False for padding.
+        places: [B, T] int, index of the prompt's span that a token belongs to, from 0. It relates
+            the tokens of the two encoders to each other.
     """
 
     states: torch.Tensor
@@ -79,7 +79,7 @@ class Adapter(nn.Module):
         self.output = operations.Linear(width, config.caption_width, **factory)
 
     def initialise(self) -> Adapter:
-        """Random weights; zeros in the last layer."""
+        """Set random weights, and zeros in the last layer; return the adapter itself."""
         nn.init.normal_(self.queries, std=1.0)
         nn.init.normal_(self.types, std=0.5)
         nn.init.normal_(self.absent, std=0.02)
@@ -88,7 +88,7 @@ class Adapter(nn.Module):
         return self
 
     def forward(self, clip: Encoded, bert: Encoded) -> torch.Tensor:
-        """Caption features [B, queries, caption width], never masked."""
+        """Return caption features [B, queries, caption width]; none of them is padding."""
         tokens = self.norm_in(self.join(clip, bert))
         x = self.queries.to(tokens).expand(len(tokens), -1, -1)
         for block in self.blocks:
@@ -96,17 +96,20 @@ class Adapter(nn.Module):
         return self.output(self.norm_out(x))
 
     def join(self, clip: Encoded, bert: Encoded) -> torch.Tensor:
-        """[B, T of CLIP + T of BERT, width]; a slot without a token holds a learned vector."""
-        parts = []
-        for number, (name, given) in enumerate((("clip", clip), ("bert", bert))):
-            x = self.inputs[name](given.states)
-            x = x + self.types[number].to(x) + sinusoids(given.places, x.shape[-1]).to(x)
-            parts.append(torch.where(given.mask[..., None], x, self.absent[number].to(x)))
-        return torch.cat(parts, dim=1)
+        """Return the tokens of both encoders, [B, T of CLIP + T of BERT, width].
+
+        A learned vector takes the place of padding.
+        """
+        projected = []
+        for index, (name, encoded) in enumerate((("clip", clip), ("bert", bert))):
+            x = self.inputs[name](encoded.states)
+            x = x + self.types[index].to(x) + sinusoids(encoded.places, x.shape[-1]).to(x)
+            projected.append(torch.where(encoded.mask[..., None], x, self.absent[index].to(x)))
+        return torch.cat(projected, dim=1)
 
 
 class Block(nn.Module):
-    """Queries look at the tokens, then at each other, then each at itself."""
+    """Cross-attention of the queries to the tokens, self-attention, and a feed-forward layer."""
 
     def __init__(self, width: int, heads: int, operations: Any, factory: Mapping[str, Any]) -> None:
         super().__init__()
@@ -117,13 +120,14 @@ class Block(nn.Module):
         self.narrow = operations.Linear(4 * width, width, **factory)
 
     def forward(self, x: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+        """Return the queries [B, queries, width] after one block."""
         x = x + self.look(x, tokens)
         x = x + self.talk(x, None)
         return x + self.narrow(gelu(self.wide(self.norm(x))))
 
 
 class Attention(nn.Module):
-    """Multi-head attention of normalised queries to ``tokens``, or to themselves."""
+    """Multi-head attention with layer normalisation of its input."""
 
     def __init__(self, width: int, heads: int, operations: Any, factory: Mapping[str, Any]) -> None:
         super().__init__()
@@ -134,14 +138,19 @@ class Attention(nn.Module):
         self.out = operations.Linear(width, width, **factory)
 
     def forward(self, x: torch.Tensor, tokens: torch.Tensor | None) -> torch.Tensor:
+        """Attend from x [B, L, width] to ``tokens`` [B, T, width], or to x where they are None."""
         x = self.norm(x)
         key, value = self.kv(x if tokens is None else tokens).chunk(2, dim=-1)
-        split = [t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.q(x), key, value)]
-        return self.out(scaled_dot_product_attention(*split).transpose(1, 2).flatten(2))
+        heads = [t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (self.q(x), key, value)]
+        return self.out(scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2))
 
 
 def sinusoids(places: torch.Tensor, width: int) -> torch.Tensor:
-    """Sine and cosine of places [B, T] at ``width / 2`` wavelengths from 2 pi up, [B, T, width]."""
+    """Return sine and cosine of places [B, T] at ``width / 2`` wavelengths: [B, T, width].
+
+    The wavelengths start at 2 pi and grow geometrically, as in "Attention Is All You Need"
+    (Vaswani et al., 2017), with base 100.
+    """
     half = width // 2
     rates = torch.exp(-math.log(100.0) / half * torch.arange(half, device=places.device))
     angles = places[..., None].float() * rates
@@ -149,10 +158,9 @@ def sinusoids(places: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def probe(weight: torch.Tensor) -> torch.Tensor:
-    """A fingerprint of a weight [rows, columns] that fine-tuning hardly turns: [rows].
+    """Return a fingerprint [rows] of a weight [rows, columns]: its product with a fixed vector.
 
-    The weight times a fixed vector. Two models that share their training agree in direction,
-    unrelated ones do not.
+    Fine-tuning hardly changes the direction of the fingerprint, and unrelated models differ in it.
     """
     columns = weight.shape[1]
     direction = torch.cos(torch.arange(columns, dtype=torch.float32) ** 2 * 0.7 + 1)
@@ -160,7 +168,7 @@ def probe(weight: torch.Tensor) -> torch.Tensor:
 
 
 def agreement(a: torch.Tensor, b: torch.Tensor) -> float:
-    """Cosine of two fingerprints, 0 where they have not even the same length."""
+    """Return the cosine of two fingerprints, -1 to 1; 0 where their lengths differ."""
     if a.shape != b.shape:
         return 0.0
     return float(nn.functional.cosine_similarity(a.float(), b.float(), dim=0))

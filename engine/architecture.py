@@ -1,8 +1,8 @@
-"""Tell from tensor names and shapes alone which model a file holds and how it is built.
+"""The kind and the sizes of a model, read from tensor names and shapes alone.
 
-ComfyUI recognises Z-Image by its width (3840) and hard-codes the rest, so a model of the same
-architecture at another size has to be described to it. Everything here works on
-``{name: shape}`` in ComfyUI's layout (see :mod:`.layouts`) and needs no torch.
+ComfyUI recognises Z-Image by its width (3840) and hard-codes the rest, so a model of another size
+needs an explicit configuration. All functions take ``{name: shape}`` in ComfyUI's layout (see
+:mod:`.layouts`) and need no torch.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 DIFFUSION, TEXT_ENCODER, VAE = "diffusion", "text_encoder", "vae"
 CLIP, BERT, ADAPTER = "clip", "bert", "adapter"
 REFERENCES = ("edit", "omni")
-"""Declared variants that take reference pictures; others that do have :data:`SIGLIP`."""
+"""Declared variants that take reference pictures. Other models that do contain :data:`SIGLIP`."""
 SIGLIP = "siglip_embedder.1.weight"
 
 EXPECTED = {
@@ -33,7 +33,7 @@ EXPECTED = {
     ADAPTER: ("双编码器适配器", "an adapter of the dual encoder"),
 }
 
-# What the host's own loaders take for granted; a model that differs is described to the host.
+# The sizes that the host's own loaders assume. Any other model is built from its configuration.
 FULL: dict[str, dict[str, Any]] = {
     DIFFUSION: {
         "in_channels": 16,
@@ -60,7 +60,7 @@ FULL: dict[str, dict[str, Any]] = {
 LAST_TOKEN = 151_645
 """``<|im_end|>``, the highest token of the chat template around every prompt."""
 
-# First match wins; the special ones stand before the general ones.
+# The first match wins, so specific patterns stand before general ones.
 _SIGNATURES = (
     ("LoRA", re.compile(r"lora_(A|B|up|down)\b|\.lora\.|lokr_|hada_w")),
     ("ControlNet", re.compile(r"^(control_model\.|controlnet_|control_layers\.)")),
@@ -81,7 +81,7 @@ _SIGNATURES = (
 
 
 def describe(names: Iterable[str]) -> str:
-    """Name the kind of model that tensor names belong to, for an error message."""
+    """Return the kind of model that tensor names belong to, for an error message."""
     names = list(names)
     for kind, pattern in _SIGNATURES:
         if any(pattern.search(name) for name in names):
@@ -90,7 +90,7 @@ def describe(names: Iterable[str]) -> str:
 
 
 def wrong_kind(path: str, kind: str, found: str) -> ZImageError:
-    """``ZI-MODEL-KIND`` for a file that should have been of ``kind``."""
+    """Return ``ZI-MODEL-KIND`` for a file that is not of the expected ``kind``."""
     chinese, english = EXPECTED[kind]
     return ZImageError(
         "ZI-MODEL-KIND", path=path, found=found, expected_zh=chinese, expected_en=english
@@ -99,7 +99,7 @@ def wrong_kind(path: str, kind: str, found: str) -> ZImageError:
 
 @contextmanager
 def coded(path: str) -> Iterator[None]:
-    """Turn what a header that lies can break, wherever that is, into ``ZI-MODEL-KEYS``."""
+    """Convert any error that inconsistent names and shapes cause to ``ZI-MODEL-KEYS``."""
     try:
         yield
     except (ValueError, TypeError, RuntimeError, IndexError, ArithmeticError, KeyError) as error:
@@ -111,12 +111,12 @@ def coded(path: str) -> Iterator[None]:
 
 
 def is_full(kind: str, config: Mapping[str, Any]) -> bool:
-    """Whether the host's own loader would build just this; absent fields are its own."""
+    """Return whether the host's own loader builds this configuration; absent fields match."""
     return all(config.get(key, value) == value for key, value in FULL[kind].items())
 
 
 def diffusion_config(shapes: Shapes, path: str) -> dict[str, Any]:
-    """Keyword arguments of the host's ``NextDiT`` (and ``image_model``) for these shapes.
+    """Return keyword arguments of the host's ``NextDiT`` (and ``image_model``) for these shapes.
 
     Raises:
         ZImageError: ``ZI-MODEL-KIND`` for another model; ``ZI-MODEL-KEYS`` when a tensor from
@@ -128,19 +128,8 @@ def diffusion_config(shapes: Shapes, path: str) -> dict[str, Any]:
     modulation = _shape(shapes, "layers.0.adaLN_modulation.0.weight", 2, path, optional=True)
     if modulation is None or modulation[1] != min(dim, 256):
         raise wrong_kind(path, DIFFUSION, f"Lumina 2 (dim {dim})")
-    head = _shape(shapes, "layers.0.attention.q_norm.weight", 1, path)[0]
-    qkv = _shape(shapes, "layers.0.attention.qkv.weight", 2, path)[0]
+    head, kv = _heads(shapes, dim, path)
     ffn = _shape(shapes, "layers.0.feed_forward.w1.weight", 2, path)[0]
-    patches = _shape(shapes, "x_embedder.weight", 2, path)[1]
-    kv = (qkv - dim) // (2 * head) if head else 0
-    if head < 8 or head % 8 or dim < head or dim % head or patches != 64:
-        found = f"dim {dim}, head {head}, patch {patches}"
-        expected = "dim % head == 0, head % 8 == 0, patch 64"
-        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)
-    if kv < 1 or (qkv - dim) % (2 * head) or (dim // head) % kv:
-        found = f"dim {dim}, head {head}, qkv {qkv}"
-        expected = "qkv == dim + 2 * head * n, dim % (head * n) == 0"
-        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)
     siglip = _shape(shapes, SIGLIP, 2, path, optional=True)
     return {
         "image_model": "lumina2",
@@ -156,19 +145,36 @@ def diffusion_config(shapes: Shapes, path: str) -> dict[str, Any]:
         "cap_feat_dim": width,
         "qk_norm": True,
         "rope_theta": 256.0,
-        # Half a unit more than wanted: the host multiplies back and rounds down.
+        # The host multiplies by dim and rounds down; half a unit more makes the result exact.
         "ffn_dim_multiplier": 8.0 / 3.0 if dim == 3840 and ffn == 10240 else (ffn + 0.5) / dim,
         "multiple_of": 256 if dim == 3840 and ffn == 10240 else 1,
         "z_image_modulation": True,
         "time_scale": 1000.0,
         "pad_tokens_multiple": 32 if "cap_pad_token" in shapes else None,
-        # Older hosts do not know the argument, so it is there only where the weights are (Omni).
+        # Older hosts do not know the argument, so only models with these weights (Omni) have it.
         **({"siglip_feat_dim": siglip[1]} if siglip else {}),
     }
 
 
+def _heads(shapes: Shapes, dim: int, path: str) -> tuple[int, int]:
+    """Return the width of an attention head and the number of key/value heads."""
+    head = _shape(shapes, "layers.0.attention.q_norm.weight", 1, path)[0]
+    qkv = _shape(shapes, "layers.0.attention.qkv.weight", 2, path)[0]
+    patches = _shape(shapes, "x_embedder.weight", 2, path)[1]
+    kv = (qkv - dim) // (2 * head) if head else 0
+    if head < 8 or head % 8 or dim < head or dim % head or patches != 64:
+        found = f"dim {dim}, head {head}, patch {patches}"
+        expected = "dim % head == 0, head % 8 == 0, patch 64"
+        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)
+    if kv < 1 or (qkv - dim) % (2 * head) or (dim // head) % kv:
+        found = f"dim {dim}, head {head}, qkv {qkv}"
+        expected = "qkv == dim + 2 * head * n, dim % (head * n) == 0"
+        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)
+    return head, kv
+
+
 def text_encoder_config(shapes: Shapes, path: str) -> dict[str, int]:
-    """The fields of the host's ``Qwen3_4BConfig`` that differ with size.
+    """Return the fields of the host's ``Qwen3_4BConfig`` that depend on the size.
 
     Raises:
         ZImageError: ``ZI-MODEL-KIND`` or ``ZI-MODEL-KEYS``, as for :func:`diffusion_config`.
@@ -195,11 +201,13 @@ def text_encoder_config(shapes: Shapes, path: str) -> dict[str, int]:
 
 
 def encoder_config(kind: str, shapes: Shapes, path: str, names: Iterable[str]) -> dict[str, Any]:
-    """Configuration of the host's CLIP text model or BERT for these shapes.
+    """Return the configuration of the host's CLIP text model or BERT for these shapes.
 
     Args:
         kind: :data:`CLIP` or :data:`BERT`.
-        names: of everything in the file, to name what else it may be.
+        shapes: tensor names to shapes, see :func:`.dual_files.clip_names`.
+        path: the file, as error messages name it.
+        names: all tensor names of the file, for the message about a file of another kind.
 
     Raises:
         ZImageError: ``ZI-MODEL-KIND`` or ``ZI-MODEL-KEYS``, as for :func:`diffusion_config`.
@@ -236,7 +244,7 @@ def encoder_config(kind: str, shapes: Shapes, path: str, names: Iterable[str]) -
 
 
 def check_vocabulary(rows: int, path: str) -> None:
-    """Refuse an embedding without a row for every token of the template.
+    """Refuse an embedding that has fewer rows than the chat template needs.
 
     Raises:
         ZImageError: ``ZI-MODEL-KEYS``.
@@ -247,9 +255,9 @@ def check_vocabulary(rows: int, path: str) -> None:
 
 
 def vae_config(shapes: Shapes, path: str) -> dict[str, Any]:
-    """``{"embed_dim", "ddconfig"}`` of the host's ``AutoencoderKL`` for these shapes.
+    """Return ``{"embed_dim", "ddconfig"}`` of the host's ``AutoencoderKL`` for these shapes.
 
-    The tiny autoencoder without norms (TAESD) has one size: ``{"latent_channels"}``.
+    The tiny autoencoder (TAESD) comes in one size: ``{"latent_channels"}``.
 
     Raises:
         ZImageError: ``ZI-MODEL-KIND`` for a file without a 16-channel decoder, ``ZI-MODEL-KEYS``.
@@ -264,20 +272,7 @@ def vae_config(shapes: Shapes, path: str) -> dict[str, Any]:
     shape = _shape(shapes, "decoder.conv_in.weight", 4, path)
     if shape[1] != 16:
         raise wrong_kind(path, VAE, f"VAE with {shape[1]} channels")
-    channels = _shape(shapes, "decoder.norm_out.weight", 1, path)[0]
-    levels = _count(shapes, "decoder.up.")
-    widths = [
-        _shape(shapes, f"decoder.up.{level}.block.0.conv2.weight", 4, path)[0]
-        for level in range(levels)
-    ]
-    # decoder.up.0 is the last level and has ch * ch_mult[0] channels; the encoder starts with ch.
-    first = _shape(shapes, "encoder.conv_in.weight", 4, path, optional=True)
-    ch = first[0] if first else channels
-    # Norms have 32 groups.
-    if not widths or ch == 0 or ch % 32 or any(w == 0 or w % ch for w in widths):
-        found = f"widths {widths[:8]}, first {ch}"
-        expected = "multiples of the first, which is one of 32"
-        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)
+    ch, widths = _vae_widths(shapes, path)
     return {
         "embed_dim": 16,
         "ddconfig": {
@@ -295,11 +290,30 @@ def vae_config(shapes: Shapes, path: str) -> dict[str, Any]:
     }
 
 
+def _vae_widths(shapes: Shapes, path: str) -> tuple[int, list[int]]:
+    """Return the base width of an autoencoder, and the width of each level of its decoder."""
+    channels = _shape(shapes, "decoder.norm_out.weight", 1, path)[0]
+    levels = _count(shapes, "decoder.up.")
+    widths = [
+        _shape(shapes, f"decoder.up.{level}.block.0.conv2.weight", 4, path)[0]
+        for level in range(levels)
+    ]
+    # decoder.up.0 is the last level and has ch * ch_mult[0] channels; the encoder starts with ch.
+    first = _shape(shapes, "encoder.conv_in.weight", 4, path, optional=True)
+    ch = first[0] if first else channels
+    # Norms have 32 groups.
+    if not widths or ch == 0 or ch % 32 or any(w == 0 or w % ch for w in widths):
+        found = f"widths {widths[:8]}, first {ch}"
+        expected = "multiples of the first, which is one of 32"
+        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)
+    return ch, widths
+
+
 def declared(metadata: Mapping[str, str], path: str) -> dict[str, Any]:
-    """The ``zimage`` metadata of the small family as a dictionary; empty when there is none.
+    """Return the ``zimage`` metadata of the small family; empty for a file without it.
 
     Raises:
-        ZImageError: ``ZI-FILE-CORRUPT`` when it is there and is not a JSON object.
+        ZImageError: ``ZI-FILE-CORRUPT`` for metadata that is not a JSON object.
     """
     if "zimage" not in metadata:
         return {}
@@ -315,7 +329,7 @@ def declared(metadata: Mapping[str, str], path: str) -> dict[str, Any]:
 
 
 def _count(shapes: Shapes, prefix: str) -> int:
-    """How many numbered children ``prefix0.``, ``prefix1.``, … there are without a hole."""
+    """Count the numbered children ``prefix0.``, ``prefix1.``, … up to the first that is missing."""
     numbers = {name[len(prefix) :].split(".", 1)[0] for name in shapes if name.startswith(prefix)}
     count = 0
     while str(count) in numbers:
@@ -324,6 +338,7 @@ def _count(shapes: Shapes, prefix: str) -> int:
 
 
 def _shape(shapes: Shapes, name: str, rank: int, path: str, *, optional: bool = False) -> Any:
+    """Return the shape of a tensor, None for one that is optional and absent."""
     shape = shapes.get(name)
     if shape is None and optional:
         return None

@@ -1,8 +1,8 @@
-"""Load a diffusion model, a text encoder or a VAE from a user's file, or say why it cannot be.
+"""Load a diffusion model, a text encoder or a VAE from a file.
 
-Every file is judged by its headers first (:mod:`.inspection`); only then are weights read.
-Full-size files go through the host's own loaders, every other size of the same architecture is
-described to the host explicitly.
+The headers of a file are checked first (:mod:`.inspection`); only then are weights read. Files of
+the official size go through the host's own loaders. For any other size of the same architecture,
+the host's classes are built from an explicit configuration.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ DTYPES: dict[str, torch.dtype | None] = {
 
 
 def load_model(path: str | os.PathLike[str], variant: str = AUTO, dtype: str = "auto") -> Any:
-    """A diffusion model as the host's ``ModelPatcher`` (MODEL), its variant travelling on it.
+    """Load a diffusion model as the host's ``ModelPatcher`` (MODEL).
+
+    The variant is stored in its ``model_options``, see :func:`variant_of`.
 
     Args:
         path: a safetensors file in ComfyUI's or the official layout, or a folder of shards.
@@ -43,64 +45,66 @@ def load_model(path: str | os.PathLike[str], variant: str = AUTO, dtype: str = "
         ZImageError: ``ZI-FILE-*``, ``ZI-MODEL-KIND``, ``ZI-MODEL-KEYS`` or ``ZI-VALUE``.
     """
     target = _dtype(dtype)
-    plan = inspection.diffusion(path)
-    chosen = _variant(variant, plan.declared, Path(path))
-    state = layouts.to_comfy(plan.weights.load(), plan.name)
-    for name in layouts.MAY_BE_MISSING & (plan.expected.keys() - state.keys()):
-        state[name] = torch.ones(plan.expected[name])  # never used; silences the host's warning
+    file = inspection.diffusion(path)
+    resolved_variant = _variant(variant, file.declared, Path(path))
+    state = layouts.to_comfy(file.weights.load(), file.name)
+    for name in layouts.MAY_BE_MISSING & (file.expected.keys() - state.keys()):
+        state[name] = torch.ones(file.expected[name])  # never used; avoids the host's warning
     model = None
-    if plan.full:
-        model = host.load_diffusion(state, target, plan.weights.metadata)
+    if file.full:
+        model = host.load_diffusion(state, target, file.weights.metadata)
     if model is None:
-        model = host.build_diffusion(plan.config, state, target, plan.references)
-    model.model_options[OPTION] = chosen
+        model = host.build_diffusion(file.config, state, target, file.references)
+    model.model_options[OPTION] = resolved_variant
     return model
 
 
 def load_text_encoder(path: str | os.PathLike[str], expected_width: int | None = None) -> Any:
-    """A Qwen3 text encoder as the host's CLIP, in the precision of the file.
+    """Load a Qwen3 text encoder as the host's CLIP, in the precision of the file.
 
     Args:
+        path: a safetensors file, or a folder of shards.
         expected_width: the diffusion model's ``cap_feat_dim``, compared before weights are read.
 
     Raises:
         ZImageError: as :func:`load_model`, or ``ZI-TEXT-WIDTH``.
     """
-    plan = inspection.text_encoder(path, expected_width)
+    file = inspection.text_encoder(path, expected_width)
     state: dict[str, Any] = embedding.expand(
-        layouts.text_to_comfy(plan.weights.load()), host.VOCABULARY, plan.name
+        layouts.text_to_comfy(file.weights.load()), host.VOCABULARY, file.name
     )
-    if not plan.full:
-        return host.build_text_encoder(plan.config, state)
-    quantised = plan.weights.metadata.get("_quantization_metadata")
+    if not file.full:
+        return host.build_text_encoder(file.config, state)
+    quantised = file.weights.metadata.get("_quantization_metadata")
     if quantised is not None:
-        state["_quantization_metadata"] = quantised  # where the host's loader looks for it
+        state["_quantization_metadata"] = quantised  # the host's loader reads it from the state
     return host.load_text_encoder(state)
 
 
 def load_vae(path: str | os.PathLike[str], dtype: str = "auto") -> Any:
-    """A 16-channel autoencoder as the host's VAE.
+    """Load a 16-channel autoencoder as the host's VAE.
 
     Args:
-        dtype: ``fp32`` computes in float32; everything else is the host's choice.
+        path: a safetensors file, or a folder with one.
+        dtype: ``fp32`` computes in float32; for any other key of :data:`DTYPES` the host chooses.
 
     Raises:
         ZImageError: as :func:`load_model`.
     """
     target = torch.float32 if _dtype(dtype) is torch.float32 else None
-    plan = inspection.vae(path)
-    state = layouts.vae_to_comfy(plan.weights.load())
-    if plan.full:
-        return host.build_vae(state, None, target)  # the host knows it by itself, and a TAESD
+    file = inspection.vae(path)
+    state = layouts.vae_to_comfy(file.weights.load())
+    if file.full:
+        return host.build_vae(state, None, target)  # the host detects the official VAE and TAESD
     if "quant_conv.weight" not in state:
         _add_identity_quant(state)
-    return host.build_vae(state, plan.config, target)
+    return host.build_vae(state, file.config, target)
 
 
 def variant_of(model: Any) -> str:
-    """A key of the presets: what the loader wrote on a MODEL; a stock-loaded one counts as turbo.
+    """Return the variant that the loader stored on a MODEL, a key of the presets.
 
-    The host's default shift for Z-Image is Turbo's as well.
+    A MODEL of the host's own loader counts as Turbo, whose shift is the host's default as well.
     """
     return model.model_options.get(OPTION, TURBO)
 
@@ -112,7 +116,11 @@ def _dtype(name: str) -> torch.dtype | None:
 
 
 def _variant(requested: str, declared: Mapping[str, Any], path: Path) -> str:
-    """Asked for, else declared in the file, else the official scheduler's shift, else the name."""
+    """Return the variant of a model file.
+
+    The order of sources: the request, the file's metadata, the shift of the official scheduler
+    file, the file name.
+    """
     if requested in PRESETS:
         return requested
     if requested != AUTO:
@@ -126,7 +134,7 @@ def _variant(requested: str, declared: Mapping[str, Any], path: Path) -> str:
             shift = json.loads(scheduler.read_text(encoding="utf-8")).get("shift")
             return TURBO if shift == 3.0 else BASE
         except (OSError, ValueError, AttributeError):
-            log.warning("%s is not readable; the name decides the variant", scheduler)
+            log.warning("%s is not readable; the file name decides the variant", scheduler)
     name = path.parent.name if path.is_dir() else path.name
     if "edit" in name.lower() or "omni" in name.lower():
         return EDIT
@@ -134,7 +142,7 @@ def _variant(requested: str, declared: Mapping[str, Any], path: Path) -> str:
 
 
 def _add_identity_quant(state: StateDict) -> None:
-    """The host's configurable autoencoder has 1x1 convolutions that Flux's has not."""
+    """Add identity 1x1 convolutions, which the host's configurable autoencoder requires."""
     dtype = state["decoder.conv_in.weight"].dtype
     for name, channels in (("quant_conv", 32), ("post_quant_conv", 16)):
         state[f"{name}.weight"] = torch.eye(channels, dtype=dtype)[:, :, None, None]

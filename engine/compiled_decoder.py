@@ -1,4 +1,4 @@
-"""The VAE decoder, compiled where that pays: on CUDA. Elsewhere, and after a failure, as it is."""
+"""The VAE decoder, compiled on CUDA; uncompiled elsewhere and after a compiler failure."""
 
 from __future__ import annotations
 
@@ -16,37 +16,42 @@ _reported = False
 
 
 def decoder_of(vae: Any, compiler: Callable[..., Decoder] = torch.compile) -> Decoder:
-    """A callable ``[B, 16, h, w] -> [B, 3, 8h, 8w]`` for a loaded host VAE.
+    """Return a callable ``[B, 16, h, w] -> [B, 3, 8h, 8w]`` for a loaded host VAE.
 
-    On CUDA it is compiled at its first use, once per module and shape. When compiling fails, for
-    want of a C compiler for instance, that is logged once and the plain decoder is used from then
-    on; results agree within the rounding of the working precision.
+    On CUDA, its first use compiles it, once per module and shape. When compilation fails (without
+    a C compiler, for instance), the failure is logged once and the uncompiled decoder is used.
+    Both give the same result within the rounding of the working precision.
+
+    Args:
+        vae: the host's VAE.
+        compiler: replaces ``torch.compile`` in tests.
     """
     module = vae.first_stage_model
     if torch.device(vae.device).type != "cuda":
         return module.decode
-    kept = getattr(vae, "_zimage_decoder", None)
-    if kept is None:  # kept on the VAE object, so that it goes when the VAE goes
-        kept = vae._zimage_decoder = _guarded(module, compiler)
-    return kept
+    decoder = getattr(vae, "_zimage_decoder", None)
+    if decoder is None:  # an attribute of the VAE, so that both have the same lifetime
+        decoder = vae._zimage_decoder = _guarded(module, compiler)
+    return decoder
 
 
 def _guarded(module: torch.nn.Module, compiler: Callable[..., Decoder]) -> Decoder:
-    fast: Decoder | None = None
+    """Return a decoder that compiles itself and falls back to the module after a failure."""
+    compiled: Decoder | None = None
     failed = False
 
     def decode(latent: torch.Tensor) -> torch.Tensor:
-        nonlocal fast, failed
+        nonlocal compiled, failed
         plain: Decoder = module.decode  # type: ignore[assignment]
         if failed:
             return plain(latent)
         try:
-            if fast is None:
-                fast = compiler(plain, dynamic=False)
-            return fast(latent)
+            if compiled is None:
+                compiled = compiler(plain, dynamic=False)
+            return compiled(latent)
         except torch.cuda.OutOfMemoryError:
             raise
-        except Exception as error:  # noqa: BLE001 - compilers fail in every way there is
+        except Exception as error:  # noqa: BLE001 - the types of compiler errors are not documented
             failed = True
             _report(error)
             return plain(latent)

@@ -16,17 +16,16 @@ Conditioning = list[list[Any]]
 
 @torch.inference_mode()
 def encode(clip: Any, prompt: str) -> Conditioning:
-    """Conditioning of one prompt: ``[[features, extras]]`` with features ``[1, tokens, width]``.
+    """Encode one prompt as ``[[features, extras]]`` with features ``[1, tokens, width]``.
 
-    The tokenizer of the host wraps the prompt in the chat template of Qwen3; the features are its
-    second to last hidden states. Prompt weights such as ``(x:1.2)`` are plain text here. The
-    prompt is cleaned first; a ``[ZH]`` or ``[EN]`` in front means nothing to Qwen3 and is left out.
-    A dual encoder (:mod:`.dual`) reads the tag and gives a fixed number of tokens.
+    The prompt is normalised first. The host's tokenizer puts it in the chat template of Qwen3; the
+    features are the second to last hidden states. Prompt weights such as ``(x:1.2)`` are plain
+    text. A tag ``[ZH]`` or ``[EN]`` at the beginning is removed, because only a dual encoder
+    (:mod:`.dual`) uses it. A dual encoder returns a fixed number of tokens.
 
     Raises:
         ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read
-            (see :mod:`..text.prompt_rules`),
-            ``ZI-MODEL-KIND`` when the CLIP object holds no Qwen3.
+            (see :mod:`..text.prompt_rules`), ``ZI-MODEL-KIND`` for a CLIP object without a Qwen3.
     """
     prompt = prompt_rules.prepare(prompt)
     if host.is_dual(clip):
@@ -46,46 +45,49 @@ def encode(clip: Any, prompt: str) -> Conditioning:
 
 
 def _tokens(clip: Any, prompt: str) -> tuple[Any, int]:
-    """What Qwen3 reads of a clean prompt, and how many tokens that is."""
+    """Return Qwen3's tokens of a normalised prompt, and their number."""
     tokens = clip.tokenize(spans.take_off(prompt)[1])
     return tokens, max(len(row) for rows in tokens.values() for row in rows)
 
 
 def describe(clip: Any, prompt: str, negative_prompt: str = "") -> str:
-    """How prompts were read: one line in Chinese and one in English for each that is not empty.
+    """Describe how prompts were tokenized: a Chinese and an English line for each prompt.
 
-    For a dual encoder: its tag, the tokens of each encoder, and what was cut.
+    An empty negative prompt is left out. For a dual encoder, a line has the tag, the number of
+    tokens of each encoder, and the text that was truncated.
     """
     lines = [_described(clip, prompt)]
     if negative_prompt.strip():
-        marks = ("反向提示词：", "Negative: ")
-        pair = zip(marks, _described(clip, negative_prompt).split("\n"), strict=True)
-        lines.append("\n".join(mark + line for mark, line in pair))
+        labels = ("反向提示词：", "Negative: ")
+        pairs = zip(labels, _described(clip, negative_prompt).split("\n"), strict=True)
+        lines.append("\n".join(label + line for label, line in pairs))
     return "\n".join(lines)
 
 
 def _described(clip: Any, prompt: str) -> str:
+    """Return the Chinese and the English line about one prompt."""
     if not host.is_dual(clip):
         _, count = _tokens(clip, prompt_rules.prepare(prompt))
-        told = f"Qwen3 {count}/{encoder_limits.QWEN3}"
+        usage = f"Qwen3 {count}/{encoder_limits.QWEN3}"
         if count <= encoder_limits.QWEN3:
-            return f"{told}\n{told}"
-        more = " · 超过官方上限，可能读不准", " · above the official limit, may be misread"
-        return "\n".join(told + words for words in more)
+            return f"{usage}\n{usage}"
+        warnings = " · 超过官方上限，可能读不准", " · above the official limit, may be misread"
+        return "\n".join(usage + warning for warning in warnings)
     reading = clip.tokenizer.read(prompt)
     parts = (("CLIP", reading.clip), ("BERT", reading.bert))
     counts = " · ".join(f"{name} {part.whole}/{LIMIT}" for name, part in parts)
-    rests = [(name, part.rest) for name, part in parts if part.rest]
-    chinese = "".join(f" · {name} 截去“{rest}”" for name, rest in rests)
-    english = "".join(f' · {name} cut "{rest}"' for name, rest in rests)
+    truncated = [(name, part.rest) for name, part in parts if part.rest]
+    chinese = "".join(f" · {name} 截去“{rest}”" for name, rest in truncated)
+    english = "".join(f' · {name} cut "{rest}"' for name, rest in truncated)
     tag = reading.tag or "-"
     return f"{tag} {counts}{chinese}\n{tag} {counts}{english}"
 
 
 def cuts(clip: Any, **prompts: str) -> dict[str, list[dict[str, str]]] | None:
-    """What was not read of prompts, for the page and for ``/history``; None when all was.
+    """Return the truncated parts of prompts as a node's ``ui`` output; None when there are none.
 
     Args:
+        clip: the host's CLIP; only a dual encoder truncates.
         prompts: texts by the name of their widget.
 
     Returns:
@@ -93,16 +95,16 @@ def cuts(clip: Any, **prompts: str) -> dict[str, list[dict[str, str]]] | None:
     """
     if not host.is_dual(clip):
         return None
-    found = []
+    cut = []
     for field, prompt in prompts.items():
         reading = clip.tokenizer.read(prompt)
         parts = (("CLIP", reading.clip.rest), ("BERT", reading.bert.rest))
-        found += [{"field": field, "encoder": name, "cut": rest} for name, rest in parts if rest]
-    return {"zimage_cut": found} if found else None
+        cut += [{"field": field, "encoder": name, "cut": rest} for name, rest in parts if rest]
+    return {"zimage_cut": cut} if cut else None
 
 
 def check_width(conditioning: Conditioning, expected: int) -> None:
-    """Compare the width of text features with what the diffusion model takes.
+    """Refuse text features of another width than the diffusion model expects.
 
     Raises:
         ZImageError: ``ZI-TEXT-WIDTH``.

@@ -1,4 +1,4 @@
-"""From latents to pictures: 8 bits at once, device memory back at once."""
+"""Decode latents to 8-bit pictures, one at a time, so that little device memory is in use."""
 
 from __future__ import annotations
 
@@ -20,11 +20,12 @@ TILING = ("auto", "on", "off")
 
 @torch.inference_mode()
 def decode(vae: Any, samples: torch.Tensor, tiling: str = "auto") -> torch.Tensor:
-    """Pictures ``[B, H, W, 3]``, float32 in [0, 1] on the CPU, each value a multiple of 1/255.
+    """Decode to pictures ``[B, H, W, 3]``: float32 in [0, 1] on the CPU, multiples of 1/255.
 
     Args:
+        vae: the host's VAE.
         samples: ``[B, 16, H/8, W/8]``, as the host's samplers return them.
-        tiling: ``on`` and, above 1024x1024, ``auto`` go strip by strip (see :mod:`.strips`).
+        tiling: ``on``, and ``auto`` above 1024x1024, decode in strips (see :mod:`.strips`).
 
     Raises:
         ZImageError: ``ZI-VALUE`` or ``ZI-MODEL-KIND``.
@@ -34,7 +35,7 @@ def decode(vae: Any, samples: torch.Tensor, tiling: str = "auto") -> torch.Tenso
 
 @torch.inference_mode()
 def decode_bytes(vae: Any, samples: torch.Tensor, tiling: str = "auto") -> torch.Tensor:
-    """As :func:`decode`, but ``uint8``: one picture at a time crosses from the device."""
+    """Decode like :func:`decode`, to ``uint8``; copy pictures from the device one by one."""
     if tiling not in TILING:
         raise ZImageError("ZI-VALUE", name="tiling", found=tiling, expected=" | ".join(TILING))
     check(vae, samples)
@@ -49,30 +50,35 @@ def decode_bytes(vae: Any, samples: torch.Tensor, tiling: str = "auto") -> torch
 
 
 def _decode_one(vae: Any, latent: torch.Tensor, tiled: bool) -> torch.Tensor:
-    """Decoder output ``[1, 3, H, W]``; in strips as well when one piece does not fit."""
+    """Return decoder output ``[1, 3, H, W]``; decode in strips when memory does not suffice."""
     if not tiled:
         try:
             return decoder_of(vae)(latent)
         except host.OUT_OF_MEMORY:
             log.warning("not enough memory to decode in one piece; decoding in strips")
-    return strips.decode(vae, latent)  # outside the handler, which would keep tensors alive
+    return strips.decode(vae, latent)  # outside the handler, whose traceback keeps tensors alive
 
 
 @torch.inference_mode()
 def decode_float(vae: Any, samples: torch.Tensor) -> torch.Tensor:
-    """Unrounded ``[B, H, W, 3]`` from the host's own decode, to compare against."""
+    """Return unrounded ``[B, H, W, 3]`` of the host's own decode, for comparisons."""
     check(vae, samples)
     return vae.decode(samples)
 
 
 def to_bytes(vae: Any, raw: torch.Tensor) -> torch.Tensor:
-    """Decoder output ``[B, 3, H, W]`` to ``[B, H, W, 3]`` uint8 on the CPU, rounded to nearest."""
+    """Convert decoder output ``[B, 3, H, W]`` to ``[B, H, W, 3]`` uint8 on the CPU, rounded."""
     return vae.process_output(raw.float()).mul_(255.0).round_().to(torch.uint8).movedim(1, -1).cpu()
 
 
 def check(vae: Any, samples: torch.Tensor) -> None:
-    """Refuse a VAE for video, and a VAE or a latent with other than 16 channels."""
-    channels, video = getattr(vae, "latent_channels", None), getattr(vae, "latent_dim", 2) != 2
+    """Refuse a VAE for video, and a VAE or a latent that does not have 16 channels.
+
+    Raises:
+        ZImageError: ``ZI-MODEL-KIND`` for the VAE, ``ZI-VALUE`` for the latent.
+    """
+    channels = getattr(vae, "latent_channels", None)
+    video = getattr(vae, "latent_dim", 2) != 2
     if channels != 16 or video:
         raise ZImageError(
             "ZI-MODEL-KIND",

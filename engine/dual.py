@@ -1,8 +1,8 @@
 """Two text encoders and an adapter as one CLIP of the host.
 
-English goes through CLIP-L, Chinese through a Chinese BERT, and the adapter turns both into the
-caption features that the diffusion model knows. The result is the host's own CLIP object, so the
-stock text nodes work with it and its memory is managed like any other's.
+CLIP-L encodes English and a Chinese BERT encodes Chinese. The adapter turns both into the caption
+features that the diffusion model was trained with. The result is the host's own CLIP object: stock
+text nodes accept it, and the host manages its memory.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from . import dual_files, dual_text, host
 from .adapter import Adapter, Encoded, agreement, probe
 
 ENOUGH = 0.9
-"""Agreement of fingerprints; fine-tuning of one model keeps it near 1, other models give near 0."""
+"""Least agreement of fingerprints: about 1 for a fine-tuned model, about 0 for another model."""
 
 
 class DualEncoder(nn.Module):
@@ -27,17 +27,19 @@ class DualEncoder(nn.Module):
 
     def __init__(self, clip: nn.Module, bert: nn.Module, adapter: Adapter) -> None:
         super().__init__()
-        self.clip, self.bert, self.adapter = clip, bert, adapter
+        self.clip = clip
+        self.bert = bert
+        self.adapter = adapter
         self.dtypes = {next(adapter.parameters()).dtype}
 
     def set_clip_options(self, options: dict[str, Any]) -> None:
-        """The host's "clip skip" means nothing here."""
+        """Ignore the host's "clip skip", which does not apply to the dual encoder."""
 
     def reset_clip_options(self) -> None:
-        """See :meth:`set_clip_options`."""
+        """Do nothing, see :meth:`set_clip_options`."""
 
     def encode_token_weights(self, tokens: dict[str, list]) -> tuple[torch.Tensor, None]:
-        """Caption features [1, queries, caption width] of a tokenized prompt."""
+        """Return caption features [1, queries, caption width] of a tokenized prompt."""
         device = self.adapter.queries.device
         clip = self._states(self.clip, tokens["clip"][0], 49407, device)
         bert = self._states(self.bert, tokens["bert"][0], 0, device)
@@ -46,32 +48,32 @@ class DualEncoder(nn.Module):
     def _states(self, encoder: nn.Module, row: list, pad: int, device: torch.device) -> Encoded:
         ids, _, places = zip(*row, strict=True)
         tokens = dual_text.Tokens(list(ids), list(places), len(row), "")
-        number, mask, place = (t.to(device) for t in dual_text.arrange([tokens], pad))
-        # CLIP of the host takes exactly 77; what it says of the empty rest is masked.
-        states = encoder(number, attention_mask=mask.long(), dtype=torch.float32)[0]
-        return Encoded(states, mask, place)
+        id_tensor, mask, place_tensor = (t.to(device) for t in dual_text.arrange([tokens], pad))
+        # The host's CLIP requires 77 tokens; the adapter masks the states of padding.
+        states = encoder(id_tensor, attention_mask=mask.long(), dtype=torch.float32)[0]
+        return Encoded(states, mask, place_tensor)
 
 
 class DualTokenizer:
-    """Both tokenizers behind the interface of the host's."""
+    """Both tokenizers behind the interface of the host's tokenizers."""
 
     def __init__(self, clip: Any, bert: Any) -> None:
         self.tokenizers = clip, bert
 
     def read(self, prompt: str) -> dual_text.Reading:
-        """How a prompt is read, see :func:`dual_text.read`."""
+        """Tokenize a prompt for both encoders, see :func:`dual_text.read`."""
         return dual_text.read(prompt, *self.tokenizers)
 
     def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **_: Any) -> dict:
-        """``{"clip": [[(id, weight, place), …]], "bert": …}``; weights are always 1."""
+        """Return ``{"clip": [[(id, weight, place), …]], "bert": …}``; weights are always 1."""
         reading = self.read(text)
         return {
-            name: [[(number, 1.0, place) for number, place in zip(t.ids, t.places, strict=True)]]
-            for name, t in (("clip", reading.clip), ("bert", reading.bert))
+            name: [[(id, 1.0, place) for id, place in zip(tokens.ids, tokens.places, strict=True)]]
+            for name, tokens in (("clip", reading.clip), ("bert", reading.bert))
         }
 
     def state_dict(self) -> dict[str, Any]:
-        """Nothing to save."""
+        """Return an empty dictionary: there is nothing to save."""
         return {}
 
 
@@ -81,7 +83,13 @@ def load(
     adapter: str | os.PathLike[str],
     model: Any,
 ) -> Any:
-    """Both encoders and their adapter as the host's CLIP, for one diffusion model.
+    """Load both encoders and their adapter as the host's CLIP, for one diffusion model.
+
+    Args:
+        clip: file of CLIP-L.
+        bert: file of a Chinese BERT.
+        adapter: file of the adapter.
+        model: the host's MODEL.
 
     Raises:
         ZImageError: as :mod:`.dual_files`; ``ZI-DUAL-OTHER`` when the adapter was trained for other
@@ -92,28 +100,35 @@ def load(
     width = host.caption_width(model)
     if width != config.caption_width:
         raise ZImageError("ZI-TEXT-WIDTH", found=config.caption_width, expected=width)
-    _recognise(name, state["probe.caption"], probe(host.caption_weight(model)), "model", "MODEL")
+    _check_probe(name, state["probe.caption"], probe(host.caption_weight(model)), "model", "MODEL")
 
     words = 0
 
     def build(dtype: torch.dtype, device: Any) -> DualEncoder:
         nonlocal words
-        parts = dual_files.load_clip(clip, dtype, device), dual_files.load_bert(bert, dtype, device)
-        words = len(parts[1].embeddings.word_embeddings.weight)
-        for kind, part, file in zip(("clip", "bert"), parts, (clip, bert), strict=True):
-            _recognise(
-                name, state[f"probe.{kind}"], probe(dual_files.first_query(part)), kind, file
-            )
-        return DualEncoder(*parts, host.build_adapter(Adapter, config, state, dtype, device))
+        encoders = (
+            dual_files.load_clip(clip, dtype, device),
+            dual_files.load_bert(bert, dtype, device),
+        )
+        words = len(encoders[1].embeddings.word_embeddings.weight)
+        for kind, encoder, file in zip(("clip", "bert"), encoders, (clip, bert), strict=True):
+            actual = probe(dual_files.first_query(encoder))
+            _check_probe(name, state[f"probe.{kind}"], actual, kind, file)
+        return DualEncoder(*encoders, host.build_adapter(Adapter, config, state, dtype, device))
 
     return host.build_clip(build, lambda: DualTokenizer(*dual_files.tokenizers(bert, words)))
 
 
-def _recognise(
-    adapter: str, known: torch.Tensor, seen: torch.Tensor, kind: str, file: str | os.PathLike[str]
+def _check_probe(
+    adapter: str,
+    trained: torch.Tensor,
+    actual: torch.Tensor,
+    kind: str,
+    file: str | os.PathLike[str],
 ) -> None:
-    rows = known if known.ndim == 2 else known[None]
-    closest = max((agreement(row, seen) for row in rows), default=0.0)
+    """Compare a model's fingerprint with those that the adapter was trained with."""
+    rows = trained if trained.ndim == 2 else trained[None]
+    closest = max((agreement(row, actual) for row in rows), default=0.0)
     if not closest >= ENOUGH:
         raise ZImageError(
             "ZI-DUAL-OTHER", path=adapter, kind=kind, file=Path(file).name, found=f"{closest:.2f}"

@@ -1,7 +1,7 @@
-"""CLIP-L, Chinese BERT and the adapter from the files that people have, checked by their headers.
+"""Load CLIP-L, Chinese BERT and the adapter from published files, checked by their headers.
 
-CLIP comes in Hugging Face's names (also inside a whole CLIP, and in ComfyUI's ``clip_l``) or in
-OpenAI's; BERT in Hugging Face's, with the older ``gamma`` and ``beta`` as well.
+CLIP files use the names of Hugging Face (also in a complete CLIP and in ComfyUI's ``clip_l``) or
+those of OpenAI. BERT files use the names of Hugging Face, also the older ``gamma`` and ``beta``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _FUSED = re.compile(r"^(.+\.self_attn)\.in_proj_(weight|bias)$")
 
 
 def clip_names(state: Mapping[str, torch.Tensor]) -> StateDict:
-    """CLIP's text model under the names of Hugging Face, without ``text_model.``; nothing else."""
+    """Return CLIP's text model alone, with Hugging Face's names without ``text_model.``."""
     out: StateDict = {}
     for name, tensor in state.items():
         name = _strip(name)
@@ -71,7 +71,7 @@ def clip_names(state: Mapping[str, torch.Tensor]) -> StateDict:
 
 
 def bert_names(state: Mapping[str, torch.Tensor]) -> StateDict:
-    """BERT's embeddings and encoder under today's names, without ``bert.``; nothing else."""
+    """Return BERT's embeddings and encoder alone, with current names without ``bert.``."""
     out: StateDict = {}
     for name, tensor in state.items():
         name = name.removeprefix("bert.")
@@ -96,7 +96,7 @@ _KINDS = {
 
 
 def load_clip(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> torch.nn.Module:
-    """CLIP's text model, the host's class.
+    """Load CLIP's text model as the host's class.
 
     Raises:
         ZImageError: ``ZI-FILE-*``, ``ZI-MODEL-KIND`` or ``ZI-MODEL-KEYS``.
@@ -105,7 +105,7 @@ def load_clip(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> 
 
 
 def load_bert(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> torch.nn.Module:
-    """BERT, the host's class; errors as :func:`load_clip`."""
+    """Load BERT as the host's class; errors as :func:`load_clip`."""
     return _load(path, "bert", dtype, device)
 
 
@@ -122,7 +122,7 @@ def _load(
 
 
 def _named(weights: Weights, kind: str, state: StateDict) -> StateDict:
-    """A whole state or its outline under the host's names, its embedding in full."""
+    """Return a state, or its outline, with the host's names and the full embedding table."""
     rename, table, rows = _KINDS[kind]
     return embedding.expand(rename(state), rows, weights.name, f"{table}.weight", f"{table}.ids")
 
@@ -133,7 +133,11 @@ def _config(weights: Weights, kind: str, outline: StateDict) -> dict[str, Any]:
 
 
 def bert_words(path: str | os.PathLike[str]) -> int:
-    """Rows of a BERT file's embedding, from its header alone; errors as :func:`load_clip`."""
+    """Return the rows of a BERT file's embedding, read from its header alone.
+
+    Raises:
+        ZImageError: as :func:`load_clip`.
+    """
     with architecture.coded(Path(path).name):
         weights = open_weights(path)
         outline = _named(weights, "bert", weights.outline())
@@ -142,23 +146,25 @@ def bert_words(path: str | os.PathLike[str]) -> int:
 
 
 def first_query(encoder: torch.nn.Module) -> torch.Tensor:
-    """The weight by which an encoder is recognised: the first layer's query, [width, width]."""
+    """Return the weight that identifies an encoder: the first layer's query, [width, width]."""
     state = encoder.state_dict()
     return state[min(name for name in state if name.endswith(("q_proj.weight", "query.weight")))]
 
 
 def tokenizers(bert: str | os.PathLike[str] | None, rows: int = 0) -> tuple[Tokenizer, Tokenizer]:
-    """CLIP's tokenizer of the host, and BERT's: ``vocab.txt`` beside the file, or the host's own.
+    """Return the tokenizers of CLIP (the host's) and of BERT.
+
+    BERT's vocabulary is ``vocab.txt`` in the folder of the file, or else the host's.
 
     Args:
         bert: the BERT file, None for the host's vocabulary.
-        rows: of the file's embedding; 0 for all that the vocabulary has.
+        rows: rows of the file's embedding; 0 for the length of the host's vocabulary.
 
     Raises:
-        ZImageError: ``ZI-DUAL-VOCABULARY`` when no vocabulary has as many words as ``rows``.
+        ZImageError: ``ZI-DUAL-VOCABULARY`` when the vocabulary has fewer words than ``rows``.
     """
-    own = Path(bert).parent / "vocab.txt" if bert else None
-    vocabulary = own if own and own.is_file() else host.bert_vocabulary()
+    beside = Path(bert).parent / "vocab.txt" if bert else None
+    vocabulary = beside if beside and beside.is_file() else host.bert_vocabulary()
     rows = rows or host.BERT_VOCABULARY
     tokenizer = dual_text.bert_tokenizer(vocabulary, rows)
     count = tokenizer.get_vocab_size()
@@ -169,7 +175,7 @@ def tokenizers(bert: str | os.PathLike[str] | None, rows: int = 0) -> tuple[Toke
 
 
 def load_adapter(path: str | os.PathLike[str]) -> tuple[AdapterConfig, StateDict]:
-    """Sizes and weights of a trained adapter.
+    """Load the sizes and the weights of a trained adapter.
 
     Raises:
         ZImageError: ``ZI-FILE-*``, ``ZI-MODEL-KIND``, ``ZI-MODEL-KEYS``, or ``ZI-DUAL-UNTRAINED``.
@@ -209,12 +215,12 @@ def _adapter_config(weights: Weights) -> AdapterConfig:
             found=f"{config!r:.100}",
             expected=", ".join(AdapterConfig.__dataclass_fields__),
         )
-    made = AdapterConfig(*sizes)
-    if made.width % (2 * made.heads):
+    adapter_config = AdapterConfig(*sizes)
+    if adapter_config.width % (2 * adapter_config.heads):
         raise ZImageError(
             "ZI-MODEL-KEYS",
             path=weights.name,
-            found=f"width {made.width}",
-            expected=f"2 * {made.heads} * n",
+            found=f"width {adapter_config.width}",
+            expected=f"2 * {adapter_config.heads} * n",
         )
-    return made
+    return adapter_config

@@ -1,7 +1,7 @@
-"""Reference pictures and an instruction as conditioning, and which models take it.
+"""Conditioning of an instruction with reference pictures, and the check of models for it.
 
-The conditioning has ComfyUI's own keys (those of ``TextEncodeZImageOmni``, 0.11 and newer), so it
-works with the host's Omni model where there is one and with ours on every host.
+The conditioning uses the keys of ComfyUI's ``TextEncodeZImageOmni`` (0.11 and newer). It works
+with the host's Omni model, and on every host with the one of this pack.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from . import host, omni
 from .conditioning import Conditioning
 
 MAX_REFERENCES = 3
-LATENTS, PIECES, SEEN = "reference_latents", "reference_latents_text_embeds", "clip_vision_outputs"
+LATENTS = "reference_latents"
+PIECES = "reference_latents_text_embeds"
+SIGLIP = "clip_vision_outputs"
+"""Keys of the conditioning, as ComfyUI names them."""
 
 
 @dataclass(frozen=True)
-class Seen:
-    """SigLIP2 features in the shape of the host's image encoder.
+class VisionOutput:
+    """SigLIP2 features with the attributes of the host's image encoder output.
 
     Attributes:
         last_hidden_state: ``[1, rows * columns, width]``.
@@ -43,19 +46,20 @@ def encode_instruction(
     latents: Sequence[Tensor],
     siglip: Sequence[Tensor] | None = None,
 ) -> Conditioning:
-    """Conditioning of an instruction and up to three reference pictures.
+    """Encode an instruction and up to three reference pictures as conditioning.
 
-    For guidance the negative one is made the same way, from the same pictures. Without pictures
-    this is the conditioning of an ordinary prompt.
+    The negative conditioning needs the same pictures. Without pictures, the result is that of an
+    ordinary prompt.
 
     Args:
         clip: the host's CLIP with a Qwen3.
+        instruction: what to change; normalised here.
         latents: as the host's VAE encodes them, ``[1, 16, h, w]`` each; h and w even, any size.
         siglip: SigLIP2 features ``[1, rows, columns, width]`` of each picture, or None.
 
     Raises:
-        ZImageError: ``ZI-VALUE`` for wrong pictures, ``ZI-MODEL-KIND`` when the CLIP object holds
-            no Qwen3, ``ZI-TEXT-…`` as for :func:`.conditioning.encode`.
+        ZImageError: ``ZI-VALUE`` for wrong pictures, ``ZI-MODEL-KIND`` for a CLIP object without a
+            Qwen3, ``ZI-TEXT-…`` as for :func:`.conditioning.encode`.
     """
     _check(latents, siglip)
     if host.width_of(clip) is None or host.is_dual(clip):
@@ -68,26 +72,27 @@ def encode_instruction(
         )
     template, around = omni.templates(len(latents))
     _, instruction = spans.take_off(prompt_rules.prepare(instruction))
-    own = _encode(clip, instruction, template)
+    encoded = _encode(clip, instruction, template)
     if not latents:
-        return own
-    extras: dict[str, Any] = {
+        return encoded
+    reference_extras: dict[str, Any] = {
         LATENTS: list(latents),
         PIECES: [_encode(clip, piece, "{}")[0][0] for piece in around],
     }
     if siglip:
-        extras[SEEN] = [_seen(features) for features in siglip]
-    return [[features, {**given, **extras}] for features, given in own]
+        reference_extras[SIGLIP] = [_vision_output(features) for features in siglip]
+    return [[features, {**extras, **reference_extras}] for features, extras in encoded]
 
 
-def look(encoder: Any, picture: Tensor) -> Tensor:
-    """SigLIP2 features ``[1, rows, columns, width]`` of a picture ``[1, H, W, 3]``.
+def encode_vision(encoder: Any, picture: Tensor) -> Tensor:
+    """Return SigLIP2 features ``[1, rows, columns, width]`` of a picture ``[1, H, W, 3]``.
 
     Args:
         encoder: the host's CLIP_VISION.
+        picture: values in 0..1.
 
     Raises:
-        ZImageError: ``ZI-PICTURE`` for an encoder whose features are no grid.
+        ZImageError: ``ZI-PICTURE`` for an encoder whose features do not form a grid.
     """
     output = encoder.encode_image(picture)
     features = output.last_hidden_state
@@ -106,15 +111,15 @@ def look(encoder: Any, picture: Tensor) -> Tensor:
 
 
 def supports_references(model: Any) -> bool:
-    """Whether a MODEL takes reference pictures: an Edit or Omni one, not Turbo or Base."""
+    """Return whether a MODEL uses reference pictures, as Edit and Omni models do."""
     return host.takes_references(model)
 
 
 def with_references(model: Any) -> Any:
-    """A clone of a MODEL that is about to get reference pictures.
+    """Return a clone of a MODEL that uses reference pictures.
 
     Raises:
-        ZImageError: ``ZI-EDIT-MODEL`` for one that would leave them out without a word.
+        ZImageError: ``ZI-EDIT-MODEL`` for a model that would ignore them.
     """
     if not supports_references(model):
         raise ZImageError("ZI-EDIT-MODEL", found=type(model.model).__name__)
@@ -122,7 +127,7 @@ def with_references(model: Any) -> Any:
 
 
 def check_references(model: Any, *conditionings: Conditioning | None) -> None:
-    """Refuse conditioning with reference pictures for a model that would leave them out.
+    """Refuse conditioning with reference pictures for a model that would ignore them.
 
     Raises:
         ZImageError: ``ZI-EDIT-MODEL``.
@@ -140,9 +145,9 @@ def _encode(clip: Any, text: str, template: str) -> Conditioning:
     return clip.encode_from_tokens_scheduled(tokens)
 
 
-def _seen(features: Tensor) -> Seen:
+def _vision_output(features: Tensor) -> VisionOutput:
     _, rows, columns, _ = features.shape
-    return Seen(features.flatten(1, 2), [(3, rows * 16, columns * 16)])
+    return VisionOutput(features.flatten(1, 2), [(3, rows * 16, columns * 16)])
 
 
 def _check(latents: Sequence[Tensor], siglip: Sequence[Tensor] | None) -> None:
@@ -152,8 +157,8 @@ def _check(latents: Sequence[Tensor], siglip: Sequence[Tensor] | None) -> None:
         shape = list(latent.shape)
         if len(shape) != 4 or shape[:2] != [1, 16] or 0 in shape or shape[2] % 2 or shape[3] % 2:
             raise _bad("reference", shape, "[1, 16, H/8, W/8], H % 16 == W % 16 == 0")
-    if siglip and (len(siglip) != len(latents) or any(one.ndim != 4 for one in siglip)):
-        shapes = [list(one.shape) for one in siglip]
+    if siglip and (len(siglip) != len(latents) or any(part.ndim != 4 for part in siglip)):
+        shapes = [list(part.shape) for part in siglip]
         raise _bad("siglip", shapes, f"{len(latents)} x [1, rows, columns, width]")
 
 

@@ -1,4 +1,4 @@
-"""The compactly stored embedding of the small family: rows for the tokens that it knows."""
+"""The compact token embedding of the small models, with rows only for the tokens they know."""
 
 from __future__ import annotations
 
@@ -15,16 +15,20 @@ IDS = "model.embed_tokens.ids"
 def expand(
     state: StateDict, rows: int, path: str, weight: str = WEIGHT, numbers: str = IDS
 ) -> StateDict:
-    """Replace ``[K, H]`` rows and ``[K-1]`` token ids by a table ``[rows, H]``.
+    """Replace ``[K, H]`` rows and ``[K-1]`` token ids by a full table ``[rows, H]``.
 
     Row ``i + 1`` of the compact weight belongs to token ``ids[i]``, row 0 to every other token. A
-    state without ids is returned as it is. On the meta device only the shape is made.
+    state without ids is returned unchanged. On the meta device, only the shape is computed.
 
     Args:
-        weight, numbers: names of the compact table and of its ids.
+        state: tensor names to tensors.
+        rows: rows of the full table.
+        path: the file, as error messages name it.
+        weight: name of the compact table.
+        numbers: name of its token ids.
 
     Raises:
-        ZImageError: ``ZI-MODEL-KEYS`` when ids and rows do not belong together.
+        ZImageError: ``ZI-MODEL-KEYS`` when ids and rows do not match.
     """
     ids, compact = state.get(numbers), state.get(weight)
     if ids is None or compact is None:

@@ -1,7 +1,7 @@
-"""The only module of the engine, with :mod:`.host_references`, that touches ComfyUI's model code.
+"""Every use of ComfyUI's model code by the engine, together with :mod:`.host_references`.
 
-Written against 0.3.75 and kept to what newer versions still have; where a signature grew, the
-function looks at it instead of at a version number. Importing this module imports ComfyUI.
+It works with ComfyUI 0.3.75 and newer. Where a signature has grown, the code inspects the signature
+instead of a version number. Importing this module imports ComfyUI.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ import comfy.text_encoders.z_image
 import comfy.utils
 import torch
 
-from .host_references import (  # noqa: F401 - the rest of the engine finds them here
+from .host_references import (  # noqa: F401 - other modules import them from here
     OmniConfig,
     OmniTransformer,
     reads_siglip,
@@ -47,17 +47,17 @@ CLIP_VOCABULARY, BERT_VOCABULARY = 49_408, 47_020
 OUT_OF_MEMORY: type[BaseException] = management.OOM_EXCEPTION
 
 
-# --- what the host expects in a file ------------------------------------------------------------
+# --- names and shapes that the host expects in a file ---------------------------------------------
 def diffusion_shapes(config: dict[str, Any]) -> Shapes:
-    """Names and shapes of the host's Z-Image transformer, built without memory."""
+    """Return names and shapes of the host's Z-Image transformer, built on the meta device."""
     arguments = {**config, "dtype": torch.bfloat16, "device": "meta"}
     operations = comfy.ops.disable_weight_init
-    kind = OmniTransformer if "siglip_feat_dim" in config else comfy.ldm.lumina.model.NextDiT
-    return _shapes(kind(**arguments, operations=operations))
+    transformer = OmniTransformer if "siglip_feat_dim" in config else comfy.ldm.lumina.model.NextDiT
+    return _shapes(transformer(**arguments, operations=operations))
 
 
 def text_encoder_shapes(config: dict[str, int]) -> Shapes:
-    """Names and shapes of the host's Qwen3, built without memory."""
+    """Return names and shapes of the host's Qwen3, built on the meta device."""
     return _shapes(
         comfy.text_encoders.llama.Qwen3_4B(
             dict(config), torch.bfloat16, "meta", comfy.ops.disable_weight_init
@@ -66,7 +66,7 @@ def text_encoder_shapes(config: dict[str, int]) -> Shapes:
 
 
 def vae_shapes(config: dict[str, Any]) -> Shapes:
-    """Names and shapes of the host's autoencoder, 1x1 quant convolutions included."""
+    """Return names and shapes of the host's autoencoder, with its 1x1 quant convolutions."""
     with torch.device("meta"):
         if "ddconfig" not in config:
             return _shapes(comfy.taesd.taesd.TAESD(**config))
@@ -74,12 +74,12 @@ def vae_shapes(config: dict[str, Any]) -> Shapes:
 
 
 def quantisation_formats() -> Mapping[str, Any]:
-    """Quantised weight formats that the host computes with, by name; none in older ones."""
+    """Return the quantised weight formats that the host supports, by name; none in older hosts."""
     return getattr(comfy.ops, "QUANT_ALGOS", {})
 
 
 def reads_quantisation_notes() -> bool:
-    """Whether the host also takes formats from notes beside the weights (``.comfy_quant``)."""
+    """Return whether the host reads formats from tensors beside the weights (``.comfy_quant``)."""
     return hasattr(comfy.utils, "convert_old_quants")
 
 
@@ -88,7 +88,7 @@ def _shapes(module: torch.nn.Module) -> Shapes:
 
 
 def encoder_shapes(kind: str, config: dict[str, Any]) -> Shapes:
-    """Names and shapes of the host's CLIP text model or BERT, built without memory."""
+    """Return names and shapes of the host's CLIP text model or BERT, built on the meta device."""
     return _shapes(_encoder(kind, config, torch.float32, "meta"))
 
 
@@ -96,7 +96,11 @@ def encoder_shapes(kind: str, config: dict[str, Any]) -> Shapes:
 def load_diffusion(
     state: StateDict, dtype: torch.dtype | None, metadata: dict[str, str] | None
 ) -> comfy.model_patcher.ModelPatcher | None:
-    """Full-size weights through the host's own loader, with its detection and quantisation."""
+    """Load weights of the official size with the host's own loader, which knows quantisation.
+
+    Returns:
+        The model, None where the host does not recognise the weights.
+    """
     load = comfy.sd.load_diffusion_model_state_dict
     options = {} if dtype is None else {"dtype": dtype}
     return load(state, model_options=options, **_supported(load, metadata=metadata))
@@ -105,12 +109,17 @@ def load_diffusion(
 def build_diffusion(
     config: dict[str, Any], state: StateDict, dtype: torch.dtype | None, references: bool = False
 ) -> comfy.model_patcher.ModelPatcher:
-    """A Z-Image of any size; the host would take anything but width 3840 for another model.
+    """Build a Z-Image of any size; the host's loader recognises width 3840 alone.
 
-    With ``references`` it takes reference pictures, by our own forward pass on every host.
+    Args:
+        config: arguments of the host's ``NextDiT``.
+        state: weights by name.
+        dtype: precision of the weights; None for the host's choice.
+        references: whether the model takes reference pictures. Such a model uses the forward pass
+            of this pack on every host.
     """
-    kind = OmniConfig if references else comfy.supported_models.ZImage
-    model_config = kind(dict(config))
+    config_class = OmniConfig if references else comfy.supported_models.ZImage
+    model_config = config_class(dict(config))
     supported = list(model_config.supported_inference_dtypes)
     if dtype is None:
         dtype = management.unet_dtype(
@@ -127,16 +136,16 @@ def build_diffusion(
 
 
 def load_text_encoder(state: StateDict) -> comfy.sd.CLIP:
-    """Qwen3-4B through the host's own loader, quantised files included.
+    """Load Qwen3-4B with the host's own loader, which knows quantisation.
 
-    Without a folder of embeddings, ``embedding:name`` in a prompt is plain text: there are none for
-    Qwen3, and the host would open pickle files for it, or fail on a name that is not there.
+    It gets no folder of embeddings, so ``embedding:name`` in a prompt is plain text. There are no
+    embeddings for Qwen3; the host would open pickle files, or fail on a missing name.
     """
     return comfy.sd.load_text_encoder_state_dicts([state], clip_type=comfy.sd.CLIPType.LUMINA2)
 
 
 def build_text_encoder(config: dict[str, int], state: StateDict) -> comfy.sd.CLIP:
-    """A Qwen3 of any size with the host's Z-Image tokenizer and template; no embeddings either."""
+    """Build a Qwen3 of any size with the host's Z-Image tokenizer and template."""
 
     class Target:
         clip = comfy.text_encoders.z_image.te(
@@ -157,7 +166,7 @@ def build_text_encoder(config: dict[str, int], state: StateDict) -> comfy.sd.CLI
 def build_encoder(
     kind: str, config: dict[str, Any], state: StateDict, dtype: torch.dtype, device: Any
 ) -> torch.nn.Module:
-    """The host's CLIP text model or BERT with these weights."""
+    """Build the host's CLIP text model or BERT with these weights."""
     model = _encoder(kind, config, dtype, device)
     model.load_state_dict(state)
     return model.eval().requires_grad_(False)
@@ -175,16 +184,21 @@ def build_adapter(
     dtype: torch.dtype,
     device: Any,
 ) -> torch.nn.Module:
-    """An adapter whose layers cast as the host's do."""
-    made = build(config, comfy.ops.manual_cast, dtype=dtype, device=device)
-    made.load_state_dict({name: state[name] for name in made.state_dict()})
-    return made.eval().requires_grad_(False)
+    """Build an adapter whose layers cast their weights like the host's layers."""
+    adapter = build(config, comfy.ops.manual_cast, dtype=dtype, device=device)
+    adapter.load_state_dict({name: state[name] for name in adapter.state_dict()})
+    return adapter.eval().requires_grad_(False)
 
 
 def build_clip(
     model: Callable[[torch.dtype, Any], torch.nn.Module], tokenizer: Callable[[], Any]
 ) -> comfy.sd.CLIP:
-    """A CLIP object around a text model of our own; ``tokenizer`` is called after ``model``."""
+    """Build a CLIP object from a text model of this pack.
+
+    Args:
+        model: takes the precision and the device, returns the text model.
+        tokenizer: returns the tokenizer; called after ``model``.
+    """
 
     class Target:
         params: dict[str, Any] = {}  # noqa: RUF012 - the host copies it
@@ -201,19 +215,22 @@ def build_clip(
 
 
 def clip_vocabulary() -> Path:
-    """The folder of CLIP's tokenizer that comes with the host."""
+    """Return the folder of the host's CLIP tokenizer."""
     return Path(comfy.sd1_clip.__file__).with_name("sd1_tokenizer")
 
 
 def bert_vocabulary() -> Path:
-    """The host's Chinese BERT vocabulary; its first 21,128 words are those of bert-base-chinese."""
+    """Return the file of the host's Chinese BERT vocabulary.
+
+    Its first 21,128 words are those of bert-base-chinese.
+    """
     return Path(comfy.text_encoders.bert.__file__).with_name("hydit_clip_tokenizer") / "vocab.txt"
 
 
 def build_vae(
     state: StateDict, config: dict[str, Any] | None, dtype: torch.dtype | None
 ) -> comfy.sd.VAE:
-    """The host's VAE; ``config`` None lets it recognise a TAESD or the full-size Flux one."""
+    """Build the host's VAE; without ``config``, the host detects TAESD or the official VAE."""
     options = {} if config is None else {"config": {"params": config}}
     vae = comfy.sd.VAE(sd=state, dtype=dtype, **options)
     vae.latent_channels = 16
@@ -221,21 +238,21 @@ def build_vae(
 
 
 def is_dual(clip: Any) -> bool:
-    """Whether a CLIP object holds the dual encoder of :mod:`.dual`."""
+    """Return whether a CLIP object contains the dual encoder of :mod:`.dual`."""
     return hasattr(getattr(clip, "tokenizer", None), "read")
 
 
 def width_of(clip: comfy.sd.CLIP) -> int | None:
-    """Width of the hidden states of a CLIP object that holds a Qwen3, else None."""
-    found: Any = clip
+    """Return the width of the hidden states of a CLIP object with a Qwen3, else None."""
+    value: Any = clip
     for name in ("cond_stage_model", "qwen3_4b", "transformer", "model", "config", "hidden_size"):
-        found = getattr(found, name, None)
-    return found
+        value = getattr(value, name, None)
+    return value
 
 
 # --- sampling -----------------------------------------------------------------------------------
 def with_shift(model: comfy.model_patcher.ModelPatcher, shift: float) -> Any:
-    """A clone with the flow shift of the host's ``ModelSamplingAuraFlow`` node."""
+    """Return a clone with a flow shift, as the host's ``ModelSamplingAuraFlow`` node sets it."""
 
     class ShiftedFlow(comfy.model_sampling.ModelSamplingDiscreteFlow, comfy.model_sampling.CONST):
         pass
@@ -248,56 +265,56 @@ def with_shift(model: comfy.model_patcher.ModelPatcher, shift: float) -> Any:
 
 
 def caption_width(model: comfy.model_patcher.ModelPatcher) -> int | None:
-    """Width of the text features that a Z-Image model takes; None for any other model."""
+    """Return the width of the text features of a Z-Image model; None for any other model."""
     config = getattr(getattr(model.model, "model_config", None), "unet_config", {})
     return config.get("cap_feat_dim") if config.get("z_image_modulation") else None
 
 
 def model_width(model: comfy.model_patcher.ModelPatcher) -> int:
-    """Width of the transformer, 3840 for the official size."""
+    """Return the width of the transformer, 3840 for the official size."""
     return model.model.model_config.unet_config["dim"]
 
 
 def caption_weight(model: comfy.model_patcher.ModelPatcher) -> torch.Tensor:
-    """The weight that takes text features into a Z-Image model, [dim, caption width]."""
+    """Return the weight of the text projection of a Z-Image model, [dim, caption width]."""
     return model.model.diffusion_model.cap_embedder[1].weight
 
 
 def preview_callback(model: comfy.model_patcher.ModelPatcher, steps: int) -> Callable[..., None]:
-    """The host's own progress and preview callback."""
-    import latent_preview  # the host's; only there when a server or its folder is on the path
+    """Return the host's own callback for progress and previews."""
+    import latent_preview  # a module of the host's root folder, absent in unit tests
 
     return latent_preview.prepare_callback(model, steps)
 
 
 def resize(picture: torch.Tensor, width: int, height: int) -> torch.Tensor:
-    """``[B, H, W, 3]`` scaled and cut at the edges to a width and height, as the host does it."""
-    moved = picture.movedim(-1, 1)
-    return comfy.utils.common_upscale(moved, width, height, "lanczos", "center").movedim(1, -1)
+    """Scale ``[B, H, W, 3]`` and crop its edges to a width and height, as the host does."""
+    planes = picture.movedim(-1, 1)
+    return comfy.utils.common_upscale(planes, width, height, "lanczos", "center").movedim(1, -1)
 
 
 def encode_picture(vae: comfy.sd.VAE, picture: torch.Tensor) -> torch.Tensor:
-    """Latent ``[1, 16, H/8, W/8]`` of a picture ``[1, H, W, 3]`` in 0..1."""
+    """Encode a picture ``[1, H, W, 3]`` in 0..1 to a latent ``[1, 16, H/8, W/8]``."""
     return vae.encode(picture)
 
 
 def load_for_decoding(vae: comfy.sd.VAE, shape: torch.Size) -> None:
-    """Bring the VAE to its device with room for decoding latents of ``shape``."""
+    """Load the VAE to its device and free the memory for decoding latents of ``shape``."""
     needed = vae.memory_used_decode(shape, vae.vae_dtype)
     management.load_models_gpu([vae.patcher], memory_required=needed)
 
 
 def stop_if_interrupted() -> None:
-    """Raise the host's exception when somebody pressed Cancel."""
+    """Raise the host's exception when the prompt was interrupted."""
     management.throw_exception_if_processing_interrupted()
 
 
 def free_memory(device: torch.device) -> int:
-    """Bytes free on a device, as the host counts them."""
+    """Return the free bytes of a device, as the host counts them."""
     return int(management.get_free_memory(device))
 
 
 def _supported(function: Callable[..., Any], **arguments: Any) -> dict[str, Any]:
-    """Those of ``arguments`` that this version of the host's function takes."""
+    """Return those ``arguments`` that this version of the host's function accepts."""
     parameters = inspect.signature(function).parameters
     return {name: value for name, value in arguments.items() if name in parameters}

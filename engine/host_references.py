@@ -1,4 +1,4 @@
-"""The host's transformer and model with room for reference pictures; part of :mod:`.host`."""
+"""The host's transformer and model, extended for reference pictures; part of :mod:`.host`."""
 
 from __future__ import annotations
 
@@ -20,35 +20,35 @@ StateDict = dict[str, torch.Tensor]
 
 
 def reads_siglip() -> bool:
-    """Whether the host's own classes take references (ComfyUI 0.11 and newer)."""
+    """Return whether the host's own classes support references (ComfyUI 0.11 and newer)."""
     parameters = inspect.signature(comfy.ldm.lumina.model.NextDiT.__init__).parameters
     return "siglip_feat_dim" in parameters
 
 
 def takes_references(model: comfy.model_patcher.ModelPatcher) -> bool:
-    """Whether a MODEL was made for reference pictures: ours, or the host's own Omni."""
+    """Return whether a MODEL uses reference pictures: the pack's class or the host's Omni."""
     module = getattr(model.model, "diffusion_model", None)
-    own = isinstance(module, OmniTransformer)
-    return own or getattr(module, "siglip_embedder", None) is not None
+    is_ours = isinstance(module, OmniTransformer)
+    return is_ours or getattr(module, "siglip_embedder", None) is not None
 
 
 class OmniTransformer(comfy.ldm.lumina.model.NextDiT):
-    """The host's transformer with room for references; without them it is the host's to the bit."""
+    """The host's transformer, extended for references; without them, its results are the same."""
 
     def __init__(self, siglip_feat_dim: int | None = None, **arguments: Any) -> None:
         native = {"siglip_feat_dim": siglip_feat_dim} if reads_siglip() else {}
         super().__init__(**arguments, **native)
         if siglip_feat_dim is None or native:
             return
-        where = {"device": arguments.get("device"), "dtype": arguments.get("dtype")}
+        factory = {"device": arguments.get("device"), "dtype": arguments.get("dtype")}
         operations = arguments["operations"]
         self.siglip_embedder = torch.nn.Sequential(
-            operations.RMSNorm(siglip_feat_dim, eps=1e-5, elementwise_affine=True, **where),
-            operations.Linear(siglip_feat_dim, self.dim, bias=True, **where),
+            operations.RMSNorm(siglip_feat_dim, eps=1e-5, elementwise_affine=True, **factory),
+            operations.Linear(siglip_feat_dim, self.dim, bias=True, **factory),
         )
-        # Blocks of the same kind and number as those that refine the caption.
+        # The refiner of the features has the same blocks as the refiner of the caption.
         self.siglip_refiner = copy.deepcopy(self.context_refiner)
-        self.siglip_pad_token = torch.nn.Parameter(torch.empty((1, self.dim), **where))
+        self.siglip_pad_token = torch.nn.Parameter(torch.empty((1, self.dim), **factory))
 
     def _forward(
         self,
@@ -60,18 +60,19 @@ class OmniTransformer(comfy.ldm.lumina.model.NextDiT):
         **kwargs: Any,
     ) -> torch.Tensor:
         references = kwargs.pop("ref_latents", ())
-        around, siglip = kwargs.pop("ref_contexts", ()), kwargs.pop("siglip_feats", None)
+        around = kwargs.pop("ref_contexts", ())
+        siglip = kwargs.pop("siglip_feats", None)
         if not references:
             return super()._forward(x, timesteps, context, num_tokens, attention_mask, **kwargs)
-        whole = (self.patch_size, self.patch_size)
+        patch = (self.patch_size, self.patch_size)
         pad = comfy.ldm.common_dit.pad_to_patch_size
         out = omni.velocity(
             self,
-            pad(x, whole),
+            pad(x, patch),
             timesteps,
             context,
             None if attention_mask is None else attention_mask.bool(),
-            [pad(latent, whole) for latent in references],
+            [pad(latent, patch) for latent in references],
             around,
             siglip,
             kwargs.get("transformer_options"),
@@ -80,7 +81,10 @@ class OmniTransformer(comfy.ldm.lumina.model.NextDiT):
 
 
 class OmniModel(comfy.model_base.Lumina2):
-    """Hands references from the conditioning, under the host's own names, to the transformer."""
+    """A model that passes references from the conditioning to the transformer.
+
+    The keys of the conditioning are those of the host's own Omni model.
+    """
 
     def __init__(
         self,
@@ -94,28 +98,39 @@ class OmniModel(comfy.model_base.Lumina2):
         self.memory_usage_factor_conds = ("ref_latents",)
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
-        out = super().extra_conds(**kwargs)
-        latents = [self.process_latent_in(one) for one in kwargs.get("reference_latents") or ()]
-        given = {
-            "ref_latents": latents,
+        """Add latents, caption pieces and features of references to the host's conditions."""
+        conds = super().extra_conds(**kwargs)
+        references = {
+            "ref_latents": [
+                self.process_latent_in(latent) for latent in kwargs.get("reference_latents") or ()
+            ],
             "ref_contexts": kwargs.get("reference_latents_text_embeds"),
-            "siglip_feats": [_grid(one) for one in kwargs.get("clip_vision_outputs") or ()],
+            "siglip_feats": [_grid(output) for output in kwargs.get("clip_vision_outputs") or ()],
         }
-        return out | {name: comfy.conds.CONDList(list(one)) for name, one in given.items() if one}
+        return conds | {
+            name: comfy.conds.CONDList(list(tensors))
+            for name, tensors in references.items()
+            if tensors
+        }
 
     def extra_conds_shapes(self, **kwargs: Any) -> dict[str, Any]:
-        cells = sum(one.shape[-2] * one.shape[-1] for one in kwargs.get("reference_latents") or ())
+        """Return the size of all references, from which the host estimates memory."""
+        latents = kwargs.get("reference_latents") or ()
+        cells = sum(latent.shape[-2] * latent.shape[-1] for latent in latents)
         return {"ref_latents": [1, 16, cells]} if cells else {}
 
 
 class OmniConfig(comfy.supported_models.ZImage):
+    """The host's configuration of Z-Image, with the model class for references."""
+
     def get_model(
         self, state_dict: StateDict, prefix: str = "", device: torch.device | None = None
     ) -> OmniModel:
+        """Build the model; the arguments are those of the host's method."""
         return OmniModel(self, device=device)
 
 
-def _grid(seen: Any) -> torch.Tensor:
-    """Features ``[1, rows, columns, width]`` that an image encoder gave, one per 16 x 16 pixels."""
-    _, height, width = seen.image_sizes[0]
-    return seen.last_hidden_state.unflatten(1, (height // 16, width // 16))
+def _grid(output: Any) -> torch.Tensor:
+    """Return an image encoder's features as ``[1, rows, columns, width]``, 16 x 16 pixels each."""
+    _, height, width = output.image_sizes[0]
+    return output.last_hidden_state.unflatten(1, (height // 16, width // 16))

@@ -1,6 +1,6 @@
-"""Judge a file by its headers alone: which model, how it is built, does every tensor fit.
+"""Check a model file by its headers alone: its kind, its sizes, and the shape of every tensor.
 
-No weights are read, so this takes milliseconds for a file of any size.
+No weights are read, so a check takes milliseconds for a file of any size.
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ from .weights import StateDict, Weights, open_weights
 log = logging.getLogger(__name__)
 
 _QUANTISATION = ("scaled_fp8", "_scale", "_scale_2", ".scale_weight", ".scale_input", "_quant")
-_VAE_OPTIONAL = re.compile(r"quant_conv\.|^vae_(scale|shift)$")  # the host has values for them
-_FREE = {"axes_dims", "axes_lens", "rope_theta", "time_scale"}  # shapes do not tell these
-_DERIVED = {"ffn_dim_multiplier", "multiple_of"}  # many pairs mean the same width
-_LARGEST = 1e9  # of what a file may declare; infinity would end as noise
+_VAE_OPTIONAL = re.compile(r"quant_conv\.|^vae_(scale|shift)$")  # the host has defaults for them
+_FREE = {"axes_dims", "axes_lens", "rope_theta", "time_scale"}  # cannot be derived from shapes
+_DERIVED = {"ffn_dim_multiplier", "multiple_of"}  # many pairs give the same width
+_LARGEST = 1e9  # largest number that a file may declare; infinity would give noise
 
 
 @dataclass(frozen=True)
-class Plan:
-    """A file that fits, and how the host has to build it.
+class ModelFile:
+    """A checked model file, and the configuration with which the host builds the model.
 
     Attributes:
         weights: the checked file or folder.
         config: arguments of the host's class, see :mod:`.architecture`.
-        declared: the small family's own metadata, else empty.
-        expected: names and shapes that the host's class has.
-        full: of the one size that the host's own loader builds.
+        declared: the metadata of the small models; empty for other files.
+        expected: names and shapes of the host's class.
+        full: whether the model has the official size, which the host's own loader builds.
     """
 
     weights: Weights
@@ -53,12 +53,12 @@ class Plan:
 
     @property
     def name(self) -> str:
-        """What messages call the file."""
+        """The name of the file in messages."""
         return self.weights.name
 
 
-def diffusion(path: str | os.PathLike[str]) -> Plan:
-    """Plan of a Z-Image diffusion model in ComfyUI's or the official layout.
+def diffusion(path: str | os.PathLike[str]) -> ModelFile:
+    """Check a Z-Image diffusion model in ComfyUI's or the official layout.
 
     Raises:
         ZImageError: ``ZI-FILE-*``, ``ZI-MODEL-KIND`` or ``ZI-MODEL-KEYS``.
@@ -70,17 +70,18 @@ def diffusion(path: str | os.PathLike[str]) -> Plan:
         declared = architecture.declared(weights.metadata, weights.name)
         _adopt(config, declared.get("config", {}), weights.name)
         full = is_full(DIFFUSION, config)
-        if _references(config, declared):  # the host's loader may build it without references
+        if _references(config, declared):  # older loaders of the host build it without references
             full = full and "siglip_feat_dim" in config and host.reads_siglip()
         expected = host.diffusion_shapes(config)
         _check(outline, expected, weights, full, layouts.MAY_BE_MISSING)
-        return Plan(weights, config, declared, expected, full)
+        return ModelFile(weights, config, declared, expected, full)
 
 
-def text_encoder(path: str | os.PathLike[str], expected_width: int | None = None) -> Plan:
-    """Plan of a Qwen3 text encoder.
+def text_encoder(path: str | os.PathLike[str], expected_width: int | None = None) -> ModelFile:
+    """Check a Qwen3 text encoder.
 
     Args:
+        path: a safetensors file, or a folder of shards.
         expected_width: the diffusion model's ``cap_feat_dim``.
 
     Raises:
@@ -100,11 +101,11 @@ def text_encoder(path: str | os.PathLike[str], expected_width: int | None = None
         full = is_full(TEXT_ENCODER, config)
         expected = host.text_encoder_shapes(config)
         _check(outline, expected, weights, full)
-        return Plan(weights, config, {}, expected, full)
+        return ModelFile(weights, config, {}, expected, full)
 
 
-def vae(path: str | os.PathLike[str]) -> Plan:
-    """Plan of a 16-channel autoencoder.
+def vae(path: str | os.PathLike[str]) -> ModelFile:
+    """Check a 16-channel autoencoder.
 
     Raises:
         ZImageError: as :func:`diffusion`.
@@ -116,11 +117,12 @@ def vae(path: str | os.PathLike[str]) -> Plan:
         expected = host.vae_shapes(config)
         optional = {name for name in expected if _VAE_OPTIONAL.search(name)}
         _check(outline, expected, weights, False, optional)  # the host has no quantised VAE
-        return Plan(weights, config, {}, expected, is_full(VAE, config.get("ddconfig", {})))
+        full = is_full(VAE, config.get("ddconfig", {}))
+        return ModelFile(weights, config, {}, expected, full)
 
 
 def shapes(state: StateDict) -> host.Shapes:
-    """Name to shape."""
+    """Return the shape of every tensor by name."""
     return {name: tuple(tensor.shape) for name, tensor in state.items()}
 
 
@@ -129,7 +131,7 @@ def _references(config: dict[str, Any], declared: dict[str, Any]) -> bool:
 
 
 def _adopt(config: dict[str, Any], declared: Any, path: str) -> None:
-    """Take from a declared configuration what shapes cannot tell; the rest has to agree."""
+    """Copy declared values that shapes do not determine to ``config``; compare all others."""
     if not isinstance(declared, dict):
         raise _keys(path, f"config {declared!r:.60}", "JSON object")
     for key, value in declared.items():
@@ -148,13 +150,13 @@ def _adopt(config: dict[str, Any], declared: Any, path: str) -> None:
 
 
 def _outline(weights: Weights) -> StateDict:
-    """Shapes and types; the notes on quantisation with their data where this host reads notes."""
+    """Return shapes and types of all tensors, with the data of quantisation notes if needed."""
     reads_notes = host.reads_quantisation_notes()
     return weights.outline(read=quantisation.NOTE if reads_notes else None)
 
 
 def check_shapes(outline: StateDict, expected: host.Shapes, weights: Weights) -> None:
-    """Refuse a file in which a tensor is missing, of another shape, or quantised.
+    """Refuse a file with a tensor that is missing, of another shape, or quantised.
 
     Raises:
         ZImageError: ``ZI-MODEL-KEYS``.
@@ -169,7 +171,15 @@ def _check(
     full: bool,
     optional: Set[str] = frozenset(),
 ) -> None:
-    """Compare with what the host builds; only its own loader, for full size, knows quantisation."""
+    """Compare an outline with the host's class.
+
+    Args:
+        outline: tensors on the meta device.
+        expected: names and shapes of the host's class.
+        weights: the file.
+        full: whether the host's own loader builds the model; it alone supports quantised weights.
+        optional: names that may be missing.
+    """
     path = weights.name
     missing = sorted(expected.keys() - outline.keys() - optional)
     if missing:
@@ -184,10 +194,10 @@ def _check(
         quantisation.check(name, outline, layers, formats, path)
         if not quantisation.fits(outline[name], shape):
             raise _keys(path, f"{short(name)} {list(outline[name].shape)}", str(list(shape)))
-    extra = sorted(n for n in outline.keys() - expected.keys() if not n.endswith(_QUANTISATION))
-    if extra:
-        names = ", ".join(map(short, extra[:5]))
-        log.warning("%s: %d tensors are not used: %s", path, len(extra), names)
+    unused = sorted(n for n in outline.keys() - expected.keys() if not n.endswith(_QUANTISATION))
+    if unused:
+        names = ", ".join(map(short, unused[:5]))
+        log.warning("%s: %d tensors are not used: %s", path, len(unused), names)
 
 
 def _keys(path: str, found: str, expected: str) -> ZImageError:

@@ -1,10 +1,9 @@
-"""Weight names: from the official (diffusers) layout to the layout of ComfyUI.
+"""Convert weights from the official (diffusers) layout to the layout of ComfyUI.
 
-Official Z-Image files keep query, key and value apart and name modules as diffusers does;
-ComfyUI fuses the three and uses the names of the Lumina and LDM code bases. ComfyUI converts
-only LoRAs of this model family, so whole checkpoints are converted here. Every function is pure:
-state dictionaries map names to tensors, tensors are shared with the input wherever possible, and
-nothing is read from disk.
+Official Z-Image files store query, key and value separately and name modules as diffusers does.
+ComfyUI fuses the three and uses the names of the Lumina and LDM code bases. ComfyUI converts only
+LoRAs of this model family, so this module converts complete checkpoints. All functions are pure:
+they map names to tensors, share tensors with the input where possible, and read no files.
 """
 
 from __future__ import annotations
@@ -21,13 +20,13 @@ StateDict = dict[str, torch.Tensor]
 
 COMFY, DIFFUSERS, HF = "comfy", "diffusers", "hf"
 
-# NextDiT declares a norm that its forward pass never uses, and official files do not have it.
+# NextDiT declares a norm that its forward pass does not use; official files do not contain it.
 MAY_BE_MISSING = frozenset({"norm_final.weight"})
 
 _DIFFUSION_PREFIXES = ("model.diffusion_model.", "diffusion_model.", "transformer.")
 _VAE_PREFIXES = ("first_stage_model.", "vae.")
 
-# A file of scaled fp8 weights carries, per weight, its scale and the scale of the layer's input.
+# A file of scaled fp8 weights has, for each weight, its scale and the scale of the layer's input.
 _WEIGHT_SCALES = (".scale_weight", ".weight_scale")
 _SCALE_EXTRAS = (".scale_input", ".input_scale", ".comfy_quant")
 
@@ -57,7 +56,7 @@ _VAE_ATTENTION = re.compile(r"\.mid\.attn_1\.(q|k|v|proj_out)\.weight$")
 
 
 def detect(keys: Iterable[str]) -> tuple[str, str]:
-    """Say what a file holds, from its tensor names alone.
+    """Detect the kind and the layout of a file from its tensor names alone.
 
     Returns:
         ``(kind, layout)``: kind is ``"diffusion"``, ``"vae"``, ``"text_encoder"`` or ``"unknown"``;
@@ -78,15 +77,15 @@ def detect(keys: Iterable[str]) -> tuple[str, str]:
 
 
 def to_comfy(sd: Mapping[str, torch.Tensor], source: str = "checkpoint") -> StateDict:
-    """Give a diffusion transformer the names and fused tensors of ComfyUI's ``NextDiT``.
+    """Convert a diffusion transformer to the names and fused tensors of ComfyUI's ``NextDiT``.
 
-    A file that is in that layout already only loses a ``model.diffusion_model.`` prefix; its fp8
-    scales stay beside their weights. When a file with scaled fp8 weights must be converted, the
-    scales are multiplied out (to bfloat16), because one fused tensor has room for one scale only.
+    A file that has this layout only loses a ``model.diffusion_model.`` prefix; its fp8 scales stay
+    beside their weights. In a converted file, scaled fp8 weights are multiplied by their scales
+    (to bfloat16), because a fused tensor can have only one scale.
 
     Args:
         sd: names to tensors; ``to_q``, ``to_k``, ``to_v`` weights are ``[dim, dim]``.
-        source: the file or folder to name in an error.
+        source: the file or folder, as error messages name it.
 
     Raises:
         ZImageError: ``ZI-MODEL-KEYS`` when one of query, key and value is missing.
@@ -109,11 +108,11 @@ def to_comfy(sd: Mapping[str, torch.Tensor], source: str = "checkpoint") -> Stat
 
 
 def vae_to_comfy(sd: Mapping[str, torch.Tensor]) -> StateDict:
-    """Give an ``AutoencoderKL`` of diffusers the names and shapes of the LDM code base.
+    """Convert an ``AutoencoderKL`` of diffusers to the names and shapes of the LDM code base.
 
-    The up blocks count the other way round there, and the attention projections are 1x1
-    convolutions: ``[C, C]`` becomes ``[C, C, 1, 1]``. Any number of levels is accepted. A file in
-    the LDM layout only loses a ``first_stage_model.`` or ``vae.`` prefix.
+    LDM numbers the up blocks in reverse order, and its attention projections are 1x1 convolutions:
+    ``[C, C]`` becomes ``[C, C, 1, 1]``. Any number of levels is accepted. A file in the LDM layout
+    only loses a ``first_stage_model.`` or ``vae.`` prefix.
     """
     plain = {_strip(name, _VAE_PREFIXES): tensor for name, tensor in sd.items()}
     if detect(plain) != ("vae", DIFFUSERS):
@@ -129,10 +128,10 @@ def vae_to_comfy(sd: Mapping[str, torch.Tensor]) -> StateDict:
 
 
 def text_to_comfy(sd: Mapping[str, torch.Tensor]) -> StateDict:
-    """Give a Qwen3 the names ComfyUI expects: ``model.`` in front, no output head.
+    """Convert a Qwen3 to the names that ComfyUI expects: with ``model.``, without an output head.
 
-    A file saved from the bare model lacks the prefix; one saved from the language model has an
-    output head that conditioning never uses.
+    A file of the bare model lacks the prefix. A file of the language model has an output head,
+    which conditioning does not use.
     """
     bare = "embed_tokens.weight" in sd
     return {
@@ -172,15 +171,15 @@ def _fuse(name: str, parts: StateDict, source: str) -> torch.Tensor:
     if len({t.dtype for t in tensors}) > 1 and any(t.dtype.itemsize == 1 for t in tensors):
         found = f"{short(name)} ({', '.join(str(t.dtype) for t in tensors)})"
         raise _keys(source, found, "to_q, to_k, to_v of one type")
-    if dtype.itemsize == 1:  # joining is not implemented for fp8 on every device, for bytes it is
+    if dtype.itemsize == 1:  # torch cannot concatenate fp8 on every device, but it can bytes
         return torch.cat([t.view(torch.uint8) for t in tensors]).view(dtype)
     return torch.cat(tensors)
 
 
 def _multiply_out(sd: StateDict) -> StateDict:
-    """Replace each scaled fp8 weight by weight x scale in bfloat16; drop the scales.
+    """Replace each scaled fp8 weight by weight x scale in bfloat16, and remove the scales.
 
-    Integers are left as they are, to be refused: what a format packs is not known here.
+    Integer weights stay unchanged and are refused later, because their formats differ.
     """
     out: StateDict = {}
     for name, tensor in sd.items():

@@ -1,15 +1,15 @@
 """The Omni layout: one sequence of captions, reference pictures, the noisy picture and SigLIP2.
 
-Plain torch over the blocks of the host's ``NextDiT``, which has no room for references before
-ComfyUI 0.11; nothing is imported from the host, so a trainer can use it on the bare module. Facts
-are those of diffusers' ``ZImageOmniPipeline``, see docs/decisions/0007-edit-layout.md:
+It runs the blocks of the host's ``NextDiT``, which does not support references before ComfyUI 0.11.
+It imports nothing from the host, so a trainer can use it with the bare module. The layout is that
+of diffusers' ``ZImageOmniPipeline``, see docs/decisions/0007-edit-layout.md:
 
-- Every picture has a *slot*: the caption piece before it, the picture, its SigLIP2 features. On
-  the first position axis a piece takes as many places as it has tokens, the picture the next one
-  and the features the one after; the next slot follows. Padding takes no places.
-- Pieces, pictures and features are padded to 32 with learned tokens that are attended.
-- Tokens of a reference's slot are clean: modulated with t = 1. Those of the last slot, and what
-  stands behind it, are noisy: modulated with t = 1 - sigma.
+- Every picture has a *slot*: the caption piece before it, the picture, and its SigLIP2 features. On
+  the first position axis, a piece takes one position for each token, the picture takes the next
+  position, and the features take the one after. The next slot follows. Padding has no position.
+- Pieces, pictures and features are padded to a multiple of 32 with learned, attended tokens.
+- Tokens of a reference's slot are clean and modulated with t = 1. Tokens of the last slot and of
+  the piece after it are noisy and modulated with t = 1 - sigma.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from .omni_tokens import Tokens, join
 
 
 def templates(references: int) -> tuple[str, list[str]]:
-    """The official wording: a template of the instruction's piece, and the pieces around it.
+    """Return the official chat template: that of the instruction's piece, and the other pieces.
 
-    Each piece is encoded by itself. With N references there are N + 1 around, to be handed to
-    :func:`velocity` in this order; without references there are none.
+    Each piece is encoded separately. With N references there are N + 1 other pieces, in the order
+    that :func:`velocity` expects; without references there are none.
     """
     if references == 0:
         return "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n", []
@@ -51,24 +51,24 @@ def velocity(
     siglip: Sequence[Tensor | None] | None = None,
     options: dict[str, Any] | None = None,
 ) -> Tensor:
-    """The denoiser's velocity (noise - picture), ``[B, 16, H, W]``; differentiable.
+    """Predict the velocity (noise - picture), ``[B, 16, H, W]``; differentiable.
 
-    Without references this is the layout of the host's own forward pass. A batch gives each item
-    what it would get alone, also when captions have unequal lengths.
+    Without references, the layout is that of the host's own forward pass. An item of a batch gets
+    the same result as alone, also when captions differ in length.
 
     Args:
         module: the host's ``NextDiT``, with or without SigLIP2 weights.
-        noisy: ``[B, 16, H, W]``, H and W even, as the model sees latents (scaled).
+        noisy: ``[B, 16, H, W]``, H and W even, in the scale of the model's latents.
         sigma: ``[B]`` in 0..1.
-        text: ``[B, L, width]``: the instruction's piece of the caption, that of the last slot.
-        mask: ``[B, L]`` bool, True for the tokens of each caption; None when all are.
+        text: ``[B, L, width]``: the instruction's piece of the caption, in the last slot.
+        mask: ``[B, L]`` bool, True for the tokens of each caption; None for no padding.
         references: clean latents ``[B, 16, h, w]``, each of its own even size, scaled like noisy.
-        around: the other pieces ``[B or 1, l, width]``: one for each reference, in front of it,
-            then those behind the last slot. Sampling has those of :func:`templates`, so training
-            has to have them; a missing piece is one of no tokens.
+        around: the other pieces ``[B or 1, l, width]``: one before each reference, then those after
+            the last slot. Training needs the pieces of :func:`templates`, as sampling uses them; a
+            missing piece has no tokens.
         siglip: SigLIP2 features ``[B or 1, rows, columns, features]`` of each reference; None in
-            the list for one that has none, None instead of the list for a sequence without.
-        options: the host's ``transformer_options``, handed to its attention.
+            the list for a reference without features, None instead of the list for no features.
+        options: the host's ``transformer_options``, passed to its attention.
     """
     options = {} if options is None else options
     groups, start = _groups(module, noisy, text, mask, references, around, siglip)
@@ -79,10 +79,10 @@ def velocity(
         _through(module, blocks, group, clock, options)
         for blocks, group in zip(refiners, groups, strict=False)
     ]
-    whole = _through(module, module.layers, join(groups), clock, options)
+    sequence = _through(module, module.layers, join(groups), clock, options)
     height, width = noisy.shape[-2:]
-    own = whole.values[:, start : start + height * width // module.patch_size**2]
-    patches = module.final_layer(own, clock[1])
+    noisy_tokens = sequence.values[:, start : start + height * width // module.patch_size**2]
+    patches = module.final_layer(noisy_tokens, clock[1])
     return -module.unpatchify(patches, [(height, width)] * len(noisy), [0] * len(noisy), True)
 
 
@@ -95,7 +95,7 @@ def _groups(
     around: Sequence[Tensor],
     siglip: Sequence[Tensor | None] | None,
 ) -> tuple[list[Tokens], int]:
-    """Captions, pictures and, if there are any, features; and where the noisy picture begins."""
+    """Return captions, pictures and (if any) features, and the index of the first noisy token."""
     count = len(references)
     missing = [None] * (count - len(around))
     pieces = [*around[:count], *missing, text, *around[count:]]
@@ -113,35 +113,40 @@ def _groups(
 def _through(
     module: Any, blocks: Sequence[Any], tokens: Tokens, clock: Tensor, options: dict[str, Any]
 ) -> Tokens:
-    """Tokens after blocks of the host, modulated or not."""
+    """Return tokens after blocks of the host, with or without modulation."""
     rotation = module.rope_embedder(tokens.places).movedim(1, 2)
-    values, attend = tokens.values, None
-    if not tokens.real.all():  # added to the scores: not every attention of the host takes bool
-        attend = torch.finfo(values.dtype).min * ~tokens.real[:, None, None]
-        attend = attend.to(values).expand(-1, 1, values.shape[1], -1)
+    values = tokens.values
+    bias = None
+    if not tokens.real.all():  # a bias, since not every attention of the host takes a bool mask
+        bias = torch.finfo(values.dtype).min * ~tokens.real[:, None, None]
+        bias = bias.to(values).expand(-1, 1, values.shape[1], -1)
     for block in blocks:
         if block.modulation:
-            values = modulated(block, values, attend, rotation, clock, tokens.noisy, options)
+            values = modulated(block, values, bias, rotation, clock, tokens.noisy, options)
         else:
-            values = block(values, attend, rotation, transformer_options=options)
+            values = block(values, bias, rotation, transformer_options=options)
     return replace(tokens, values=values)
 
 
 def modulated(
     block: Any,
     values: Tensor,
-    attend: Tensor | None,
+    bias: Tensor | None,
     rotation: Tensor,
     clock: Tensor,
     noisy: Tensor,
     options: dict[str, Any],
 ) -> Tensor:
-    """The host's ``JointTransformerBlock`` with a modulation for each token.
+    """Run the host's ``JointTransformerBlock`` with a modulation for each token.
 
     Args:
+        block: the host's block.
         values: ``[B, L, dim]``.
+        bias: ``[B, 1, L, L]``, added to the attention scores; None for no padding.
+        rotation: the host's rotary position embedding of the tokens.
         clock: ``[2, B, 256]``: time embedding of clean and of noisy tokens.
         noisy: ``[L]`` bool.
+        options: the host's ``transformer_options``.
     """
 
     def each(pair: Tensor) -> Tensor:  # [2, B, dim] to [B, L, dim]
@@ -149,7 +154,7 @@ def modulated(
 
     scale, gate, scale_ffn, gate_ffn = block.adaLN_modulation(clock).chunk(4, dim=-1)
     inner = block.attention_norm1(values) * each(1 + scale)
-    inner = block.attention(inner, attend, rotation, transformer_options=options)
+    inner = block.attention(inner, bias, rotation, transformer_options=options)
     values = values + each(gate.tanh()) * block.attention_norm2(inner)
     inner = block.feed_forward(block.ffn_norm1(values) * each(1 + scale_ffn))
     return values + each(gate_ffn.tanh()) * block.ffn_norm2(inner)

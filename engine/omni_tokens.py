@@ -1,4 +1,4 @@
-"""Captions, pictures and SigLIP2 features as tokens with their places, for :mod:`.omni`."""
+"""Captions, pictures and SigLIP2 features as tokens with positions, for :mod:`.omni`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Tokens:
-    """A stretch of the sequence.
+    """Consecutive tokens of the sequence.
 
     Attributes:
         values: ``[B, L, dim]``.
-        places: ``[B or 1, L, 3]``: slot place, row, column, as float.
-        noisy: ``[L]`` bool: modulated with t, else with 1.
-        real: ``[B or 1, L]`` bool: attended; False only behind a caption shorter than others.
+        places: ``[B or 1, L, 3]``: position of the slot, row, column, as float.
+        noisy: ``[L]`` bool: True for modulation with t, False for modulation with 1.
+        real: ``[B or 1, L]`` bool: attended; False after the end of a shorter caption of a batch.
     """
 
     values: Tensor
@@ -30,7 +30,18 @@ class Tokens:
 def captions(
     module: Any, pieces: Sequence[Tensor | None], target: int, mask: Tensor | None, noisy: Tensor
 ) -> tuple[Tokens, list[Tensor]]:
-    """All pieces, and for each the place ``[B or 1]`` right behind it, where its picture is."""
+    """Embed all pieces of the caption.
+
+    Args:
+        module: the host's ``NextDiT``.
+        pieces: features ``[B or 1, l, width]``; None for a piece without tokens.
+        target: index of the instruction's piece; tokens from there on are noisy.
+        mask: ``[B, L]`` bool for the tokens of the instruction's piece, None for all.
+        noisy: the noisy latents, for batch size and device.
+
+    Returns:
+        The tokens, and for each piece the position ``[B or 1]`` of the picture after it.
+    """
     multiple = module.pad_tokens_multiple or 1
     place = torch.ones(1, dtype=torch.long, device=noisy.device)
     parts, frames = [], []
@@ -47,7 +58,7 @@ def captions(
             padded = -(-length // multiple) * multiple
             places = torch.nn.functional.pad((place[:, None] + steps)[..., None], (0, 2)).float()
             parts.append(_tokens(values, places, index >= target, steps < padded[:, None]))
-            if len(pieces) == 1:  # no references: the host's own layout, where padding takes places
+            if len(pieces) == 1:  # without references, padding has positions, as in the host
                 length = padded
         frames.append(place + length)
         place = frames[-1] + 2
@@ -55,7 +66,7 @@ def captions(
 
 
 def picture(module: Any, latent: Tensor, frame: Tensor, noisy: bool) -> Tokens:
-    """A latent ``[B, 16, h, w]`` as tokens, row by row, each 2 x 2 cells."""
+    """Embed a latent ``[B, 16, h, w]``, row by row; a token has 2 x 2 cells."""
     side = module.patch_size
     cells = latent.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # B, C, rows, 2, columns, 2
     rows, columns = cells.shape[2], cells.shape[4]
@@ -67,21 +78,24 @@ def picture(module: Any, latent: Tensor, frame: Tensor, noisy: bool) -> Tokens:
 def features(
     module: Any, siglip: Sequence[Tensor | None], references: Sequence[Tensor], frames: list[Tensor]
 ) -> list[Tokens]:
-    """SigLIP2 features of each reference, spread over it; padding alone where there are none.
+    """Embed SigLIP2 features of each reference; padding alone for a picture without features.
 
-    The noisy picture has none. A reference is measured in latent cells here, not in tokens.
+    The noisy picture has no features. Positions of features are spread over the latent cells of
+    the reference, not over its tokens.
     """
     parts = []
-    nothing = references[0].new_zeros(len(references[0]), 0, module.dim)
-    given = [*siglip[: len(references)], *[None] * (len(references) - len(siglip)), None]
-    for index, feature in enumerate(given):
+    empty = references[0].new_zeros(len(references[0]), 0, module.dim)
+    missing = [None] * (len(references) - len(siglip))
+    for index, feature in enumerate([*siglip[: len(references)], *missing, None]):
         if feature is None:
-            values, places = nothing, frames[0].new_zeros(1, 0, 3).float()
+            values = empty
+            places = frames[0].new_zeros(1, 0, 3).float()
         else:
             _, rows, columns, depth = feature.shape
-            # Channels first and then cut again: the order that the weights were trained with.
+            # The weights were trained with features in channel-first order, read as if they were
+            # channel-last.
             values = feature.movedim(-1, 1).reshape(-1, rows * columns, depth)
-            values = module.siglip_embedder(values).expand(len(nothing), -1, -1)
+            values = module.siglip_embedder(values).expand(len(empty), -1, -1)
             height, width = references[index].shape[-2:]
             places = _grid(frames[index] + 1, _spread(rows, height), _spread(columns, width))
         values = _pad(module, values, "siglip_pad_token", at_least=True)
@@ -90,19 +104,19 @@ def features(
 
 
 def _spread(count: int, cells: int) -> Tensor:
-    """``count`` whole positions from 0 to ``cells - 1``, rounded down."""
+    """Return ``count`` integer positions from 0 to ``cells - 1``, evenly spaced, rounded down."""
     return (torch.arange(count).float() / max(count - 1, 1) * (cells - 1)).int()
 
 
 def _grid(frame: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Places ``[B or 1, rows x columns, 3]`` of a picture at ``frame``."""
+    """Return positions ``[B or 1, rows x columns, 3]`` of a picture at slot position ``frame``."""
     inner = torch.cartesian_prod(rows, columns).to(frame).expand(len(frame), -1, -1)
     first = frame[:, None, None].expand(-1, inner.shape[1], 1)
     return torch.cat((first, inner), dim=-1).float()
 
 
 def _pad(module: Any, values: Tensor, token: str, at_least: bool = False) -> Tensor:
-    """``[B, L, dim]`` to a multiple of 32 with a learned token; ``at_least`` also from nothing."""
+    """Pad ``[B, L, dim]`` to a multiple of 32 with a learned token; ``at_least`` pads L = 0 too."""
     multiple, length = module.pad_tokens_multiple or 1, values.shape[1]
     missing = multiple if at_least and length == 0 else -length % multiple
     if missing == 0:
@@ -112,7 +126,7 @@ def _pad(module: Any, values: Tensor, token: str, at_least: bool = False) -> Ten
 
 
 def _tokens(values: Tensor, places: Tensor, noisy: bool, real: Tensor | None = None) -> Tokens:
-    """A stretch whose padding, if it has no places yet, is at the origin."""
+    """Build :class:`Tokens`; padding without positions is placed at the origin."""
     length = values.shape[1]
     places = torch.nn.functional.pad(places, (0, 0, 0, length - places.shape[1]))
     flags = torch.full((length,), noisy, device=values.device)
@@ -120,7 +134,7 @@ def _tokens(values: Tensor, places: Tensor, noisy: bool, real: Tensor | None = N
 
 
 def join(parts: Sequence[Tokens]) -> Tokens:
-    """Stretches in a row; what was alike for the whole batch is repeated where it has to be."""
+    """Concatenate tokens; positions and masks are expanded to the batch where parts differ."""
     batch = max(max(len(part.places), len(part.real)) for part in parts)
     return Tokens(
         torch.cat([part.values for part in parts], dim=1),

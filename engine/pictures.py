@@ -1,4 +1,4 @@
-"""Write pictures with their workflow in them, completely or not at all."""
+"""Write pictures with their workflow as metadata; a failed write leaves no file."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from .saving import check_quality
 
 FORMATS = {"webp": ".webp", "png": ".png", "jpeg": ".jpg"}
 LARGEST = {"webp": 16_383, "png": 2**31 - 1, "jpeg": 65_500}
-"""Pixels on a side that a format (or its encoder) can hold."""
+"""Largest side in pixels that a format, or its encoder, supports."""
 
-# Where ComfyUI's page looks in EXIF: any ASCII tag whose text begins with "prompt:" or
-# "workflow:". Its own nodes use Model for the prompt and count down from Make for the rest.
+# ComfyUI's page reads any ASCII tag of EXIF whose text begins with "prompt:" or "workflow:".
+# Its own nodes use Model for the prompt, and Make and the tags below it for the rest.
 _EXIF_PROMPT, _EXIF_FIRST = 0x0110, 0x010F
 _EXIF_LIMIT = 60_000  # bytes; a JPEG segment holds 65,533
 
 
 def to_image(pixels: np.ndarray) -> Image.Image:
-    """A PIL image from one picture in [0, 1], rounded to the nearest 8-bit value.
+    """Convert one picture in [0, 1] to a PIL image, rounded to the nearest 8-bit value.
 
     Args:
         pixels: ``[H, W, C]`` with C = 1 (grey), 3 (RGB) or 4 (RGBA).
@@ -54,12 +54,14 @@ def save(
     """Write ``image`` under a temporary name in the same folder, then rename it to ``path``.
 
     Args:
+        image: a picture with 1, 3 or 4 channels.
+        path: the file to write; its folder must exist.
         format: a key of :data:`FORMATS`.
         quality: 1 to 100 for webp (lossy) and jpeg.
-        metadata: ``prompt`` and ``workflow`` (any JSON); empty to write none.
+        metadata: ``prompt`` and ``workflow`` (any JSON); empty for no metadata.
 
     Raises:
-        ZImageError: ``ZI-OUTPUT`` (nothing is left behind) or ``ZI-VALUE``.
+        ZImageError: ``ZI-OUTPUT`` (no file remains) or ``ZI-VALUE``.
     """
     if format not in FORMATS:
         raise ZImageError("ZI-VALUE", name="format", found=format, expected=" | ".join(FORMATS))
@@ -80,18 +82,19 @@ def save(
     except OSError as error:
         raise output_error(path, error) from error
     finally:
-        with suppress(OSError):  # renamed already, or the folder is not there
+        with suppress(OSError):  # it was renamed, or the folder does not exist
             temporary.unlink()
 
 
 def output_error(path: Path, error: OSError) -> ZImageError:
-    """``ZI-OUTPUT`` with the system's reason."""
+    """Return ``ZI-OUTPUT`` with the system's reason."""
     return ZImageError("ZI-OUTPUT", path=str(path), found=error.strerror or str(error))
 
 
 def _options(
     image: Image.Image, format: str, quality: int, metadata: Mapping[str, Any]
 ) -> dict[str, Any]:
+    """Return the arguments of ``Image.save`` for a format, metadata included."""
     texts = {key: json.dumps(value) for key, value in metadata.items() if value is not None}
     if format == "png":
         info = PngInfo()

@@ -1,8 +1,8 @@
-"""What each variant of Z-Image is sampled with, and how a widget value becomes a setting.
+"""Sampling presets of each variant of Z-Image, and their combination with widget values.
 
-Official code states *guidance* g and computes ``pos + g * (pos - neg)``; ComfyUI states *cfg* and
-computes ``neg + cfg * (pos - neg)``. They are the same with ``cfg = g + 1``, so guidance 0 is
-cfg 1 (one evaluation per step) and the official guidance 3-5 is cfg 4-6.
+Official code uses *guidance* g and computes ``pos + g * (pos - neg)``. ComfyUI uses *cfg* and
+computes ``neg + cfg * (pos - neg)``. Both are equal with ``cfg = g + 1``: guidance 0 is cfg 1 (one
+evaluation per step), and the official guidance 3-5 is cfg 4-6.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from ..errors import ZImageError
 TURBO, BASE, EDIT, AUTO = "turbo", "base", "edit", "auto"
 VARIANTS = (AUTO, TURBO, BASE, EDIT)
 OPTION = "zimage_variant"
-"""Where the loader writes the variant among the ``model_options`` of a MODEL."""
+"""Key of the variant in the ``model_options`` of a MODEL."""
 MAX_STEPS = 200
 MAX_CFG = 100.0
 MAX_SHIFT = 100.0
 MAX_SEED = 2**64 - 1
 MIN_DENOISE = 0.01
-"""The schedule is computed for steps / denoise steps: a tiny value would fill the memory."""
+"""The schedule has steps / denoise levels, so a tiny value would exhaust the memory."""
 TOLERANCE = 4.0
-"""Difference, of 255, up to which a pixel of an edit may count as unchanged."""
+"""Difference in 0..255 up to which a pixel of an edit may count as unchanged."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +43,16 @@ PRESETS = {
 
 @dataclass(frozen=True)
 class SamplingSettings:
-    """Everything a run is determined by, apart from model, conditioning and latent.
+    """All inputs of a run, apart from model, conditioning and latent.
 
     Attributes:
-        variant: the preset the open values came from, a key of :data:`PRESETS`.
+        variant: the preset that default values come from, a key of :data:`PRESETS`.
         steps: function evaluations per guidance branch, 1 to :data:`MAX_STEPS`.
         cfg: ComfyUI's cfg, guidance + 1; at exactly 1 the negative prompt is not evaluated.
-        shift: flow shift of the time schedule, as ``ModelSamplingAuraFlow`` takes it.
+        shift: flow shift of the time schedule, as in ``ModelSamplingAuraFlow``.
+        seed: seed of the noise, 0 to :data:`MAX_SEED`.
+        sampler: name of a sampler of the host.
+        scheduler: ``official``, or name of a scheduler of the host.
         denoise: part of the schedule that is run, 0.01 to 1.
     """
 
@@ -63,19 +66,19 @@ class SamplingSettings:
     denoise: float = 1.0
 
     def describe(self, width: int, height: int, batch: int) -> str:
-        """One line in Chinese and one in English about a run of ``batch`` images in pixels."""
+        """Describe a run in a Chinese and an English line; sizes are in pixels."""
         guidance = f"cfg {self.cfg:g} = guidance {self.cfg - 1:g}"
         common = (
             f"Z-Image {self.variant.capitalize()} · {width}×{height} × {batch} · {guidance} · "
             f"shift {self.shift:g} · {self.sampler}/{self.scheduler} · seed {self.seed}"
         )
-        ran = "" if self.denoise >= 1 else f" · denoise {self.denoise:g}"
+        denoise = "" if self.denoise >= 1 else f" · denoise {self.denoise:g}"
         negative = self.cfg != 1
         chinese = "使用负向提示词" if negative else "不使用负向提示词"
         english = "negative prompt used" if negative else "negative prompt not used"
         return (
-            f"{common} · {self.steps} 步{ran} · {chinese}\n"
-            f"{common} · {self.steps} steps{ran} · {english}"
+            f"{common} · {self.steps} 步{denoise} · {chinese}\n"
+            f"{common} · {self.steps} steps{denoise} · {english}"
         )
 
 
@@ -91,10 +94,18 @@ def resolve(
     scheduler: str = "official",
     denoise: float = 1.0,
 ) -> SamplingSettings:
-    """Fill every value left at -1 from the preset and check the rest.
+    """Replace every value of -1 by that of the preset, and check all other values.
 
     Args:
-        model_variant: what the loader knows about the model; used when ``preset`` is ``auto``.
+        model_variant: the variant of the model; used when ``preset`` is ``auto``.
+        preset: one of :data:`VARIANTS`.
+        steps: see :class:`SamplingSettings`, as for the following ones.
+        cfg: guidance + 1.
+        shift: flow shift.
+        seed: seed of the noise.
+        sampler: name of the sampler.
+        scheduler: name of the scheduler.
+        denoise: part of the schedule that is run.
 
     Raises:
         ZImageError: ``ZI-STEPS`` or ``ZI-VALUE``.
@@ -126,7 +137,11 @@ def resolve(
 
 
 def check_tolerance(tolerance: float) -> None:
-    """Raises ``ZI-VALUE`` for a tolerance that is no number from 0 to 255."""
+    """Refuse a tolerance that is not a number from 0 to 255.
+
+    Raises:
+        ZImageError: ``ZI-VALUE``.
+    """
     if not 0 <= tolerance <= 255:
         raise _bad("tolerance", tolerance, "0 … 255")
 

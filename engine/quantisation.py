@@ -1,8 +1,8 @@
-"""Judge weights that are not plain floating point: would the host read them as they are meant?
+"""Check that the host can read the quantised weights of a file.
 
-The host ignores a scale that nothing announces and loads integers as if they were weights; both
-end as noise. So a weight with a scale, or of an integer type, needs a declared format that this
-version of the host has.
+The host ignores a scale without a declared format, and loads integers as if they were weights; both
+give noise. A weight with a scale, or of an integer type, therefore needs a declared format that
+this version of the host supports.
 """
 
 from __future__ import annotations
@@ -17,30 +17,34 @@ from ..errors import ZImageError
 from .safetensors_file import short
 
 Formats = Mapping[str, Mapping[str, Any]]
-"""The host's ``QUANT_ALGOS``: name to ``storage_t`` and more."""
+"""The host's ``QUANT_ALGOS``: format name to ``storage_t`` and other properties."""
 
-NOTE = ".comfy_quant"  # a small tensor of JSON beside a weight; newer hosts read it
+NOTE = ".comfy_quant"  # a small JSON tensor beside a weight, which newer hosts read
 _METADATA = "_quantization_metadata"
 _LEGACY = ".scale_weight"  # with a tensor "scaled_fp8" in the file
 _MARKS = (_LEGACY, ".weight_scale", NOTE)
 
 
 def declared(state: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> dict[str, str]:
-    """Layer to the name of its format, from the metadata and from notes that are not on meta.
+    """Return the name of the format of each layer.
+
+    Args:
+        state: tensors by name; notes on the meta device are ignored.
+        metadata: text metadata of the file.
 
     Raises:
-        ValueError: what is there is not the JSON that the host expects.
+        ValueError: for JSON other than the host expects.
     """
     layers = _object(metadata[_METADATA]).get("layers") if _METADATA in metadata else {}
     if not isinstance(layers, dict):
         raise ValueError(f"{_METADATA}: layers")
-    found = dict(layers)
+    declared_layers = dict(layers)
     for name, tensor in state.items():
         if name.endswith(NOTE) and not tensor.is_meta:
-            found[name.removesuffix(NOTE)] = _object(bytes(tensor.flatten().tolist()))
-    if not all(isinstance(layer, dict) for layer in found.values()):
+            declared_layers[name.removesuffix(NOTE)] = _object(bytes(tensor.flatten().tolist()))
+    if not all(isinstance(layer, dict) for layer in declared_layers.values()):
         raise ValueError(f"{_METADATA}: layers")
-    return {name: str(layer.get("format")) for name, layer in found.items()}
+    return {name: str(layer.get("format")) for name, layer in declared_layers.items()}
 
 
 def check(
@@ -53,26 +57,30 @@ def check(
     """Refuse the weight ``name`` when the host would misread it.
 
     Args:
+        name: name of the weight.
+        state: tensors by name.
         layers: see :func:`declared`.
-        formats: what the host has; empty where the model is built without quantisation.
+        formats: formats of the host; empty where the model is built without quantisation.
+        path: the file, as error messages name it.
 
     Raises:
-        ZImageError: ``ZI-MODEL-KEYS`` naming the tensor and its type.
+        ZImageError: ``ZI-MODEL-KEYS`` with the tensor and its type.
     """
-    tensor, stem = state[name], name.removesuffix(".weight")
+    tensor = state[name]
+    stem = name.removesuffix(".weight")
     marks = [end for end in _MARKS if stem + end in state]
-    kind = layers.get(stem)
-    if kind is None and not marks and tensor.is_floating_point():
+    format = layers.get(stem)
+    if format is None and not marks and tensor.is_floating_point():
         return
-    if kind is not None:
-        storage = formats.get(kind, {}).get("storage_t")
-        good = storage == tensor.dtype and f"{stem}.weight_scale" in state
+    if format is not None:
+        storage = formats.get(format, {}).get("storage_t")
+        supported = storage == tensor.dtype and f"{stem}.weight_scale" in state
     else:
         legacy = marks == [_LEGACY] and "scaled_fp8" in state
-        good = legacy and bool(formats) and tensor.is_floating_point()
-    if not good:
+        supported = legacy and bool(formats) and tensor.is_floating_point()
+    if not supported:
         dtype = str(tensor.dtype).removeprefix("torch.")
-        reason = short(kind) if kind is not None else " + ".join(marks) or "without format"
+        reason = short(format) if format is not None else " + ".join(marks) or "without format"
         names = " | ".join(formats)
         raise ZImageError(
             "ZI-MODEL-KEYS",
@@ -83,11 +91,11 @@ def check(
 
 
 def fits(tensor: torch.Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether a weight has the shape of the host's; integers may hold two values per byte."""
-    found = tuple(tensor.shape)
-    if tensor.is_floating_point() or len(found) != 2 or len(shape) != 2:
-        return found == shape
-    return found[0] == shape[0] and shape[1] in (found[1], 2 * found[1])
+    """Return whether a weight has the host's shape; integers may pack two values in a byte."""
+    actual = tuple(tensor.shape)
+    if tensor.is_floating_point() or len(actual) != 2 or len(shape) != 2:
+        return actual == shape
+    return actual[0] == shape[0] and shape[1] in (actual[1], 2 * actual[1])
 
 
 def _object(text: str | bytes) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Pictures that people give: brought to a size that the model reads, then to latents."""
+"""Pictures of the user: check them, resize them for the model, and encode them as latents."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from . import host
 from .sizes import AREA
 
 SMALLEST, LARGEST = 64, 16384
-"""Pixels on a side that are accepted."""
+"""Accepted lengths of a side in pixels."""
 CELL = 16
 
 
 def size_for(width: int, height: int) -> tuple[int, int]:
-    """Width and height, multiples of 16, of at most ``AREA`` pixels and nearly that shape.
+    """Return width and height of about the same shape: multiples of 16, at most ``AREA`` pixels.
 
     Raises:
         ZImageError: ``ZI-PICTURE-SIZE``.
@@ -36,12 +36,12 @@ def _fit(side: float) -> int:
 
 
 def prepare_all(images: Mapping[str, Tensor | None], maximum: int) -> list[Tensor]:
-    """Return every picture of several inputs, each as :func:`prepare` makes it.
+    """Prepare every picture of several inputs, see :func:`prepare`.
 
     Args:
-        images: the host's IMAGE by the name of its input; each picture of a batch is one of its
-            own. An input without a picture is None.
-        maximum: how many pictures there may be.
+        images: the host's IMAGE by the name of its input, None for an input without a picture. Each
+            picture of a batch counts.
+        maximum: highest number of pictures.
 
     Raises:
         ZImageError: ``ZI-PICTURE-COUNT`` for more, or as :func:`prepare`.
@@ -57,7 +57,7 @@ def prepare_all(images: Mapping[str, Tensor | None], maximum: int) -> list[Tenso
 
 
 def prepare(image: Tensor) -> Tensor:
-    """One picture ``[1, H, W, 3]`` in 0..1, H and W multiples of 16.
+    """Convert one picture to ``[1, H, W, 3]`` in 0..1, H and W multiples of 16.
 
     Args:
         image: the host's IMAGE of one picture, ``[1, H, W, C]`` with 1, 3 or 4 channels;
@@ -67,11 +67,11 @@ def prepare(image: Tensor) -> Tensor:
         ZImageError: ``ZI-PICTURE`` for anything else, ``ZI-PICTURE-SIZE``, ``ZI-PICTURE-COUNT``.
     """
     check_shape(image)
-    return brought_to(image, *size_for(image.shape[2], image.shape[1]))
+    return resize_to(image, *size_for(image.shape[2], image.shape[1]))
 
 
-def brought_to(image: Tensor, width: int, height: int) -> Tensor:
-    """As :func:`prepare`, at a given size: scaled, and cut at the edges where shapes differ."""
+def resize_to(image: Tensor, width: int, height: int) -> Tensor:
+    """Convert one picture like :func:`prepare`, scaled and cropped to a size in pixels."""
     check_shape(image)
     if image.shape[0] > 1:
         raise count_error("image", image.shape[0], "1")
@@ -88,39 +88,44 @@ def brought_to(image: Tensor, width: int, height: int) -> Tensor:
 
 
 def check_shape(image: Tensor) -> None:
-    """Raises ``ZI-PICTURE`` for what is no IMAGE of the host."""
+    """Refuse a tensor that is not an IMAGE of the host.
+
+    Raises:
+        ZImageError: ``ZI-PICTURE``.
+    """
     shape = list(image.shape)
     if len(shape) != 4 or 0 in shape or shape[3] not in (1, 3, 4):
         raise ZImageError("ZI-PICTURE", found=f"{shape}", expected="[1, H, W, 3]")
 
 
 def count_error(name: str, found: int, expected: str) -> ZImageError:
-    """Return ``ZI-PICTURE-COUNT`` for an input with more pictures than can be used."""
+    """Return ``ZI-PICTURE-COUNT`` for an input with too many pictures."""
     return ZImageError("ZI-PICTURE-COUNT", name=name, found=found, expected=expected)
 
 
 def encode(vae: Any, pictures: Sequence[Tensor]) -> list[Tensor]:
-    """Latents ``[1, 16, H/8, W/8]`` of prepared pictures."""
+    """Encode prepared pictures as latents ``[1, 16, H/8, W/8]``."""
     return [host.encode_picture(vae, picture) for picture in pictures]
 
 
 TO_CHANGE = "zimage_picture_to_change"
-"""In a LATENT that is a picture to start from: with denoise 1 nothing of it would be left."""
+"""Marks a LATENT of a picture to repaint; denoise 1 would discard the picture and is refused."""
 
 
 def start(latent: Tensor, mask: Tensor | None) -> dict[str, Any]:
-    """A LATENT of a picture that Turbo or Base are to change; with a mask, only that part."""
+    """Return the LATENT of a picture that Turbo or Base repaint; a mask limits the area."""
     return masked(latent, mask) | ({TO_CHANGE: True} if mask is None else {})
 
 
 def masked(latent: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
-    """A LATENT to start from; with a mask (1 = to be painted) only that part changes.
+    """Return a LATENT for the sampler; a mask limits the area that is repainted.
 
     Args:
-        mask: the host's MASK, ``[1, H, W]`` or ``[H, W]`` in 0..1, of any size.
+        latent: ``[1, 16, H/8, W/8]``.
+        mask: the host's MASK, ``[1, H, W]`` or ``[H, W]`` in 0..1, of any size; 1 is repainted.
 
     Raises:
-        ZImageError: ``ZI-PICTURE`` for a mask without a pixel, or with something that is no number;
+        ZImageError: ``ZI-PICTURE`` for a mask without pixels or with values that are not finite;
             ``ZI-PICTURE-COUNT`` for several masks.
     """
     if mask is None:

@@ -1,8 +1,8 @@
-"""Read and check the header of a safetensors file before anything else touches the file.
+"""Read and check the header of a safetensors file before any other code opens the file.
 
-Format: 8 bytes little-endian header length, that many bytes of JSON, then one block of tensor
-data. Every statement of the header is compared with the file, because a header that lies would
-otherwise surface as a crash or as noise in the picture.
+Format: 8 bytes of header length (little-endian), that many bytes of JSON, then one block of tensor
+data. Every value of the header is compared with the file, because a wrong header would otherwise
+crash the process or give noise.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..errors import ZImageError
 PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl"})
 MAX_HEADER_BYTES = 100_000_000
 MAX_RANK = 8
-_LIMIT = 2**63  # sizes and offsets are signed 64-bit everywhere else
+_LIMIT = 2**63  # sizes and offsets are signed 64-bit integers in torch and in file systems
 _NAME_LENGTH = 80
 ITEM_BITS = {
     "BOOL": 8,
@@ -42,7 +42,7 @@ ITEM_BITS = {
     "F64": 64,
     "C64": 64,
 }
-"""Bits per element of every type the format knows."""
+"""Bits per element of every type of the format."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class TensorInfo:
 
 @dataclass(frozen=True)
 class Header:
-    """What a checked file holds: tensor name to :class:`TensorInfo`, and its text metadata."""
+    """The checked header of a file: tensor name to :class:`TensorInfo`, and text metadata."""
 
     path: Path
     tensors: dict[str, TensorInfo] = field(repr=False)
@@ -99,9 +99,9 @@ def read_header(path: str | os.PathLike[str]) -> Header:
 
 
 def short(name: str) -> str:
-    """A name from a file, fit for a message: printable, and cut to about 80 characters."""
-    cut = name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…"
-    return "".join(letter if letter.isprintable() else "?" for letter in cut)
+    """Return a name from a file for a message: printable, at most 80 characters."""
+    truncated = name if len(name) <= _NAME_LENGTH else name[: _NAME_LENGTH - 1] + "…"
+    return "".join(letter if letter.isprintable() else "?" for letter in truncated)
 
 
 def _refuse_other_formats(file: Path, first: bytes) -> None:
@@ -112,7 +112,7 @@ def _refuse_other_formats(file: Path, first: bytes) -> None:
 
 
 def _check(file: Path, raw: bytes, data_bytes: int) -> Header:
-    """Compare what the header says with itself and with the ``data_bytes`` that follow it."""
+    """Check the header for consistency, also with the ``data_bytes`` that follow it."""
     try:
         entries = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:
@@ -149,12 +149,13 @@ def _tensor(file: Path, name: str, entry: object) -> TensorInfo:
 
 
 def _check_ranges(file: Path, tensors: dict[str, TensorInfo], data_bytes: int) -> None:
+    """Check that the tensors cover the data block without gaps and overlaps."""
     ordered = sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end))
     for (left, a), (right, b) in pairwise(ordered):
         if a.end != b.start:
-            what = "overlap" if a.end > b.start else "gap"
+            fault = "overlap" if a.end > b.start else "gap"
             raise _corrupt(
-                file, f"{what}: {short(left)} .. {short(right)}", "tensors one after the other"
+                file, f"{fault}: {short(left)} .. {short(right)}", "tensors one after the other"
             )
     if ordered[0][1].start != 0:
         raise _corrupt(file, f"first tensor at {ordered[0][1].start}", "0")
@@ -169,10 +170,10 @@ def _naturals(value: object) -> TypeGuard[list[int]]:
 
 
 def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
+    entries = dict(pairs)
+    if len(entries) != len(pairs):
         raise ValueError("a name occurs twice")
-    return found
+    return entries
 
 
 def _corrupt(file: Path, found: str, expected: str) -> ZImageError:

@@ -1,4 +1,4 @@
-"""Run the host's sampler with the shift of Z-Image: bit-equal to its KSampler node."""
+"""Run the host's sampler with the shift of Z-Image; results equal those of KSampler bit by bit."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .sizes import MAX_BATCH, MAXIMUM
 log = logging.getLogger(__name__)
 Latent = dict[str, Any]
 SMALL_WIDTH, SMALL_AREA = 1024, 256 * 256
-"""Models below that width were trained on pictures of about 128 pixels a side."""
+"""Models below this width were trained on pictures with sides of about 128 pixels."""
 SAMPLERS: list[str] = list(comfy.samplers.KSampler.SAMPLERS)
 OFFICIAL = "official"
 SCHEDULERS: list[str] = [OFFICIAL, *comfy.samplers.KSampler.SCHEDULERS]
@@ -39,11 +39,15 @@ def sample(
 ) -> Latent:
     """Denoise ``latent["samples"]`` (``[B, 16, H/8, W/8]``) and return a new LATENT.
 
-    Noise, schedule and sampler are the host's own, called as its KSampler node behind a
-    ModelSamplingAuraFlow node calls them, so the result is the same to the bit.
+    Noise, schedule and sampler are the host's own. They are called in the same way as by its
+    KSampler node after a ModelSamplingAuraFlow node, so the results are equal bit by bit.
 
     Args:
-        negative: may be None only when ``settings.cfg`` is 1.
+        model: the host's MODEL of a Z-Image.
+        positive: conditioning of the prompt.
+        negative: conditioning of the negative prompt; None is allowed only with cfg 1.
+        latent: the host's LATENT.
+        settings: see :func:`.presets.resolve`.
         callback: the host's step callback, see :func:`.host.preview_callback`.
 
     Raises:
@@ -80,13 +84,13 @@ def _official(settings: SamplingSettings) -> torch.Tensor:
 
 
 def remark(model: Any, width: int, height: int) -> str:
-    """What to say about a small bundled model at a size it cannot paint; empty otherwise."""
+    """Return a warning about a small bundled model at too large a size; empty otherwise."""
     if host.model_width(model) >= SMALL_WIDTH or width * height <= SMALL_AREA:
         return ""
     log.warning("Z-Image: a small model at %d×%d gives noise; use about 128×128", width, height)
     return (
-        "\n小模型只会画 128×128 上下的图，这个尺寸只会得到噪点。"
-        "\nA small model paints about 128×128; at this size it gives noise."
+        "\n小模型只能生成约 128×128 的图片，在这个尺寸下只会得到噪点。"
+        "\nA small model generates pictures of about 128×128; at this size, it gives noise."
     )
 
 
@@ -97,7 +101,11 @@ def check_inputs(
     latent: Latent,
     settings: SamplingSettings,
 ) -> None:
-    """Refuse what the host would fail on with a message about tensors."""
+    """Refuse inputs for which the host would fail without a helpful message.
+
+    Raises:
+        ZImageError: as :func:`sample`.
+    """
     width = host.caption_width(model)
     if width is None:
         raise ZImageError(
@@ -124,11 +132,11 @@ def check_inputs(
 
 
 def _check_latent(samples: torch.Tensor) -> None:
-    """The limits of :mod:`.sizes` hold for latents of other nodes too."""
+    """Apply the limits of :mod:`.sizes`, also to latents of other nodes."""
     shape = tuple(samples.shape)
     if len(shape) != 4 or any(side % 2 for side in shape[2:]) or 0 in shape:
         raise _bad("latent_image", list(shape), "[B, 16, H/8, W/8], H % 16 == W % 16 == 0")
-    if shape[1] != 16 and samples.any():  # the host gives empty latents the right channels
+    if shape[1] != 16 and samples.any():  # the host corrects the channels of empty latents
         raise _bad("latent_image", list(shape), "[B, 16, H/8, W/8]")
     if max(shape[2:]) * 8 > MAXIMUM or shape[0] > MAX_BATCH:
         expected = f"B <= {MAX_BATCH}, H and W <= {MAXIMUM}"
@@ -136,7 +144,7 @@ def _check_latent(samples: torch.Tensor) -> None:
 
 
 def _check_masks(samples: torch.Tensor, mask: torch.Tensor | None) -> None:
-    """Refuse more masks than latents; the host would leave the rest out."""
+    """Refuse more masks than latents; the host would ignore the others."""
     count = 1 if mask is None or mask.ndim < 3 else mask.shape[:-2].numel()
     if count > samples.shape[0]:
         expected = "1" if samples.shape[0] == 1 else f"1 … {samples.shape[0]}"

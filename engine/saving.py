@@ -1,4 +1,4 @@
-"""What the save node takes, known without anything that makes pictures."""
+"""Checks of the save node's values, without imports of imaging libraries."""
 
 from __future__ import annotations
 
@@ -10,15 +10,22 @@ _ROOT = os.path.join(os.sep, "output")
 
 
 def check_quality(quality: int) -> None:
-    """Raises ``ZI-VALUE`` for a quality that is not 1 to 100."""
+    """Refuse a quality outside 1 to 100.
+
+    Raises:
+        ZImageError: ``ZI-VALUE``.
+    """
     if not 1 <= quality <= 100:
         raise ZImageError("ZI-VALUE", name="quality", found=quality, expected="1 … 100")
 
 
 def check_prefix(prefix: str) -> None:
-    """Raises ``ZI-VALUE`` for a file name that leads out of ComfyUI's output folder.
+    """Refuse a file name that leads out of ComfyUI's output folder.
 
-    Links are not looked at here; ComfyUI does when it saves.
+    Symbolic links are not resolved here; ComfyUI resolves them when it saves.
+
+    Raises:
+        ZImageError: ``ZI-VALUE``.
     """
     folder = os.path.normpath(os.path.join(_ROOT, os.path.dirname(os.path.normpath(prefix))))
     if os.path.commonpath((_ROOT, folder)) != _ROOT:

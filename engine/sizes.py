@@ -1,4 +1,4 @@
-"""Picture sizes in pixels: the official ones by aspect ratio, and what is allowed at all."""
+"""Picture sizes in pixels: the official sizes by aspect ratio, and the limits of custom sizes."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ MULTIPLE = 16
 MINIMUM, MAXIMUM = 64, 4096
 MAX_BATCH = 64
 AREA = 1024 * 1024
-"""Pixels that a reference picture is scaled down to, as the official pipeline does."""
+"""Most pixels of a reference picture; the official pipeline scales larger ones down to it."""
 CUSTOM = "custom"
 
-# width, height, aspect ratio; portrait sizes are these turned over.
+# Width, height, aspect ratio; portrait sizes are derived from these.
 _SMALL = ((128, 128, "1:1"), (144, 112, "9:7"))
 _CLASS_1024 = (
     (1024, 1024, "1:1"),
@@ -50,14 +50,15 @@ def _table() -> dict[str, tuple[int, int]]:
 
 
 SIZES = _table()
-"""Label such as ``1152x896 (9:7)`` to ``(width, height)``; square first in each class."""
+"""Label such as ``1152x896 (9:7)`` to ``(width, height)``; each class starts with the square."""
 
 
 def resolve(size: str, width: int, height: int) -> tuple[int, int]:
-    """``(width, height)`` for a label of :data:`SIZES`, or the given numbers for ``custom``.
+    """Return ``(width, height)`` of a label of :data:`SIZES`, or the arguments for ``custom``.
 
     Raises:
-        ZImageError: ``ZI-SIZE`` for numbers that are no multiple of 16 between 64 and 4096.
+        ZImageError: ``ZI-SIZE`` for a side that is not a multiple of 16 between 64 and 4096,
+            ``ZI-VALUE`` for an unknown label.
     """
     if size != CUSTOM and size not in SIZES:
         raise ZImageError("ZI-VALUE", name="size", found=size, expected=f"WxH (ratio) | {CUSTOM}")
@@ -69,7 +70,7 @@ def resolve(size: str, width: int, height: int) -> tuple[int, int]:
 
 
 def check_batch(batch: int) -> int:
-    """The batch size itself.
+    """Return the batch size unchanged if it is valid.
 
     Raises:
         ZImageError: ``ZI-BATCH`` outside 1 to 64.

@@ -1,4 +1,4 @@
-"""Weights on disk: one safetensors file, or a folder of shards, checked before it is opened."""
+"""Weights on disk: a safetensors file or a folder of shards, with checked headers."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ TORCH_DTYPES = {
 
 @dataclass(frozen=True)
 class Weights:
-    """Checked headers of everything that one model is stored in; nothing is loaded yet."""
+    """Checked headers of all files of a model; no weights are loaded yet."""
 
     name: str
     headers: tuple[Header, ...]
 
     @property
     def metadata(self) -> dict[str, str]:
-        """Text metadata of all files together."""
+        """Text metadata of all files."""
         return {key: value for header in self.headers for key, value in header.metadata.items()}
 
     def outline(self, read: str | None = None) -> StateDict:
-        """Every tensor by name on the meta device: shape and type without the data.
+        """Return every tensor by name on the meta device: shape and type without data.
 
         Args:
-            read: small U8 tensors whose names end so are there with their data.
+            read: suffix of names; small U8 tensors with it are returned with their data.
 
         Raises:
             ZImageError: as :meth:`load`.
@@ -65,11 +65,11 @@ class Weights:
         return outline
 
     def load(self) -> StateDict:
-        """Every tensor by name, memory-mapped where the system allows it.
+        """Map every tensor into memory, by name.
 
         Raises:
-            ZImageError: ``ZI-FILE-CORRUPT`` when the file changed since its header was read or has
-                a type that torch lacks, ``ZI-FILE-MISSING`` when it is gone.
+            ZImageError: ``ZI-FILE-CORRUPT`` for a file that changed since its header was read, or
+                with a type that torch does not have; ``ZI-FILE-MISSING`` for a removed file.
         """
         state: StateDict = {}
         for header in self.headers:
@@ -78,14 +78,15 @@ class Weights:
 
 
 def _read(header: Header, names: Iterable[str]) -> StateDict:
-    """Tensors that are mapped, not read. Each has its own part of the storage: who copies one whose
-    storage is the whole file copies the whole file.
+    """Map tensors of a file into memory.
 
-    The library maps them in the same way, but its version 0.8.0 never frees two integers of each
-    tensor: 15 KiB with every picture of the small models, where they are loaded for each.
+    Each tensor has its own storage, because copying a tensor can copy its whole storage.
+
+    The safetensors library maps tensors in the same way, but its version 0.8.0 leaks two integers
+    for each tensor: 15 KiB with each load of the small models.
     """
-    wanted = list(names)
-    if not wanted:
+    requested = list(names)
+    if not requested:
         return {}
     try:
         if read_header(header.path) != header:
@@ -95,20 +96,20 @@ def _read(header: Header, names: Iterable[str]) -> StateDict:
     except (OSError, RuntimeError) as error:
         raise _corrupt(header.path.name, str(error)[:200], "safetensors") from error
     begin = size - max(info.end for info in header.tensors.values())
-    found: StateDict = {}
-    for name in wanted:
+    state: StateDict = {}
+    for name in requested:
         info = header.tensors[name]
         if info.dtype not in TORCH_DTYPES:
-            told = f"{short(name)}: dtype {info.dtype}"
-            raise _corrupt(header.path.name, told, ", ".join(TORCH_DTYPES))
-        found[name] = _tensor(mapped[begin + info.start : begin + info.end], info)
-    return found
+            found = f"{short(name)}: dtype {info.dtype}"
+            raise _corrupt(header.path.name, found, ", ".join(TORCH_DTYPES))
+        state[name] = _tensor(mapped[begin + info.start : begin + info.end], info)
+    return state
 
 
 def _tensor(storage: torch.UntypedStorage, info: TensorInfo) -> torch.Tensor:
     dtype = TORCH_DTYPES[info.dtype]
     raw = torch.empty(0, dtype=torch.uint8).set_(storage)
-    if raw.data_ptr() % dtype.itemsize:  # no file that was made by a library has this
+    if raw.data_ptr() % dtype.itemsize:  # files of common libraries are aligned
         raw = raw.clone()
     return raw.view(dtype).reshape(info.shape)
 
@@ -129,22 +130,22 @@ def open_weights(path: str | os.PathLike[str]) -> Weights:
     Raises:
         ZImageError: ``ZI-FILE-MISSING``, ``ZI-FILE-PICKLE`` or ``ZI-FILE-CORRUPT``.
     """
-    place = Path(path)
-    if not place.is_dir():
-        return Weights(place.name, (read_header(place),))
-    headers = tuple(read_header(file) for file in _shards(place))
-    seen: dict[str, str] = {}
+    source = Path(path)
+    if not source.is_dir():
+        return Weights(source.name, (read_header(source),))
+    headers = tuple(read_header(file) for file in _shards(source))
+    file_of: dict[str, str] = {}
     for header in headers:
         for name in header.tensors:
-            if name in seen:
-                found = f"{short(name)}: {seen[name]} + {header.path.name}"
-                raise _corrupt(place.name, found, "one file per tensor")
-            seen[name] = header.path.name
-    return Weights(f"{place.parent.name}/{place.name}", headers)
+            if name in file_of:
+                found = f"{short(name)}: {file_of[name]} + {header.path.name}"
+                raise _corrupt(source.name, found, "one file per tensor")
+            file_of[name] = header.path.name
+    return Weights(f"{source.parent.name}/{source.name}", headers)
 
 
 def _shards(folder: Path) -> list[Path]:
-    """The files that an index names; without an index the one file, plain names first."""
+    """Return the files that an index lists; without an index, the file with the shortest name."""
     indexes = sorted(folder.glob("*.safetensors.index.json"), key=lambda p: len(p.name))
     if indexes:
         return [folder / name for name in _shard_names(indexes[0])]
