@@ -1,4 +1,4 @@
-"""Z-Image for ComfyUI: nothing heavy is imported before the host calls :func:`comfy_entrypoint`."""
+"""Z-Image for ComfyUI; :func:`comfy_entrypoint` imports the rest when ComfyUI calls it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ WEB_DIRECTORY = "./web"
 
 
 async def comfy_entrypoint() -> ZImageExtension:
-    """What ComfyUI calls to get the nodes of this folder."""
+    """Return the extension with the nodes of this pack; ComfyUI calls it."""
     from .extension import ZImageExtension
 
     return ZImageExtension()

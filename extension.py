@@ -1,6 +1,6 @@
-"""What the pack adds to ComfyUI: nodes, the bundled models' folders, the page, the hardening.
+"""The pack as a ComfyUI extension: nodes, folders of bundled models, the page, the hardening.
 
-A part that fails is logged once and left out; the other parts still come up.
+A part that fails is logged and skipped; the other parts still load.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ NODES = (
     ("keep", "ZImageKeep"),
     ("save_image", "ZImageSave"),
 )
-"""Module under ``nodes`` and the class in it."""
+"""Module of ``nodes`` and its node class."""
 
 ADAPTERS = "zimage_adapters"
-"""Kind of model that ComfyUI does not know: adapters of the dual encoder."""
+"""A kind of model that this pack adds to ComfyUI: adapters of the dual encoder."""
 MODELS = Path(__file__).resolve().parent / "demo" / "models"
 MODEL_FOLDERS = ("diffusion_models", "text_encoders", "vae", ADAPTERS)
 
 
 class ZImageExtension(ComfyExtension):
-    """The entry point that ComfyUI asks for nodes."""
+    """The extension object from which ComfyUI gets the nodes."""
 
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        """The nodes, in the order of :data:`NODES`; models and page come first."""
+        """Install models, page and hardening; return the nodes in the order of :data:`NODES`."""
         try:
             register_models()
         except Exception:
@@ -46,7 +46,7 @@ class ZImageExtension(ComfyExtension):
 
             routes.install()
         except Exception:
-            log.exception("Z-Image: templates are not checked, tokens not counted")
+            log.exception("Z-Image: templates are not checked, and tokens are not counted")
         try:
             from .patches.monitoring import health
 
@@ -57,7 +57,7 @@ class ZImageExtension(ComfyExtension):
 
 
 def register_models() -> None:
-    """Let ``folder_paths`` find the small models that come with the pack."""
+    """Register the folders of the bundled small models with ``folder_paths``."""
     import folder_paths
 
     folder_paths.add_model_folder_path(ADAPTERS, str(Path(folder_paths.models_dir) / ADAPTERS))

@@ -1,7 +1,7 @@
-"""A log of one line after the other, 100 MB and seven files of it, that never stops a prompt.
+"""A rotating log file, seven files of 100 MiB each, whose errors never stop a prompt.
 
-As a program, ``lines.py LOG`` hands on to standard error what comes in, as ``tee`` does, and has it
-in such a log. It needs nothing but the standard library.
+As a program, ``rotating_log.py LOG`` copies standard input to standard error and to such a log, as
+``tee`` does. It needs only the standard library.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ LARGEST = 100 * 2**20
 """Bytes of one file."""
 FILES = 7
 LONGEST = 2**20
-"""Bytes of what comes in without an end of line, which is then given one."""
+"""Most bytes of a line of standard input; a longer line is split."""
 
 
 class Lines(RotatingFileHandler):
-    """A log that a second process may write, too, or rename or remove.
+    """A log file that other processes may also write, rename or remove.
 
     Args:
-        path: the newest file; older ones are ``path.1`` … ``path.6``. Its folder is made.
-        header: first line of every file, none when empty.
-        largest: bytes of one file.
+        path: the newest file; older ones are ``path.1`` … ``path.6``. Its folder is created.
+        header: first line of every file; empty for none.
+        largest: most bytes of a file.
     """
 
     def __init__(self, path: Path, header: str = "", largest: int = LARGEST) -> None:
@@ -39,9 +39,9 @@ class Lines(RotatingFileHandler):
         self.header = header
 
     def add(self, line: str) -> None:
-        """One line more; a disk that fails costs the line alone.
+        """Append one line; a disk error loses only that line.
 
-        As a handler does it, but without a record, which would cost ten times as much.
+        It works like a logging handler, but without a record, which would take ten times as long.
         """
         text = line + self.terminator
         with self.lock or contextlib.nullcontext():
@@ -52,29 +52,29 @@ class Lines(RotatingFileHandler):
                     stream = self.stream = self._open()
                 stream.write(text)
                 stream.flush()
-            except Exception:  # noqa: BLE001 - as a handler does; it is told
+            except Exception:  # noqa: BLE001 - logging handlers catch all errors as well
                 self.handleError(logging.makeLogRecord({}))
 
     def _current(self) -> TextIOWrapper:
-        """What has the name, opened again where that is something else than before."""
+        """Return the open file; open it again if it was renamed or removed."""
         if self.stream is not None:
             with contextlib.suppress(OSError):
-                named, ours = os.stat(self.baseFilename), os.fstat(self.stream.fileno())
-                if os.path.samestat(named, ours):
+                on_disk = os.stat(self.baseFilename)
+                if os.path.samestat(on_disk, os.fstat(self.stream.fileno())):
                     return self.stream
-            self._let_go()
+            self._close_quietly()
         self.stream = stream = self._open()
-        stream.flush()  # its header counts
+        stream.flush()  # the size of the file includes its header
         return stream
 
-    def _let_go(self) -> None:
-        with contextlib.suppress(OSError):  # of a disk that is full
+    def _close_quietly(self) -> None:
+        with contextlib.suppress(OSError):  # the disk may be full
             self.close()
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """What the host's log hears of a line that is lost."""
+        """Log a warning about a lost line, and close the file with its unwritten buffer."""
         log.warning("Z-Image: a line of %s is lost", self.baseFilename, exc_info=True)
-        self._let_go()  # with what did not get there
+        self._close_quietly()
 
     def _open(self) -> TextIOWrapper:
         Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
@@ -85,21 +85,25 @@ class Lines(RotatingFileHandler):
 
 
 def copy(lines: Lines) -> None:
-    """Hand on what comes in, until there is no more; a terminal that is gone costs itself alone."""
-    rest = b""
+    """Copy standard input to standard error and to a log until it ends.
+
+    The log continues after errors of standard error, such as a closed terminal.
+    """
+    partial = b""
     while data := os.read(0, 2**16):
         with contextlib.suppress(OSError):
             sys.stderr.buffer.write(data)
             sys.stderr.buffer.flush()
-        *whole, rest = (rest + data).split(b"\n")
-        if len(rest) > LONGEST:
-            whole, rest = [*whole, rest], b""
-        for line in whole:
+        *complete, partial = (partial + data).split(b"\n")
+        if len(partial) > LONGEST:
+            complete.append(partial)
+            partial = b""
+        for line in complete:
             lines.add(line.decode("utf-8", "backslashreplace"))
-    if rest:
-        lines.add(rest.decode("utf-8", "backslashreplace"))
+    if partial:
+        lines.add(partial.decode("utf-8", "backslashreplace"))
 
 
 if __name__ == "__main__":
-    logging.disable()  # what a full disk does not take is on standard error
+    logging.disable()  # lines that the disk does not take are still on standard error
     copy(Lines(Path(sys.argv[1])))

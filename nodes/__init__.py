@@ -1,1 +1,1 @@
-"""The nodes: thin, one noun per file; what they do is in :mod:`..engine`."""
+"""The nodes, one for each file. They are thin: :mod:`..engine` has the logic."""

@@ -9,10 +9,11 @@ from .types import CATEGORY, model_names, model_path
 
 
 class ZImageDualLoader(io.ComfyNode):
-    """A CLIP of the host's own type that reads English with CLIP-L and Chinese with BERT."""
+    """Loads a CLIP of the host's type that encodes English with CLIP-L and Chinese with BERT."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return the node's name, inputs and outputs."""
         return io.Schema(
             node_id="ZImageDualLoader",
             display_name="Z-Image Dual Encoder · 双编码器",
@@ -44,6 +45,7 @@ class ZImageDualLoader(io.ComfyNode):
 
     @classmethod
     def execute(cls, model, clip_name: str, bert_name: str, adapter_name: str) -> io.NodeOutput:
+        """Load both encoders and the adapter; the MODEL is compared with the adapter."""
         return io.NodeOutput(
             dual.load(
                 model_path("text_encoders", clip_name),

@@ -1,4 +1,4 @@
-"""Change pictures by an instruction."""
+"""Edit a picture by an instruction."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from .types import CATEGORY
 
 
 class ZImageEdit(io.ComfyNode):
-    """References and instruction for Edit models; a latent to start from for Turbo and Base."""
+    """Encodes instruction and references for Edit models, or a latent to repaint for others."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return the node's name, inputs and outputs."""
         return io.Schema(
             node_id="ZImageEdit",
             display_name="Z-Image Edit · 改图",
@@ -67,7 +68,7 @@ class ZImageEdit(io.ComfyNode):
     def validate_inputs(
         cls, prompt: str | None = None, negative_prompt: str | None = None
     ) -> bool | str:
-        """As for the prompt node."""
+        """Refuse unreadable prompts, as the prompt node does."""
         return ZImageTextEncode.validate_inputs(prompt, negative_prompt)
 
     @classmethod
@@ -84,21 +85,22 @@ class ZImageEdit(io.ComfyNode):
         mask=None,
         clip_vision=None,
     ) -> io.NodeOutput:
-        several = editing.supports_references(model)
-        if not several and (image_2 is not None or image_3 is not None):
+        """Return positive and negative conditioning, and the LATENT to start from."""
+        is_edit_model = editing.supports_references(model)
+        if not is_edit_model and (image_2 is not None or image_3 is not None):
             raise ZImageError("ZI-EDIT-MODEL", found=type(model.model).__name__)
         images = {"image": image, "image_2": image_2, "image_3": image_3}
-        pictures = reference_images.prepare_all(images, editing.MAX_REFERENCES if several else 1)
+        maximum = editing.MAX_REFERENCES if is_edit_model else 1
+        pictures = reference_images.prepare_all(images, maximum)
         latents = reference_images.encode(vae, pictures)
-        if not several:
-            texts = (prompt, negative_prompt)
+        texts = (prompt, negative_prompt)
+        if not is_edit_model:
             pair = [conditioning.encode(clip, text) for text in texts]
             cut = conditioning.cuts(clip, prompt=prompt, negative_prompt=negative_prompt)
             return io.NodeOutput(*pair, reference_images.start(latents[0], mask), ui=cut)
-        seen = [editing.look(clip_vision, one) for one in pictures] if clip_vision else None
-        pair = [
-            editing.encode_instruction(clip, text, latents, seen)
-            for text in (prompt, negative_prompt)
-        ]
+        siglip = None
+        if clip_vision:
+            siglip = [editing.encode_vision(clip_vision, picture) for picture in pictures]
+        pair = [editing.encode_instruction(clip, text, latents, siglip) for text in texts]
         start = latents[0] if mask is not None else torch.zeros_like(latents[0])
         return io.NodeOutput(*pair, reference_images.masked(start, mask))

@@ -1,4 +1,4 @@
-"""Put back what an edit was not to change."""
+"""Restore the original's pixels wherever an edit changed nothing."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from .types import CATEGORY, FLOAT_MAX, FLOAT_MIN
 
 
 class ZImageKeep(io.ComfyNode):
-    """The edited picture with the original's own pixels wherever nothing changed."""
+    """Restores the original's pixels in an edited picture wherever nothing changed."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return the node's name, inputs and outputs."""
         return io.Schema(
             node_id="ZImageKeep",
             display_name="Z-Image Keep · 保持原样",
@@ -44,4 +45,5 @@ class ZImageKeep(io.ComfyNode):
 
     @classmethod
     def execute(cls, image, original, tolerance: float = presets.TOLERANCE) -> io.NodeOutput:
+        """Return the restored IMAGE and the MASK of changes."""
         return io.NodeOutput(*edit_restore.put_back(image, original, tolerance))

@@ -1,4 +1,4 @@
-"""An empty latent of a size that Z-Image can draw."""
+"""An empty latent of a size that Z-Image supports."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from .types import CATEGORY, INT_MAX, INT_MIN
 
 
 class ZImageLatent(io.ComfyNode):
-    """Zeros ``[batch, 16, height / 8, width / 8]``."""
+    """Creates zeros ``[batch, 16, height / 8, width / 8]``."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return the node's name, inputs and outputs."""
         number = {"min": INT_MIN, "max": INT_MAX, "step": 1}
         return io.Schema(
             node_id="ZImageLatent",
@@ -52,6 +53,7 @@ class ZImageLatent(io.ComfyNode):
 
     @classmethod
     def execute(cls, size: str, width: int, height: int, batch_size: int) -> io.NodeOutput:
+        """Return an empty LATENT of the checked size."""
         width, height = sizes.resolve(size, width, height)
         shape = (sizes.check_batch(batch_size), 16, height // 8, width // 8)
         return io.NodeOutput({"samples": torch.zeros(shape)})

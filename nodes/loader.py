@@ -10,10 +10,11 @@ from .types import CATEGORY, model_names, model_path
 
 
 class ZImageLoader(io.ComfyNode):
-    """MODEL, CLIP and VAE of the host's own types from three files or one official folder."""
+    """Loads MODEL, CLIP and VAE of the host's types from three files or one official folder."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return the node's name, inputs and outputs."""
         return io.Schema(
             node_id="ZImageLoader",
             display_name="Z-Image Loader · 加载模型",
@@ -66,6 +67,7 @@ class ZImageLoader(io.ComfyNode):
     def execute(
         cls, model_name: str, text_encoder: str, vae: str, variant: str, dtype: str
     ) -> io.NodeOutput:
+        """Load the three models; the text encoder is compared with the diffusion model."""
         paths = (
             model_path("diffusion_models", model_name),
             model_path("text_encoders", text_encoder),
@@ -77,5 +79,5 @@ class ZImageLoader(io.ComfyNode):
 
 
 def _first_choice(names: list[str]) -> str | None:
-    """A Turbo model where there is one: it is the quickest way to a first picture."""
+    """Return the first Turbo model, if any: it gives a first picture fastest."""
     return next((name for name in names if "turbo" in name.lower()), None)

@@ -1,4 +1,4 @@
-"""Denoise with the preset of the variant, every value of which can be overridden."""
+"""Denoise a latent with the preset of the variant; every value can be overridden."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ _number = {"min": FLOAT_MIN, "max": FLOAT_MAX, "step": 0.1, "round": 0.01}
 
 
 class ZImageSampler(io.ComfyNode):
-    """The host's sampler with Z-Image's shift; same bits as its KSampler, same settings."""
+    """Runs the host's sampler with Z-Image's shift; results equal those of KSampler bit by bit."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return the node's name, inputs and outputs."""
         return io.Schema(
             node_id="ZImageSampler",
             display_name="Z-Image Sampler · 采样",
@@ -45,6 +46,7 @@ class ZImageSampler(io.ComfyNode):
         denoise: float,
         negative=None,
     ) -> io.NodeOutput:
+        """Return the denoised LATENT and a description of the settings."""
         settings = presets.resolve(
             model_variant=checkpoints.variant_of(model),
             preset=preset,

@@ -1,4 +1,4 @@
-"""Save pictures so that dropping one on the page brings its workflow back."""
+"""Save pictures with their workflow; dropping one on the page restores the workflow."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from .types import CATEGORY, INT_MAX, INT_MIN
 
 
 class ZImageSave(io.ComfyNode):
-    """WebP of quality 85 by default, the workflow inside."""
+    """Saves pictures with their workflow, by default as WebP of quality 85."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return the node's name and inputs."""
         return io.Schema(
             node_id="ZImageSave",
             display_name="Z-Image Save · 保存",
@@ -55,14 +56,15 @@ class ZImageSave(io.ComfyNode):
     def execute(
         cls, images, filename_prefix: str, format: str = "webp", quality: int = 85
     ) -> io.NodeOutput:
+        """Write every picture of the batch; return the files for the page."""
         height, width = images.shape[1:3]
-        folder, name, counter, subfolder = _place(filename_prefix, width, height)
+        folder, name, counter, subfolder = _target(filename_prefix, width, height)
         results = []
         for index, pixels in enumerate(images):
             stem = name.replace("%batch_num%", str(index))
             suffix = pictures.FORMATS.get(format, "")
             while (folder / (file := f"{stem}_{counter + index:05}_{suffix}")).exists():
-                counter += 1  # the host counts only names without %batch_num%
+                counter += 1  # the host's counter ignores names with %batch_num%
             image = pictures.to_image(pixels.cpu().numpy())
             pictures.save(image, folder / file, format, quality, cls._metadata())
             results.append(ui.SavedResult(file, subfolder, io.FolderType.output))
@@ -76,8 +78,8 @@ class ZImageSave(io.ComfyNode):
         return {"prompt": cls.hidden.prompt, **(extra if isinstance(extra, dict) else {})}
 
 
-def _place(prefix: str, width: int, height: int) -> tuple[Path, str, int, str]:
-    """Folder, file name, first free number and subfolder; makes the folder."""
+def _target(prefix: str, width: int, height: int) -> tuple[Path, str, int, str]:
+    """Create the folder; return it with file name, first free number and subfolder."""
     root = folder_paths.get_output_directory()
     try:
         folder, name, counter, subfolder, _ = folder_paths.get_save_image_path(

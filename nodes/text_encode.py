@@ -1,4 +1,4 @@
-"""Positive and negative prompt to conditioning."""
+"""Encode the positive and the negative prompt as conditioning."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from .types import CATEGORY
 
 
 class ZImageTextEncode(io.ComfyNode):
-    """Both prompts through the model's own text encoder, or through the dual one."""
+    """Encodes both prompts with Qwen3 or with the dual encoder."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return the node's name, inputs and outputs."""
         return io.Schema(
             node_id="ZImageTextEncode",
             display_name="Z-Image Prompt · 提示词",
@@ -51,9 +52,9 @@ class ZImageTextEncode(io.ComfyNode):
     def validate_inputs(
         cls, prompt: str | None = None, negative_prompt: str | None = None
     ) -> bool | str:
-        """Refuses unreadable prompts with /prompt, before anything is loaded.
+        """Refuse unreadable prompts when a job is submitted, before any model is loaded.
 
-        Linked prompts are None here; the encoder looks at them when it runs.
+        Linked prompts are None here; the encoder checks them when it runs.
         """
         for name, text in (("prompt", prompt), ("negative_prompt", negative_prompt)):
             try:
@@ -64,6 +65,7 @@ class ZImageTextEncode(io.ComfyNode):
 
     @classmethod
     def execute(cls, clip, prompt: str, negative_prompt: str = "") -> io.NodeOutput:
+        """Return both conditionings and a description of the tokens."""
         return io.NodeOutput(
             conditioning.encode(clip, prompt),
             conditioning.encode(clip, negative_prompt),

@@ -1,4 +1,4 @@
-"""What the nodes have in common: category, limits of number fields, and where models are."""
+"""Shared by the nodes: category, limits of number widgets, and names and paths of models."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ..errors import ZImageError
 
 CATEGORY = "Z-Image"
 
-# The widest values a widget lets through, so that a wrong one reaches the node and is answered
-# with a coded error in both languages instead of a bare number.
+# Widgets accept a wide range, so that the node refuses a wrong value with a coded error in both
+# languages. The host's own error would only show the number.
 INT_MIN, INT_MAX = -(2**31), 2**31
 FLOAT_MIN, FLOAT_MAX = -1e9, 1e9
 
@@ -20,14 +20,14 @@ _PARTS = {"diffusion_models": "transformer", "text_encoders": "text_encoder", "v
 
 
 def model_names(kind: str) -> list[str]:
-    """Files of a model folder, then official folders as ``diffusers/NAME``."""
+    """Return the files of a kind of model, then official folders as ``diffusers/NAME``."""
     files = list(folder_paths.get_filename_list(kind))
     part = _PARTS.get(kind)
     return files + [f"{DIFFUSERS}{name}" for name in (_official(part) if part else ())]
 
 
 def model_path(kind: str, name: str) -> Path:
-    """The file or folder that a name of :func:`model_names` stands for.
+    """Return the file or folder of a name of :func:`model_names`.
 
     Raises:
         ZImageError: ``ZI-FILE-MISSING``.
@@ -43,11 +43,11 @@ def model_path(kind: str, name: str) -> Path:
 
 
 def _official(part: str) -> dict[str, Path]:
-    """``models/diffusers/NAME`` to its ``part``, for every folder with a transformer in it."""
-    found: dict[str, Path] = {}
+    """Return ``part`` of every official folder ``models/diffusers/NAME``, by name."""
+    folders: dict[str, Path] = {}
     for root in map(Path, folder_paths.get_folder_paths("diffusers")):
         for config in sorted(root.glob("*/transformer/config.json")):
             folder = config.parent.parent / part
             if folder.is_dir():
-                found.setdefault(config.parent.parent.name, folder)
-    return found
+                folders.setdefault(config.parent.parent.name, folder)
+    return folders

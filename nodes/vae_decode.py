@@ -1,4 +1,4 @@
-"""Latent to picture."""
+"""Decode a latent to a picture."""
 
 from __future__ import annotations
 
@@ -9,10 +9,11 @@ from .types import CATEGORY
 
 
 class ZImageDecode(io.ComfyNode):
-    """IMAGE of 8-bit values; device memory is free again when the node returns."""
+    """Decodes to an IMAGE of 8-bit values on the CPU."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
+        """Return the node's name, inputs and outputs."""
         return io.Schema(
             node_id="ZImageDecode",
             display_name="Z-Image Decode · 解码",
@@ -35,4 +36,5 @@ class ZImageDecode(io.ComfyNode):
 
     @classmethod
     def execute(cls, samples, vae, tiling: str = "auto") -> io.NodeOutput:
+        """Return the IMAGE of a LATENT."""
         return io.NodeOutput(decoding.decode(vae, samples["samples"], tiling))

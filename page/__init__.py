@@ -1,1 +1,1 @@
-"""What the pack does for ComfyUI's page over HTTP: templates, token counts, findings."""
+"""HTTP requests of ComfyUI's page to the pack: templates, token counts, workflow checks."""

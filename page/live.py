@@ -1,4 +1,4 @@
-"""The node classes of the running host, described one by one when a check asks for them."""
+"""The node classes of the running host, described when a check needs them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ log = logging.getLogger(__name__)
 
 
 class LiveKnowledge(Knowledge):
-    """Like :class:`Knowledge`, for classes in memory.
+    """Like :class:`Knowledge`, for the classes in memory.
 
-    A ComfyUI can have thousands, and describing one may list folders, so only those that a
-    workflow names are looked at, each once.
+    A ComfyUI can have thousands of classes, and describing one may list folders. Only the classes
+    of a workflow are described, each once.
 
     Args:
         classes: the host's ``NODE_CLASS_MAPPINGS``.
@@ -30,23 +30,23 @@ class LiveKnowledge(Knowledge):
         self.classes = classes
 
     def get(self, name: object) -> NodeClass | None:
-        """The class of that name, if the host has it and can describe it."""
+        """Return the class of a name; None for one that is unknown or cannot be described."""
         if isinstance(name, str) and name in self.classes and name not in self.node_classes:
             try:
-                # Through JSON, as /object_info does it: tuples become lists, enumerations words.
+                # Through JSON, as in /object_info: tuples become lists, enumerations text.
                 info = json.loads(json.dumps(describe(self.classes[name]), default=str))
                 self.node_classes |= Knowledge({name: info}).node_classes
-            except Exception:  # anything can happen in somebody's INPUT_TYPES
+            except Exception:  # INPUT_TYPES of another pack may raise any error
                 log.debug("Z-Image: node class %s cannot be described", name, exc_info=True)
         return super().get(name)
 
     def names(self) -> Iterable[str]:
-        """The names of all classes, described or not."""
+        """Return the names of all classes, described or not."""
         return [name for name in list(self.classes) if isinstance(name, str)]
 
 
 def describe(kind: Any) -> dict[str, Any]:
-    """What ``/object_info`` says about a class, as far as a check needs it."""
+    """Return the part of ``/object_info`` about a class that a check needs."""
     if hasattr(kind, "GET_NODE_INFO_V1"):
         return kind.GET_NODE_INFO_V1()
     return {
@@ -58,7 +58,7 @@ def describe(kind: Any) -> dict[str, Any]:
 
 
 def knowledge() -> Knowledge:
-    """The running host's node classes; the stored ones where there is no such host."""
+    """Return the running host's node classes; without a host, those of the stored snapshot."""
     classes = getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", None)
     if isinstance(classes, Mapping) and classes:
         return LiveKnowledge(classes)
@@ -66,7 +66,7 @@ def knowledge() -> Knowledge:
 
 
 def text_encoder(name: str | None) -> Path | None:
-    """The file that a loader's list calls by this name, None for any other name."""
+    """Return the file of a name in the loaders' list; None for any other name."""
     folders = sys.modules.get("folder_paths")
     if folders is None or name not in folders.get_filename_list("text_encoders"):
         return None

@@ -1,7 +1,7 @@
 """Two requests for the page, and its list of templates without the broken ones.
 
-Everything here is an extra: a host that is not as expected, or a failure of a check, is logged
-once and leaves the host as it was.
+All of it is optional: on an unexpected host, or after a failed check, one message is logged and the
+host works without it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Page:
-    """The handlers of one pack; each kind of work has one thread, so none piles up on the host."""
+    """The request handlers. Each kind of work has one thread, which limits the load of the host."""
 
     def __init__(self) -> None:
         self.templates = Templates(PACK_DIR / "workflows", live.knowledge)
@@ -42,15 +42,15 @@ class Page:
         self.listing = ThreadPoolExecutor(1, "zimage-templates")
         self.checking = ThreadPoolExecutor(1, "zimage-check")
         self.counting = ThreadPoolExecutor(1, "zimage-count")
-        self._told: set[str] = set()
+        self._logged: set[str] = set()
 
     async def validate(self, request: web.Request) -> web.Response:
-        """``POST /zimage/validate``: a workflow or a prompt in API form → findings."""
+        """Handle ``POST /zimage/validate``: a workflow or a prompt in API form → findings."""
         data = await read(request, LARGEST_WORKFLOW)
         result = await _in(
             self.checking, lambda: check_bytes(data, live.knowledge(), engine=ENGINE)
         )
-        found = [
+        findings = [
             {
                 "code": entry.code,
                 "severity": entry.severity,
@@ -62,14 +62,14 @@ class Page:
             }
             for entry in result.findings
         ]
-        if found and found[0]["code"] in NO_WORKFLOW:
-            return refusal(400, **{key: found[0][key] for key in ("code", "zh", "en")})
-        return web.json_response({"ok": result.ok, "findings": found})
+        if findings and findings[0]["code"] in NO_WORKFLOW:
+            return refusal(400, **{key: findings[0][key] for key in ("code", "zh", "en")})
+        return web.json_response({"ok": result.ok, "findings": findings})
 
     async def tokens(self, request: web.Request) -> web.Response:
-        """``POST /zimage/tokens``: ``{"text": …, "encoder": "qwen3" or "dual"}`` → counts.
+        """Handle ``POST /zimage/tokens``: ``{"text": …, "encoder": "qwen3" or "dual"}`` → counts.
 
-        For ``dual`` also ``"bert"``, the name of its file: words that it lacks count otherwise.
+        For ``dual``, ``"bert"`` may name the BERT file, whose vocabulary affects the counts.
         """
         data = await read(request, LARGEST_PROMPT)
         text, encoder, bert = question(data)
@@ -80,7 +80,7 @@ class Page:
         return web.json_response(await _in(self.counting, answer))
 
     def safely(self, handler: Callable[[web.Request], Awaitable[web.Response]]) -> Handler:
-        """A handler whose failures are answered in JSON, with a code, and never with 500."""
+        """Wrap a handler so that its errors become JSON responses with a code, never 500."""
 
         async def answer(request: web.Request) -> web.StreamResponse:
             try:
@@ -97,22 +97,22 @@ class Page:
         return answer
 
     async def start(self, _app: web.Application) -> None:
-        """Begins the check of the templates when the host is up; nobody waits for it."""
+        """Start the check of the templates in the background."""
         self.listing.submit(self._broken)
 
     @web.middleware
     async def hide_broken(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Leaves broken templates out of the host's list; the rest is as the host made it."""
+        """Remove broken templates from the host's list."""
         response = await handler(request)
         if request.path in LISTS and request.method == "GET":
             try:
-                await self._thin_out(response)
+                await self._remove_broken(response)
             except Exception:
                 if self._first("list"):
-                    log.exception("Z-Image: the list of templates is left as it was")
+                    log.exception("Z-Image: broken templates are not removed from the list")
         return response
 
-    async def _thin_out(self, response: web.StreamResponse) -> None:
+    async def _remove_broken(self, response: web.StreamResponse) -> None:
         if not isinstance(response, web.Response) or response.status != 200:
             return
         broken = await _in(self.listing, self._broken)
@@ -129,26 +129,26 @@ class Page:
             return frozenset()
 
     def _first(self, topic: str) -> bool:
-        """True the first time: a failure that repeats is logged once."""
-        seen = topic in self._told
-        self._told.add(topic)
-        return not seen
+        """Return True at the first call for a topic, so that a repeated failure is logged once."""
+        is_first = topic not in self._logged
+        self._logged.add(topic)
+        return is_first
 
 
 def install() -> None:
-    """Add the requests and the template check to the running host's server, if there is one."""
+    """Add the requests and the template check to the running server, if there is one."""
     server = getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
     app: Any = getattr(server, "app", None)
     routes: Any = getattr(server, "routes", None)
     if not isinstance(app, web.Application) or not isinstance(routes, web.RouteTableDef):
-        return  # a test, or a host that serves its page in another way
+        return  # a test, or a host with another kind of server
     if app.frozen:
         log.warning("Z-Image: the server is running already; templates are not checked")
         return
     page = Page()
     taken = {getattr(route, "path", None) for route in routes}
     for path, handler in (("/zimage/validate", page.validate), ("/zimage/tokens", page.tokens)):
-        if path not in taken:  # by another copy of this pack; aiohttp would refuse to start
+        if path not in taken:  # another copy of this pack may have added the same route
             routes.post(path)(page.safely(handler))
     app.middlewares.append(page.hide_broken)
     app.on_startup.append(page.start)

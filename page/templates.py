@@ -1,6 +1,7 @@
-"""Bundled templates that would not run here: found once, told once, left out of the page's list.
+"""Find bundled templates that would not run on this host, and hide them on the page.
 
-Files are never touched. A file that changes is judged anew with the next request for the list.
+Template files are never changed. A file that has changed is checked again with the next request for
+the list.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from ..validator.our_nodes import EngineChecks
 
 log = logging.getLogger(__name__)
 
-BEARABLE = frozenset({"ZI-WF-MODEL", "ZI-WF-FILE"})
-"""What the user can put right by adding a file; the page says which when the template is run."""
+MISSING_FILES = frozenset({"ZI-WF-MODEL", "ZI-WF-FILE"})
+"""Findings that the user can fix by adding a file; such a template stays in the list."""
 
 ENGINE = EngineChecks(
     presets.resolve,
@@ -30,36 +31,36 @@ ENGINE = EngineChecks(
     saving.check_prefix,
     presets.check_tolerance,
 )
-"""What judges the values of our nodes."""
+"""Checks of the values of this pack's nodes."""
 
 Stamp = tuple[int, int]
 
 
 class Templates:
-    """The templates of a folder and what was found wrong with them.
+    """The templates of a folder and the results of their checks.
 
-    Not for several threads at once; its owner has one thread for it.
+    Not thread-safe; :class:`.routes.Page` uses it from one thread.
 
     Args:
-        folder: where ``NAME.json`` lie.
-        knowledge: gives the node classes to check against; asked only when there is work.
+        folder: folder of ``NAME.json``.
+        knowledge: returns the node classes for a check; called only when a file must be checked.
     """
 
     def __init__(self, folder: Path, knowledge: Callable[[], Knowledge]) -> None:
         self.folder = folder
         self.knowledge = knowledge
-        self._judged: dict[str, tuple[Stamp, bool]] = {}
+        self._results: dict[str, tuple[Stamp, bool]] = {}
 
     def broken(self) -> frozenset[str]:
-        """Names of the templates to leave out; each is logged when it is first found broken."""
+        """Return the names of broken templates; each is logged when it is found to be broken."""
         known: Knowledge | None = None
         for path in sorted(self.folder.glob("*.json")):
             stamp = _stamp(path)
-            if self._judged.get(path.stem, (None, False))[0] == stamp:
+            if self._results.get(path.stem, (None, False))[0] == stamp:
                 continue
             known = known or self.knowledge()
             fault = _fault(path, known)
-            self._judged[path.stem] = (stamp, fault is not None)
+            self._results[path.stem] = (stamp, fault is not None)
             if fault is not None:
                 log.warning(
                     "%s",
@@ -70,33 +71,33 @@ class Templates:
                         reason_en=fault.english,
                     ),
                 )
-        return frozenset(name for name, (_, is_broken) in self._judged.items() if is_broken)
+        return frozenset(name for name, (_, is_broken) in self._results.items() if is_broken)
 
 
 def without(listed: Any, pack: str, broken: frozenset[str]) -> Any:
-    """A list of templates (names by pack) without the broken ones of one pack."""
+    """Return a list of templates (names by pack) without the broken ones of one pack."""
     names = listed.get(pack) if isinstance(listed, dict) else None
     if not isinstance(names, list):
         return listed
-    kept = [name for name in names if name not in broken]
-    rest = {key: value for key, value in listed.items() if key != pack}
-    return {**listed, pack: kept} if kept else rest  # an empty group would be an empty page
+    working = [name for name in names if name not in broken]
+    other_packs = {key: value for key, value in listed.items() if key != pack}
+    return {**listed, pack: working} if working else other_packs  # no group without templates
 
 
 def _stamp(path: Path) -> Stamp:
     try:
-        about = path.stat()
+        status = path.stat()
     except OSError:
         return (0, -1)
-    return about.st_mtime_ns, about.st_size
+    return status.st_mtime_ns, status.st_size
 
 
 def _fault(path: Path, known: Knowledge) -> Finding | None:
-    """The first finding that adding a file would not cure, None if there is none."""
+    """Return the first error that adding a file would not fix, None without such an error."""
     try:
         data = path.read_bytes()
     except OSError:
         data = b""
-    # Templates must run on a bare ComfyUI with this pack alone.
+    # Templates must run on a ComfyUI with this pack alone.
     errors = check_bytes(data, known, core_only=True, engine=ENGINE).findings.errors
-    return next((finding for finding in errors if finding.code not in BEARABLE), None)
+    return next((finding for finding in errors if finding.code not in MISSING_FILES), None)

@@ -1,4 +1,4 @@
-"""Token counts of prompts, with tokenizers and file headers alone: no model is loaded for them."""
+"""Count the tokens of prompts with tokenizers and file headers alone, without loading a model."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..text.encoder_limits import Cut
 
 ENCODERS = ("qwen3", "dual")
 _FRAME = "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n"
-"""What the host puts around a prompt for Qwen3; a test holds the two together."""
+"""The host's chat template for Qwen3; a test compares them."""
 
 
 class Tokenizers:
-    """Those that the encoders of a prompt use, each read when it is first needed.
+    """The tokenizers of the text encoders, each loaded at its first use.
 
     Args:
         comfy: the host's folder ``comfy`` (default: that of the running host).
@@ -30,7 +30,7 @@ class Tokenizers:
 
     @cached_property
     def qwen3(self) -> Any:
-        """Qwen's, 2 s to read."""
+        """Qwen3's tokenizer; loading it takes 2 s."""
         try:
             from transformers import AutoTokenizer
 
@@ -43,15 +43,15 @@ class Tokenizers:
         return tokenizer.backend_tokenizer
 
     def pair(self, bert: Path | None) -> tuple[Any, Any]:
-        """CLIP's and Chinese BERT's, as the loader of the pair has them.
+        """Return the tokenizers of CLIP and Chinese BERT, as the dual loader uses them.
 
         Args:
-            bert: the file of a BERT: its own vocabulary counts, if it has one, and only as many
-                words as it has rows. None, or one that cannot be used, for the host's vocabulary.
+            bert: a BERT file, which determines vocabulary and number of words. None, or an unusable
+                file, for the host's vocabulary.
         """
         key = bert and (bert, bert.stat().st_mtime_ns)
         if self._pair[1] is None or self._pair[0] != key:
-            self._pair = key, self._read(bert)
+            self._pair = (key, self._read(bert))
         return self._pair[1]
 
     def _read(self, bert: Path | None) -> Any:
@@ -59,7 +59,7 @@ class Tokenizers:
             from ..engine import dual_files
 
             if bert is not None:
-                with contextlib.suppress(ZImageError):  # the loader's to tell
+                with contextlib.suppress(ZImageError):  # the loader reports it
                     return dual_files.tokenizers(bert, dual_files.bert_words(bert))
             return dual_files.tokenizers(None)
         except Exception as error:
@@ -67,23 +67,26 @@ class Tokenizers:
 
 
 def _lacking(name: str, error: Exception) -> ZImageError:
-    """For another host: whatever is missing there, only counts are. Its text would name folders."""
+    """Return ``ZI-TOKENIZER`` with the type of an error; its text could contain paths."""
     return ZImageError("ZI-TOKENIZER", name=name, found=type(error).__name__)
 
 
 def count(
     text: str, encoder: str, tokenizers: Tokenizers, bert: Path | None = None
 ) -> dict[str, Any]:
-    """How many tokens a prompt takes and what does not fit.
+    """Count the tokens of a prompt and find the text beyond the limit.
 
     Args:
+        text: the prompt.
         encoder: one of :data:`ENCODERS`.
+        tokenizers: the tokenizers of this process.
         bert: as for :meth:`Tokenizers.pair`.
 
     Returns:
-        ``tag``; ``encoders``, each with ``name``, ``count``, ``limit``, ``position`` (characters
-        of its own text that fit), ``cut`` (the rest) and ``enforced`` (False where the rest is
-        read all the same); ``pieces`` of the prompt with ``text``, ``encoder`` and ``cut``.
+        ``tag``; ``encoders``, each with ``name``, ``count``, ``limit``, ``position`` (number of
+        characters of its text that fit), ``cut`` (the text beyond) and ``enforced`` (False where
+        that text is encoded as well); ``pieces`` of the prompt with ``text``, ``encoder`` and
+        ``cut``.
 
     Raises:
         ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read, ``ZI-TOKENIZER``.
@@ -100,9 +103,9 @@ def _qwen3(cleaned: str, tokenizer: Any) -> dict[str, Any]:
     framed = _offsets(tokenizer, before + body + after)
     if len(framed) > encoder_limits.QWEN3_MOST:
         raise ZImageError("ZI-TEXT-TOKENS", found=len(framed), maximum=encoder_limits.QWEN3_MOST)
-    found = encoder_limits.cut(framed, len(before) + len(body), encoder_limits.QWEN3, special=0)
-    position = min(max(0, found.position - len(before)), len(body))
-    row = _row("Qwen3", body, Cut(found.count, found.limit, position), enforced=False)
+    cut = encoder_limits.cut(framed, len(before) + len(body), encoder_limits.QWEN3, special=0)
+    position = min(max(0, cut.position - len(before)), len(body))
+    row = _row("Qwen3", body, Cut(cut.count, cut.limit, position), enforced=False)
     return {"tag": spans.tag(cleaned).tag, "encoders": [row], "pieces": []}
 
 
@@ -122,25 +125,25 @@ def _dual(cleaned: str, clip: Any, bert: Any) -> dict[str, Any]:
     return {"tag": tagged.tag, "encoders": rows, "pieces": parts}
 
 
-def _row(name: str, text: str, found: Cut, *, enforced: bool = True) -> dict[str, Any]:
+def _row(name: str, text: str, cut: Cut, *, enforced: bool = True) -> dict[str, Any]:
     return {
         "name": name,
-        "count": found.count,
-        "limit": found.limit,
-        "position": found.position,
-        "cut": text[found.position :],
+        "count": cut.count,
+        "limit": cut.limit,
+        "position": cut.position,
+        "cut": text[cut.position :],
         "enforced": enforced,
     }
 
 
 def _offsets(tokenizer: Any, text: str) -> list[tuple[int, int]]:
-    """Characters of each token, without those that the tokenizer would add at the ends."""
+    """Return the range of characters of each token, without special tokens."""
     return tokenizer.encode(text, add_special_tokens=False).offsets
 
 
 def _comfy() -> Path:
-    """The folder of the host's package ``comfy``."""
-    found = importlib.util.find_spec("comfy.sd1_clip")
-    if found is None or found.origin is None:
+    """Return the folder of the host's package ``comfy``."""
+    spec = importlib.util.find_spec("comfy.sd1_clip")
+    if spec is None or spec.origin is None:
         raise FileNotFoundError("comfy.sd1_clip")
-    return Path(found.origin).parent
+    return Path(spec.origin).parent
