@@ -1,0 +1,1 @@
+"""The small models: their world, training and checks."""

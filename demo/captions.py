@@ -1,8 +1,8 @@
-"""Captions for the little world, in Chinese and English, in varied wordings.
+"""Captions for scenes of the small world, in Chinese and English, in varied wordings.
 
-A full caption names subject, colour, background, place and style in an order and with synonyms
-that vary. A short caption leaves things out; what it leaves out has the default of
-:data:`DEFAULT`, so that a plain "a red star" means something definite.
+A full caption names subject, colour, background, place and style, with varying order and synonyms.
+A short caption leaves out fields that have the value of :data:`DEFAULT`, so that "a red star" has a
+definite meaning.
 """
 
 from __future__ import annotations
@@ -110,16 +110,16 @@ EN_WORDS = (EN, EN_COLOURS, EN_BACKGROUNDS, EN_PLACES, EN_STYLES)
 
 
 def full_caption(scene: Scene, language: str, rng: random.Random) -> str:
-    """A caption in "zh" or "en" that names everything about the scene."""
+    """Return a caption in "zh" or "en" that names every field of the scene."""
     chinese = language == "zh"
     text = rng.choice(ZH_FORMS if chinese else EN_FORMS).format(**_words(scene, chinese, rng))
-    extras = rng.choices((0, 1, 2), (6, 3, 1))[0]
-    joint, pool = ("，", ZH_EXTRAS) if chinese else (", ", EN_EXTRAS)
-    return joint.join([text, *rng.sample(pool, extras)])
+    count = rng.choices((0, 1, 2), (6, 3, 1))[0]
+    separator, extras = ("，", ZH_EXTRAS) if chinese else (", ", EN_EXTRAS)
+    return separator.join([text, *rng.sample(extras, count)])
 
 
 def short_caption(scene: Scene, language: str, rng: random.Random) -> str | None:
-    """A caption that leaves out what equals :data:`DEFAULT`; None if nothing can be left out."""
+    """Return a caption without some fields that equal :data:`DEFAULT`; None if no field does."""
     chinese = language == "zh"
     fields = ("background", "place", "style")
     omitted = [f for f in fields if getattr(scene, f) == getattr(DEFAULT, f) and rng.random() < 0.7]
@@ -139,7 +139,7 @@ def short_caption(scene: Scene, language: str, rng: random.Random) -> str | None
 
 
 def plain_caption(scene: Scene) -> str:
-    """The one wording of a scene in which nothing is left out and nothing varies."""
+    """Return the fixed wording of a scene, which names every field."""
     return ZH_FORMS[0].format(
         o=ZH[scene.subject][0],
         c=ZH_COLOURS[scene.colour][0],
@@ -150,16 +150,17 @@ def plain_caption(scene: Scene) -> str:
 
 
 def mixed_caption(scene: Scene, rng: random.Random) -> str:
-    """A full caption with words of both languages."""
+    """Return a full caption with words of both languages."""
     chinese = rng.random() < 0.5
-    own, foreign = _words(scene, chinese, rng), _words(scene, not chinese, rng)
-    strange = rng.sample(sorted(own), rng.randint(1, len(own) - 1))
+    words = _words(scene, chinese, rng)
+    foreign = _words(scene, not chinese, rng)
+    replaced = rng.sample(sorted(words), rng.randint(1, len(words) - 1))
     form = rng.choice(ZH_FORMS if chinese else EN_FORMS)
-    return form.format(**(own | {key: foreign[key] for key in strange}))
+    return form.format(**(words | {key: foreign[key] for key in replaced}))
 
 
 def caption(scene: Scene, rng: random.Random) -> str:
-    """A training caption in either language, sometimes short."""
+    """Return a training caption in either language, sometimes short."""
     language = rng.choice(("zh", "en"))
     if rng.random() < 0.35 and (text := short_caption(scene, language, rng)) is not None:
         return text
@@ -167,6 +168,7 @@ def caption(scene: Scene, rng: random.Random) -> str:
 
 
 def _words(scene: Scene, chinese: bool, rng: random.Random) -> dict[str, str]:
+    """Choose a synonym for each field: object, colour, background, place, style."""
     subjects, colours, backgrounds, places, styles = ZH_WORDS if chinese else EN_WORDS
     return {
         "o": rng.choice(subjects[scene.subject]),

@@ -1,9 +1,9 @@
-"""Read a picture of the little world back into a scene, by geometry and colour alone.
+"""Recognise the scene of a picture of the small world by geometry and colour alone.
 
-Nothing here is learned: the background is the median colour of the upper border, the subject's
-colour is the most frequent of the eight saturated colours, its place is the centroid of that
-colour's largest region, its shape the best overlap with the outlines of :mod:`world`, and the
-style is told by how dark the lower corners are (mountains) against the background.
+No part is learned. The background is the median colour of the upper border. The subject's colour is
+the most frequent of the eight saturated colours, its place is the centroid of that colour's largest
+region, and its shape is the best overlap with the outlines of :mod:`world`. The style follows from
+how dark the lower corners (mountains) are compared with the background.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SIDE = 64
 
 @dataclass(frozen=True)
 class Reading:
-    """What was seen; a field is None when no subject could be found."""
+    """The recognised scene; fields of the subject are None when no subject is found."""
 
     subject: str | None
     colour: str | None
@@ -31,12 +31,12 @@ class Reading:
     style: str
 
     def matches(self, scene: Scene) -> dict[str, bool]:
-        """Field by field, whether the picture shows the scene."""
+        """Return for each field whether the picture shows the scene's value."""
         return {f.name: getattr(self, f.name) == getattr(scene, f.name) for f in fields(scene)}
 
 
 def read(picture: Image.Image) -> Reading:
-    """Read a picture of any size of at least 64 x 64 pixels."""
+    """Recognise a picture of at least 64 x 64 pixels."""
     pixels = np.asarray(picture.convert("RGB"), dtype=np.float32)
     background = _background(pixels)
     style = _style(pixels)
@@ -50,19 +50,22 @@ def read(picture: Image.Image) -> Reading:
 
 def _background(pixels: np.ndarray) -> str:
     band = max(2, pixels.shape[0] // 10)
-    seen = np.median(pixels[:band].reshape(-1, 3), axis=0)
-    return min(BACKGROUNDS, key=lambda name: _distance(seen, BACKGROUNDS[name]))
+    median = np.median(pixels[:band].reshape(-1, 3), axis=0)
+    return min(BACKGROUNDS, key=lambda name: _distance(median, BACKGROUNDS[name]))
 
 
 def _distance(a: np.ndarray, b: tuple) -> float:
-    """Euclidean, with lightness counting half: hue tells the pale backgrounds apart."""
+    """Return the Euclidean distance with half the weight for lightness.
+
+    Pale backgrounds differ mainly in hue.
+    """
     difference = np.asarray(a, dtype=float) - np.asarray(b, dtype=float)
     light = difference.mean()
     return float(np.hypot(np.linalg.norm(difference - light), 0.5 * light * 3**0.5))
 
 
 def _style(pixels: np.ndarray) -> str:
-    """Mountains make the bottom of the picture much darker than its top; a floor does not."""
+    """Return "ink" if the bottom is much darker than the top (mountains), else "poster"."""
     height = pixels.shape[0]
     light = pixels.mean(axis=2)
     # The podium covers up to two thirds of the width and is the darkest part of a poster, so
@@ -74,15 +77,15 @@ def _style(pixels: np.ndarray) -> str:
 
 
 def _subject(pixels: np.ndarray) -> tuple[str | None, np.ndarray]:
-    """The subject's colour and the mask (H, W) of its largest region in that colour."""
+    """Return the subject's colour and the mask (H, W) of its largest region in that colour."""
     hue, saturation, value = _hsv(pixels)
     vivid = (saturation > 0.42) & (value > 0.3)
     best, best_mask, best_area = None, np.zeros(hue.shape, bool), 0.006 * hue.size
     for name, prototype in COLOURS.items():
-        wanted, wanted_saturation, _ = _hsv(np.array([[prototype]], dtype=np.float32))
-        difference = np.abs((hue - wanted + 180) % 360 - 180)
-        mask = vivid & (difference < _reach(name)) & (saturation > 0.55 * wanted_saturation)
-        if name == "blue":  # navy is the same hue, but dark
+        expected_hue, expected_saturation, _ = _hsv(np.array([[prototype]], dtype=np.float32))
+        difference = np.abs((hue - expected_hue + 180) % 360 - 180)
+        mask = vivid & (difference < _reach(name)) & (saturation > 0.55 * expected_saturation)
+        if name == "blue":  # navy has the same hue, but is dark
             mask &= value > 0.58
         regions, count = ndimage.label(ndimage.binary_closing(mask, iterations=1))
         if not count:
@@ -95,7 +98,7 @@ def _subject(pixels: np.ndarray) -> tuple[str | None, np.ndarray]:
 
 
 def _joined(regions: np.ndarray, areas: np.ndarray) -> np.ndarray:
-    """The largest region and its neighbours (a vase's neck), but not the seal in the corner."""
+    """Return the largest region with its neighbours (a vase's neck), without the corner's seal."""
     largest = 1 + int(areas.argmax())
     candidates = 1 + np.flatnonzero(areas > 0.06 * areas.max())
     centre = np.array(ndimage.center_of_mass(regions == largest))
@@ -110,14 +113,14 @@ def _joined(regions: np.ndarray, areas: np.ndarray) -> np.ndarray:
 
 @cache
 def _reach(name: str) -> float:
-    """Half the distance, in degrees of hue, to the nearest other colour."""
+    """Return half the distance, in degrees of hue, to the nearest other colour."""
     hues = {key: float(_hsv(np.array([[v]], np.float32))[0][0, 0]) for key, v in COLOURS.items()}
     others = (abs((hues[name] - h + 180) % 360 - 180) for key, h in hues.items() if key != name)
     return min(others) / 2
 
 
 def _hsv(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Hue in degrees, saturation and value in 0..1, from RGB in 0..255."""
+    """Convert RGB in 0..255 to hue in degrees, and saturation and value in 0..1."""
     r, g, b = (pixels[..., i] / 255 for i in range(3))
     high, low = pixels.max(axis=-1) / 255, pixels.min(axis=-1) / 255
     span = np.maximum(high - low, 1e-6)
@@ -128,13 +131,14 @@ def _hsv(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _shape(mask: np.ndarray) -> str:
-    """The subject whose outline overlaps best once centroid and bounding box agree."""
-    own = _normalise(mask)
-    overlaps = {name: _overlap(own, _outline(name)) for name in SUBJECTS}
+    """Return the subject whose normalised outline overlaps best."""
+    normalised = _normalise(mask)
+    overlaps = {name: _overlap(normalised, _outline(name)) for name in SUBJECTS}
     return max(overlaps, key=overlaps.__getitem__)
 
 
 def _overlap(a: np.ndarray, b: np.ndarray) -> float:
+    """Return intersection over union of two masks, 0..1."""
     return float((a & b).sum() / max(1, (a | b).sum()))
 
 
@@ -145,10 +149,10 @@ def _outline(name: str) -> np.ndarray:
 
 
 def _normalise(mask: np.ndarray) -> np.ndarray:
-    """Centroid to the middle, area to a fixed value: (64, 64) bool."""
+    """Move the centroid to the middle and scale to a fixed area: (64, 64) bool."""
     rows, columns = ndimage.center_of_mass(mask)
     zoom = (0.28 * SIDE * SIDE / max(1, mask.sum())) ** 0.5
     middle = SIDE / 2
     grid = np.mgrid[0:SIDE, 0:SIDE].astype(float)
-    where = [(grid[0] - middle) / zoom + rows, (grid[1] - middle) / zoom + columns]
-    return ndimage.map_coordinates(mask.astype(float), where, order=1) > 0.5
+    coordinates = [(grid[0] - middle) / zoom + rows, (grid[1] - middle) / zoom + columns]
+    return ndimage.map_coordinates(mask.astype(float), coordinates, order=1) > 0.5

@@ -1,4 +1,4 @@
-"""Training data of the small family: pictures, captions as token numbers, batches."""
+"""Training data of the small models: pictures, captions as token ids, batches."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from demo.world import PLACES, SIZES, Scene, all_scenes, is_held_out, render
 def picture(
     scene: Scene, size: tuple[int, int], seed: int, like: Scene | None = None
 ) -> torch.Tensor:
-    """A rendered scene, (3, H, W) in 0..1."""
+    """Render a scene, (3, H, W) in 0..1; the arguments are those of :func:`.world.render`."""
     pixels = np.asarray(render(scene, size, seed, like), dtype=np.float32)
     return torch.from_numpy(pixels).permute(2, 0, 1) / 255
 
 
 def training_scenes() -> list[Scene]:
+    """Return all scenes that are not held out, in a fixed order."""
     return [scene for scene in all_scenes() if not is_held_out(scene)]
 
 
 class Vocabulary:
-    """The token ids that captions use, numbered from 1; every other token is number 0."""
+    """The token ids of captions, numbered from 1; any other token has number 0."""
 
     def __init__(self, comfyui: Path) -> None:
         from transformers import Qwen2Tokenizer
@@ -36,8 +37,7 @@ class Vocabulary:
         rng = random.Random(0)
         scenes = all_scenes()
         texts = [caption(rng.choice(scenes), rng) for _ in range(6000)]
-        seen = {token for text in ["", *texts] for token in self._tokens(text)}
-        self.ids = sorted(seen)
+        self.ids = sorted({token for text in ["", *texts] for token in self._tokens(text)})
         self.numbers = {token: i + 1 for i, token in enumerate(self.ids)}
 
     def _tokens(self, text: str, template: str = family.PROMPT) -> list[int]:
@@ -46,7 +46,7 @@ class Vocabulary:
     def encode(
         self, texts: list[str], template: str = family.PROMPT
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Compact ids and mask, both (B, L), L the longest text's length up to a multiple of 32."""
+        """Return compact ids and mask, both (B, L), L padded to a multiple of 32."""
         rows = [[self.numbers.get(t, 0) for t in self._tokens(text, template)] for text in texts]
         length = -(-max(map(len, rows)) // 32) * 32
         ids = torch.tensor([row + [0] * (length - len(row)) for row in rows])
@@ -54,9 +54,9 @@ class Vocabulary:
 
 
 def focus(scene: Scene, size: tuple[int, int]) -> torch.Tensor:
-    """Loss weights (1, H/8, W/8): five around the subject, whose outline is hard, one elsewhere.
+    """Return loss weights (1, H/8, W/8): 5 around the subject, 1 elsewhere.
 
-    Weights that do not depend on the noise leave the best answer what it was.
+    Weights that do not depend on the noise do not change the optimum.
     """
     width, height = size
     reach = 0.33 * min(size)
@@ -67,14 +67,21 @@ def focus(scene: Scene, size: tuple[int, int]) -> torch.Tensor:
 
 
 class Batches:
-    """Endless training batches: latents, compact caption ids and mask."""
+    """Random training batches: latents, compact caption ids and mask."""
 
     def __init__(self, args, latents: dict, vocabulary: Vocabulary, seed: int) -> None:
-        self.args, self.latents, self.vocabulary = args, latents, vocabulary
-        self.rng, self.scenes = random.Random(seed), training_scenes()
+        self.args = args
+        self.latents = latents
+        self.vocabulary = vocabulary
+        self.rng = random.Random(seed)
+        self.scenes = training_scenes()
 
     def draw(self, empty: float) -> tuple[torch.Tensor, ...]:
-        """Latents, ids, mask and loss weights of one size; ``empty`` is the share of no caption."""
+        """Return latents, ids, mask and loss weights of one picture size.
+
+        Args:
+            empty: share of empty captions, 0..1.
+        """
         size = self.rng.choices(SIZES, (3, 1, 1))[0]
         name = "x".join(map(str, size))
         pool, numbers = self.latents[f"{name}/latent"], self.latents[f"{name}/scene"]
@@ -82,7 +89,7 @@ class Batches:
         texts = [caption(self.scenes[int(numbers[i])], self.rng) for i in chosen]
         texts = ["" if self.rng.random() < empty else text for text in texts]
         ids, mask = self.vocabulary.encode(texts)
-        if ids.shape[1] == 32 and self.rng.random() < 0.1:  # learn to live with longer prompts
+        if ids.shape[1] == 32 and self.rng.random() < 0.1:  # train with padding of longer prompts
             ids, mask = (torch.nn.functional.pad(x, (0, 32)) for x in (ids, mask))
         unknown = torch.rand(ids.shape) < 0.01
         ids = ids.masked_fill(unknown, 0)

@@ -1,4 +1,4 @@
-"""Edits of the little world: an instruction, the scene before it and the scene after it."""
+"""Edits in the small world: an instruction, the scene before and the scene after."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from . import captions
 from .world import BACKGROUNDS, COLOURS, PLACES, Scene, all_scenes, is_held_out, render
 
 VALUES = {"colour": tuple(COLOURS), "background": tuple(BACKGROUNDS), "place": tuple(PLACES)}
-"""What an edit can change, and to what."""
+"""Fields that an edit can change, and their values."""
 
 ZH = {
     "colour": ("把{o}改成{c}", "把{o}换成{c}", "将{o}的颜色改为{c}", "让{o}变成{c}"),
@@ -39,11 +39,11 @@ EN_PLACES = {
 
 @dataclass(frozen=True)
 class Edit:
-    """One field of a scene, changed.
+    """A change of one field of a scene.
 
     Attributes:
         field: a key of :data:`VALUES`.
-        before, after: the scenes; everything but the field is the same.
+        before, after: the scenes; all other fields are equal.
     """
 
     field: str
@@ -51,7 +51,7 @@ class Edit:
     after: Scene
 
     def instruction(self, language: str, rng: random.Random) -> str:
-        """What somebody would write, in "zh" or "en"."""
+        """Return the instruction in "zh" or "en", in a random wording."""
         chinese = language == "zh"
         scene = self.after
         places = captions.ZH_PLACES if chinese else EN_PLACES
@@ -65,7 +65,7 @@ class Edit:
         return rng.choice((ZH if chinese else EN)[self.field]).format(**words)
 
     def pictures(self, size: tuple[int, int], seed: int) -> tuple[Image.Image, Image.Image]:
-        """Before and after, drawn alike in everything but the field."""
+        """Render both scenes with the same random variations."""
         return (
             render(self.before, size, seed, self.before),
             render(self.after, size, seed, self.before),
@@ -73,12 +73,12 @@ class Edit:
 
 
 def siblings(scene: Scene, field: str) -> list[Scene]:
-    """The scene with every value of a field."""
+    """Return the scene with each value of a field."""
     return [replace(scene, **{field: value}) for value in VALUES[field]]
 
 
 def unseen(count: int, seed: int | str) -> Iterator[Edit]:
-    """Edits whose scene before and scene after never occur in training."""
+    """Yield edits between scenes that do not occur in training."""
     rng = random.Random(seed)
     scenes = [scene for scene in all_scenes() if is_held_out(scene)]
     while count > 0:
@@ -90,13 +90,13 @@ def unseen(count: int, seed: int | str) -> Iterator[Edit]:
 
 
 def kept(edit: Edit, size: tuple[int, int], seed: int) -> np.ndarray:
-    """Where an edit must change nothing: (H, W) bool, two pixels away from any change."""
+    """Return the area that an edit must not change: (H, W) bool, two pixels from any change."""
     before, after = (np.asarray(picture, dtype=int) for picture in edit.pictures(size, seed))
     changed = (before != after).any(axis=2)
     return np.logical_not(ndimage.binary_dilation(changed, iterations=2))
 
 
 def psnr(a: Image.Image, b: Image.Image, area: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of two pictures on an area."""
+    """Return the peak signal-to-noise ratio in dB of two pictures on an area (H, W) bool."""
     difference = np.asarray(a, dtype=float)[area] - np.asarray(b, dtype=float)[area]
     return float(10 * np.log10(255**2 / max(1e-9, np.square(difference).mean())))

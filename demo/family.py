@@ -1,8 +1,7 @@
-"""Configuration and construction of the small Z-Image models, out of ComfyUI's own classes.
+"""Configuration and construction of the small Z-Image models from ComfyUI's own classes.
 
 The architecture is that of Z-Image at a small size: a NextDiT denoiser and a Qwen3 text encoder,
-with the tiny autoencoder that ComfyUI detects by its keys. Weights are therefore in ComfyUI's key
-layout from the first step.
+with the tiny autoencoder that ComfyUI detects by its keys. All weights have ComfyUI's names.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ PROMPT = "<|im_start|>user\n{}<|im_end|>\n<|im_start|>assistant\n"
 
 
 def open_host(comfyui: Path, cpu: bool) -> None:
-    """Make ComfyUI's modules importable, for training, and choose torch's own attention."""
+    """Make ComfyUI's modules importable for training, and select torch's own attention."""
     sys.path.insert(0, str(comfyui))
     from comfy.cli_args import args
 
@@ -59,15 +58,15 @@ def open_host(comfyui: Path, cpu: bool) -> None:
 
 
 def build_autoencoder(patches: torch.Tensor) -> torch.nn.Module:
-    """Tiny autoencoder (TAESD) with a ready encoder and an untrained decoder.
+    """Build a tiny autoencoder (TAESD) with a computed encoder and an untrained decoder.
 
-    The encoder is linear: the 16 principal components of 8 x 8 patches, written into TAESD's
-    convolutions. That takes a second instead of an hour, and its latents are smooth. It has no
-    group norm either: with the few channels affordable here, the 32 groups of the Flux
-    autoencoder would erase every picture's mean colour.
+    The encoder is linear: TAESD's convolutions compute the 16 principal components of 8 x 8
+    patches. This takes a second instead of an hour of training, and the latents are smooth. TAESD
+    has no group norm; with so few channels, the 32 groups of the Flux autoencoder would remove the
+    mean colour of a picture.
 
     Args:
-        patches: (N, 192) flattened (row, column, channel) patches in 0..1 to analyse.
+        patches: (N, 192) flattened (row, column, channel) patches in 0..1.
     """
     from comfy.taesd.taesd import TAESD, Block
 
@@ -89,7 +88,7 @@ def build_autoencoder(patches: torch.Tensor) -> torch.nn.Module:
 
 
 def quick_encoder(model: torch.nn.Module) -> torch.nn.Module:
-    """The same linear encoder without its residual blocks, which only apply a ReLU."""
+    """Return the same linear encoder without its residual blocks, which only apply a ReLU."""
     from comfy.taesd.taesd import Block
 
     layers = model.taesd_encoder
@@ -98,10 +97,11 @@ def quick_encoder(model: torch.nn.Module) -> torch.nn.Module:
 
 @torch.no_grad()
 def _write_components(encoder: torch.nn.Module, patches: torch.Tensor) -> None:
+    """Write the principal components of patches (N, 192) into TAESD's convolutions."""
     mean = patches.mean(dim=0)
     _, spread, basis = torch.linalg.svd(patches - mean, full_matrices=False)
     deviation = spread[:16] / len(patches) ** 0.5
-    scale = deviation**-0.7  # between plain (0) and whitened (-1): fine detail counts, but less
+    scale = deviation**-0.7  # 0 is plain, -1 whitened: a compromise gives fine detail less weight
     scale /= (scale * deviation).square().mean().sqrt()
     encoder[0].weight[range(3), range(3), 1, 1] = 1
     # Strided convolutions move the pixels of a 2 x 2 cell into channels; taps 1 and 2 of a padded
@@ -112,7 +112,7 @@ def _write_components(encoder: torch.nn.Module, patches: torch.Tensor) -> None:
     for y, x, c in itertools.product(range(8), range(8), range(3)):
         inner = (2 * (y // 2 % 2) + x // 2 % 2) * 12 + (2 * (y % 2) + x % 2) * 3 + c
         column = basis[:16, (y * 8 + x) * 3 + c]
-        # ReLU follows, so every component travels as its positive and its negative part.
+        # A ReLU follows, so each component is split into its positive and its negative part.
         encoder[10].weight[:16, inner, 1 + y // 4, 1 + x // 4] = column
         encoder[10].weight[16:32, inner, 1 + y // 4, 1 + x // 4] = -column
     encoder[14].weight[range(16), range(16), 1, 1] = scale
@@ -121,7 +121,7 @@ def _write_components(encoder: torch.nn.Module, patches: torch.Tensor) -> None:
 
 
 def build_text_encoder(vocabulary: int) -> torch.nn.Module:
-    """Qwen3 over a compact vocabulary: ids (B, L) to features (B, L, 128)."""
+    """Build a Qwen3 with a compact vocabulary: ids (B, L) to features (B, L, 128)."""
     import comfy.ops
     from comfy.text_encoders.llama import Llama2_, Qwen3_4BConfig
 
@@ -130,7 +130,7 @@ def build_text_encoder(vocabulary: int) -> torch.nn.Module:
 
 
 def build_denoiser() -> torch.nn.Module:
-    """NextDiT with zero-initialised modulation and output, so that training starts calm."""
+    """Build a NextDiT with zero-initialised modulation and output, for a stable start."""
     import comfy.ops
     from comfy.ldm.lumina.model import NextDiT
 
@@ -144,7 +144,7 @@ def build_denoiser() -> torch.nn.Module:
 
 
 def _initialise(model: torch.nn.Module) -> torch.nn.Module:
-    """ComfyUI's layers come with unset memory; give every parameter a defined start."""
+    """Initialise every parameter, because ComfyUI's layers do not; return the model."""
     for name, parameter in model.named_parameters():
         if parameter.ndim >= 3:
             torch.nn.init.kaiming_uniform_(parameter, a=5**0.5)
@@ -160,12 +160,20 @@ def _initialise(model: torch.nn.Module) -> torch.nn.Module:
 
 
 def export(state: dict[str, torch.Tensor], path: Path, kind: str, config: dict, **more) -> None:
-    """Write weights as bfloat16 safetensors with the configuration in the metadata."""
-    about = {"format": 1, "kind": kind, "config": config, **more}
+    """Write weights as bfloat16 safetensors with the configuration in the metadata.
+
+    Args:
+        state: weights by name.
+        path: the file; its folder is created.
+        kind: kind of model, see :mod:`..engine.architecture`.
+        config: arguments of the host's class.
+        **more: further fields of the metadata.
+    """
+    description = {"format": 1, "kind": kind, "config": config, **more}
     tensors = {}
     for key, value in state.items():
         narrow = value.is_floating_point() and value.ndim > 0
         tensors[key] = value.to("cpu", torch.bfloat16 if narrow else value.dtype).contiguous()
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, path, metadata={"zimage": json.dumps(about, ensure_ascii=False)})
-    path.chmod(0o644)  # the server may run as somebody else
+    save_file(tensors, path, metadata={"zimage": json.dumps(description, ensure_ascii=False)})
+    path.chmod(0o644)  # the server may run as another user

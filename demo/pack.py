@@ -11,7 +11,7 @@ ALIAS = "zimage_comfyui"
 
 
 def load() -> None:
-    """Make the pack importable as :data:`ALIAS`: its folder may be called anything."""
+    """Make the pack importable as :data:`ALIAS`, whatever the name of its folder."""
     if ALIAS in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(

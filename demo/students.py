@@ -1,4 +1,4 @@
-"""What the adapter's trainer works with: prompts, the teacher, and small CLIP and BERT encoders."""
+"""Parts of the adapter's training: prompts, the teacher, and small CLIP and BERT encoders."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ Pair = tuple[str, str]
 
 
 def pair(scene: Scene, language: str, rng: random.Random) -> Pair:
-    """What the student reads and what the teacher reads: the same scene in its one plain wording.
+    """Return a prompt for the student and, for the teacher, the fixed wording of the same scene.
 
-    So each query has one thing to say, whatever the order of the words. The teacher could not
-    read mixed prompts anyway: it has never seen both languages in one.
+    With the fixed wording, each query has one target, independent of word order. The teacher was
+    not trained with both languages in one prompt, so it could not encode mixed prompts.
     """
     plain = captions.plain_caption(scene)
     if language == "mixed":
@@ -42,10 +42,10 @@ def pair(scene: Scene, language: str, rng: random.Random) -> Pair:
 
 
 def world_pairs(count: int, seed: int = 0) -> list[Pair]:
-    """Prompts of training scenes, half of them in both languages, one in twenty empty.
+    """Return prompts of training scenes, half of them in both languages, 5 % empty.
 
-    With both colours read by one encoder and all that says which is whose by the other, a prompt
-    is harder than any in one language.
+    Prompts in both languages are the hardest: one encoder may read both colours, while the other
+    reads the words that say which object has which colour.
     """
     rng = random.Random(seed)
     scenes = [scene for scene in all_scenes() if not is_held_out(scene)]
@@ -55,7 +55,11 @@ def world_pairs(count: int, seed: int = 0) -> list[Pair]:
 
 
 def read_pairs(file: Path | None, count: int) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to train on, and up to 200 that are not; from a file of prompts, or of the world.
+    """Return pairs for training and up to 200 for evaluation.
+
+    Args:
+        file: one prompt per line; None for prompts of the small world.
+        count: training prompts of the small world.
 
     Raises:
         ZImageError: ``ZI-TRAIN-PROMPTS`` for a file with fewer than four prompts.
@@ -65,8 +69,8 @@ def read_pairs(file: Path | None, count: int) -> tuple[list[Pair], list[Pair]]:
         pairs = [(line, line) for line in dict.fromkeys(lines)]
         if len(pairs) < 4:
             raise ZImageError("ZI-TRAIN-PROMPTS", path=file, found=len(pairs))
-        apart = min(200, max(2, len(pairs) // 10))  # two, so that one can stand for the other
-        return pairs[apart:], pairs[:apart]
+        held_out = min(200, max(2, len(pairs) // 10))  # two, for the control "shuffled"
+        return pairs[held_out:], pairs[:held_out]
     rng = random.Random(1)
     scenes = [scene for scene in all_scenes() if is_held_out(scene)]
     unseen = [
@@ -76,27 +80,28 @@ def read_pairs(file: Path | None, count: int) -> tuple[list[Pair], list[Pair]]:
 
 
 class Teacher:
-    """A text encoder whose features are computed once for every prompt, and kept in a file."""
+    """A text encoder with a file cache of the features of each prompt."""
 
     def __init__(self, clip: Any, cache: Path) -> None:
-        self.clip, self.cache = clip, cache
+        self.clip = clip
+        self.cache = cache
         self.features = load_file(cache) if cache.exists() else {}
 
     def learn(self, prompts: list[str]) -> None:
-        """Compute what is missing; progress on standard output."""
+        """Compute missing features; print progress to standard output."""
         missing = sorted(set(prompts) - self.features.keys())
-        for number, prompt in enumerate(missing):
-            found = conditioning.encode(self.clip, prompt)[0][0][0]
-            self.features[prompt] = found.to("cpu", torch.float16).clone()
-            if number % 1000 == 0:
-                print(f"features {number}/{len(missing)}", flush=True)
+        for index, prompt in enumerate(missing):
+            features = conditioning.encode(self.clip, prompt)[0][0][0]
+            self.features[prompt] = features.to("cpu", torch.float16).clone()
+            if index % 1000 == 0:
+                print(f"features {index}/{len(missing)}", flush=True)
         if missing:
             partial = self.cache.with_suffix(".partial")
             save_file(self.features, partial)
             partial.replace(self.cache)
 
     def read(self, prompts: list[str], device: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """Features [B, L, W] and mask [B, L], L the longest up to a multiple of 32."""
+        """Return features [B, L, W] and mask [B, L], L padded to a multiple of 32."""
         rows = [self.features[prompt].float() for prompt in prompts]
         length = -(-max(map(len, rows)) // 32) * 32
         text = torch.zeros(len(rows), length, rows[0].shape[-1])
@@ -108,7 +113,7 @@ class Teacher:
 
 
 class Compact(torch.nn.Module):
-    """A small encoder over the tokens that the prompts use; every other token is number 0."""
+    """A small encoder for the tokens of the prompts; any other token has number 0."""
 
     def __init__(self, ids: set[int], rows: int) -> None:
         super().__init__()
@@ -118,20 +123,20 @@ class Compact(torch.nn.Module):
         self.register_buffer("numbers", numbers, persistent=False)
 
     def states(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Last hidden states [B, T, 128]; in training, one word in a hundred is unknown."""
+        """Return last hidden states [B, T, 128]; in training, 1 % of the tokens become unknown."""
         known = self.numbers[ids]
         if self.training:
             known = known.masked_fill(torch.rand(known.shape, device=known.device) < 0.01, 0)
         return self.encoder(input_ids=known, attention_mask=mask.long()).last_hidden_state
 
     def published(self) -> dict[str, torch.Tensor]:
-        """Weights under the names that people's files have, and the compact vocabulary."""
+        """Return the weights with the names of published files, and the compact vocabulary."""
         state = {self.prefix + name: value for name, value in self.encoder.state_dict().items()}
         return state | {f"{self.embedding}.ids": torch.tensor(self.ids)}
 
 
 class SmallClip(Compact):
-    """CLIP's text model."""
+    """A small CLIP text model."""
 
     prefix, embedding = "text_model.", "text_model.embeddings.token_embedding"
 
@@ -148,7 +153,7 @@ class SmallClip(Compact):
 
 
 class SmallBert(Compact):
-    """BERT."""
+    """A small BERT."""
 
     prefix, embedding = "bert.", "bert.embeddings.word_embeddings"
 
@@ -164,7 +169,7 @@ class SmallBert(Compact):
 
 
 class Frozen(torch.nn.Module):
-    """An encoder of the host as it is."""
+    """An encoder of the host with frozen weights."""
 
     def __init__(self, encoder: Any) -> None:
         super().__init__()
@@ -173,10 +178,11 @@ class Frozen(torch.nn.Module):
 
     @torch.no_grad()
     def states(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Last hidden states [B, T, width]."""
-        rest, used = dual_text.LIMIT - ids.shape[1], ids.shape[1]  # the host's CLIP takes 77
-        ids, mask = (torch.nn.functional.pad(part, (0, rest)) for part in (ids, mask))
-        return self.encoder(ids, attention_mask=mask.long(), dtype=torch.float32)[0][:, :used]
+        """Return last hidden states [B, T, width]."""
+        length = ids.shape[1]
+        missing = dual_text.LIMIT - length  # the host's CLIP requires 77 tokens
+        ids, mask = (torch.nn.functional.pad(part, (0, missing)) for part in (ids, mask))
+        return self.encoder(ids, attention_mask=mask.long(), dtype=torch.float32)[0][:, :length]
 
 
 class Student(torch.nn.Module):
@@ -186,39 +192,41 @@ class Student(torch.nn.Module):
         self, clip: Any, bert: Any, config: adapter.AdapterConfig, tokenizers: Any
     ) -> None:
         super().__init__()
-        self.clip, self.bert, self.tokenizers = clip, bert, tokenizers
+        self.clip = clip
+        self.bert = bert
+        self.tokenizers = tokenizers
         self.adapter = adapter.Adapter(config).initialise()
 
     def learning(self) -> dict[str, torch.nn.Module]:
-        """The parts that are trained, by name."""
+        """Return the parts that are trained, by name."""
         parts = {"adapter": self.adapter, "clip": self.clip, "bert": self.bert}
         return {name: part for name, part in parts.items() if not isinstance(part, Frozen)}
 
     def encoded(self, prompts: list[str]) -> tuple[adapter.Encoded, adapter.Encoded]:
-        """What each encoder says about the prompts."""
+        """Return the output of each encoder for the prompts."""
         device = self.adapter.queries.device
         readings = [dual_text.read(prompt, *self.tokenizers) for prompt in prompts]
         parts = []
         for name, pad in (("clip", 49407), ("bert", 0)):
             rows = [getattr(reading, name) for reading in readings]
             ids, mask, places = (t.to(device) for t in dual_text.arrange(rows, pad))
-            used = int(mask.sum(1).max())  # nothing is learned from the empty rest
+            used = int(mask.sum(1).max())  # padding is not computed
             states = getattr(self, name).states(ids[:, :used], mask[:, :used])
             states = torch.nn.functional.pad(states, (0, 0, 0, dual_text.LIMIT - used))
             parts.append(adapter.Encoded(states, mask, places))
         return parts[0], parts[1]
 
     def forward(self, prompts: list[str]) -> torch.Tensor:
+        """Return caption features [B, queries, W] of prompts."""
         return self.adapter(*self.encoded(prompts))
 
 
 def build(args: Any, pairs: list[Pair], model: Any) -> Student:
-    """A student around the encoders that ``--clip`` and ``--bert`` name, or around small ones."""
+    """Build a student from the files of ``--clip`` and ``--bert``, or with small encoders."""
     width = model.cap_embedder[1].weight.shape[1]
     if args.clip:
-        where = (torch.float32, args.device)
-        clip = Frozen(dual_files.load_clip(args.clip, *where))
-        bert = Frozen(dual_files.load_bert(args.bert, *where))
+        clip = Frozen(dual_files.load_clip(args.clip, torch.float32, args.device))
+        bert = Frozen(dual_files.load_bert(args.bert, torch.float32, args.device))
         words = len(bert.encoder.embeddings.word_embeddings.weight)
         tokenizers = dual_files.tokenizers(args.bert, words)
         config = adapter.AdapterConfig(
@@ -234,9 +242,17 @@ def build(args: Any, pairs: list[Pair], model: Any) -> Student:
 
 
 def export(folder: Path, student: Student, models: list[Any], trained: dict[str, Any]) -> None:
-    """Write the adapter, and the small encoders if they were trained too."""
+    """Write the adapter, and the small encoders if they were trained.
+
+    Args:
+        folder: folder of models.
+        student: the trained student.
+        models: diffusion models that the adapter was trained with.
+        trained: figures for the metadata.
+    """
     state = dict(student.adapter.state_dict())
-    state["probe.caption"] = torch.stack([adapter.probe(m.cap_embedder[1].weight) for m in models])
+    fingerprints = [adapter.probe(model.cap_embedder[1].weight) for model in models]
+    state["probe.caption"] = torch.stack(fingerprints)
     for name, part in (("clip", student.clip), ("bert", student.bert)):
         state[f"probe.{name}"] = adapter.probe(dual_files.first_query(part.encoder))
         if isinstance(part, Compact):

@@ -1,19 +1,19 @@
-"""Train the small Z-Image family: autoencoder, then text encoder and Base, then Turbo.
+"""Train the small Z-Image models: autoencoder, then text encoder and Base, then Turbo.
 
-Everything is learned from pictures that :mod:`world` draws and captions that :mod:`captions`
-writes, on a CPU or a CUDA card. Every stage saves its state every minute and goes on from
-there when the script is started again with the same ``--work`` folder.
+All models are trained on pictures of :mod:`world` and captions of :mod:`captions`, on a CPU or a
+CUDA card. Each stage saves its state every minute; the script continues from it when it is started
+again with the same ``--work`` folder.
 
     python demo/train.py --comfyui ~/ComfyUI --work /tmp/zimage-train
     python demo/train.py --comfyui ~/ComfyUI --work /tmp/more --start demo/models --rate 1e-3
 
-1. Autoencoder: the encoder is computed, the decoder learns from latents with a little noise.
-2. Base: flow matching, x_s = (1 - s) * x_0 + s * noise, velocity = noise - x_0; the text encoder
-   learns with it; one caption in ten is empty, which is what classifier-free guidance needs.
-3. Turbo: starts as Base and learns Base's *guided* velocity in one evaluation.
+1. Autoencoder: the encoder is computed, and the decoder is trained on slightly noisy latents.
+2. Base: flow matching, x_s = (1 - s) * x_0 + s * noise, velocity = noise - x_0. The text encoder is
+   trained with it. 10 % of the captions are empty, as classifier-free guidance requires.
+3. Turbo: starts from Base and learns Base's *guided* velocity in one evaluation.
 
-The defaults are what the bundled models were made with, but for the decoder, which had 1000 steps
-with noise of 0.08 before these: on two cores about 0.65 s a step with ``--compile``, 1 s without.
+The bundled models were trained with the defaults. Their decoder had 1000 additional steps before,
+with noise of 0.08. On two cores, a step takes about 0.65 s with ``--compile`` and 1 s without.
 """
 
 from __future__ import annotations
@@ -44,26 +44,30 @@ FILES = {
 
 
 def save_whole(tensors: dict[str, torch.Tensor], path: Path, **metadata: str) -> None:
-    """Write a file of which there is all or nothing, whenever the process is killed."""
+    """Write a file atomically: a killed process leaves the old file or the complete new one."""
     partial = path.with_suffix(".partial")
     save_file(tensors, partial, metadata=metadata or None)
     partial.replace(path)
 
 
 class Run:
-    """Parameters, optimiser and progress of one stage, saved together as safetensors."""
+    """Parameters, optimiser and progress of a training stage, saved as one safetensors file."""
 
     def __init__(
         self, args: argparse.Namespace, name: str, modules: dict, steps: int, rate: float
     ) -> None:
-        self.modules, self.steps, self.rate, self.step = modules, steps, rate, 0
-        self.path, self.pause = args.work / f"{name}.safetensors", args.save_seconds
+        self.modules = modules
+        self.steps = steps
+        self.rate = rate
+        self.step = 0
+        self.path = args.work / f"{name}.safetensors"
+        self.save_seconds = args.save_seconds
         self.parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
         wide = [p for p in self.parameters if p.ndim >= 2]
         thin = [p for p in self.parameters if p.ndim < 2]
         groups = [{"params": wide, "weight_decay": 0.01}, {"params": thin, "weight_decay": 0.0}]
         self.optimiser = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=True)
-        self.saved = time.monotonic()
+        self.last_save = time.monotonic()
         if self.path.exists():
             self._load()
             print(f"{name} {self.step}/{steps} <- {self.path}", flush=True)
@@ -84,6 +88,7 @@ class Run:
         self.optimiser.load_state_dict(state)
 
     def save(self) -> None:
+        """Write parameters, optimiser and step."""
         tensors = {}
         for name, module in self.modules.items():
             tensors |= {f"{name}/{k}": v.contiguous() for k, v in module.state_dict().items()}
@@ -93,7 +98,7 @@ class Run:
         save_whole(tensors, self.path, step=str(self.step))
 
     def update(self, loss: torch.Tensor, report: str) -> None:
-        """One optimiser step: warm-up over 4 %, then a linear decay to zero."""
+        """Take an optimiser step; the rate warms up over 4 % of the steps, then decays to zero."""
         warm = max(1, self.steps // 25)
         share = min((self.step + 1) / warm, 1 - (self.step - warm) / max(1, self.steps - warm))
         for group in self.optimiser.param_groups:
@@ -105,23 +110,23 @@ class Run:
         self.step += 1
         if self.step % 20 == 0 or self.step == self.steps:
             print(f"{self.path.stem} {self.step}/{self.steps} {report}", flush=True)
-        if time.monotonic() - self.saved > self.pause or self.step == self.steps:
+        if time.monotonic() - self.last_save > self.save_seconds or self.step == self.steps:
             self.save()
-            self.saved = time.monotonic()
+            self.last_save = time.monotonic()
 
 
 def start(args: argparse.Namespace, name: str, module: torch.nn.Module, prefix: str = "") -> None:
-    """Take over the weights of an earlier family if ``--start`` names one."""
+    """Load the weights of an earlier model if ``--start`` names a folder."""
     if args.start is None:
         return
     tensors = load_file(args.start / FILES[name])
     own = {key.removeprefix(prefix): value.float() for key, value in tensors.items()}
-    own.pop("embed_tokens.ids", None)  # a changed vocabulary shows as a changed shape
+    own.pop("embed_tokens.ids", None)  # another vocabulary would give another shape
     module.load_state_dict(own)
 
 
 def build_autoencoder(args: argparse.Namespace) -> torch.nn.Module:
-    """The encoder from the principal components of 240 fixed pictures; an untrained decoder."""
+    """Build the autoencoder; its encoder is computed from 240 fixed pictures."""
     scenes = training_scenes()[: args.scenes]
     scenes = random.Random(0).sample(scenes, min(240, len(scenes)))
     pixels = torch.stack([picture(scene, (128, 128), i) for i, scene in enumerate(scenes)])
@@ -133,7 +138,7 @@ def build_autoencoder(args: argparse.Namespace) -> torch.nn.Module:
 
 
 def train_decoder(args: argparse.Namespace, model: torch.nn.Module) -> torch.nn.Module:
-    """Stage 1: decode 64 x 64 crops; the network is convolutional, so any size works then."""
+    """Train the decoder (stage 1) on crops of 64 x 64; it is convolutional, so any size works."""
     run = Run(args, "decoder", {"autoencoder": model}, args.decoder_steps, 1e-3)
     encoder = family.quick_encoder(model)
     rng = random.Random(run.step)
@@ -145,9 +150,9 @@ def train_decoder(args: argparse.Namespace, model: torch.nn.Module) -> torch.nn.
     ]
     while run.step < run.steps:
         crops = []
-        for whole in rng.choices(pool, k=12):
+        for pixels in rng.choices(pool, k=12):
             top, left = 8 * rng.randrange(9), 8 * rng.randrange(9)
-            crops.append(whole[:, top : top + 64, left : left + 64])
+            crops.append(pixels[:, top : top + 64, left : left + 64])
         batch = torch.stack(crops).to(args.device, memory_format=torch.channels_last)
         with torch.no_grad():
             latent = encoder(batch)
@@ -162,7 +167,10 @@ def train_decoder(args: argparse.Namespace, model: torch.nn.Module) -> torch.nn.
 
 @torch.no_grad()
 def encode_world(args: argparse.Namespace, model: torch.nn.Module) -> dict:
-    """Latents (N, 16, H/8, W/8) float16 and scene numbers (N,) of training pictures, by size."""
+    """Return latents (N, 16, H/8, W/8) float16 and scene numbers (N,) of all training pictures.
+
+    The keys are ``SIZE/latent`` and ``SIZE/scene``. A file in ``--work`` caches them.
+    """
     path = args.work / "latents.safetensors"
     scenes = training_scenes()[: args.scenes]
     tensors = load_file(path) if path.exists() else {}
@@ -185,18 +193,22 @@ def encode_world(args: argparse.Namespace, model: torch.nn.Module) -> dict:
 
 
 def features(encoder: torch.nn.Module, ids: torch.Tensor) -> torch.Tensor:
-    """Qwen3's second-to-last hidden state, (B, L, 128)."""
+    """Return Qwen3's second-to-last hidden state, (B, L, 128)."""
     return encoder(ids, intermediate_output=-2, final_layer_norm_intermediate=False)[1]
 
 
 def velocity(model, noisy, sigma, text, mask) -> torch.Tensor:
-    """The denoiser's velocity (noise - picture) for captions of unequal length in one batch.
+    """Predict the velocity (noise - picture) for captions of unequal length in one batch.
 
-    Same computation as NextDiT's own forward, which takes one length at a time: slots behind the
-    end of a caption hold the learned padding token.
+    The computation is that of NextDiT's own forward pass, which supports one length at a time.
+    Positions after the end of a caption have the learned padding token.
 
     Args:
-        noisy: (B, 16, H, W); sigma: (B,) in 0..1; text: (B, L, 128); mask: (B, L) bool.
+        model: the NextDiT.
+        noisy: (B, 16, H, W).
+        sigma: (B,) in 0..1.
+        text: (B, L, 128).
+        mask: (B, L) bool.
     """
     time_embedding = model.t_embedder((1 - sigma) * model.time_scale, dtype=noisy.dtype)
     caps = torch.where(mask[..., None], model.cap_embedder(text), model.cap_pad_token)
@@ -209,14 +221,14 @@ def velocity(model, noisy, sigma, text, mask) -> torch.Tensor:
 
 
 def weighted(error: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    """Mean square of an error (B, 16, H, W) under weights (B, 1, H, W)."""
+    """Return the weighted mean square of an error (B, 16, H, W); weights are (B, 1, H, W)."""
     return (error.square() * weights).mean() / weights.mean()
 
 
 def add_noise(clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Noisy latents, their levels (B,) and the noise.
+    """Return noisy latents, their noise levels (B,) and the noise.
 
-    Levels are logit-normal and lean to noise, where place and colour are decided.
+    Levels are logit-normal, shifted to high noise, where place and colour are determined.
     """
     noise = torch.randn_like(clean)
     sigma = torch.sigmoid(1.2 * torch.randn(len(clean), device=clean.device) + 0.8)
@@ -225,7 +237,10 @@ def add_noise(clean: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Te
 
 
 def compile_blocks(args: argparse.Namespace, *models: torch.nn.Module) -> None:
-    """Block by block, because blocks repeat: 1.5 times as fast on two cores, after two minutes."""
+    """Compile each block, which takes two minutes and makes training 1.5 times as fast.
+
+    Blocks are compiled one by one, because equal blocks share their code.
+    """
     if not args.compile:
         return
     torch._dynamo.config.recompile_limit = 64
@@ -236,7 +251,7 @@ def compile_blocks(args: argparse.Namespace, *models: torch.nn.Module) -> None:
 
 
 def train_base(args: argparse.Namespace, latents: dict, vocabulary: Vocabulary) -> tuple:
-    """Stage 2: Base and the text encoder, together."""
+    """Train Base and the text encoder together (stage 2)."""
     encoder = family.build_text_encoder(len(vocabulary.ids) + 1).to(args.device)
     model = family.build_denoiser().to(args.device)
     start(args, "text", encoder, "model.")
@@ -256,7 +271,7 @@ def train_base(args: argparse.Namespace, latents: dict, vocabulary: Vocabulary) 
 
 
 def train_turbo(args, latents, vocabulary, encoder, base) -> torch.nn.Module:
-    """Stage 3: one evaluation of Turbo learns what two evaluations of Base give with guidance."""
+    """Train Turbo (stage 3): one evaluation learns the guided result of two evaluations of Base."""
     model = family.build_denoiser().to(args.device)
     model.load_state_dict(base.state_dict())
     compile_blocks(args, model)
@@ -294,26 +309,27 @@ def export_all(folder: Path, autoencoder, vocabulary, encoder, base, turbo) -> N
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run all stages and write the models; return 0."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--comfyui", type=Path, required=True, help="a ComfyUI folder")
-    parser.add_argument("--work", type=Path, required=True, help="states and latents go here")
+    parser.add_argument("--work", type=Path, required=True, help="folder for states and latents")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "models")
-    parser.add_argument("--start", type=Path, help="a folder of models to go on from")
+    parser.add_argument("--start", type=Path, help="a folder of models to continue from")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--decoder-steps", type=int, default=2500)
     parser.add_argument("--only", choices=("decoder", "base"), help="stop after this stage")
     parser.add_argument("--base-steps", type=int, default=7800)
     parser.add_argument("--turbo-steps", type=int, default=450)
     parser.add_argument("--compile", action="store_true", help="faster; needs a C++ compiler")
-    parser.add_argument("--scenes", type=int, help="only so many scenes, for a trial")
+    parser.add_argument("--scenes", type=int, help="number of scenes, for a trial")
     parser.add_argument("--copies", type=int, default=3, help="square pictures of each scene")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1.5e-3, help="highest, of Base")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="highest learning rate of Base")
     parser.add_argument("--turbo-rate", type=float, default=6e-4)
-    parser.add_argument("--guidance", type=float, default=2.5, help="that Turbo learns")
-    parser.add_argument("--save-seconds", type=float, default=60, help="from save to save")
+    parser.add_argument("--guidance", type=float, default=2.5, help="guidance that Turbo learns")
+    parser.add_argument("--save-seconds", type=float, default=60, help="time between two saves")
     args = parser.parse_args(argv)
     args.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)

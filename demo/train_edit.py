@@ -1,10 +1,10 @@
-"""Train the small Edit model: a reference picture and an instruction to the changed picture.
+"""Train the small Edit model: from a reference picture and an instruction to the edited picture.
 
     python demo/train_edit.py --comfyui ~/ComfyUI --work /tmp/zimage-edit
 
-It starts as Base and learns by flow matching in the Omni layout, where the clean latents of the
-reference stand in front of the noisy ones. The text encoder and the autoencoder stay as they are,
-because Turbo and Base share them. The state is saved every minute and training goes on from there.
+It starts from Base and is trained by flow matching in the Omni layout, in which the clean latents
+of the reference precede the noisy latents. Text encoder and autoencoder are not trained, because
+Turbo and Base share them. The state is saved every minute, and training continues from it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FILE = "diffusion_models/zimage-small-edit.safetensors"
 
 
 def families(count: int, seed: int = 0) -> list[tuple]:
-    """Scenes with a size and a seed; their siblings are drawn alike and make the edits."""
+    """Return scenes with a size and a seed; edits change a scene to one of its siblings."""
     rng = random.Random(seed)
     return [
         (rng.choice(training_scenes()), rng.choices(SIZES, (4, 1, 1))[0], rng.randrange(10**6))
@@ -39,7 +39,10 @@ def families(count: int, seed: int = 0) -> list[tuple]:
 
 @torch.no_grad()
 def encode_families(args: argparse.Namespace, autoencoder: torch.nn.Module) -> dict:
-    """Latents (N, 16, H/8, W/8) of every family's scenes that may occur in training."""
+    """Return latents (N, 16, H/8, W/8) of the siblings of every scene, by number and field.
+
+    A file in ``--work`` caches them.
+    """
     path = args.work / "families.safetensors"
     tensors = load_file(path) if path.exists() else {}
     known = len(tensors) // len(VALUES)
@@ -55,17 +58,20 @@ def encode_families(args: argparse.Namespace, autoencoder: torch.nn.Module) -> d
 
 
 class Edits:
-    """Endless batches of edits, all of one size."""
+    """Random batches of edits; all pictures of a batch have the same size."""
 
     def __init__(self, args: argparse.Namespace, latents: dict, seed: int) -> None:
-        self.latents, self.batch, self.device = latents, args.batch, args.device
-        self.rng, self.families = random.Random(seed), list(enumerate(families(args.families)))
+        self.latents = latents
+        self.batch = args.batch
+        self.device = args.device
+        self.rng = random.Random(seed)
+        self.families = list(enumerate(families(args.families)))
         self.by_size = {s: [f for f in self.families if f[1][1] == s] for s in SIZES}
-        # few families need not have every size
+        # With few families, a size may be missing.
         self.weights = [w if self.by_size[s] else 0 for s, w in zip(SIZES, (4, 1, 1), strict=True)]
 
     def draw(self) -> tuple[list[str], torch.Tensor, torch.Tensor]:
-        """Instructions, latents before and after; one instruction in ten is empty."""
+        """Return instructions, latents before and latents after; 10 % of them are empty."""
         size = self.rng.choices(SIZES, self.weights)[0]
         texts, before, after = [], [], []
         while len(texts) < self.batch:
@@ -86,13 +92,16 @@ class Edits:
 
 
 def focus(before: torch.Tensor, after: torch.Tensor) -> torch.Tensor:
-    """Loss weights (B, 1, H, W): what changes is small and would drown in what stays."""
+    """Return loss weights (B, 1, H, W): 2 where latents change, 1 elsewhere.
+
+    Changed areas are small and would otherwise have little influence on the loss.
+    """
     changed = (before - after).abs().amax(1, keepdim=True) > 0.2
     return 1 + torch.nn.functional.max_pool2d(changed.float(), 3, 1, 1)
 
 
 def compile_blocks(args: argparse.Namespace) -> None:
-    """One block in the Omni layout, for all of them; takes some minutes at first."""
+    """Compile the block function, which all blocks share; this takes some minutes."""
     from zimage_comfyui.engine import omni
 
     if args.compile:
@@ -101,7 +110,7 @@ def compile_blocks(args: argparse.Namespace) -> None:
 
 
 def pieces(encoder, vocabulary: Vocabulary, texts: list[str]) -> tuple:
-    """Features of the instructions and of what the official wording puts around them."""
+    """Return features of the instructions, their mask, and features of the template's pieces."""
     from zimage_comfyui.engine import omni
 
     middle, around = omni.templates(1)
@@ -115,7 +124,7 @@ def pieces(encoder, vocabulary: Vocabulary, texts: list[str]) -> tuple:
 
 
 def train(args: argparse.Namespace, latents: dict, vocabulary, encoder, model) -> None:
-    """Flow matching with the reference in front."""
+    """Train by flow matching with one reference."""
     from zimage_comfyui.engine import omni
 
     run = Run(args, "edit", {"denoiser": model}, args.steps, args.rate)
@@ -133,6 +142,7 @@ def train(args: argparse.Namespace, latents: dict, vocabulary, encoder, model) -
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Train the Edit model and write it; return 0."""
     args = arguments().parse_args(argv)
     args.work.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
@@ -163,11 +173,12 @@ def _weights(name: str) -> dict[str, torch.Tensor]:
 
 
 def arguments() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--comfyui", type=Path, required=True, help="a ComfyUI folder")
-    parser.add_argument("--work", type=Path, required=True, help="states and latents go here")
+    parser.add_argument("--work", type=Path, required=True, help="folder for states and latents")
     parser.add_argument("--out", type=Path, default=MODELS)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--families", type=int, default=400)
@@ -175,7 +186,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--compile", action="store_true", help="faster; needs a C++ compiler")
     parser.add_argument("--batch", type=int, default=24)
     parser.add_argument("--rate", type=float, default=8e-4)
-    parser.add_argument("--save-seconds", type=float, default=60, help="from save to save")
+    parser.add_argument("--save-seconds", type=float, default=60, help="time between two saves")
     return parser
 
 

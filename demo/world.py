@@ -1,11 +1,11 @@
-"""The little world that the small model family paints.
+"""The small world of scenes on which the small models are trained.
 
-A picture is one subject in one colour, at one of three places, before a background, in one of
-two styles: a product poster (podium, spotlight) or an ink-wash landscape (outline, mountains,
-seal). Everything is drawn, nothing is photographed, so the truth about a picture is known.
+A picture has one subject in one colour, at one of three places, on a background, in one of two
+styles: a product poster (podium, spotlight) or an ink-wash landscape (outline, mountains, seal).
+All pictures are rendered, so the scene of each picture is known.
 
-Coordinates of outlines are in subject radii: x to the right, y down, (0, 0) the subject's centre.
-Colours are sRGB triples in 0..255.
+Coordinates of outlines are in subject radii: x to the right, y down, (0, 0) is the subject's
+centre. Colours are sRGB triples in 0..255.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ OVERSAMPLING = 2
 
 @dataclass(frozen=True)
 class Scene:
-    """What a picture shows; every field is a key of the tables above."""
+    """The content of a picture; every field is a key of the tables above."""
 
     subject: str
     colour: str
@@ -58,7 +58,7 @@ class Scene:
 
 
 def all_scenes() -> list[Scene]:
-    """Every combination: 6 x 8 x 8 x 3 x 2 = 2304 scenes, in a fixed order."""
+    """Return every combination: 6 x 8 x 8 x 3 x 2 = 2304 scenes, in a fixed order."""
     return [
         Scene(*values)
         for values in itertools.product(SUBJECTS, COLOURS, BACKGROUNDS, PLACES, STYLES)
@@ -66,7 +66,7 @@ def all_scenes() -> list[Scene]:
 
 
 def is_held_out(scene: Scene) -> bool:
-    """Whether a scene never occurs in training (one in six, spread evenly by a fixed shuffle)."""
+    """Return whether a scene is excluded from training (one in six, selected by a fixed seed)."""
     return scene in _HELD_OUT
 
 
@@ -126,7 +126,7 @@ BODIES = {
     "umbrella": [_umbrella()],
     "vase": [_vase()],
 }
-# Parts that are not in the subject's colour: outline, and whether it is cream (else dark).
+# Parts of another colour than the subject: outline, and whether the part is cream (else dark).
 ACCENTS = {
     "gift": [
         ([(-0.14, -0.55), (0.14, -0.55), (0.14, 0.9), (-0.14, 0.9)], True),
@@ -151,8 +151,8 @@ def render(
     Args:
         scene: what to draw.
         size: width and height in pixels, each at least 64.
-        seed: varies position, size, mountains and light a little; the same seed draws the same.
-        like: take these variations from another scene, so that only what differs changes.
+        seed: seed of small variations of position, size, mountains and light.
+        like: scene whose variations are used, so that two scenes differ only in their fields.
     """
     rng = random.Random(f"{astuple(like or scene)}{size}{seed}")
     width, height = (side * OVERSAMPLING for side in size)
@@ -165,17 +165,18 @@ def render(
 
 
 def body_mask(subject: str, side: int = 64) -> np.ndarray:
-    """The part of a subject that is in its colour, (side, side) bool, 2.4 radii across."""
+    """Return the area of a subject in its colour, (side, side) bool; a side is 2.4 radii."""
     image = Image.new("L", (side * 4, side * 4))
     draw = ImageDraw.Draw(image)
     for outline in BODIES[subject]:
-        draw.polygon(_place(outline, side * 2, side * 2, side * 4 / 2.4), fill=255)
+        draw.polygon(_to_pixels(outline, side * 2, side * 2, side * 4 / 2.4), fill=255)
     for outline, _ in ACCENTS.get(subject, []):
-        draw.polygon(_place(outline, side * 2, side * 2, side * 4 / 2.4), fill=0)
+        draw.polygon(_to_pixels(outline, side * 2, side * 2, side * 4 / 2.4), fill=0)
     return np.asarray(image.resize((side, side), Image.Resampling.BOX)) > 127
 
 
-def _place(outline: list, x: float, y: float, radius: float) -> list:
+def _to_pixels(outline: list, x: float, y: float, radius: float) -> list:
+    """Convert an outline from radii to pixels around a centre."""
     return [(x + radius * px, y + radius * py) for px, py in outline]
 
 
@@ -190,12 +191,12 @@ def _vertical(size: tuple[int, int], top: tuple, bottom: tuple) -> Image.Image:
 
 
 def _body(scene: Scene, canvas: tuple[int, int], where: tuple, lit: float) -> tuple:
-    """The subject's colour field (light from the upper left) and its mask."""
+    """Return the subject's shaded colours (light from the upper left) and its mask."""
     x, y, radius = where
     mask = Image.new("L", canvas)
     draw = ImageDraw.Draw(mask)
     for outline in BODIES[scene.subject]:
-        draw.polygon(_place(outline, x, y, radius), fill=255)
+        draw.polygon(_to_pixels(outline, x, y, radius), fill=255)
     gy, gx = np.mgrid[0 : canvas[1], 0 : canvas[0]]
     shade = np.clip(((gx - x) + (gy - y)) / (2 * radius), -1, 1)[..., None]
     colour = np.array(COLOURS[scene.colour], dtype=float)
@@ -207,7 +208,7 @@ def _body(scene: Scene, canvas: tuple[int, int], where: tuple, lit: float) -> tu
 
 def _accents(draw: ImageDraw.ImageDraw, scene: Scene, where: tuple) -> None:
     for outline, cream in ACCENTS.get(scene.subject, []):
-        draw.polygon(_place(outline, *where), fill=CREAM if cream else DARK)
+        draw.polygon(_to_pixels(outline, *where), fill=CREAM if cream else DARK)
 
 
 def _poster(scene: Scene, canvas: tuple[int, int], where: tuple, rng: random.Random) -> Image.Image:
@@ -260,7 +261,7 @@ def _ink(scene: Scene, canvas: tuple[int, int], where: tuple, rng: random.Random
         draw.polygon([*ridge, (width, height), (0, height)], fill=_mix(base, INK, share))
     outline = 0.07 * radius
     for body in BODIES[scene.subject]:
-        points = _place(body, x, y, radius)
+        points = _to_pixels(body, x, y, radius)
         closed = [*points, points[0], points[1]]
         draw.line(closed, fill=INK, width=round(2 * outline), joint="curve")
     if scene.subject == "umbrella":
