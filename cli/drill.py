@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..config import PACK_DIR, Settings
 from ..drill.faults import FAULTS
-from ..drill.run import Report
+from ..drill.run import DrillReport
 from ..drill.run import run as drill
 from ..drill.stage import IMPATIENT, Stage
 from ..errors.bilingual import Bilingual
@@ -39,7 +39,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     host = discover(settings, PACK_DIR, options.comfyui)
     folder = Path(tempfile.mkdtemp(prefix="zimage-drill-"))
     stage = Stage(host, folder, "--standby", "on", env=IMPATIENT)
-    stage.box()
+    stage.add_sandboxed_pack()
     passed = False
     try:
         stage.start()
@@ -62,7 +62,7 @@ def _progress(line: str) -> None:
     sys.stderr.write(line + "\n")
 
 
-def _show(report: Report) -> None:
+def _show(report: DrillReport) -> None:
     found = report.document()
     broken = {name: what for name, what in report.broken}
     result(f"{'fault':34} {'rounds':>6} {'median s':>9}")
@@ -72,7 +72,8 @@ def _show(report: Report) -> None:
         result(f"{name:34} {one['rounds']:6} {one['median_seconds']:9.1f}  {state}")
     result("")
     doubled, lost = len(report.doubled), len(report.lost)
-    result(f"已接受 / accepted {report.promised}，重复 / doubled {doubled}，丢失 / lost {lost}")
-    result(f"连接被拒绝 / refused {len(report.refused)}，答复前断开 / cut off {report.hung_up}")
+    result(f"已接受 / accepted {report.accepted}，重复 / doubled {doubled}，丢失 / lost {lost}")
+    refused, cut_off = len(report.refused), report.disconnected
+    result(f"连接被拒绝 / refused {refused}，应答前断开 / cut off {cut_off}")
     result(f"服务器进程 / servers {report.servers}，图片字节一致 / same bytes {report.same_bytes}")
     result("通过 / passed" if report.ok else "失败 / FAILED")

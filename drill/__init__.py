@@ -1,1 +1,1 @@
-"""A drill: a real server under load, faults at random moments, and every acknowledgement kept."""
+"""The drill: faults at random moments on a real server under load, and a check of every result."""

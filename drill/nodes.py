@@ -1,10 +1,11 @@
-"""A node pack that makes trouble; ComfyUI loads this file as a pack of its own."""
+"""A node pack with faults; ComfyUI loads this file as a pack."""
 
 import os
 import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 GIB = 2**30
@@ -13,12 +14,12 @@ LEAKED: list[bytes] = []
 
 
 def die() -> None:
-    """At once, as a process that the kernel has no memory for."""
+    """Kill this process, as the kernel does when memory runs out."""
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def first(path: str) -> bool:
-    """Whether nobody has been here before, in this process or another."""
+    """Return whether this is the first call for a path, in all processes; create the file."""
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL))
     except FileExistsError:
@@ -27,28 +28,65 @@ def first(path: str) -> bool:
 
 
 def queue() -> Any:
-    """The server's."""
+    """Return the server's prompt queue."""
     return sys.modules["server"].PromptServer.instance.prompt_queue
 
 
 def die_once_accepted(id: str) -> None:
-    """When the next prompt of that id is on disk, and nobody has been told; nothing else is
-    written meanwhile."""
-    found = queue()
-    before = found.store.accept
+    """Kill the server once the next prompt with an id is on disk, before the response is sent.
+
+    The mutex of the queue is held meanwhile, so that no other prompt is written.
+    """
+    prompt_queue = queue()
+    original = prompt_queue.store.accept
 
     def accept(prompts: Any) -> Any:
-        with found.mutex:
-            seqs = before(prompts)
+        with prompt_queue.mutex:
+            seqs = original(prompts)
             if any(prompt.id == id for prompt in prompts):
                 die()
             return seqs
 
-    found.store.accept = accept
+    prompt_queue.store.accept = accept
+
+
+def block_event_loop() -> None:
+    """Block the server's event loop and this thread for an hour."""
+    loop = sys.modules["server"].PromptServer.instance.loop
+    loop.call_soon_threadsafe(time.sleep, 3600)
+    threading.Event().wait(3600)
+
+
+def shift_clock(seconds: float) -> None:
+    """Shift the clock of this process by some seconds."""
+    queue().store.clock = time.time = lambda: CLOCK() + seconds
+
+
+def die_before_end(path: str) -> None:
+    """Kill the server, at the first call for a path, when the prompt has run but not ended."""
+    if first(path):
+        queue().task_done = lambda *_rest, **_named: die()
+
+
+def harm(kind: str, seconds: float, note: str) -> None:
+    """Do the faults that act on the process; do nothing for any other kind."""
+    actions: dict[str, Callable[[], object]] = {
+        "exit": lambda: sys.exit(3),
+        "die": die,
+        "die before its end": lambda: die_before_end(note),
+        "die once accepted": lambda: die_once_accepted(note),
+        "block": block_event_loop,
+        "allocate": lambda: bytearray(GIB),
+        "leak": lambda: LEAKED.append(b"x" * (GIB // 2)),
+        "clock": lambda: shift_clock(seconds),
+        "sleep": lambda: threading.Event().wait(seconds),
+    }
+    if kind in actions:
+        actions[kind]()
 
 
 class Trouble:
-    """Does what ``kind`` says, then returns ``kind``."""
+    """Does the fault ``kind``, then returns ``kind`` and ``note`` as text."""
 
     CATEGORY = "trouble"
     FUNCTION = "run"
@@ -57,6 +95,7 @@ class Trouble:
 
     @classmethod
     def INPUT_TYPES(cls):
+        """Return the node's inputs, as ComfyUI expects them."""
         return {
             "required": {"kind": ("STRING", {"default": "none"})},
             "optional": {
@@ -67,48 +106,38 @@ class Trouble:
 
     @classmethod
     def IS_CHANGED(cls, **_inputs):
+        """Return another value each time, so that ComfyUI does not cache the result."""
         return time.monotonic()
 
     def run(self, kind, seconds=0.0, note="") -> Any:
-        if kind == "exit":
-            sys.exit(3)
-        if kind == "die":
-            die()
-        if kind == "die before its end" and first(note):
-            queue().task_done = lambda *_rest, **_named: die()
-        if kind == "die once accepted":
-            die_once_accepted(note)
-        if kind == "block":
-            loop = sys.modules["server"].PromptServer.instance.loop
-            loop.call_soon_threadsafe(time.sleep, 3600)
-            threading.Event().wait(3600)
-        if kind == "object in ui":
-            return {"ui": {"text": [object()]}}
-        if kind == "large ui":
-            return {"ui": {"text": ["x" * 20_000_000]}}
+        """Do a fault.
+
+        Args:
+            kind: name of the fault.
+            seconds: for "sleep" and "clock".
+            note: text of the result; a path or the id of a prompt for some faults.
+        """
         if kind == "raise":
             raise RuntimeError("trouble")
         if kind == "memory":
             raise MemoryError
-        if kind == "allocate":
-            bytearray(GIB)
-        if kind == "leak":
-            LEAKED.append(b"x" * (GIB // 2))
-        if kind == "clock":
-            queue().store.clock = time.time = lambda: CLOCK() + seconds
         if kind == "garbage":
             return 5
-        if kind == "sleep":
-            threading.Event().wait(seconds)
+        if kind == "object in ui":
+            return {"ui": {"text": [object()]}}
+        if kind == "large ui":
+            return {"ui": {"text": ["x" * 20_000_000]}}
+        harm(kind, seconds, note)
         if kind == "where":
             note = str(os.getpid())
         return {"ui": {"text": [kind, note]}}
 
 
 class AsyncTrouble(Trouble):
-    """The same in a coroutine."""
+    """The same faults in a coroutine."""
 
     async def run(self, kind, seconds=0.0, note=""):
+        """Do a fault, see :meth:`Trouble.run`."""
         return Trouble.run(self, kind, seconds, note)
 
 

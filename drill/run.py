@@ -1,4 +1,4 @@
-"""Rounds of faults, the load beside them, and what is left of the promises in the end."""
+"""Run rounds of faults on a server under load, and check the results of all prompts."""
 
 from __future__ import annotations
 
@@ -14,45 +14,46 @@ from typing import Any
 
 from .faults import FAULTS, Skipped
 from .faults.base import TEMPLATE
-from .stage import Load, Stage
+from .load import Load
+from .stage import Stage
 
 
 @dataclass
-class Report:
-    """What a drill has found.
+class DrillReport:
+    """Results of a drill.
 
     Attributes:
-        seconds: how long each round of a fault took, until everything was as before.
-        broken: fault and what was wrong, one for each broken invariant.
-        promised: prompts of the load that were answered with 200.
-        lost: those of them without their own result.
-        doubled: prompts that have ended more than once, the load's and those of the faults.
-        skipped: fault and why this machine cannot have it.
-        refused: moments at which a connection was refused.
-        hung_up: requests of the load that a dying server took with it before it had promised.
-        servers: how many servers were started.
-        same_bytes: the same picture at the beginning and in the end.
+        seconds: duration of each round of a fault, until the server had recovered.
+        broken: fault and message, one for each violated invariant.
+        accepted: number of the load's prompts with a response 200.
+        lost: ids of accepted prompts without their own result.
+        doubled: ids of prompts that ended more than once, also those of the faults.
+        skipped: fault and the reason why this machine cannot run it.
+        refused: times at which a connection was refused.
+        disconnected: requests of the load whose connection closed before a response.
+        servers: number of server processes that were started.
+        same_bytes: whether a picture had the same bytes before and after the drill.
     """
 
     seconds: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     broken: list[tuple[str, str]] = field(default_factory=list)
-    promised: int = 0
+    accepted: int = 0
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     refused: list[str] = field(default_factory=list)
-    hung_up: int = 0
+    disconnected: int = 0
     servers: int = 0
     same_bytes: bool = False
 
     @property
     def ok(self) -> bool:
         """Whether every invariant held."""
-        wrong = self.broken or self.lost or self.doubled or self.refused
-        return not wrong and self.same_bytes
+        violations = self.broken or self.lost or self.doubled or self.refused
+        return not violations and self.same_bytes
 
     def document(self) -> dict[str, Any]:
-        """For ``--json``."""
+        """Return the JSON document of ``--json``."""
         return {
             "ok": self.ok,
             "faults": {
@@ -60,76 +61,93 @@ class Report:
                 for name, all in self.seconds.items()
             },
             "broken": [{"fault": name, "what": what} for name, what in self.broken],
-            "promised": self.promised,
+            "promised": self.accepted,
             "lost": self.lost,
             "doubled": self.doubled,
             "skipped": self.skipped,
             "refused": self.refused,
-            "hung_up": self.hung_up,
+            "hung_up": self.disconnected,
             "servers": self.servers,
             "same_bytes": self.same_bytes,
         }
 
 
-def order(names: Sequence[str], rounds: int, dice: random.Random) -> Iterator[str]:
-    """Every fault as often as any other, in a new order each time around."""
-    done = 0
-    while done < rounds:
-        for name in dice.sample(names, len(names)):
-            if done < rounds:
+def order(names: Sequence[str], rounds: int, rng: random.Random) -> Iterator[str]:
+    """Yield the fault of each round: all faults in random order, again and again."""
+    count = 0
+    while count < rounds:
+        for name in rng.sample(names, len(names)):
+            if count < rounds:
                 yield name
-            done += 1
+            count += 1
 
 
 def run(
-    stage: Stage, names: Sequence[str], rounds: int, seed: int, tell: Callable[[str], None]
-) -> Report:
-    """Do ``rounds`` faults to a stage that runs."""
-    report, dice = Report(), random.Random(seed)
+    stage: Stage, names: Sequence[str], rounds: int, seed: int, progress: Callable[[str], None]
+) -> DrillReport:
+    """Run ``rounds`` faults on a started stage.
+
+    Args:
+        stage: guardian and server.
+        names: keys of :data:`FAULTS`.
+        rounds: number of faults.
+        seed: seed of order and details of the faults.
+        progress: gets a line of text after each round.
+    """
+    report = DrillReport()
+    rng = random.Random(seed)
     stage.settle()
     before = picture(stage)
     load = Load(stage)
     load.start()
-    for number, name in enumerate(order(names, rounds, dice), 1):
-        time.sleep(dice.random() * 0.3)
-        began = time.monotonic()
-        try:
-            FAULTS[name](stage, dice)
-        except Skipped as why:
-            report.skipped[name] = str(why)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is a finding
-            report.broken.append((name, f"{type(error).__name__}: {error}"[:300]))
-            if stage.process is None or stage.process.poll() is not None:
-                stage.start()
-        report.seconds[name].append(time.monotonic() - began)
-        state = report.skipped.get(name, "")
-        if report.broken and report.broken[-1][0] == name:
-            state = report.broken[-1][1]
-        tell(f"{number}/{rounds} {name}: {report.seconds[name][-1]:.1f} s {state}")
+    for number, name in enumerate(order(names, rounds, rng), 1):
+        time.sleep(rng.random() * 0.3)
+        state = _round(stage, name, rng, report)
+        progress(f"{number}/{rounds} {name}: {report.seconds[name][-1]:.1f} s {state}")
     load.done.set()
     load.join()
-    report.promised, report.refused, report.hung_up = len(load.promised), load.refused, load.broken
-    report.lost = load.broken_promises()
+    report.accepted = len(load.accepted)
+    report.refused = load.refused
+    report.disconnected = load.disconnected
+    report.lost = load.lost_prompts()
     report.doubled = doubled(stage.log("core.jsonl"))
     report.servers = len(stage.pids("starting a server"))
     report.same_bytes = picture(stage) == before
     return report
 
 
-def doubled(lines: Sequence[str]) -> list[str]:
-    """Prompts with several ends in ``core.jsonl``.
+def _round(stage: Stage, name: str, rng: random.Random, report: DrillReport) -> str:
+    """Run one fault and add its results to the report; return a message, empty for success."""
+    began = time.monotonic()
+    try:
+        FAULTS[name](stage, rng)
+    except Skipped as reason:
+        report.skipped[name] = str(reason)
+    except Exception as error:  # noqa: BLE001 - any error is a violated invariant
+        report.broken.append((name, f"{type(error).__name__}: {error}"[:300]))
+        if stage.process is None or stage.process.poll() is not None:
+            stage.start()
+    report.seconds[name].append(time.monotonic() - began)
+    if report.broken and report.broken[-1][0] == name:
+        return report.broken[-1][1]
+    return report.skipped.get(name, "")
 
-    A prompt may run again, and its client may hear of its end again, when a process dies before
-    the first end is on disk. A line is written after that, so there is never a second one.
+
+def doubled(lines: Sequence[str]) -> list[str]:
+    """Return the ids of prompts with several ends in ``core.jsonl``.
+
+    When a process dies before the end of a prompt is on disk, the prompt runs again and its client
+    may get a second message. The line of the log is written after the end is on disk, so a prompt
+    has only one line.
     """
     ends = Counter(json.loads(line)["request_id"] for line in lines)
     return [id for id, count in ends.items() if count > 1]
 
 
 def picture(stage: Stage) -> str:
-    """Digest of the pixels' file that a template of the pack makes, with its own seed."""
+    """Return the SHA-256 of the picture of a bundled template, or an error message."""
     graph = json.loads(TEMPLATE.read_text(encoding="utf-8"))
-    done = stage.client.run(graph)
-    if not done.succeeded:
-        return f"failed: {done.error}"
-    return hashlib.sha256(stage.client.view(done.images[0])).hexdigest()
+    result = stage.client.run(graph)
+    if not result.succeeded:
+        return f"failed: {result.error}"
+    return hashlib.sha256(stage.client.view(result.images[0])).hexdigest()

@@ -1,4 +1,4 @@
-"""What every fault is made of: its place in the list, prompts, and how they are looked at."""
+"""Shared by the faults: their registry, prompts, and checks of responses."""
 
 from __future__ import annotations
 
@@ -19,42 +19,42 @@ FAULTS: dict[str, Fault] = {}
 
 
 class Skipped(Exception):
-    """This machine cannot have the fault; says why."""
+    """This machine cannot run a fault; the message says why."""
 
 
 def fault(function: Fault) -> Fault:
-    """Add one to the list, under its name."""
+    """Register a fault under the name of its function, with spaces."""
     FAULTS[function.__name__.replace("_", " ")] = function
     return function
 
 
 def node(kind: str, name: str = "Trouble", **inputs: object) -> dict[str, Any]:
-    """A prompt of one node that makes trouble."""
+    """Return a prompt with one node of the pack with faults."""
     return {"1": {"class_type": name, "inputs": {"kind": kind, **inputs}}}
 
 
 def submit(stage: Stage, prompt: dict[str, Any], **more: object) -> str:
-    """Accepted, or the fault has failed."""
+    """Submit a prompt, which must be accepted; return its id."""
     status, answer = stage.post("/prompt", json.dumps({"prompt": prompt, **more}).encode())
     assert status == 200, (status, answer)
     return answer["prompt_id"]
 
 
 def code(entry: dict[str, Any]) -> str:
-    """Why a prompt failed: its coded message, empty for one that has succeeded."""
+    """Return the error message of a prompt with its code; empty for success."""
     messages = dict(entry["status"]["messages"])
     return messages.get("execution_error", {}).get("exception_message", "")
 
 
 def refused(stage: Stage, path: str, data: bytes, *statuses: int, **headers: str) -> None:
-    """A request that has to be refused with a code."""
+    """Send a request and assert that it is refused with one of the statuses and a code."""
     status, answer = stage.post(path, data, headers)
     assert status in statuses, (status, answer)
     assert answer["error"]["type"].startswith("ZI-"), answer
 
 
 def running(stage: Stage, seconds: float, name: str = "Trouble") -> str:
-    """A prompt that works for some seconds, once it does."""
+    """Submit a prompt that takes some seconds; return its id once it runs."""
     id = submit(stage, node("sleep", name, seconds=seconds))
 
     def runs() -> bool:
@@ -66,7 +66,7 @@ def running(stage: Stage, seconds: float, name: str = "Trouble") -> str:
 
 @contextmanager
 def limited(pid: int, kind: int, most: int) -> Iterator[None]:
-    """A process that may use so much of something meanwhile; setrlimit(2) has the kinds."""
+    """Set a soft resource limit of a process meanwhile; setrlimit(2) lists the kinds."""
     before = resource.prlimit(pid, kind)
     resource.prlimit(pid, kind, (most, before[1]))
     try:

@@ -1,4 +1,4 @@
-"""Faults of disks and of what lies on them."""
+"""Faults of disks and files."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .processes import all_killed
 
 
 def saving(stage: Stage, folder: str, pictures: int) -> dict[str, Any]:
-    """The entry of a prompt that saves pictures below the output folder, whatever becomes of it."""
+    """Run a prompt that saves pictures below the output folder; return its entry of the history."""
     image = {"width": 1500, "height": 1500, "batch_size": pictures, "color": 0}
     save = {"images": ["1", 0], "filename_prefix": f"{folder}/picture"}
     prompt = {
@@ -28,19 +28,19 @@ def saving(stage: Stage, folder: str, pictures: int) -> dict[str, Any]:
 
 
 @fault
-def a_disk_that_fills_up(stage: Stage, dice: random.Random) -> None:
-    """The prompt fails while it saves, and its history names what is on the disk (needs root)."""
-    name = f"small-{dice.randrange(10**9)}"
+def a_disk_that_fills_up(stage: Stage, rng: random.Random) -> None:
+    """Fill the disk while a prompt saves; its history lists the saved files (needs root)."""
+    name = f"small-{rng.randrange(10**9)}"
     folder = stage.folder / "output" / name
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False, timeout=60).returncode:
         folder.rmdir()
-        raise Skipped("no small disk: mounting a tmpfs needs root")
+        raise Skipped("a small tmpfs cannot be mounted without root")
     try:
         entry = saving(stage, name, 40)
         assert "No space left on device" in code(entry), code(entry)
-        files = {Path(one["filename"]).name for one in entry["outputs"]["2"]["images"]}
+        files = {Path(image["filename"]).name for image in entry["outputs"]["2"]["images"]}
         assert files == set(os.listdir(folder))
         assert files
         assert stage.client.run(node("none", note=name)).succeeded
@@ -50,22 +50,22 @@ def a_disk_that_fills_up(stage: Stage, dice: random.Random) -> None:
 
 
 @fault
-def a_folder_nothing_can_be_saved_in(stage: Stage, dice: random.Random) -> None:
-    """Not even by root; the prompt fails, the next one does not."""
-    name = f"unwritable-{dice.randrange(10**9)}"
+def a_folder_nothing_can_be_saved_in(stage: Stage, rng: random.Random) -> None:
+    """Save to a folder that even root cannot write; the prompt fails, the next one succeeds."""
+    name = f"unwritable-{rng.randrange(10**9)}"
     link = stage.folder / "output" / name
     link.symlink_to("/sys/kernel")
     try:
-        found = code(saving(stage, name, 1))
+        message = code(saving(stage, name, 1))
     finally:
         link.unlink()
-    assert "Errno" in found, found
+    assert "Errno" in message, message
     assert stage.client.run(node("none", note=name)).succeeded
 
 
 @fault
-def a_disk_that_takes_nothing(stage: Stage, dice: random.Random) -> None:
-    """Every write of the server fails: new prompts get 507, what runs ends, all answers."""
+def a_disk_that_takes_nothing(stage: Stage, rng: random.Random) -> None:
+    """Fail every write of the server: new prompts get 507, the running one ends, requests work."""
     id = running(stage, 1.0)
     with limited(stage.active, resource.RLIMIT_FSIZE, 0):
         for number in range(3):
@@ -78,11 +78,11 @@ def a_disk_that_takes_nothing(stage: Stage, dice: random.Random) -> None:
 
 
 @fault
-def a_cut_off_log_of_the_queue(stage: Stage, dice: random.Random) -> None:
-    """As by a power cut: what was being accepted is not there, what was promised is."""
-    id = f"cut-{dice.randrange(10**9)}"
+def a_cut_off_log_of_the_queue(stage: Stage, rng: random.Random) -> None:
+    """Truncate the write-ahead log, as in a power cut: accepted prompts remain, others do not."""
+    id = f"cut-{rng.randrange(10**9)}"
     with all_killed(stage, accepting=id):
-        cut(stage.folder / "user" / "__zimage" / "queue.sqlite-wal", dice)
+        cut(stage.folder / "user" / "__zimage" / "queue.sqlite-wal", rng)
     stage.settle()
     assert stage.client.get(f"/history/{id}") == {}
     queue = stage.client.get("/queue")
@@ -90,43 +90,46 @@ def a_cut_off_log_of_the_queue(stage: Stage, dice: random.Random) -> None:
     assert stage.client.get("/health")["patches"]["queue"]["status"] == "active"
 
 
-def cut(path: Path, dice: random.Random) -> None:
-    """Take the end off the last transaction of a write-ahead log.
+def cut(path: Path, rng: random.Random) -> None:
+    """Truncate a write-ahead log within its last transaction.
 
-    What comes after it is of earlier times or was taken back: the sums in the heads of frames are
-    of all that is before them (sqlite.org/fileformat2.html#walformat).
+    Frames after it are stale or rolled back. A frame is valid if its checksum covers all frames
+    before it (sqlite.org/fileformat2.html#walformat).
     """
     data = path.read_bytes()
     magic, size = struct.unpack(">I4xI", data[:12])
     order = "<" if magic == 0x377F0682 else ">"
-    sums, end, here = _sums(data[:24], (0, 0), order), 32, 32
-    while len(data) >= here + 24 + size:
-        head, page = data[here : here + 24], data[here + 24 : here + 24 + size]
+    sums = _sums(data[:24], (0, 0), order)
+    end = offset = 32
+    while len(data) >= offset + 24 + size:
+        head = data[offset : offset + 24]
+        page = data[offset + 24 : offset + 24 + size]
         sums = _sums(page, _sums(head[:8], sums, order), order)
         if head[8:16] != data[16:24] or struct.unpack(">II", head[16:]) != sums:
             break
-        here += 24 + size
-        if any(head[4:8]):  # the last of its transaction
-            end = here
+        offset += 24 + size
+        if any(head[4:8]):  # the last frame of a transaction
+            end = offset
     assert end > 32, "an empty log"
-    os.truncate(path, end - dice.randint(1, size + 23))
+    os.truncate(path, end - rng.randint(1, size + 23))
 
 
 def _sums(data: bytes, before: tuple[int, int], order: str) -> tuple[int, int]:
+    """Return SQLite's checksum of data that follows a checksum."""
     first, second = before
-    for one, two in struct.iter_unpack(f"{order}II", data):
-        first = (first + one + second) % 2**32
-        second = (second + two + first) % 2**32
+    for even, odd in struct.iter_unpack(f"{order}II", data):
+        first = (first + even + second) % 2**32
+        second = (second + odd + first) % 2**32
     return first, second
 
 
 @fault
-def a_second_server_on_the_queue(stage: Stage, dice: random.Random) -> None:
-    """It says that the queue is another's, and takes no prompt that would be lost."""
-    with stage.second() as client:
+def a_second_server_on_the_queue(stage: Stage, rng: random.Random) -> None:
+    """Start a second server on the same queue; it reports the conflict and refuses prompts."""
+    with stage.second_server() as client:
         part = json.loads(client.request("/health")[1])["patches"]["queue"]
         assert (part["status"], part["code"]) == ("refused", "ZI-QUEUE-TAKEN"), part
-        status, found = client.request("/prompt", {"prompt": node("none", note="beside")})
-        assert (status, json.loads(found)["error"]["type"]) == (503, "ZI-QUEUE-TAKEN"), found
+        status, body = client.request("/prompt", {"prompt": node("none", note="beside")})
+        assert (status, json.loads(body)["error"]["type"]) == (503, "ZI-QUEUE-TAKEN"), body
     assert stage.client.run(node("none", note="after")).succeeded
     until(lambda: stage.client.get("/health")["patches"]["queue"]["status"] == "active", "a queue")

@@ -1,4 +1,4 @@
-"""Faults of nodes and of the queue that hands them prompts."""
+"""Faults of nodes and of the queue."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from .base import FAULTS, TEMPLATE, Fault, code, fault, limited, node, refused, 
 
 
 def _fails(kind: str, expected: str, name: str = "Trouble") -> Fault:
-    def run(stage: Stage, _dice: random.Random) -> None:
-        found = code(stage.entry(submit(stage, node(kind, name))))
-        assert expected in found, found
+    """Return a fault that runs a node, whose prompt must fail with a message."""
 
-    run.__doc__ = f"It fails alone{', as ' + expected if expected else ''}."
+    def run(stage: Stage, _rng: random.Random) -> None:
+        message = code(stage.entry(submit(stage, node(kind, name))))
+        assert expected in message, message
+
+    run.__doc__ = f"Run the node; only its prompt fails{', with ' + expected if expected else ''}."
     return run
 
 
@@ -34,17 +36,18 @@ for _title, _kind, _code, _name in (
 
 
 @fault
-def a_node_that_blocks_the_server(stage: Stage, dice: random.Random) -> None:
-    """It is replaced, and the node has failed when it has done so twice."""
+def a_node_that_blocks_the_server(stage: Stage, rng: random.Random) -> None:
+    """Block the event loop; the server is replaced, and the prompt fails after two attempts."""
     id = submit(stage, node("block"))
     assert "[ZI-PROMPT-DEADLY]" in code(stage.entry(id))
     stage.settle()
 
 
 @fault
-def a_node_that_ignores_an_interrupt(stage: Stage, dice: random.Random) -> None:
-    """It has been interrupted all the same, with its process, and what waits behind it runs."""
-    before, id = stage.active, running(stage, 3600.0)
+def a_node_that_ignores_an_interrupt(stage: Stage, rng: random.Random) -> None:
+    """Ignore an interrupt; the server is replaced, the prompt is interrupted, the next one runs."""
+    before = stage.active
+    id = running(stage, 3600.0)
     after = submit(stage, node("none", note="behind"))
     stage.post("/interrupt", json.dumps({"prompt_id": id}).encode())
     messages = stage.entry(id)["status"]["messages"]
@@ -55,8 +58,8 @@ def a_node_that_ignores_an_interrupt(stage: Stage, dice: random.Random) -> None:
 
 
 @fault
-def no_memory_for_a_node(stage: Stage, dice: random.Random) -> None:
-    """The server may have half a GiB more (an rlimit): a node that needs one fails alone."""
+def no_memory_for_a_node(stage: Stage, rng: random.Random) -> None:
+    """Limit the server to 0.5 GiB more; only the prompt of a node that needs 1 GiB fails."""
     pid = stage.active
     mapped = int(Path(f"/proc/{pid}/statm").read_text().split()[0]) * resource.getpagesize()
     with limited(pid, resource.RLIMIT_AS, mapped + 2**29):
@@ -70,48 +73,48 @@ def no_memory_for_a_node(stage: Stage, dice: random.Random) -> None:
 
 
 @fault
-def a_node_that_leaks(stage: Stage, dice: random.Random) -> None:
-    """Half a GiB more is held for ever each time: another process takes over, and nobody notices.
-
-    Once would be what a pack loads and keeps.
-    """
-    stage.settle()  # growth is seen in a server that has been looked at before
+def a_node_that_leaks(stage: Stage, rng: random.Random) -> None:
+    """Leak 0.5 GiB twice; the server is replaced without a lost prompt."""
+    stage.settle()  # the guardian needs an earlier reading to detect growth
     pid = stage.active
+    # A single growth could be a model that the pack loads.
     for _ in range(2):
         assert stage.entry(submit(stage, node("leak")))["status"]["completed"]
-        time.sleep(1.5)  # the guardian hears of each
+        time.sleep(1.5)  # longer than the heartbeat, so that the guardian sees both
     until(lambda: not stage.runs(pid), "the end of the server")
     assert [line for line in stage.log() if f"[{pid}]" in line and "memory +" in line]
     stage.settle()
-    time.sleep(25)  # for some windows none is replaced for growth again
+    time.sleep(25)  # a new server is not replaced for growth again before that
 
 
 @fault
-def a_clock_that_jumps(stage: Stage, dice: random.Random) -> None:
-    """For the server alone, by days, and back: prompts run and keep their order."""
-    days = dice.choice([-1, 1]) * dice.uniform(1, 5)
+def a_clock_that_jumps(stage: Stage, rng: random.Random) -> None:
+    """Shift the server's clock by days, and back; prompts run in their order."""
+    days = rng.choice([-1, 1]) * rng.uniform(1, 5)
     ids = []
     for offset in (days * 86400, 0.0):
         stage.entry(submit(stage, node("clock", seconds=offset)))
         ids.append(submit(stage, node("none", note=str(offset))))
-        told = stage.entry(ids[-1])["status"]["messages"][0][1]["timestamp"] / 1000
-        assert abs(told - time.time() - offset) < 3600
+        timestamp = stage.entry(ids[-1])["status"]["messages"][0][1]["timestamp"] / 1000
+        assert abs(timestamp - time.time() - offset) < 3600
     assert [id for id in stage.client.get("/history") if id in ids] == ids
     assert stage.client.get("/health/ready")["status"] == "ok"
 
 
 def _with_model(data: bytes) -> Fault:
-    def run(stage: Stage, dice: random.Random) -> None:
-        name = f"drill-{dice.randrange(10**9)}.safetensors"
+    """Return a fault that loads a broken model file."""
+
+    def run(stage: Stage, rng: random.Random) -> None:
+        name = f"drill-{rng.randrange(10**9)}.safetensors"
         (stage.models / name).write_bytes(data)
         graph = json.loads(TEMPLATE.read_text(encoding="utf-8"))
-        for one in graph.values():
-            if one["class_type"] == "ZImageLoader":
-                one["inputs"]["model_name"] = name
-        found = code(stage.entry(submit(stage, graph)))
-        assert "[ZI-FILE-" in found, found
+        for entry in graph.values():
+            if entry["class_type"] == "ZImageLoader":
+                entry["inputs"]["model_name"] = name
+        message = code(stage.entry(submit(stage, graph)))
+        assert "[ZI-FILE-" in message, message
 
-    run.__doc__ = "The loader fails with a code."
+    run.__doc__ = "Load the file; the loader fails with a code."
     return run
 
 
@@ -125,8 +128,8 @@ FAULTS |= {
 
 
 @fault
-def cancel_a_waiting_prompt(stage: Stage, dice: random.Random) -> None:
-    """It never runs; its neighbours do."""
+def cancel_a_waiting_prompt(stage: Stage, rng: random.Random) -> None:
+    """Delete a waiting prompt; only the other prompts run."""
     running(stage, 1.0)
     ids = [submit(stage, node("none", note=f"c{number}")) for number in range(3)]
     stage.post("/queue", json.dumps({"delete": [ids[1]]}).encode())
@@ -136,8 +139,8 @@ def cancel_a_waiting_prompt(stage: Stage, dice: random.Random) -> None:
 
 
 @fault
-def prompts_in_front(stage: Stage, dice: random.Random) -> None:
-    """What is put in front runs before what waits."""
+def prompts_in_front(stage: Stage, rng: random.Random) -> None:
+    """Submit a prompt with ``front``; it runs before the waiting ones."""
     running(stage, 1.0)
     last = submit(stage, node("none", note="last"))
     first = submit(stage, node("none", note="first"), front=True)
@@ -147,9 +150,9 @@ def prompts_in_front(stage: Stage, dice: random.Random) -> None:
 
 
 @fault
-def the_same_id_twice(stage: Stage, dice: random.Random) -> None:
-    """409 while it waits or runs."""
-    id = f"twice-{dice.random()}"
+def the_same_id_twice(stage: Stage, rng: random.Random) -> None:
+    """Submit an id that is waiting or running again; the response is 409."""
+    id = f"twice-{rng.random()}"
     submit(stage, node("sleep", seconds=1.0), prompt_id=id)
     again = json.dumps({"prompt": node("none"), "prompt_id": id}).encode()
     refused(stage, "/prompt", again, 409)

@@ -1,4 +1,4 @@
-"""Faults of requests: what no server should fall over."""
+"""Faults of requests: malformed, excessive or forged ones."""
 
 from __future__ import annotations
 
@@ -13,44 +13,45 @@ from .base import FAULTS, Fault, fault, node, refused
 
 
 def _bad(data: Callable[[random.Random], bytes], *statuses: int) -> Fault:
-    def run(stage: Stage, dice: random.Random) -> None:
-        refused(stage, "/prompt", data(dice), *(statuses or (400,)))
+    """Return a fault that submits a body, which must be refused (400 by default)."""
 
-    run.__doc__ = f"Refused with {', '.join(map(str, statuses or (400,)))} and a code."
+    def run(stage: Stage, rng: random.Random) -> None:
+        refused(stage, "/prompt", data(rng), *(statuses or (400,)))
+
+    expected = ", ".join(map(str, statuses or (400,)))
+    run.__doc__ = f"Submit the body; it is refused with {expected} and a code."
     return run
 
 
-def _picture(dice: random.Random) -> bytes:
-    """EmptyImage of 16384 x 16384 x 4096."""
-    inputs = {"width": 16384, "height": 16384, "batch_size": 4096, "color": dice.randrange(9)}
+def _picture(rng: random.Random) -> bytes:
+    """Return a prompt with EmptyImage of 16384 x 16384 x 4096."""
+    inputs = {"width": 16384, "height": 16384, "batch_size": 4096, "color": rng.randrange(9)}
     return json.dumps({"prompt": {"1": {"class_type": "EmptyImage", "inputs": inputs}}}).encode()
 
 
 FAULTS |= {
-    "malformed JSON": _bad(lambda dice: b'{"prompt": ' + dice.randbytes(9).hex().encode()),
-    "bad UTF-8": _bad(lambda dice: b'{"prompt": "\xff\xfe"}'),
-    "deep JSON": _bad(lambda dice: b"[" * dice.randint(500, 200_000)),
-    "a list as prompt": _bad(lambda dice: b'{"prompt": [1, 2]}'),
-    "wrong types": _bad(lambda dice: b'{"prompt": {"1": {"inputs": 5}}, "number": "x"}'),
-    "a huge body": _bad(lambda dice: b" " * (33 * 2**20), 413),
+    "malformed JSON": _bad(lambda rng: b'{"prompt": ' + rng.randbytes(9).hex().encode()),
+    "bad UTF-8": _bad(lambda rng: b'{"prompt": "\xff\xfe"}'),
+    "deep JSON": _bad(lambda rng: b"[" * rng.randint(500, 200_000)),
+    "a list as prompt": _bad(lambda rng: b'{"prompt": [1, 2]}'),
+    "wrong types": _bad(lambda rng: b'{"prompt": {"1": {"inputs": 5}}, "number": "x"}'),
+    "a huge body": _bad(lambda rng: b" " * (33 * 2**20), 413),
     "pictures without end": _bad(_picture),
-    "broken text": _bad(
-        lambda dice: json.dumps({"prompt": node("none", note="a\ufffdb")}).encode()
-    ),
-    "random bytes": _bad(lambda dice: b"\0" + dice.randbytes(dice.randint(1, 5000))),
+    "broken text": _bad(lambda rng: json.dumps({"prompt": node("none", note="a\ufffdb")}).encode()),
+    "random bytes": _bad(lambda rng: b"\0" + rng.randbytes(rng.randint(1, 5000))),
 }
 
 
 @fault
-def a_page_without_origin(stage: Stage, dice: random.Random) -> None:
-    """``Origin: null`` may not change anything."""
+def a_page_without_origin(stage: Stage, rng: random.Random) -> None:
+    """Submit a prompt with ``Origin: null``; it is refused with 403."""
     data = json.dumps({"prompt": node("none")}).encode()
     refused(stage, "/prompt", data, 403, Origin="null", **{"Content-Type": "application/json"})
 
 
 @fault
-def a_forged_host(stage: Stage, dice: random.Random) -> None:
-    """DNS rebinding: Host and Origin agree, and are somebody else's."""
+def a_forged_host(stage: Stage, rng: random.Random) -> None:
+    """Submit with a foreign Host and Origin that match (DNS rebinding); it is refused with 403."""
     data = json.dumps({"prompt": node("none")}).encode()
     name = f"evil.example:{stage.port}"
     refused(
@@ -65,8 +66,8 @@ def a_forged_host(stage: Stage, dice: random.Random) -> None:
 
 
 @fault
-def paths_that_lead_elsewhere(stage: Stage, dice: random.Random) -> None:
-    """Neither ``/view`` nor a node reads outside its folder."""
+def paths_that_lead_elsewhere(stage: Stage, rng: random.Random) -> None:
+    """Request files outside the input folder, by ``/view`` and a node; both are refused."""
     for name in ("../user/comfyui.db", "/etc/hostname"):
         status, _ = stage.client.request(f"/view?filename={name}&type=input")
         assert status in {400, 403, 404}, status
@@ -79,8 +80,8 @@ def paths_that_lead_elsewhere(stage: Stage, dice: random.Random) -> None:
 
 
 @fault
-def a_picture_bomb(stage: Stage, dice: random.Random) -> None:
-    """A small file of 13300 x 13300 pixels is refused from its header."""
+def a_picture_bomb(stage: Stage, rng: random.Random) -> None:
+    """View a small file of 13300 x 13300 pixels; it is refused by its header."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return (
@@ -90,7 +91,7 @@ def a_picture_bomb(stage: Stage, dice: random.Random) -> None:
     side = 13_300
     head = struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0)
     body = zlib.compress(b"\0" * (side * (side // 8 + 1)), 9)
-    name = f"bomb-{dice.randrange(10**9)}.png"
+    name = f"bomb-{rng.randrange(10**9)}.png"
     (stage.folder / "input" / name).write_bytes(
         b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
     )
@@ -99,9 +100,9 @@ def a_picture_bomb(stage: Stage, dice: random.Random) -> None:
 
 
 @fault
-def a_model_that_is_not_there(stage: Stage, dice: random.Random) -> None:
-    """Refused before anything is loaded."""
-    inputs = {"model_name": f"{dice.random()}.safetensors", "text_encoder": "x", "vae": "x"}
+def a_model_that_is_not_there(stage: Stage, rng: random.Random) -> None:
+    """Submit a prompt with a missing model; it is refused with 400."""
+    inputs = {"model_name": f"{rng.random()}.safetensors", "text_encoder": "x", "vae": "x"}
     prompt = {"1": {"class_type": "ZImageLoader", "inputs": inputs}}
     status, _ = stage.post("/prompt", json.dumps({"prompt": prompt}).encode())
     assert status == 400, status

@@ -22,7 +22,8 @@ import psutil
 import pytest
 
 from zimage_comfyui.drill.faults.base import code, node, submit
-from zimage_comfyui.drill.stage import Load, Stage, quietly, until
+from zimage_comfyui.drill.load import Load, quietly
+from zimage_comfyui.drill.stage import Stage, until
 from zimage_comfyui.tests.fakes import graphs, keeper, odd_pack
 
 pytestmark = pytest.mark.slow
@@ -63,8 +64,8 @@ def test_a_killed_server_is_replaced_and_nothing_is_lost(serve) -> None:
     assert [entry["status"]["status_str"] for entry in entries] == ["success"] * 4
     assert served.pids("serves now") == [first, standby]
     assert load.refused == []
-    assert load.broken_promises() == []
-    assert len(load.promised) > 0
+    assert load.lost_prompts() == []
+    assert len(load.accepted) > 0
 
 
 def test_a_process_that_a_node_has_forked_does_not_keep_the_queue(serve) -> None:

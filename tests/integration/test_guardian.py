@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from zimage_comfyui.drill.stage import hearing_hangups
+from zimage_comfyui.drill.stage import default_sighup
 from zimage_comfyui.guardian import channel
 from zimage_comfyui.guardian.launch_config import LaunchConfig
 from zimage_comfyui.guardian.limits import Limits
@@ -106,7 +106,7 @@ class Guarded:
         script = RUNNER.format(tests=str(PACK / "tests"))
         words = [str(self.folder), str(self.port), self.how, "on" if self.standby else "off"]
         words.append(self.limits)
-        with (self.folder / "errors.txt").open("ab") as errors, hearing_hangups():
+        with (self.folder / "errors.txt").open("ab") as errors, default_sighup():
             self.process = subprocess.Popen([sys.executable, "-c", script, *words], stderr=errors)
 
     def ask(self, path: str = "/who", timeout: float = 30) -> int:

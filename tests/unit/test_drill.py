@@ -15,7 +15,8 @@ import pytest
 from zimage_comfyui.drill import run as drill
 from zimage_comfyui.drill.faults import FAULTS, Skipped
 from zimage_comfyui.drill.faults.disks import cut
-from zimage_comfyui.drill.stage import Load, until
+from zimage_comfyui.drill.load import Load
+from zimage_comfyui.drill.stage import until
 
 
 def test_there_are_faults_of_every_kind_and_each_says_what_it_expects() -> None:
@@ -51,8 +52,8 @@ def test_a_promise_is_kept_by_its_own_result(history: dict[str, Any], lost: list
         "/history": {id: {"outputs": {"1": {"text": text}}} for id, text in history.items()},
     }
     load = Load(SimpleNamespace(client=SimpleNamespace(get=answers.__getitem__)))
-    load.promised = {"a": "1", "b": "2"}
-    assert load.broken_promises() == lost
+    load.accepted = {"a": "1", "b": "2"}
+    assert load.lost_prompts() == lost
 
 
 @pytest.mark.parametrize("fault", ["broken", "lost", "doubled", "refused", "bytes", "skipped", ""])
@@ -69,9 +70,9 @@ def test_any_broken_invariant_fails_the_drill(monkeypatch: pytest.MonkeyPatch, f
     monkeypatch.setattr(drill, "FAULTS", {"a fault": act})
     monkeypatch.setattr(drill, "picture", lambda _stage: next(pictures))
     monkeypatch.setattr(drill, "Load", lambda _stage: SimpleNamespace(
-        start=lambda: None, join=lambda: None, done=SimpleNamespace(set=lambda: None), broken=0,
-        promised={"a": "1"}, refused=["now"] * (fault == "refused"),
-        broken_promises=lambda: ["a"] * (fault == "lost"),
+        start=lambda: None, join=lambda: None, done=SimpleNamespace(set=lambda: None),
+        disconnected=0, accepted={"a": "1"}, refused=["now"] * (fault == "refused"),
+        lost_prompts=lambda: ["a"] * (fault == "lost"),
     ))  # fmt: skip
     lines = [f'{{"request_id": "{id}"}}' for id in ("ab" if fault != "doubled" else "aba")]
     stage = SimpleNamespace(
