@@ -1,4 +1,4 @@
-// "Check workflow" in the menu, and the same by itself when a workflow is refused or stops.
+// The menu entry "Check workflow", and the same check after a workflow is refused or fails.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { clear, show } from "./marks.js";
@@ -7,14 +7,14 @@ import { ask, message, say, setting } from "./shared.js";
 const COMMAND = "ZImage.CheckWorkflow";
 const SWITCH = "ZImage.ExplainFailures";
 
-// What a node of ours says when it stops a run: the code, then the same in both languages.
+// The error message of this pack's nodes: a code, then the message in Chinese and English.
 const CODED = /\[(ZI-[A-Z0-9-]+)\] (.*[。）”]) \/ (.*)/s;
 
 function toast(severity, summary, detail) {
   app.extensionManager?.toast?.add?.({ severity, summary, detail, life: 8000 });
 }
 
-// The prompt with the class of nodes that the page does not know, which it leaves out.
+// Adds the class of nodes that the page does not know, because the page omits it.
 function complete(prompt) {
   const graph = app.rootGraph ?? app.graph;
   return Object.fromEntries(
@@ -34,18 +34,18 @@ function summary(findings) {
   );
 }
 
-// Checks a prompt in API form and shows what is found; `silent` says nothing when that is nothing.
+// Checks a prompt in API form and shows the findings; `silent` suppresses other messages.
 async function check(prompt, silent) {
   const answer = await ask("/zimage/validate", complete(prompt));
   const findings = answer?.findings;
   if (!findings) {
-    const why = answer?.error ? message(answer.error) : say("服务器没有应答。", "No answer.");
+    const why = answer?.error ? message(answer.error) : say("服务器无响应。", "The server does not respond.");
     if (!silent) toast("warn", say("无法检查工作流", "The workflow was not checked"), why);
     return;
   }
   show(findings);
   if (!findings.length) {
-    if (!silent) toast("success", say("工作流没有问题", "The workflow has no problem"));
+    if (!silent) toast("success", say("工作流没有问题", "The workflow has no errors"));
     return;
   }
   const unplaced = findings.filter((finding) => !finding.node).map(message);
@@ -67,12 +67,12 @@ function watchRuns() {
 
 function watchRefusals() {
   const send = api.queuePrompt;
-  if (typeof send !== "function") return; // another page: the menu entry still works
+  if (typeof send !== "function") return; // another version of the page; the menu entry still works
   api.queuePrompt = async function (number, data, ...rest) {
     const explain = () => {
       if (setting(SWITCH, true) && data?.output) void check(data.output, true);
     };
-    clear(); // before, since a node may stop the run sooner than the answer comes
+    clear(); // before the request, because a node may fail before the response arrives
     try {
       const answer = await send.call(this, number, data, ...rest);
       if (Object.keys(answer?.node_errors ?? {}).length) explain();

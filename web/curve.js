@@ -1,4 +1,4 @@
-// A curve of the last ten minutes, from 0 to its own peak.
+// A curve of the last ten minutes; its axis goes from 0 to the peak.
 import { element, say } from "./shared.js";
 
 const WINDOW_MS = 600_000;
@@ -12,12 +12,12 @@ export function bytes(count) {
 }
 
 function svg(kind, className) {
-  const made = document.createElementNS(SVG, kind);
-  made.setAttribute("class", className);
-  return made;
+  const node = document.createElementNS(SVG, kind);
+  node.setAttribute("class", className);
+  return node;
 }
 
-// Samples outlive what shows them: a panel that is opened again goes on where it was.
+// Samples are stored while the panel is closed, so a curve continues when it is opened again.
 export class Curve {
   constructor(name) {
     this.name = name;
@@ -48,7 +48,7 @@ export class Curve {
     this.draw();
   }
 
-  // Nothing is known from here to the next sample.
+  // Interrupts the curve until the next sample.
   pause() {
     if (this.samples.at(-1)?.used != null) this.samples.push({ time: performance.now(), used: null });
   }

@@ -1,9 +1,9 @@
-// Which text encoder a node reads its prompts with.
+// Finds the text encoder of a node.
 const PAIR = "ZImageDualLoader";
-const DEEPEST = 100; // subgraphs within each other
+const DEEPEST = 100; // nested subgraphs
 
-// What the CLIP of a node comes from, through whatever changes it, into and out of subgraphs:
-// our loader of a pair, with the BERT file that it names, or anything else, which is Qwen3.
+// Follows the CLIP input of a node to its loader, through other nodes and subgraphs. The result is
+// the dual loader with its BERT file, or Qwen3 for any other loader.
 export function encoderOf(node) {
   const seen = new Set();
   for (let at = node; at && !seen.has(at); ) {
@@ -19,18 +19,18 @@ export function encoderOf(node) {
   return { encoder: "qwen3" };
 }
 
-// The node that an input gets its value from, null when there is none.
+// Returns the node that an input is linked to, null without a link.
 function source(node, index) {
   let graph = node.graph;
   let link = graph?.getLink?.(node.inputs?.[index]?.link);
   for (let steps = 0; link && steps < DEEPEST; steps++) {
     const origin = graph.getNodeById(link.origin_id);
     if (link.origin_id === graph.inputNode?.id) {
-      const box = boxOf(graph); // out of the subgraph
+      const box = boxOf(graph); // leave the subgraph
       graph = box?.graph;
       link = graph?.getLink(box.inputs[link.origin_slot]?.link);
     } else if (origin?.subgraph) {
-      graph = origin.subgraph; // into it
+      graph = origin.subgraph; // enter the subgraph
       link = graph.getLink(graph.outputs[link.origin_slot]?.linkIds?.[0]);
     } else {
       return origin ?? null;
@@ -39,8 +39,8 @@ function source(node, index) {
   return null;
 }
 
-// The first node that stands for a subgraph.
+// Returns the first node that represents a subgraph.
 function boxOf(graph) {
-  const all = [graph.rootGraph, ...(graph.rootGraph?.subgraphs?.values() ?? [])];
-  return all.flatMap((one) => one?.nodes ?? []).find((node) => node.subgraph === graph);
+  const graphs = [graph.rootGraph, ...(graph.rootGraph?.subgraphs?.values() ?? [])];
+  return graphs.flatMap((each) => each?.nodes ?? []).find((node) => node.subgraph === graph);
 }

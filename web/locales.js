@@ -1,6 +1,6 @@
-// Keeps the packs' own translations. ComfyUI's page (seen in frontend 1.32) fetches its texts in the
-// user's language late and sets them over those of the packs, so widgets of every pack stay in
-// English. Here the packs' texts are merged in again, now and whenever that happens.
+// Restores the translations of node packs. ComfyUI's page (seen in frontend 1.32) loads its texts of
+// the user's language late and overwrites those of the packs, so widgets of every pack stay in
+// English. This extension merges the packs' texts again, at once and after each such change.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
@@ -13,7 +13,7 @@ app.registerExtension({
   name: "ZImage.Locales",
   async init() {
     const texts = translations();
-    if (!texts?.mergeLocaleMessage || !texts.setLocaleMessage) return; // another page: leave it
+    if (!texts?.mergeLocaleMessage || !texts.setLocaleMessage) return; // another version of the page
     const ours = await (await api.fetchApi("/i18n")).json();
     const set = texts.setLocaleMessage;
     texts.setLocaleMessage = (language, messages) => {

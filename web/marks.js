@@ -1,32 +1,32 @@
-// Findings on the nodes they belong to: a ring around the node and the text below it.
-// Plain elements over the canvas, placed anew with every frame while there are any: that works with
-// both ways in which the page draws nodes, and patches neither.
+// Shows findings on nodes: a ring around the node and text below it.
+// The marks are plain elements over the canvas, positioned in every frame. This works with both of
+// the page's renderers of nodes and patches neither.
 import { app } from "../../scripts/app.js";
 import { element, message, say } from "./shared.js";
 
-const MOST = 6; // texts below one node
+const MOST = 6; // texts below a node
 const NARROWEST = 280;
-const SMALLEST = 0.7; // texts are not drawn smaller than this
+const SMALLEST = 0.7; // lowest scale of texts
 const LOOK_MS = 400;
 
 let marks = [];
 let layer = null;
 let lookedAt = 0;
 
-// The nodes that a finding belongs to: 12, or for 12:3 also node 3 inside the subgraph of 12.
-function nodesOf(place) {
-  const found = [];
+// Returns the nodes of a finding: node 12, and for 12:3 also node 3 in the subgraph of node 12.
+function nodesOf(path) {
+  const nodes = [];
   let graph = app.rootGraph ?? app.graph;
-  for (const part of place ? place.split(":") : []) {
+  for (const part of path ? path.split(":") : []) {
     const node = graph?.getNodeById?.(part) ?? graph?.getNodeById?.(Number(part));
     if (!node) break;
-    found.push(node);
+    nodes.push(node);
     graph = node.subgraph;
   }
-  return found;
+  return nodes;
 }
 
-// What the user may change to answer a finding; the mark goes when it does.
+// The parts of a node that the user may change because of a finding; a change removes the mark.
 function state(node) {
   return JSON.stringify([
     node.mode,
@@ -41,7 +41,7 @@ export function clear() {
   marks = [];
 }
 
-// Shows findings in place of the last ones; returns the nodes that have one.
+// Replaces the shown findings; returns the nodes that have one.
 export function show(findings) {
   clear();
   const byNode = new Map();
@@ -70,7 +70,7 @@ class Mark {
     this.write();
   }
 
-  // Errors are readable at once; warnings are a count that opens under the mouse.
+  // Shows errors in full, and warnings as a count that expands on hovering.
   write() {
     const close = element("button", "zimage-close", "×");
     close.title = say("隐藏", "Hide");
@@ -79,12 +79,12 @@ class Mark {
       marks = marks.filter((mark) => mark !== this);
     };
     const errors = this.findings.filter((finding) => finding.severity === "error");
-    const others = this.findings.filter((finding) => finding.severity !== "error");
-    const texts = [...errors, ...others].slice(0, MOST).map((finding) => this.line(finding));
+    const warnings = this.findings.filter((finding) => finding.severity !== "error");
+    const texts = [...errors, ...warnings].slice(0, MOST).map((finding) => this.line(finding));
     const rest = this.findings.length - texts.length;
     if (rest > 0) texts.push(element("p", "zimage-warning", say(`另有 ${rest} 条`, `${rest} more`)));
-    if (others.length) {
-      texts.push(element("p", "zimage-count", say(`⚠ ${others.length} 条提示`, `⚠ ${others.length}`)));
+    if (warnings.length) {
+      texts.push(element("p", "zimage-count", say(`⚠ ${warnings.length} 条警告`, `⚠ ${warnings.length}`)));
     }
     this.note.replaceChildren(close, ...texts);
   }

@@ -1,4 +1,4 @@
-// A tab of the sidebar that shows how the server is: queue, memory, disk, models, sandboxes, hardening, guardian.
+// The sidebar tab with the server's status: queue, memory, disk, models, sandboxes, hardening, guardian.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { Curve } from "./curve.js";
@@ -7,13 +7,13 @@ import { disk, guardian, models, parts, queue, state } from "./sections.js";
 import { element, say } from "./shared.js";
 
 const PERIOD_MS = 2000;
-const PATIENCE_MS = 10_000;
+const TIMEOUT_MS = 10_000;
 
-// The answer of /zimage/status, or null without one.
+// Returns the response of /zimage/status, null if the server does not respond.
 async function status() {
   try {
-    const answer = await api.fetchApi("/zimage/status", { signal: AbortSignal.timeout(PATIENCE_MS) });
-    return answer.ok ? await answer.json() : null;
+    const response = await api.fetchApi("/zimage/status", { signal: AbortSignal.timeout(TIMEOUT_MS) });
+    return response.ok ? await response.json() : null;
   } catch {
     return null;
   }
@@ -30,11 +30,11 @@ class Panel {
     const boxes = [state, queue, disk, models, sandboxes, parts, guardian].map((section) => section.box);
     boxes.splice(2, 0, this.memory);
     this.box.append(...boxes);
-    this.rounds = 0; // counts openings, so that an answer to an earlier one starts no second round
+    this.rounds = 0; // number of openings; a late response to an earlier one is ignored
   }
 
   open(parent) {
-    if (this.box.parentElement === parent) return; // the page renders again what is there
+    if (this.box.parentElement === parent) return; // the page may render an open tab again
     parent.append(this.box);
     void this.round(++this.rounds);
   }
@@ -47,33 +47,33 @@ class Panel {
   }
 
   async round(number) {
-    const found = await status();
+    const current = await status();
     if (number !== this.rounds) return;
-    if (!this.box.isConnected) return this.close(); // a page that does not say so
-    this.show(found);
+    if (!this.box.isConnected) return this.close(); // a page that does not call destroy
+    this.show(current);
     this.timer = setTimeout(() => void this.round(number), PERIOD_MS);
   }
 
-  show(found) {
-    this.box.classList.toggle("zimage-stale", !found);
-    const minutes = Math.floor((found?.uptime_seconds ?? 0) / 60);
-    state.update(found && { reasons: found.reasons, mode: found.mode, minutes });
-    if (!found) return Object.values(this.curves).forEach((curve) => curve.pause());
-    queue.update(found.queue);
-    for (const [name, use] of Object.entries(found.memory)) {
+  show(current) {
+    this.box.classList.toggle("zimage-stale", !current);
+    const minutes = Math.floor((current?.uptime_seconds ?? 0) / 60);
+    state.update(current && { reasons: current.reasons, mode: current.mode, minutes });
+    if (!current) return Object.values(this.curves).forEach((curve) => curve.pause());
+    queue.update(current.queue);
+    for (const [name, use] of Object.entries(current.memory)) {
       const curve = this.curves[name];
       if (!curve.box.isConnected) this.memory.append(curve.box);
       curve.add(use);
     }
-    disk.update(found.patches.disk?.percent ?? {});
-    models.update(found.models_loaded);
-    sandboxes.update(shown(found.sandboxes));
+    disk.update(current.patches.disk?.percent ?? {});
+    models.update(current.models_loaded);
+    sandboxes.update(shown(current.sandboxes));
     parts.update(
       Object.fromEntries(
-        Object.entries(found.patches).map(([name, { status, code, zh, en }]) => [name, { status, code, zh, en }]),
+        Object.entries(current.patches).map(([name, { status, code, zh, en }]) => [name, { status, code, zh, en }]),
       ),
     );
-    guardian.update(found.guardian);
+    guardian.update(current.guardian);
   }
 }
 
@@ -91,7 +91,7 @@ app.registerExtension({
       id: "zimage-status",
       icon: "pi pi-chart-line",
       title,
-      label: "Z-Image", // below the icon, where the whole title takes two lines
+      label: "Z-Image", // the text below the icon; the full title would need two lines
       tooltip: title,
       type: "custom",
       render: (parent) => panel.open(parent),

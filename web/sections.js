@@ -1,8 +1,8 @@
-// The sections of the status panel. Each writes only what has changed, so nothing flickers.
+// The sections of the status panel. A section is redrawn only when its data has changed.
 import { isChinese, element, say } from "./shared.js";
 import { nameOf, reasonOf, whyNot } from "./parts.js";
 
-// A heading and what is below it; without anything to show, neither.
+// A heading and its rows; hidden without rows.
 export class Section {
   constructor(className, title, render) {
     Object.assign(this, { title, render, shown: "" });
@@ -34,37 +34,37 @@ function since(minutes) {
   return hours ? say(`${hours} 小时 ${rest} 分`, `${hours} h ${rest} min`) : say(`${rest} 分钟`, `${rest} min`);
 }
 
-function reduced(mode) {
-  const less = mode === "cpu" ? say("不加载其他节点包，也不用 GPU", "without other packs and without the GPU") : say("不加载其他节点包", "without other packs");
-  return say(`安全模式（${less}）：服务器接连出错，平静一段时间后自动恢复`, `Safe mode (${less}): the server has died several times in a row; back to normal by itself after a quiet while`);
+function degraded(mode) {
+  const limits = mode === "cpu" ? say("不加载其他节点包，也不使用 GPU", "without other packs and without the GPU") : say("不加载其他节点包", "without other packs");
+  return say(`降级模式（${limits}）：服务器接连异常退出，稳定运行一段时间后自动恢复正常`, `Degraded mode (${limits}): the server has died several times in a row; it returns to normal after running stably for a while`);
 }
 
-// `found` is null where the server does not answer.
-export const state = new Section("state", null, (found) => {
-  const good = found && !found.reasons.length;
-  const text = !found
-    ? say("服务器没有应答", "The server does not answer")
+// `status` is null if the server does not respond.
+export const state = new Section("state", null, (status) => {
+  const good = status && !status.reasons.length;
+  const text = !status
+    ? say("服务器无响应", "The server does not respond")
     : good
       ? say("就绪", "Ready")
       : say("无法运行任务", "Prompts cannot run");
   const head = element("div", `zimage-line zimage-dot zimage-${good ? "good" : "bad"}`);
-  const up = found && say(`已运行 ${since(found.minutes)}`, `up ${since(found.minutes)}`);
+  const up = status && say(`已运行 ${since(status.minutes)}`, `up ${since(status.minutes)}`);
   head.append(element("b", "", text), element("span", "zimage-faint", up ?? ""));
-  const why = (found?.reasons ?? []).map(reasonOf);
-  if (found && found.mode !== "normal") why.push(reduced(found.mode));
-  return [head, ...why.map((one) => element("p", "zimage-why", one))];
+  const reasons = (status?.reasons ?? []).map(reasonOf);
+  if (status && status.mode !== "normal") reasons.push(degraded(status.mode));
+  return [head, ...reasons.map((reason) => element("p", "zimage-why", reason))];
 });
 
-export const queue = new Section("queue", () => say("队列", "Queue"), (found) => {
+export const queue = new Section("queue", () => say("队列", "Queue"), (counts) => {
   const row = element("div", "zimage-figures");
   for (const [key, label] of [
     ["running", say("运行中", "running")],
     ["waiting", say("等待", "waiting")],
     ["history", say("历史", "history")],
   ]) {
-    const figure = element("div", found[key] && key !== "history" ? "zimage-busy" : "");
+    const figure = element("div", counts[key] && key !== "history" ? "zimage-busy" : "");
     figure.dataset.key = key;
-    figure.append(element("b", "", String(found[key])), element("span", "zimage-faint", label));
+    figure.append(element("b", "", String(counts[key])), element("span", "zimage-faint", label));
     row.append(figure);
   }
   return [row];
@@ -72,7 +72,7 @@ export const queue = new Section("queue", () => say("队列", "Queue"), (found) 
 
 export const disk = new Section("disk", () => say("磁盘", "Disk"), (percents) => {
   const label = { output: say("输出", "output"), temp: say("临时", "temp"), state: say("队列与日志", "queue, logs") };
-  const byUse = new Map(); // folders on one disk are one line
+  const byUse = new Map(); // folders on the same disk share a line
   for (const [name, use] of Object.entries(percents)) {
     byUse.set(use, [...(byUse.get(use) ?? []), label[name] ?? name]);
   }
@@ -95,13 +95,13 @@ export const models = new Section("models", () => say("已加载的模型", "Loa
   return [row];
 });
 
-export const parts = new Section("parts", () => say("服务器加固", "Hardening"), (found) => {
-  const entries = Object.entries(found);
-  const active = entries.filter(([, about]) => about.status === "active");
-  const others = entries.filter(([, about]) => about.status !== "active").map(([name, about]) => {
-    const row = element("div", `zimage-part zimage-dot zimage-${about.status}`);
+export const parts = new Section("parts", () => say("服务器加固", "Hardening"), (patches) => {
+  const entries = Object.entries(patches);
+  const active = entries.filter(([, entry]) => entry.status === "active");
+  const others = entries.filter(([, entry]) => entry.status !== "active").map(([name, entry]) => {
+    const row = element("div", `zimage-part zimage-dot zimage-${entry.status}`);
     row.dataset.part = name;
-    row.append(element("b", "", nameOf(name)), element("p", "zimage-why", whyNot(name, about)));
+    row.append(element("b", "", nameOf(name)), element("p", "zimage-why", whyNot(name, entry)));
     return row;
   });
   const grid = element("div", "zimage-grid");
@@ -116,15 +116,16 @@ export const parts = new Section("parts", () => say("服务器加固", "Hardenin
 
 const EVENT = /^\d{4}-(\d\d-\d\d \d\d:\d\d:\d\d),\d+ guardian:((?: \[\d+\])?) (.*)$/;
 
-/** A line of the guardian's log, which has both languages, in the page's. */
+// Returns a line of the guardian's log, which has both languages, in the page's language.
 function event(line) {
-  const found = EVENT.exec(line);
-  if (!found) return line;
-  const sides = found[3].split(" / ");
-  return `${found[1]}${found[2]} ${sides.length === 2 ? say(...sides) : found[3]}`;
+  const match = EVENT.exec(line);
+  if (!match) return line;
+  const [, time, pid, text] = match;
+  const languages = text.split(" / ");
+  return `${time}${pid} ${languages.length === 2 ? say(...languages) : text}`;
 }
 
-export const guardian = new Section("guardian", () => say("看护进程", "Guardian"), (lines) => {
+export const guardian = new Section("guardian", () => say("守护进程", "Guardian"), (lines) => {
   if (!lines.length) return [];
   const log = element("div", "zimage-log");
   log.append(...lines.map((line) => element("p", "", event(line))));

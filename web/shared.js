@@ -1,4 +1,4 @@
-// What the pack's page extensions share: the page's language, requests to the pack, the style sheet.
+// Shared by the pack's page extensions: the page's language, requests to the pack, the style sheet.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 
@@ -6,7 +6,7 @@ export function setting(id, otherwise) {
   try {
     return app.extensionManager.setting.get(id) ?? otherwise;
   } catch {
-    return otherwise; // a page without this interface
+    return otherwise; // another version of the page
   }
 }
 
@@ -18,31 +18,31 @@ export function say(zh, en) {
   return isChinese() ? zh : en;
 }
 
-// A coded message of the server, as the page's language asks.
+// Returns a coded message of the server in the page's language.
 export function message(entry) {
   return `[${entry.code}] ${say(entry.zh, entry.en)}`;
 }
 
-// The answer as JSON, or null where there is no such request (an older server, no network).
+// Sends a POST and returns the JSON response, null without one (an older server, no network).
 export async function ask(path, body) {
   try {
-    const answer = await api.fetchApi(path, {
+    const response = await api.fetchApi(path, {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify(body),
     });
-    if (!(answer.headers.get("Content-Type") ?? "").includes("json")) return null;
-    return await answer.json();
+    if (!(response.headers.get("Content-Type") ?? "").includes("json")) return null;
+    return await response.json();
   } catch {
     return null;
   }
 }
 
 export function element(kind, className, text) {
-  const made = document.createElement(kind);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text; // never HTML: texts quote the workflow
-  return made;
+  const node = document.createElement(kind);
+  if (className) node.className = className;
+  if (text !== undefined) node.textContent = text; // never HTML, because texts quote the workflow
+  return node;
 }
 
 const sheet = element("link");

@@ -1,4 +1,4 @@
-// Under the prompt boxes: how many tokens each encoder gets, and what does not fit, struck through.
+// Shows under prompt boxes the tokens of each encoder and, struck through, the text beyond the limit.
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { encoderOf } from "./encoders.js";
@@ -9,7 +9,7 @@ const PROMPTS = ["prompt", "negative_prompt"];
 const FIELDS = { ZImageTextEncode: PROMPTS, ZImageEdit: PROMPTS };
 const WAIT_MS = 250;
 const ROW = 16;
-const CUT_ROWS = 56; // three lines of text, the rest scrolls
+const CUT_ROWS = 56; // height of three lines of text; more text scrolls
 const MARGIN = 6;
 
 const counters = new Set();
@@ -42,13 +42,13 @@ class Counter {
   attach() {
     const height = () => (this.isOn ? this.height() : 0);
     const widget = this.node.addDOMWidget("zimage_tokens", "zimage_tokens", this.box, {
-      serialize: false, // not in what Run sends …
+      serialize: false, // not in the prompt …
       hideOnZoom: false,
       margin: MARGIN,
       getMinHeight: height,
       getMaxHeight: height,
     });
-    widget.serialize = false; // … and not in the file
+    widget.serialize = false; // … and not in the workflow file
     counters.add(this);
     const removed = this.node.onRemoved;
     this.node.onRemoved = (...values) => {
@@ -90,7 +90,7 @@ class Counter {
     this.grow();
   }
 
-  // Room for what is struck through; the text boxes are not made smaller than they may be.
+  // Enlarges the node for the struck-through text, so that text boxes keep their minimum height.
   grow() {
     const [width, height] = this.node.size;
     const needed = this.node.computeSize?.()[1] ?? 0;
@@ -98,7 +98,7 @@ class Counter {
     this.node.setDirtyCanvas?.(true, true);
   }
 
-  // A prompt that comes through a link is known once it has run.
+  // A linked prompt is known only after it has run.
   linked(name, row, cuts = []) {
     const parts = [element("span", "", say("由连线输入", "linked"))];
     const own = cuts.filter((cut) => cut.field === name);
@@ -121,7 +121,7 @@ class Counter {
     row.key = key;
     if (linked) return this.linked(name, row);
     const answer = await ask("/zimage/tokens", { text: String(row.widget.value ?? ""), ...encoder });
-    if (row.key !== key) return; // typed on meanwhile
+    if (row.key !== key) return; // the text has changed meanwhile
     if (!answer) {
       row.key = null;
       return show(row, []);
@@ -182,7 +182,7 @@ app.registerExtension({
     },
   ],
   setup() {
-    // Links, undo, another language: whatever changed, only what needs it is asked again.
+    // After any change (links, undo, language), only rows with other inputs are counted again.
     api.addEventListener?.("graphChanged", () => counters.forEach((counter) => counter.later()));
   },
   nodeCreated(node) {

@@ -132,7 +132,7 @@ def test_every_part_is_told_in_chinese(shared: ComfyPage) -> None:
     assert all(re.search("[\u4e00-\u9fff]", text[0]) for text in named.values())
     reasons = {name: text[1:] for name, text in named.items() if len(text) > 1}
     assert reasons == {
-        "history": ["已用 ZIMAGE_OFF 关闭。"], "guarded": ["此服务器没有看护进程。"]
+        "history": ["已用 ZIMAGE_OFF 关闭。"], "guarded": ["此服务器没有守护进程。"]
     }  # fmt: skip
     assert named["queue"] == ["持久队列"]
 
@@ -187,7 +187,7 @@ def test_a_server_that_does_not_answer_is_told(comfy: ComfyPage) -> None:
     """What was known stays, faded; it goes on by itself."""
     panel = _panel(comfy)
     comfy.page.route(STATUS, lambda route: route.abort())
-    panel.locator(".zimage-state", has_text="服务器没有应答").wait_for()
+    panel.locator(".zimage-state", has_text="服务器无响应").wait_for()
     comfy.page.wait_for_selector(".zimage-panel.zimage-stale .zimage-grid")
     comfy.page.unroute(STATUS)
     panel.locator(".zimage-state", has_text="就绪").wait_for()

@@ -108,7 +108,7 @@ def test_how_every_pack_is(shared: ComfyPage) -> None:
     refused = pack(shared, "a-patching-pack", "未加载").inner_text()
     assert "[ZI-SANDBOX-HOST]" in refused
     text = found.inner_text()
-    for expected in ("沙箱", "模式：严格，3 个扩展包", "在 ComfyUI 进程内运行：trusted-pack",
+    for expected in ("沙箱", "模式：严格，3 个节点包", "在 ComfyUI 进程内运行：trusted-pack",
                      "已禁止：unwanted-pack"):  # fmt: skip
         assert expected in text
     assert found.locator("[data-pack=a-patching-pack] button").count() == 0
@@ -144,7 +144,7 @@ def test_buttons(comfy: ComfyPage, server: Server) -> None:
     """Stop, restart and lift do what they say, and the panel follows."""
     before = packs_of(server)["a-good-pack"]["pid"]
     pack(comfy, "a-good-pack", "运行中").locator("[data-deed=stop]").click()
-    pack(comfy, "a-good-pack", "休眠").locator("[data-deed=restart]").click()
+    pack(comfy, "a-good-pack", "未运行").locator("[data-deed=restart]").click()
     pack(comfy, "a-good-pack", "运行中")
     assert packs_of(server)["a-good-pack"]["pid"] not in {before, None}
     pack(comfy, "a-crashing-pack", "已隔离").locator("[data-deed=lift]").click()
@@ -163,7 +163,7 @@ def test_a_button_that_fails_says_so(comfy: ComfyPage) -> None:
     pack(comfy, "a-good-pack", "运行中").locator("[data-deed=restart]").click()
     found = pack(comfy, "a-good-pack", "[ZI-SANDBOX-START] 没有启动。")
     found.locator("[data-deed=stop]").click()
-    pack(comfy, "a-good-pack", "服务器没有应答")
+    pack(comfy, "a-good-pack", "服务器无响应")
 
 
 def test_what_other_servers_have(comfy: ComfyPage) -> None:
@@ -181,8 +181,8 @@ def test_what_other_servers_have(comfy: ComfyPage) -> None:
              "not_confined": {"landlock": gap}}  # fmt: skip
     comfy.page.route(STATUS, lambda route: answer(route, "auto", {"<b>x</b>": about}))
     text = section(comfy).inner_text()
-    for expected in ("<b>x</b>", "模式：自动，1 个扩展包", "3.0 GiB", "启动 3 次",
-                     "没有生效的限制：文件", "packs.x.run"):  # fmt: skip
+    for expected in ("<b>x</b>", "模式：自动，1 个节点包", "3.0 GiB", "启动 3 次",
+                     "未生效的限制：文件", "packs.x.run"):  # fmt: skip
         assert expected in text
     comfy.page.unroute(STATUS)
     comfy.page.route(STATUS, lambda route: answer(route, "off", {}))
