@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..protocol import messages as m
-from ..worker.describe import plain
+from ..protocol.plain_values import unpack_plain
 
 _instances = itertools.count(1)
 
@@ -43,7 +43,7 @@ def make(info: m.NodeInfo, caller: Caller) -> type:
 
 
 def _v1(info: m.NodeInfo, caller: Caller) -> type:
-    attributes: dict[str, Any] = dict(plain(info.attributes) or {})
+    attributes: dict[str, Any] = dict(unpack_plain(info.attributes) or {})
     hidden = _hidden(info)
     withheld = {name for name, kind in hidden.items() if isinstance(kind, str) and kind in KEYS}
 
@@ -81,7 +81,7 @@ def _inputs(info: m.NodeInfo, caller: Caller) -> tuple[Any, Any]:
         raise RuntimeError(info.trouble)
     if info.dynamic:
         return caller.inputs(info.name)
-    return plain(info.inputs), plain(info.info)
+    return unpack_plain(info.inputs), unpack_plain(info.info)
 
 
 KEYS = frozenset({"API_KEY_COMFY_ORG", "AUTH_TOKEN_COMFY_ORG"})
@@ -90,7 +90,7 @@ KEYS = frozenset({"API_KEY_COMFY_ORG", "AUTH_TOKEN_COMFY_ORG"})
 
 def _hidden(info: m.NodeInfo) -> dict[str, Any]:
     """Hidden inputs of a node by name, as they were when it was loaded."""
-    inputs = plain(info.inputs)
+    inputs = unpack_plain(info.inputs)
     found = inputs.get("hidden") if isinstance(inputs, dict) else None
     return dict(found) if isinstance(found, dict) else {}
 
@@ -175,7 +175,7 @@ def _signature(function: m.Function) -> inspect.Signature:
 def _v3(info: m.NodeInfo, caller: Caller) -> type:
     from comfy_api.latest import io
 
-    attributes: dict[str, Any] = dict(plain(info.attributes) or {})
+    attributes: dict[str, Any] = dict(unpack_plain(info.attributes) or {})
     about, hidden = attributes.pop("schema", {}), attributes.pop("hidden", [])
     schema = io.Schema(
         **{key: value for key, value in about.items() if key in _schema_fields(io)},

@@ -9,7 +9,7 @@ from aiohttp import web
 from multidict import CIMultiDict
 
 from ...errors import ZImageError
-from ..worker.http_handlers import LARGEST_BODY
+from ..protocol.http_messages import LARGEST_RESPONSE_BYTES
 
 ASKED = frozenset(
     {
@@ -62,7 +62,7 @@ def _trouble(found: Any) -> str:
     status, headers, body = found["status"], found["headers"], found["body"]
     if type(status) is not int or not 200 <= status < 600:
         return f"status {status!r}"[:100]
-    if not isinstance(body, bytes) or len(body) > LARGEST_BODY:
+    if not isinstance(body, bytes) or len(body) > LARGEST_RESPONSE_BYTES:
         return f"body {type(body).__name__}"
     if not isinstance(headers, list) or len(headers) > MOST_HEADERS:
         return f"headers {type(headers).__name__}"

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.codec import Codec, ValueTroubleError
+from ..protocol.plain_values import PLAIN_CODEC
 
 ATTRIBUTES = (
     "RETURN_TYPES", "RETURN_NAMES", "OUTPUT_IS_LIST", "INPUT_IS_LIST", "FUNCTION", "CATEGORY",
@@ -38,35 +38,6 @@ V3_ROLES = {
 }
 HOST_PACKAGES = frozenset({"app", "comfy", "comfy_api", "comfy_execution", "comfy_extras"})
 HOST_MODULES = ("nodes", "execution", "server", "folder_paths", "latent_preview", "node_helpers")
-
-
-class Plain:
-    """A port without tensors or objects: a description is text."""
-
-    def put(self, view: Any, size: int) -> m.BufferRef:
-        raise ValueTroubleError("a tensor in a description")
-
-    def get(self, place: m.BufferRef) -> Any:
-        raise ValueTroubleError("a tensor in a description")
-
-    def foreign(self, value: Any) -> m.WorkerRef | m.HostRef:
-        raise ValueTroubleError(f"a {type(value).__name__} in a description")
-
-    def native(self, value: m.WorkerRef | m.HostRef) -> Any:
-        raise ValueTroubleError("an object in a description")
-
-
-PLAIN = Codec(Plain())
-MOST_KEYS = 4096
-
-
-def plain(value: m.Value) -> Any:
-    """What a description of a stranger's says.
-
-    Raises:
-        ValueTroubleError: it says something impossible.
-    """
-    return Codec(Plain(), MOST_KEYS).unpack(value)
 
 
 class Watch:
@@ -144,7 +115,7 @@ def describe(name: str, node: Any, display: str | None, watch: Watch) -> m.NodeI
         if not isinstance(node, type):
             raise TypeError(f"a {type(node).__name__}, which is no class")
         found.functions = info.functions = dict(_functions(node, v3))
-        found.attributes = PLAIN.pack(_attributes(node, v3))
+        found.attributes = PLAIN_CODEC.pack(_attributes(node, v3))
         found.inputs, found.info, found.dynamic = inputs(node, v3, watch)
         return m.node_info(m.encode(found))  # or it has names that are none
     except Exception as error:  # noqa: BLE001  one node's fault is not the others'
@@ -165,7 +136,7 @@ def inputs(node: Any, v3: bool, watch: Watch | None = None) -> tuple[m.Value, m.
         info = node.GET_NODE_INFO_V1() if v3 else None
     if not isinstance(found, dict):
         raise TypeError(f"INPUT_TYPES gave {type(found).__name__}, no dictionary")
-    return PLAIN.pack(found), PLAIN.pack(info), watch is not None and watch.seen
+    return PLAIN_CODEC.pack(found), PLAIN_CODEC.pack(info), watch is not None and watch.seen
 
 
 def _attributes(node: Any, v3: bool) -> dict[str, Any]:

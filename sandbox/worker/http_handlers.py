@@ -18,10 +18,10 @@ from aiohttp.http import HttpVersion11, RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
+from ..protocol.http_messages import LARGEST_RESPONSE_BYTES
+
 log = logging.getLogger("zimage.sandbox")
 
-LARGEST_BODY = 64 * 2**20
-"""Bytes of an answer; the host takes no more either."""
 LARGEST_REQUEST = 33 * 2**20
 STATIC = (web.StaticResource,)
 
@@ -31,7 +31,7 @@ class StreamRefusedError(Exception):
 
 
 class TooLargeError(Exception):
-    """An answer of more than :data:`LARGEST_BODY` bytes."""
+    """An answer of more than :data:`LARGEST_RESPONSE_BYTES` bytes."""
 
 
 class Handlers:
@@ -148,8 +148,8 @@ class Writer(AbstractStreamWriter):
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
         """See :class:`AbstractStreamWriter`."""
-        if len(self.body) + len(chunk) > LARGEST_BODY:
-            raise TooLargeError(f"more than {LARGEST_BODY} bytes")
+        if len(self.body) + len(chunk) > LARGEST_RESPONSE_BYTES:
+            raise TooLargeError(f"more than {LARGEST_RESPONSE_BYTES} bytes")
         self.body += chunk
         self.output_size = self.buffer_size = len(self.body)
 

@@ -17,10 +17,12 @@ from zimage_comfyui.tests.fakes.waiting import wait
 
 TEMPLATE = parent_module.TEMPLATE
 LOAD = """
-import ctypes, importlib.util, os, socket, subprocess, sys, types
+import ctypes, importlib, importlib.util, os, socket, subprocess, sys
 spec = importlib.util.spec_from_file_location("template", sys.argv[1])
 template = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(template)
+template.load_package()
+fork_server = importlib.import_module("zimage_sandbox.worker.fork_server")
 libc = ctypes.CDLL(None)
 """
 ORPHANS = (
@@ -30,10 +32,10 @@ libc.prctl(template.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 words = "sleep 600 & echo $!; wait"
 worker = subprocess.Popen(["sh", "-c", f"sh -c '{words}' & wait"], stdout=subprocess.PIPE)
 last = int(worker.stdout.readline())
-own = template.Template.__new__(template.Template)
+own = fork_server.ForkServer.__new__(fork_server.ForkServer)
 own.workers = {}
-own._orphans()
-print(last, template._children())
+own._reap_orphans()
+print(last, fork_server._children())
 """
 )
 # A host that asks its template for one worker, which leaves programs behind, and then waits.
@@ -67,17 +69,14 @@ if not (pid := os.fork()):
     ours.close()
     libc.prctl(template.PR_SET_PDEATHSIG, 9, 0, 0, 0)
     libc.prctl(template.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    for name in ("zimage_sandbox", "zimage_sandbox.worker"):
-        sys.modules[name] = types.ModuleType(name)
-    sys.modules["zimage_sandbox.worker.start"] = types.SimpleNamespace(start=start)
-    template.Template(theirs, libc, template.watch_host(libc)).run()
+    fork_server.ForkServer(theirs, libc, template.watch_host(libc), start).run()
 theirs.close()
 say("template", pid)
 if not (bystander := os.fork()):  # keeps the host's end open, whatever becomes of the host
     os.read(os.pipe()[0], 1)
 say("bystander", bystander)
 kept, given = socket.socketpair()
-socket.send_fds(ours, [template.REQUEST.pack(1)], [given.fileno(), given.fileno(), 1])
+socket.send_fds(ours, [fork_server.REQUEST.pack(1)], [given.fileno(), given.fileno(), 1])
 input()
 ours.shutdown(socket.SHUT_RDWR)
 os.waitpid(pid, 0)
