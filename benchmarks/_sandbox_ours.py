@@ -71,11 +71,11 @@ class Ours:
         """
         from zimage_comfyui.sandbox.confinement import bubblewrap
         from zimage_comfyui.sandbox.host.supervisor import Supervisor
-        from zimage_comfyui.sandbox.policy.policy import Policy, Rule
+        from zimage_comfyui.sandbox.policy.policy import Policy, PackRule
 
         if (outcome := bubblewrap.available()).state != "applied":
             raise UnsupportedError(outcome.reason)
-        supervisor = Supervisor(Policy(default=Rule(bubblewrap=True)), self.supervisor.home)
+        supervisor = Supervisor(Policy(default=PackRule(bubblewrap=True)), self.supervisor.home)
         pack = supervisor.add(str(PACK), frozenset())
         took = 0.0
         try:

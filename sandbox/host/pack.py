@@ -31,7 +31,7 @@ from .raised import translated
 from .usage import Slope, shared_of, use_of
 
 if TYPE_CHECKING:
-    from ..policy.policy import Rule
+    from ..policy.policy import PackRule
     from .log_capture import Output
 
 log = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ class Pack:
     def __init__(
         self,
         name: str,
-        rule: Rule,
+        rule: PackRule,
         start: Callable[[Pack], Process],
         output: Output,
         clock: Callable[[], float] = time.monotonic,

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from ..policy.policy import Rule
+from ..policy.policy import PackRule
 from ..protocol import messages as m
 
 log = logging.getLogger(__name__)
@@ -63,7 +63,7 @@ class Descriptions:
             log.warning("Z-Image: the description of %s was not stored: %s", name, error)
 
 
-def digest_of(path: str, rule: Rule, ignore: Iterable[str], version: str) -> str:
+def digest_of(path: str, rule: PackRule, ignore: Iterable[str], version: str) -> str:
     """Digest of all that the description of a pack depends on: 32 hexadecimal digits.
 
     Args:
@@ -73,7 +73,7 @@ def digest_of(path: str, rule: Rule, ignore: Iterable[str], version: str) -> str
         version: of ComfyUI.
     """
     found = hashlib.sha256()
-    about = [sys.version, version, sorted(vars(rule).items()), sorted(ignore)]
+    about = [sys.version, version, sorted(msgspec.structs.asdict(rule).items()), sorted(ignore)]
     found.update(repr(about).encode())
     for folder in (*_own_folders(), *map(Path, _libraries())):
         found.update(str(folder.stat().st_mtime_ns).encode())

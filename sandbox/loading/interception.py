@@ -76,7 +76,7 @@ class Interception:
 
     def _unfit(self, error: Exception) -> None:
         """Never in silence: told in the log, in ``/health`` and in the panel."""
-        closed = self.policy.closed
+        closed = self.policy.requires_sandbox
         told = ZImageError(
             "ZI-SANDBOX-UNFIT",
             found=str(error),
@@ -148,8 +148,8 @@ def install(mode: str | None, first: bool, none: Callable[[], None]) -> Intercep
 
     folder = Path(folder_paths.get_user_directory()) / "__zimage"
     policy = read(folder / "sandbox.toml", mode)
-    if policy.trouble is not None:
-        log.error("%s", policy.trouble)
+    if policy.error is not None:
+        log.error("%s", policy.error)
     if state is None and (policy.mode != "off" or any(r.run for r in policy.packs.values())):
         state = Interception(policy, folder / "sandboxes", none)
         state.begin()

@@ -40,7 +40,7 @@ class Loading:
 
     def __init__(self, policy: Policy, supervisor: Supervisor) -> None:
         self.policy, self.supervisor = policy, supervisor
-        self.findings: list[ZImageError] = [policy.trouble] if policy.trouble else []
+        self.findings: list[ZImageError] = [policy.error] if policy.error else []
         self.web = Web(self)
 
     def place(self, path: str) -> str:

@@ -4,54 +4,107 @@ from __future__ import annotations
 
 import functools
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
+
+import msgspec
+from msgspec import Meta, Struct, structs
 
 from ...config import SANDBOX_MODES as MODES
 from ...errors import ZImageError
 
 PLACES = ("sandbox", "trusted", "blocked")
 GIB = 2**30
+LIMIT = 10**9
+"""Numbers in the file are below."""
+LONGEST_VALUE = 200
+"""Characters of a wrong value that an error quotes."""
 
 
-@dataclass(frozen=True)
-class Rule:
-    """One pack.
+def _meta(english: str, chinese: str, **limits: Any) -> Meta:
+    """Return what a type accepts, in words for an error, and its limits."""
+    return Meta(description=english, extra={"zh": chinese}, **limits)
+
+
+Mode = Annotated[Literal["auto", "strict", "off"], _meta(", ".join(MODES), "、".join(MODES))]
+Place = Annotated[
+    Literal["sandbox", "trusted", "blocked"], _meta(", ".join(PLACES), "、".join(PLACES))
+]
+Switch = Annotated[bool, _meta("true or false", "true 或 false")]
+Paths = Annotated[tuple[str, ...], _meta("a list of paths", "路径列表")]
+_NUMBER = _meta("a number of 0 or more", "不小于 0 的数", ge=0, lt=LIMIT)
+Number = Annotated[float, _NUMBER]
+Count = Annotated[int, _NUMBER]
+Table = Annotated[dict[str, Any], _meta("a table", "表")]
+
+
+class PackRule(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where one pack runs, and what it may do there; a table of ``sandbox.toml``.
 
     Attributes:
-        run: ``sandbox``, ``trusted`` (in ComfyUI's process) or ``blocked``; None: as the mode says.
-        network: may connect to anywhere.
-        gpu: may use CUDA. Such a worker starts by itself, in seconds.
+        run: ``sandbox``, ``trusted`` (in ComfyUI's process) or ``blocked``; None: the mode decides.
+        network: may connect to any address.
+        gpu: may use CUDA. Its worker is not forked from the common template and starts in seconds.
         processes: may start programs.
-        bubblewrap: what it may not read is not there either. Such a worker starts by itself, too.
+        bubblewrap: also hides the files that it may not read. Its worker has a template of its own.
         read: further files and folders that it may read.
-        write: further folders that it may write; ``.`` is its own.
+        write: further folders that it may write; ``.`` is the pack's own folder.
         memory: GiB of its own; 0: no limit.
-        arena: GiB of tensors on their way, each direction.
+        arena: GiB of tensors in transfer, each direction.
         tasks: threads and processes.
         load_seconds: longest import.
         call_seconds: longest call; 0: no limit.
-        silent_seconds: without any sign of life while it works.
-        idle_minutes: without a call, after which its process ends; 0: never.
-        eager: started with ComfyUI, not with its first node.
+        silent_seconds: longest time without a heartbeat while it works.
+        idle_minutes: its process ends after this time without a call; 0: never.
+        eager: start it with ComfyUI, not with its first node.
     """
 
-    run: str | None = None
-    network: bool = False
-    gpu: bool = False
-    processes: bool = False
-    bubblewrap: bool = False
-    read: tuple[str, ...] = ()
-    write: tuple[str, ...] = ()
-    memory: float = 8.0
-    arena: float = 4.0
-    tasks: int = 256
-    load_seconds: float = 180.0
-    call_seconds: float = 3600.0
-    silent_seconds: float = 60.0
-    idle_minutes: float = 10.0
-    eager: bool = False
+    run: Place | None = None
+    network: Switch = False
+    gpu: Switch = False
+    processes: Switch = False
+    bubblewrap: Switch = False
+    read: Paths = ()
+    write: Paths = ()
+    memory: Number = 8.0
+    arena: Number = 4.0
+    tasks: Count = 256
+    load_seconds: Number = 180.0
+    call_seconds: Number = 3600.0
+    silent_seconds: Number = 60.0
+    idle_minutes: Number = 10.0
+    eager: Switch = False
+
+
+class PolicyTables(Struct, frozen=True, forbid_unknown_fields=True):
+    """The top level of ``sandbox.toml``."""
+
+    mode: Mode = "auto"
+    default: Table = {}
+    packs: Table = {}
+
+
+_Tables = TypeVar("_Tables", PackRule, PolicyTables)
+
+
+class PolicyValueError(ValueError):
+    """A key of ``sandbox.toml`` that is unknown or has a wrong value.
+
+    Args:
+        key: with the tables that contain it.
+        expected: what is accepted, in English and in Chinese.
+        value: what the file has; without it, the key itself is unknown.
+
+    Attributes:
+        zh: the text in Chinese.
+    """
+
+    def __init__(self, key: str, expected: tuple[str, str], *value: object) -> None:
+        found = f"{key} = {value[0]!r}"[: len(key) + LONGEST_VALUE] if value else key
+        super().__init__(f"{found}; expected {expected[0]}")
+        self.zh = f"{found}，应为：{expected[1]}"
 
 
 @dataclass(frozen=True)
@@ -59,112 +112,124 @@ class Policy:
     """What holds for all packs.
 
     Attributes:
-        mode: ``auto``: packs whose nodes can live outside do, the others load in ComfyUI and are
-            named in its log; ``strict``: what cannot live outside is not loaded; ``off``: all load
-            in ComfyUI.
+        mode: ``auto``: packs whose nodes can run in a sandbox do, the others load in ComfyUI and
+            the log names them; ``strict``: what cannot run in a sandbox is not loaded; ``off``: all
+            packs load in ComfyUI.
         default: for packs without a rule of their own.
-        packs: by the name of folder or file, in small letters.
-        trouble: why the file could not be used; then the mode is ``strict``.
-        said: keys that the file has for a pack; with an empty name, for all.
+        packs: rules by the name of folder or file, in lower case.
+        error: why the file could not be used; then the mode is ``strict``.
+        explicit_keys: keys that the file sets for each pack; those of ``default`` under ``""``.
     """
 
     mode: str = "auto"
-    default: Rule = field(default_factory=Rule)
-    packs: dict[str, Rule] = field(default_factory=dict)
-    trouble: ZImageError | None = None
-    said: dict[str, frozenset[str]] = field(default_factory=dict)
+    default: PackRule = field(default_factory=PackRule)
+    packs: dict[str, PackRule] = field(default_factory=dict)
+    error: ZImageError | None = None
+    explicit_keys: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @property
-    def closed(self) -> bool:
-        """Whether there are packs that must not run in ComfyUI's process, come what may."""
-        runs = {one.run for one in (self.default, *self.packs.values())}
+    def requires_sandbox(self) -> bool:
+        """Whether any pack must not run in ComfyUI's process under any circumstances."""
+        runs = {rule.run for rule in (self.default, *self.packs.values())}
         return self.mode == "strict" or bool(runs & {"sandbox", "blocked"})
 
-    def rule(self, name: str) -> Rule:
-        """What holds for a pack: what the file says goes before ``known.toml``, and where the mode
-        is ``strict`` nothing is granted that the file does not say."""
+    def rule(self, name: str) -> PackRule:
+        """Return the rule of a pack.
+
+        The file takes precedence over ``known.toml``. In mode ``strict`` only the file grants
+        anything.
+        """
         key = name.lower()
-        found = self.packs.get(key, self.default)
+        rule = self.packs.get(key, self.default)
         if self.mode == "strict":
-            return found
-        said = {"variables"} | self.said.get("", set()) | self.said.get(key, set())
-        return replace(found, **{k: v for k, v in known().get(key, {}).items() if k not in said})
+            return rule
+        explicit = self.explicit_keys.get("", frozenset()) | self.explicit_keys.get(key, set())
+        additions = {k: v for k, v in known().get(key, {}).items() if k not in explicit}
+        additions.pop("variables", None)
+        return structs.replace(rule, **additions)
 
 
 @functools.cache
 def known() -> dict[str, dict[str, Any]]:
-    """``known.toml``: what comes with us for packs that need it, by name in small letters."""
+    """Return ``known.toml``: what well-known packs need, by name in lower case."""
     return tomllib.loads((Path(__file__).parent / "known.toml").read_text("utf-8"))
 
 
 def variables(name: str) -> dict[str, str]:
-    """What ``known.toml`` adds to a pack's environment, in every mode, since it allows nothing;
-    ``~`` is the folder that is its own."""
+    """Return what ``known.toml`` adds to a pack's environment; ``~`` is the pack's home folder.
+
+    This holds in every mode, since it grants nothing.
+    """
     return dict(known().get(name.lower(), {}).get("variables", {}))
 
 
 def read(path: Path, mode: str | None = None) -> Policy:
-    """The policy in a file, the default one without a file.
+    """Return the policy in a file, or the default policy if there is no file.
 
     Args:
         path: of ``sandbox.toml``.
-        mode: takes the place of the mode in the file.
+        mode: replaces the mode in the file.
     """
     try:
         policy = parse(tomllib.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         policy = Policy()
     except (OSError, ValueError) as error:  # also what is no TOML or no UTF-8
-        found = ZImageError("ZI-SANDBOX-POLICY", path=path, found=error)
-        return Policy(mode="strict", trouble=found)
+        unusable = ZImageError("ZI-SANDBOX-POLICY", path=path, found=error)
+        return Policy(mode="strict", error=unusable)
     return replace(policy, mode=mode) if mode in MODES else policy
 
 
-def parse(document: dict[str, Any]) -> Policy:
-    """The policy of a document.
+def parse(document: Mapping[str, Any]) -> Policy:
+    """Return the policy of a document.
 
     Raises:
-        ValueError: something in it is unknown or of another type.
+        PolicyValueError: a key is unknown or has a wrong value.
     """
-    document = dict(document)
-    mode = document.pop("mode", "auto")
-    if mode not in MODES:
-        raise ValueError(f"mode = {mode!r}; expected {', '.join(MODES)}")
-    table = document.pop("default", {})
-    default = _rule("default", table, Rule())
-    packs = document.pop("packs", {})
-    if document or not isinstance(packs, dict):
-        raise ValueError(f"{', '.join(document) or 'packs'}; expected mode, default, packs")
-    rules = {str(k).lower(): _rule(str(k), v, default) for k, v in packs.items()}
-    said = {"": frozenset(table), **{str(k).lower(): frozenset(v) for k, v in packs.items()}}
-    return Policy(mode, default, rules, said=said)
+    tables = _convert("", document, PolicyTables)
+    default = _rule("default", tables.default, {})
+    rules: dict[str, PackRule] = {}
+    explicit = {"": frozenset(tables.default)}
+    for name, table in tables.packs.items():
+        rules[name.lower()] = _rule(f"packs.{name}", table, tables.default)
+        explicit[name.lower()] = frozenset(table)
+    return Policy(tables.mode, default, rules, explicit_keys=explicit)
 
 
-def _rule(name: str, found: Any, default: Rule) -> Rule:
-    if not isinstance(found, dict):
-        raise ValueError(f"{name}: expected a table")
-    values = {}
-    for key, value in found.items():
-        was = getattr(default, key, _rule)
-        if was is _rule or key.startswith("_"):
-            raise ValueError(f"{name}.{key}; expected one of {', '.join(vars(default))}")
-        values[key] = _value(f"{name}.{key}", key, value, getattr(Rule(), key))
-    return replace(default, **values)
+def _rule(name: str, table: Any, default: Mapping[str, Any]) -> PackRule:
+    if not isinstance(table, dict):
+        raise PolicyValueError(name, _expected(Table), table)
+    merged = {**default, **table}
+    tasks = merged.get("tasks")
+    if isinstance(tasks, float) and 0 <= tasks < LIMIT:
+        merged["tasks"] = int(tasks)  # a fraction of a task is dropped
+    return _convert(f"{name}.", merged, PackRule)
 
 
-def _value(name: str, key: str, value: Any, like: Any) -> Any:
-    if key == "run":
-        if value not in PLACES:
-            raise ValueError(f"{name} = {value!r}; expected {', '.join(PLACES)}")
-        return value
-    if isinstance(like, tuple):
-        if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-            raise ValueError(f"{name} = {value!r}; expected a list of paths")
-        return tuple(value)
-    if isinstance(like, bool):
-        if not isinstance(value, bool):
-            raise ValueError(f"{name} = {value!r}; expected true or false")
-        return value
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1e9:
-        raise ValueError(f"{name} = {value!r}; expected a number of 0 or more")
-    return type(like)(value)
+def _convert(prefix: str, table: Mapping[str, Any], kind: type[_Tables]) -> _Tables:
+    try:
+        return msgspec.convert(dict(table), kind)
+    except msgspec.ValidationError:
+        raise _mistake(prefix, table, kind) from None
+
+
+def _mistake(prefix: str, table: Mapping[str, Any], kind: type[Struct]) -> PolicyValueError:
+    """Return an error for the first key that the type does not accept."""
+    types = {info.name: info.type for info in structs.fields(kind)}
+    for key, value in table.items():
+        if key not in types:
+            names = ", ".join(types)
+            return PolicyValueError(f"{prefix}{key}", (f"one of {names}", f"以下之一：{names}"))
+        try:
+            msgspec.convert(value, types[key])
+        except msgspec.ValidationError:
+            return PolicyValueError(f"{prefix}{key}", _expected(types[key]), value)
+    raise AssertionError(f"msgspec refused {prefix}, yet accepts each of its keys")
+
+
+def _expected(annotated: Any) -> tuple[str, str]:
+    """Return the words that :func:`_meta` gave to a type, which may be optional."""
+    while not hasattr(annotated, "__metadata__"):
+        annotated = annotated.__args__[0]
+    meta: Meta = annotated.__metadata__[0]
+    return str(meta.description), str((meta.extra or {})["zh"])

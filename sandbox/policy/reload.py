@@ -1,4 +1,4 @@
-"""``sandbox.toml`` read again: what a pack may do holds from its next process on."""
+"""``sandbox.toml`` as it is now: a change applies to a pack's next process."""
 
 from __future__ import annotations
 
@@ -8,75 +8,81 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...errors import ZImageError
-from .policy import Policy, Rule, read
+from .policy import PackRule, Policy, read
 
 log = logging.getLogger(__name__)
 
 
-class Rules:
-    """The rules of packs, as new as the file.
+class ReloadablePolicy:
+    """The policy of a file that may change while ComfyUI runs.
 
-    Where packs run (``mode``, ``run``) was decided when ComfyUI loaded them and stays.
+    Where packs run (``mode``, ``run``) is decided when ComfyUI loads them and stays.
 
     Args:
         path: of ``sandbox.toml``.
-        policy: what was read when ComfyUI started.
+        policy: what the file said when ComfyUI started.
+
+    Attributes:
+        at_start: the same.
+        current: what the file says now, or said before it had a mistake.
+        error: why the file as it is now cannot be used.
     """
 
     def __init__(self, path: Path, policy: Policy) -> None:
-        self.path, self.policy = path, policy
-        self.began = policy
-        self.mode = policy.mode
-        found = read(path).mode  # the environment can say otherwise, and goes on to do so
-        self._overridden = policy.trouble is None and found != policy.mode
-        self.trouble = policy.trouble
-        self._seen = _stamp(path)
+        self.path = path
+        self.at_start = policy
+        self.current = policy
+        self.error = policy.error
+        # The environment can replace the file's mode, and does so after every reload.
+        self._mode_is_overridden = policy.error is None and read(path).mode != policy.mode
+        self._stamp = _stamp(path)
         self._lock = threading.Lock()
 
-    def rule(self, name: str) -> Rule:
-        """What holds for a pack that starts now."""
+    def rule(self, name: str) -> PackRule:
+        """Return the rule for a pack that starts now; read the file first if it has changed."""
         with self._lock:
-            if _stamp(self.path) != self._seen:
+            if _stamp(self.path) != self._stamp:
                 self._read()
-            return self.policy.rule(name)
+            return self.current.rule(name)
 
     def reload(self) -> None:
         """Read the file now.
 
         Raises:
-            ZImageError: ``ZI-SANDBOX-RELOAD``; the rules from before hold on.
+            ZImageError: ``ZI-SANDBOX-RELOAD``; the earlier rules stay in force.
         """
         with self._lock:
             self._read()
-            if self.trouble is not None:
-                raise self.trouble
+            if self.error is not None:
+                raise self.error
 
-    def waiting(self) -> list[str]:
-        """What the file says by now that holds only when ComfyUI starts again."""
-        old, new = self.began, self.policy
+    def pending_restart(self) -> list[str]:
+        """Return the changed keys that apply only after a restart of ComfyUI."""
+        old = self.at_start
+        new = self.current
         names = sorted({*old.packs, *new.packs})
-        found = [name for name in names if old.rule(name).run != new.rule(name).run]
+        changed = [name for name in names if old.rule(name).run != new.rule(name).run]
         default = ["default.run"] if old.default.run != new.default.run else []
-        mode = ["mode"] if self.mode != new.mode and not self._overridden else []
-        return [*mode, *default, *(f"packs.{name}.run" for name in found)]
+        mode = ["mode"] if old.mode != new.mode and not self._mode_is_overridden else []
+        return [*mode, *default, *(f"packs.{name}.run" for name in changed)]
 
     def _read(self) -> None:
-        self._seen = _stamp(self.path)
-        found = read(self.path)
-        if found.trouble is not None:
-            about = {"path": self.path, "found": found.trouble.found["found"]}
-            self.trouble = ZImageError("ZI-SANDBOX-RELOAD", **about)
-            log.error("%s", self.trouble)
+        self._stamp = _stamp(self.path)
+        policy = read(self.path)
+        if policy.error is not None:
+            reason = policy.error.found["found"]
+            self.error = ZImageError("ZI-SANDBOX-RELOAD", path=self.path, found=reason)
+            log.error("%s", self.error)
             return
-        self.trouble = None
-        self.policy = replace(found, trouble=None)
+        self.error = None
+        self.current = replace(policy, error=None)
         log.info("Z-Image: %s was read again", self.path)
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """Changes whenever the file does; None without a file."""
+    """Return values that differ whenever the file has changed; None without a file."""
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return status.st_mtime_ns, status.st_size, status.st_ino

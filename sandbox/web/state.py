@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from ..host.pack import Pack
     from ..host.supervisor import Supervisor
-    from ..policy.reload import Rules
+    from ..policy.reload import ReloadablePolicy
 
 WATCHED = frozenset({"tasks"})
 """What no process can do to itself: the host counts instead, see :mod:`.watch`."""
@@ -55,7 +55,7 @@ def own_memory(pid: int) -> int:
 
 def describe(
     supervisor: Supervisor,
-    rules: Rules,
+    rules: ReloadablePolicy,
     findings: Sequence[ZImageError],
     served: Container[str],
     memory: Memory,
@@ -79,22 +79,22 @@ def describe(
         }
         for name, pack in listed
     }
-    said = {str(one): one for one in (*findings, rules.trouble) if one is not None}
+    said = {str(one): one for one in (*findings, rules.error) if one is not None}
     return {
         "mode": supervisor.policy.mode,
         "packs": packs,
-        "trusted": sorted(k for k, v in rules.began.packs.items() if v.run == "trusted"),
-        "blocked": sorted(k for k, v in rules.began.packs.items() if v.run == "blocked"),
+        "trusted": sorted(k for k, v in rules.at_start.packs.items() if v.run == "trusted"),
+        "blocked": sorted(k for k, v in rules.at_start.packs.items() if v.run == "blocked"),
         "findings": [_finding(one) for one in said.values()],
         "restart_for": restart_for(supervisor, rules),
     }
 
 
-def restart_for(supervisor: Supervisor, rules: Rules) -> list[str]:
+def restart_for(supervisor: Supervisor, rules: ReloadablePolicy) -> list[str]:
     """Return what holds only when ComfyUI starts again: rules and node classes that changed."""
     packs = list(supervisor.packs.values())
     changes = [pack.changes for pack in packs if pack.changes is not None]
-    return [*rules.waiting(), *(entry for change in changes for entry in change.waiting())]
+    return [*rules.pending_restart(), *(entry for change in changes for entry in change.waiting())]
 
 
 def _pid(pack: Pack) -> int | None:

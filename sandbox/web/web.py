@@ -16,7 +16,7 @@ from aiohttp import web
 from ...errors import ZImageError
 from ...http_body import parse, read
 from ...patches.monitoring import sandbox_source
-from ..policy.reload import Rules
+from ..policy.reload import ReloadablePolicy
 from ..protocol import messages as m
 from . import links
 from .folders import Folders
@@ -43,7 +43,7 @@ class Web:
 
     def __init__(self, loading: Loading) -> None:
         self.loading, self.supervisor = loading, loading.supervisor
-        self.rules = Rules(self.supervisor.home.parent / "sandbox.toml", loading.policy)
+        self.rules = ReloadablePolicy(self.supervisor.home.parent / "sandbox.toml", loading.policy)
         self.supervisor.rule = self.rules.rule
         self.routes, self.memory = Routes(), Memory()
         self._begun = False

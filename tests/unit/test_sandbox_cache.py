@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from zimage_comfyui.sandbox.loading.description_cache import Descriptions, digest_of, state_of
-from zimage_comfyui.sandbox.policy.policy import Rule
+from zimage_comfyui.sandbox.policy.policy import PackRule
 from zimage_comfyui.sandbox.protocol.messages import NodeInfo, PackInfo
 
 
@@ -17,15 +17,15 @@ def test_a_description_is_stored_for_exactly_one_state_of_a_pack(tmp_path: Path)
     folder = tmp_path / "pack"
     folder.mkdir()
     (folder / "__init__.py").write_text("a = 1")
-    first = digest_of(str(folder), Rule(), (), "1")
-    assert first == digest_of(str(folder), Rule(), (), "1")
-    others = {digest_of(str(folder), Rule(network=True), (), "1")}
-    others.add(digest_of(str(folder), Rule(), ("KSampler",), "1"))
-    others.add(digest_of(str(folder), Rule(), (), "2"))
+    first = digest_of(str(folder), PackRule(), (), "1")
+    assert first == digest_of(str(folder), PackRule(), (), "1")
+    others = {digest_of(str(folder), PackRule(network=True), (), "1")}
+    others.add(digest_of(str(folder), PackRule(), ("KSampler",), "1"))
+    others.add(digest_of(str(folder), PackRule(), (), "2"))
     (folder / "__init__.py").write_text("a = 2")
-    others.add(digest_of(str(folder), Rule(), (), "1"))
+    others.add(digest_of(str(folder), PackRule(), (), "1"))
     (folder / "nodes.py").write_text("")
-    others.add(digest_of(str(folder), Rule(), (), "1"))
+    others.add(digest_of(str(folder), PackRule(), (), "1"))
     assert len(others | {first}) == 6
     stored = Descriptions(tmp_path / "stored")
     info = PackInfo(True, [NodeInfo("N", None, False, None, None, None, {}, False)])
@@ -45,7 +45,7 @@ def test_what_is_no_file_is_not_read(tmp_path: Path, kind: str) -> None:
     else:
         to = {"device": "/dev/zero", "folder": "/", "nothing": "/no/such", "itself": str(path)}
         path.symlink_to(to[kind])
-    assert len(digest_of(str(path.parent), Rule(), (), "1")) == 32
+    assert len(digest_of(str(path.parent), PackRule(), (), "1")) == 32
 
 
 def test_the_state_of_files_changes_with_them(tmp_path: Path) -> None:

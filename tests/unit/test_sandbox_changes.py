@@ -10,7 +10,7 @@ from zimage_comfyui.sandbox.changes import MOST_NAMED, Changes
 from zimage_comfyui.sandbox.host.log_capture import Output
 from zimage_comfyui.sandbox.host.object_table import WorkerDied
 from zimage_comfyui.sandbox.host.pack import Pack
-from zimage_comfyui.sandbox.policy.policy import Rule
+from zimage_comfyui.sandbox.policy.policy import PackRule
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.tests.fakes.fake_process import FakeProcess
 from zimage_comfyui.tests.fakes.waiting import wait
@@ -76,7 +76,7 @@ def test_every_later_process_is_compared(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(Pack, "_describe", lambda *_, **__: info("A", "C"))
     made = [FakeProcess(), FakeProcess()]
     start: Any = lambda _pack: made.pop(0)  # noqa: E731
-    some = Pack("some", Rule(), start, Output("some"))
+    some = Pack("some", PackRule(), start, Output("some"))
     some.ready()
     some.loaded(info("A"), lambda: "new", "old")
     assert some.changes is not None

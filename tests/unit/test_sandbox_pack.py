@@ -18,7 +18,7 @@ from zimage_comfyui.sandbox.host.usage import Slope, Use
 from zimage_comfyui.sandbox.loading import description_limits as described_module
 from zimage_comfyui.sandbox.loading.description_cache import state_of
 from zimage_comfyui.sandbox.loading.description_limits import MOST_PATHS, sound
-from zimage_comfyui.sandbox.policy.policy import Rule
+from zimage_comfyui.sandbox.policy.policy import PackRule
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.protocol.plain_values import PLAIN_CODEC
 from zimage_comfyui.tests.fakes.fake_process import FakeProcess
@@ -56,7 +56,7 @@ def pack(clock: Clock, made: list[FakeProcess], monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(Pack, "_after", lambda self, process, _again: process.close())
     monkeypatch.setattr(pack_module.time, "sleep", lambda seconds: setattr(
         clock, "now", clock.now + seconds))  # fmt: skip
-    return Pack("some", Rule(), start, Output("some"), clock)
+    return Pack("some", PackRule(), start, Output("some"), clock)
 
 
 def test_a_living_process_is_used_again(pack: Pack, made: list[FakeProcess]) -> None:
@@ -165,7 +165,7 @@ def test_too_many_threads_end_a_process(
     """The limit holds for root, too."""
     monkeypatch.setattr(Pack, "_after", lambda self, process, _again: process.close())
     found = FakeProcess()
-    few = Pack("some", Rule(tasks=1), lambda _pack: found, Output("some"), clock)  # type: ignore[arg-type, return-value]
+    few = Pack("some", PackRule(tasks=1), lambda _pack: found, Output("some"), clock)  # type: ignore[arg-type, return-value]
     few.ready()
     stop = threading.Event()
     other = threading.Thread(target=stop.wait)
@@ -311,7 +311,7 @@ def test_shared_memory_counts_as_the_packs(clock: Clock, monkeypatch: pytest.Mon
     shares = [2**20, 2**31]
     monkeypatch.setattr(pack_module, "shared_of", lambda _pid: shares.pop(0))
     found = FakeProcess()
-    some = Pack("some", Rule(memory=1.5), lambda _pack: found, Output("some"), clock)  # type: ignore[arg-type, return-value]
+    some = Pack("some", PackRule(memory=1.5), lambda _pack: found, Output("some"), clock)  # type: ignore[arg-type, return-value]
     some.ready()
     for _ in range(2):
         some.tend()
@@ -323,13 +323,13 @@ def test_shared_memory_counts_as_the_packs(clock: Clock, monkeypatch: pytest.Mon
 @pytest.mark.parametrize(
     ("rule", "use", "english", "chinese"),
     [
-        (Rule(tasks=1), Use(0, 7), "7 threads and processes, 1 are", "有 7 个线程和进程"),
-        (Rule(memory=1), Use(3 * 2**30, 1), "3.0 GiB of memory", "用了 3.0 GiB 内存"),
+        (PackRule(tasks=1), Use(0, 7), "7 threads and processes, 1 are", "有 7 个线程和进程"),
+        (PackRule(memory=1), Use(3 * 2**30, 1), "3.0 GiB of memory", "用了 3.0 GiB 内存"),
     ],
 )
 def test_why_a_process_was_ended_is_said_in_both_languages(
     pack: Pack, made: list[FakeProcess], monkeypatch: pytest.MonkeyPatch,
-    rule: Rule, use: Use, english: str, chinese: str,
+    rule: PackRule, use: Use, english: str, chinese: str,
 ) -> None:  # fmt: skip
     """In errors and for the panel."""
     pack.rule = rule

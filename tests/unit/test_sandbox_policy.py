@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import os
-from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.errors import ZImageError, in_chinese
 from zimage_comfyui.sandbox.policy.grants import environment
 from zimage_comfyui.sandbox.policy.policy import (
     MODES,
     PLACES,
+    PackRule,
     Policy,
-    Rule,
     known,
     parse,
     read,
     variables,
 )
-from zimage_comfyui.sandbox.policy.reload import Rules
+from zimage_comfyui.sandbox.policy.reload import ReloadablePolicy
 
 SAMPLES = {
     "run": "trusted", "network": True, "gpu": True, "processes": True, "bubblewrap": True,
@@ -49,8 +49,8 @@ def write(path: Path, text: str) -> None:
 
 def test_there_is_a_sample_for_every_key() -> None:
     """So that the tests below forget none."""
-    assert {one.name for one in fields(Rule)} == set(SAMPLES)
-    assert all(getattr(Rule(), key) != value for key, value in SAMPLES.items())
+    assert set(PackRule.__struct_fields__) == set(SAMPLES)
+    assert all(getattr(PackRule(), key) != value for key, value in SAMPLES.items())
 
 
 @pytest.mark.parametrize("key", SAMPLES)
@@ -60,16 +60,16 @@ def test_every_key(tmp_path: Path, key: str, table: str) -> None:
     path = tmp_path / "sandbox.toml"
     path.write_text(f"[{table}]\n{key} = {toml(SAMPLES[key])}\n")
     policy = read(path)
-    assert policy.trouble is None
-    assert policy.rule("some-PACK") == replace(Rule(), **{key: SAMPLES[key]})
-    assert policy.rule("other") == (policy.default if table == "default" else Rule())
+    assert policy.error is None
+    assert policy.rule("some-PACK") == replace(PackRule(), **{key: SAMPLES[key]})
+    assert policy.rule("other") == (policy.default if table == "default" else PackRule())
 
 
 def test_a_pack_starts_from_the_default_table() -> None:
     """What its own table does not say is as in ``default``, not as in the code."""
     policy = parse({"default": {"memory": 2, "network": True}, "packs": {"A": {"network": False}}})
-    assert policy.rule("a") == Rule(memory=2.0, network=False)
-    assert policy.rule("b") == Rule(memory=2.0, network=True)
+    assert policy.rule("a") == PackRule(memory=2.0, network=False)
+    assert policy.rule("b") == PackRule(memory=2.0, network=True)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -93,9 +93,9 @@ def test_without_a_file(tmp_path: Path) -> None:
         ({"mode": "lax"}, "mode = 'lax'", "auto, strict, off"),
         ({"mode": ["auto"]}, "mode = ['auto']", "auto, strict, off"),
         ({"pack": {}}, "pack", "mode, default, packs"),
-        ({"packs": []}, "packs", "mode, default, packs"),
-        ({"default": 1}, "default", "a table"),
-        ({"packs": {"a": True}}, "a", "a table"),
+        ({"packs": []}, "packs = []", "a table"),
+        ({"default": 1}, "default = 1", "a table"),
+        ({"packs": {"a": True}}, "packs.a = True", "a table"),
         ({"packs": {"a": {"gpus": True}}}, "a.gpus", ", ".join(SAMPLES)),
         ({"packs": {"a": {"__class__": 1}}}, "a.__class__", ", ".join(SAMPLES)),
         ({"packs": {"a": {"run": "anywhere"}}}, "a.run = 'anywhere'", ", ".join(PLACES)),
@@ -106,6 +106,9 @@ def test_without_a_file(tmp_path: Path) -> None:
         ({"default": {"memory": "8"}}, "default.memory = '8'", "a number of 0 or more"),
         ({"default": {"memory": -1}}, "default.memory = -1", "a number of 0 or more"),
         ({"default": {"tasks": True}}, "default.tasks = True", "a number of 0 or more"),
+        ({"default": {"tasks": -0.5}}, "default.tasks = -0.5", "a number of 0 or more"),
+        ({"default": {"tasks": 10**30}}, f"default.tasks = {10**30}", "a number of 0 or more"),
+        ({"default": {"memory": 10**9}}, "default.memory = 1000000000", "a number of 0 or more"),
         ({"default": {"arena": float("nan")}}, "default.arena = nan", "a number of 0 or more"),
         ({"default": {"arena": float("inf")}}, "default.arena = inf", "a number of 0 or more"),
     ],
@@ -118,6 +121,26 @@ def test_a_mistake_is_named(document: dict, names: str, expects: str) -> None:
     found, _, expected = str(caught.value).partition("expected ")
     assert found.rstrip("; :").endswith(names)
     assert expects in expected
+    chinese = str(in_chinese(caught.value))
+    assert names in chinese
+    assert "应为" in chinese
+
+
+def test_a_fraction_of_a_task_is_dropped() -> None:
+    """A whole number is what a limit of threads and processes is."""
+    assert parse({"default": {"tasks": 2.9}}).rule("a") == PackRule(tasks=2)
+
+
+def test_a_mistake_is_told_in_both_languages(tmp_path: Path) -> None:
+    """With the key, what was found and what was expected; a long value is cut."""
+    path = tmp_path / "sandbox.toml"
+    path.write_text(f"[packs.a]\nnetwork = '{'x' * 1000}'\n")
+    error = read(path).error
+    assert error is not None
+    assert "packs.a.network = 'xxx" in error.chinese
+    assert "应为：true 或 false" in error.chinese
+    assert "expected true or false" in error.english
+    assert len(error.english) < 500
 
 
 @pytest.mark.parametrize(
@@ -130,35 +153,35 @@ def test_a_file_of_no_use_is_strict(tmp_path: Path, content: bytes) -> None:
     for mode in (None, "auto", "off"):
         policy = read(path, mode)
         assert policy.mode == "strict"
-        assert policy.trouble is not None
-        assert policy.trouble.code == "ZI-SANDBOX-POLICY"
-        assert str(path) in policy.trouble.english
-        assert policy.rule("a") == Rule()
+        assert policy.error is not None
+        assert policy.error.code == "ZI-SANDBOX-POLICY"
+        assert str(path) in policy.error.english
+        assert policy.rule("a") == PackRule()
 
 
 def test_a_file_that_cannot_be_read_is_strict(tmp_path: Path) -> None:
     """Such as a folder in its place."""
     (tmp_path / "sandbox.toml").mkdir()
     policy = read(tmp_path / "sandbox.toml")
-    assert (policy.mode, policy.trouble and policy.trouble.code) == ("strict", "ZI-SANDBOX-POLICY")
+    assert (policy.mode, policy.error and policy.error.code) == ("strict", "ZI-SANDBOX-POLICY")
 
 
-def rules_of(path: Path) -> Rules:
+def rules_of(path: Path) -> ReloadablePolicy:
     """As ComfyUI starts."""
-    return Rules(path, read(path))
+    return ReloadablePolicy(path, read(path))
 
 
 def test_rules_follow_the_file(tmp_path: Path) -> None:
     """A file that appears, changes and goes is noticed by its time; nothing asks for it."""
     path = tmp_path / "sandbox.toml"
     rules = rules_of(path)
-    assert rules.rule("a") == Rule()
+    assert rules.rule("a") == PackRule()
     for seconds in (5, 7):
         write(path, f"[packs.a]\ncall_seconds = {seconds}\n")
-        assert rules.rule("A") == Rule(call_seconds=seconds)
+        assert rules.rule("A") == PackRule(call_seconds=seconds)
     path.unlink()
-    assert rules.rule("a") == Rule()
-    assert rules.waiting() == []
+    assert rules.rule("a") == PackRule()
+    assert rules.pending_restart() == []
 
 
 def test_a_mistake_keeps_the_rules_from_before(tmp_path: Path) -> None:
@@ -167,15 +190,15 @@ def test_a_mistake_keeps_the_rules_from_before(tmp_path: Path) -> None:
     write(path, "[packs.a]\nmemory = 2\n")
     rules = rules_of(path)
     write(path, "[packs.a]\nmemory = 'much'\n")
-    assert rules.rule("a") == Rule(memory=2.0)
-    assert rules.trouble is not None
-    assert rules.trouble.code == "ZI-SANDBOX-RELOAD"
+    assert rules.rule("a") == PackRule(memory=2.0)
+    assert rules.error is not None
+    assert rules.error.code == "ZI-SANDBOX-RELOAD"
     with pytest.raises(ZImageError, match=r"a\.memory = 'much'; expected a number"):
         rules.reload()
     write(path, "[packs.a]\nmemory = 3\n")
     rules.reload()
-    assert rules.trouble is None
-    assert rules.rule("a") == Rule(memory=3.0)
+    assert rules.error is None
+    assert rules.rule("a") == PackRule(memory=3.0)
 
 
 def test_what_needs_a_restart_is_named(tmp_path: Path) -> None:
@@ -185,17 +208,17 @@ def test_what_needs_a_restart_is_named(tmp_path: Path) -> None:
     rules = rules_of(path)
     write(path, 'mode = "strict"\n[packs.a]\nrun = "trusted"\n[packs.b]\nrun = "blocked"\n')
     rules.reload()
-    assert rules.waiting() == ["mode", "packs.a.run", "packs.b.run"]
+    assert rules.pending_restart() == ["mode", "packs.a.run", "packs.b.run"]
 
 
 def test_the_mode_of_the_environment_waits_for_nothing(tmp_path: Path) -> None:
     """The file's is not used then, before a restart or after it."""
     path = tmp_path / "sandbox.toml"
-    rules = Rules(path, read(path, "strict"))
-    assert rules.waiting() == []
+    rules = ReloadablePolicy(path, read(path, "strict"))
+    assert rules.pending_restart() == []
     write(path, 'mode = "off"\n')
     rules.reload()
-    assert rules.waiting() == []
+    assert rules.pending_restart() == []
 
 
 def test_a_known_pack_gets_what_it_needs(tmp_path: Path) -> None:
@@ -204,11 +227,11 @@ def test_a_known_pack_gets_what_it_needs(tmp_path: Path) -> None:
     assert read(path).rule("WAS-Node-Suite-ComfyUI").processes
     assert not read(path).rule("was-node-suite").processes
     path.write_text("[packs.was-node-suite-comfyui]\nmemory = 2\n")
-    assert read(path).rule("was-node-suite-comfyui") == Rule(processes=True, memory=2.0)
+    assert read(path).rule("was-node-suite-comfyui") == PackRule(processes=True, memory=2.0)
     path.write_text("[packs.was-node-suite-comfyui]\nprocesses = false\n")
     assert not read(path).rule("was-node-suite-comfyui").processes
     path.write_text("[default]\nprocesses = false\n[packs.was-node-suite-comfyui]\nmemory = 2\n")
-    assert read(path).rule("was-node-suite-comfyui") == Rule(memory=2.0)
+    assert read(path).rule("was-node-suite-comfyui") == PackRule(memory=2.0)
 
 
 def test_strict_grants_nothing_unsaid(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import pytest
 from zimage_comfyui.sandbox.host import supervisor as supervisor_module
 from zimage_comfyui.sandbox.host.supervisor import Supervisor
 from zimage_comfyui.sandbox.loading.loader import Loading
-from zimage_comfyui.sandbox.policy.policy import Policy, Rule, parse
+from zimage_comfyui.sandbox.policy.policy import Policy, PackRule, parse
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.protocol.messages import PackInfo
 from zimage_comfyui.tests.fakes.fake_process import FakeProcess
@@ -58,7 +58,7 @@ def test_packs_of_one_name_share_nothing(
         here, there = map(of, began)
         assert here != there
         assert not set(began[0].jail["write"]) & set(began[1].jail["write"])  # type: ignore[index, call-overload]
-    assert first.rule == second.rule == Rule(memory=3)
+    assert first.rule == second.rule == PackRule(memory=3)
     stored = supervisor.descriptions
     for pack in (first, second):
         stored.save(pack.name, "digest", PackInfo(True, [], trace=pack.name))
