@@ -1,4 +1,4 @@
-"""Start ComfyUI as ``loading/launch_first.py`` does; scripts of users name this path."""
+"""Start ComfyUI as ``loading/launch_first.py`` does; users call this path in their scripts."""
 
 import runpy
 import sys

@@ -1,1 +1,1 @@
-"""How packs of sandboxes are loaded in ComfyUI: interception, descriptions, proxy nodes."""
+"""How packs enter ComfyUI: the loader, the proxy nodes, stored descriptions. Runs in the host."""

@@ -1,6 +1,7 @@
-"""Descriptions of packs that were imported before: starting does not pay for them again.
+"""Stored descriptions of packs that were imported before, so that ComfyUI starts without them.
 
-They lie where no sandbox can write, named by a digest of everything that a description depends on.
+They are in a folder that no sandbox can write. Their file names have a digest of everything that a
+description depends on.
 """
 
 from __future__ import annotations
@@ -23,23 +24,23 @@ log = logging.getLogger(__name__)
 SUFFIXES = frozenset(
     {".py", ".pyd", ".so", ".toml", ".json", ".yaml", ".yml", ".txt", ".ini", ".cfg", ".csv"}
 )
-"""Files that nodes may be made from."""
+"""Files that may define nodes."""
 LARGEST_BYTES = 2 * 2**20
-"""Of larger files size and time of change count: they are models."""
+"""Larger files, such as models, are known by size and modification time."""
 
 
 class Descriptions:
-    """The stored ones.
+    """The stored descriptions.
 
     Args:
-        folder: where they lie.
+        folder: where they are.
     """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def load(self, name: str, digest: str) -> m.PackInfo | None:
-        """What is stored for exactly this, or None."""
+        """Return the description that is stored for this name and digest, or None."""
         try:
             return m.pack_info((self.folder / f"{name}.{digest}").read_bytes())
         except FileNotFoundError:
@@ -49,14 +50,14 @@ class Descriptions:
             return None
 
     def save(self, name: str, digest: str, info: m.PackInfo) -> None:
-        """Store it in the place of older ones; a disk that cannot be written is no failure."""
+        """Store a description and delete older ones; a disk that cannot be written is logged."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             target = self.folder / f"{name}.{digest}"
             fresh = target.with_suffix(".new")
             fresh.write_bytes(m.encode(info))
             for old in self.folder.iterdir():
-                if old.stem == name and old != fresh:  # of a digest, which has no dot
+                if old.stem == name and old != fresh:  # a digest has no dot
                     old.unlink()
             fresh.rename(target)
         except OSError as error:
@@ -64,22 +65,22 @@ class Descriptions:
 
 
 def digest_of(path: str, rule: PackRule, ignore: Iterable[str], version: str) -> str:
-    """Digest of all that the description of a pack depends on: 32 hexadecimal digits.
+    """Return a digest of all that a pack's description depends on: 32 hexadecimal digits.
 
     Args:
         path: the pack's folder or file.
-        rule: a pack that may do less may describe itself otherwise.
-        ignore: names that ComfyUI has itself.
+        rule: a pack that may do less may describe itself differently.
+        ignore: names of nodes that ComfyUI has itself.
         version: of ComfyUI.
     """
-    found = hashlib.sha256()
-    about = [sys.version, version, sorted(msgspec.structs.asdict(rule).items()), sorted(ignore)]
-    found.update(repr(about).encode())
+    digest = hashlib.sha256()
+    grants = sorted(msgspec.structs.asdict(rule).items())
+    digest.update(repr([sys.version, version, grants, sorted(ignore)]).encode())
     for folder in (*_own_folders(), *map(Path, _libraries())):
-        found.update(str(folder.stat().st_mtime_ns).encode())
-    for one in _files(path):
-        found.update(one.encode("utf-8", "surrogateescape") + b"\0" + _content(one))
-    return found.hexdigest()[:32]
+        digest.update(str(folder.stat().st_mtime_ns).encode())
+    for file in _files(path):
+        digest.update(file.encode("utf-8", "surrogateescape") + b"\0" + _content(file))
+    return digest.hexdigest()[:32]
 
 
 def _own_folders() -> list[Path]:
@@ -89,7 +90,7 @@ def _own_folders() -> list[Path]:
 
 
 def _libraries() -> list[str]:
-    return [one for one in sys.path if one.endswith("-packages") and os.path.isdir(one)]
+    return [path for path in sys.path if path.endswith("-packages") and os.path.isdir(path)]
 
 
 def _files(path: str) -> Iterator[str]:
@@ -97,20 +98,20 @@ def _files(path: str) -> Iterator[str]:
         yield path
         return
     for folder, folders, files in os.walk(path):
-        folders[:] = sorted(one for one in folders if one not in {"__pycache__", ".git"})
+        folders[:] = sorted(name for name in folders if name not in {"__pycache__", ".git"})
         for name in sorted(files):
             if os.path.splitext(name)[1] in SUFFIXES:
                 yield os.path.join(folder, name)
 
 
 def _content(path: str) -> bytes:
-    """What stands for a file's content; what is no file, or does not end, is not read."""
+    """Return bytes that stand for a file's content; special files are not opened."""
     try:
-        about = os.stat(path)
-        if not stat.S_ISREG(about.st_mode):
-            return f"no file: {stat.S_IFMT(about.st_mode):o}".encode()
-        if about.st_size > LARGEST_BYTES:
-            return f"{about.st_size} {about.st_mtime_ns}".encode()
+        status = os.stat(path)
+        if not stat.S_ISREG(status.st_mode):
+            return f"no file: {stat.S_IFMT(status.st_mode):o}".encode()
+        if status.st_size > LARGEST_BYTES:
+            return f"{status.st_size} {status.st_mtime_ns}".encode()
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as file:
             return hashlib.sha256(file.read(LARGEST_BYTES + 1)).digest()
@@ -119,13 +120,13 @@ def _content(path: str) -> bytes:
 
 
 def state_of(paths: Iterable[str]) -> str:
-    """A digest of sizes and times of change of files and folders, to see whether they changed."""
-    found = hashlib.sha256()
+    """Return a digest of sizes and modification times, which shows whether files have changed."""
+    digest = hashlib.sha256()
     for path in paths:
         try:
-            about = os.stat(path)
-            said = f"{about.st_size} {about.st_mtime_ns} {about.st_ino}"
+            status = os.stat(path)
+            state = f"{status.st_size} {status.st_mtime_ns} {status.st_ino}"
         except (OSError, ValueError) as error:
-            said = type(error).__name__
-        found.update(f"{path}\0{said}\0".encode("utf-8", "surrogateescape"))
-    return found.hexdigest()
+            state = type(error).__name__
+        digest.update(f"{path}\0{state}\0".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()

@@ -1,7 +1,7 @@
 """Start ComfyUI with this pack's script first: ``python launch_first.py MAIN ARGUMENT …``.
 
 ComfyUI runs the packs' scripts in the order in which the file system lists their folders.
-Standard library only, nothing of this folder: it is started by file, before ComfyUI is.
+This file uses the standard library only: it runs by path, before ComfyUI and this package.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 SCRIPT = "prestartup_script.py"
 FIRST = "zimage_first"
-"""What that script is called when it is run from here."""
+"""Module name of that script when it runs from here."""
 PACK = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
@@ -36,7 +36,10 @@ def main(argv: list[str]) -> None:
 
 
 def _run_ours() -> None:
-    """Our script, by the path under which ComfyUI will load this pack; else it runs in its turn."""
+    """Run our script by the path under which ComfyUI will load this pack.
+
+    If ComfyUI does not list this pack, its script does not run here.
+    """
     import folder_paths
 
     for folder in folder_paths.get_folder_paths("custom_nodes"):

@@ -1,4 +1,4 @@
-"""What ComfyUI is doing where a node of a pack is run."""
+"""What ComfyUI is executing while a node of a pack runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from ..protocol import messages as m
 
 
 def prompts() -> set[str]:
-    """Prompts that ComfyUI is running now."""
+    """Return the ids of the prompts that ComfyUI runs now."""
     server = sys.modules.get("server")
     instance = getattr(getattr(server, "PromptServer", None), "instance", None)
     running = getattr(getattr(instance, "prompt_queue", None), "currently_running", {})
@@ -16,13 +16,13 @@ def prompts() -> set[str]:
 
 
 def surroundings() -> m.Context | None:
-    """What ComfyUI knows of the node that runs here."""
+    """Return prompt, node and client of the node that runs in this thread; None outside of one."""
     from comfy_execution.graph_utils import GraphBuilder
     from comfy_execution.utils import get_executing_context
     from server import PromptServer
 
-    found = get_executing_context()
-    if found is None:
+    executing = get_executing_context()
+    if executing is None:
         return None
     prefix = [
         GraphBuilder._default_prefix_root,
@@ -30,4 +30,4 @@ def surroundings() -> m.Context | None:
         GraphBuilder._default_prefix_graph_index,
     ]
     client = getattr(getattr(PromptServer, "instance", None), "client_id", None)
-    return m.Context(found.prompt_id, found.node_id, found.list_index, client, prefix)
+    return m.Context(executing.prompt_id, executing.node_id, executing.list_index, client, prefix)

@@ -1,1 +1,1 @@
-"""Routes, files, events and state of packs in sandboxes."""
+"""Routes, files, events and state of packs in sandboxes. Runs in the host."""

@@ -26,7 +26,8 @@ from .state import Memory, describe, restart_for
 
 if TYPE_CHECKING:
     from ..host.pack import Pack
-    from ..loading.loader import Loading
+    from ..host.supervisor import Supervisor
+    from ..policy.policy import Policy
 
 log = logging.getLogger(__name__)
 
@@ -34,18 +35,30 @@ LARGEST_QUESTION = 64 * 2**10
 DEEDS = ("lift", "stop", "restart")
 
 
-class Web:
+class SandboxWeb:
     """Routes, folders and state of all sandboxes in one server.
 
     Args:
-        loading: what loads the packs.
+        policy: which packs run where.
+        supervisor: has the packs' processes.
+        findings: errors that users should know of; this class adds some.
+        place: see :meth:`loading.loader.PackLoader.place`.
     """
 
-    def __init__(self, loading: Loading) -> None:
-        self.loading, self.supervisor = loading, loading.supervisor
-        self.rules = ReloadablePolicy(self.supervisor.home.parent / "sandbox.toml", loading.policy)
-        self.supervisor.rule = self.rules.rule
-        self.routes, self.memory = Routes(), Memory()
+    def __init__(
+        self,
+        policy: Policy,
+        supervisor: Supervisor,
+        findings: list[ZImageError],
+        place: Callable[[str], str],
+    ) -> None:
+        self.supervisor = supervisor
+        self.findings = findings
+        self.place = place
+        self.rules = ReloadablePolicy(supervisor.home.parent / "sandbox.toml", policy)
+        supervisor.rule = self.rules.rule
+        self.routes = Routes()
+        self.memory = Memory()
         self._begun = False
 
     def begin(self) -> None:
@@ -84,7 +97,7 @@ class Web:
             import folder_paths
 
             folders = folder_paths.get_folder_paths("custom_nodes")
-            found = await in_thread(lambda: links.leaking(folders, self.loading.place))
+            found = await in_thread(lambda: links.leaking(folders, self.place))
             if found:
                 error = ZImageError("ZI-SANDBOX-LINK", found=", ".join(found[:5]))
                 log.warning("%s", error)
@@ -110,14 +123,14 @@ class Web:
         taken = {*nodes.EXTENSION_WEB_DIRS, *_page()}
         nodes.EXTENSION_WEB_DIRS.update(folders.page(info, taken))
         self.routes.add(pack, info, folders.static(info))
-        self.loading.findings += folders.findings
+        self.findings += folders.findings
         for one in folders.findings:
             log.warning("%s", one)
 
     def describe(self) -> dict[str, Any]:
         """For ``/health``, ``/metrics`` and the panel."""
         served = self.routes.entries
-        return describe(self.supervisor, self.rules, self.loading.findings, served, self.memory)
+        return describe(self.supervisor, self.rules, self.findings, served, self.memory)
 
     async def act(self, deed: str, request: web.Request) -> web.Response:
         """``POST /zimage/sandbox/lift``, ``stop`` or ``restart``: ``{"pack": …}``."""

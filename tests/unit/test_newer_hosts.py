@@ -40,7 +40,7 @@ from zimage_comfyui.patches.requests import (
 )
 from zimage_comfyui.sandbox.host.supervisor import Supervisor
 from zimage_comfyui.sandbox.loading import interception
-from zimage_comfyui.sandbox.loading.loader import Loading
+from zimage_comfyui.sandbox.loading.loader import PackLoader
 from zimage_comfyui.sandbox.policy.policy import Policy
 from zimage_comfyui.tests.fakes.memory_host import CPU, MIB, Host, Patcher
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
@@ -117,7 +117,7 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[An
         tokenizer_cache.Tokenizer(),
         image_limits.Limit(100),
     )
-    loading = Loading(Policy("off"), Supervisor(Policy("off"), tmp_path))
+    loading = PackLoader(Policy("off"), Supervisor(Policy("off"), tmp_path))
     monkeypatch.setattr(loading.web, "begin", lambda: None)
     place = {"module_path": str(tmp_path / "pack"), "ignore": (), "module_parent": "custom_nodes"}
     executor = SimpleNamespace(server=SimpleNamespace(), success=True)

@@ -13,7 +13,7 @@ import pytest
 
 from zimage_comfyui.sandbox.host import supervisor as supervisor_module
 from zimage_comfyui.sandbox.host.supervisor import Supervisor
-from zimage_comfyui.sandbox.loading.loader import Loading
+from zimage_comfyui.sandbox.loading.loader import PackLoader
 from zimage_comfyui.sandbox.policy.policy import Policy, PackRule, parse
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.protocol.messages import PackInfo
@@ -86,7 +86,7 @@ def test_a_name_stays_the_same(two: tuple[Supervisor, list[m.Begin]], tmp_path: 
 
 def test_no_failure_of_ours_ends_the_start_of_comfyui(tmp_path: Path) -> None:
     """A pack that cannot be loaded for reasons that nobody thought of is left out."""
-    loading = Loading(Policy("strict"), Supervisor(Policy("strict"), tmp_path))
+    loading = PackLoader(Policy("strict"), Supervisor(Policy("strict"), tmp_path))
 
     async def original(module_path: str, ignore: Any = (), module_parent: str = "custom_nodes"):
         raise AssertionError("it must not be loaded in ComfyUI")
