@@ -21,7 +21,7 @@ from ..loading.prompt_context import prompts, surroundings
 from ..policy.policy import GIB
 from ..protocol import messages as m
 from ..protocol.codec import ValueTroubleError
-from ..protocol.plain_values import unpack_plain
+from ..protocol.description_codec import unpack_description
 from ..web.events import Asides, tell
 from .call_deadline import Limit, interrupted
 from .log_capture import clean
@@ -348,7 +348,7 @@ class Pack:
             if self.process is not None or state_of(info.looked_at) != info.state:
                 self._look(info)
         found = next(one for one in info.nodes if one.name == name)
-        return unpack_plain(found.inputs), unpack_plain(found.info)
+        return unpack_description(found.inputs), unpack_description(found.info)
 
     def _look(self, info: m.PackInfo) -> None:
         """Where ComfyUI asks everybody waits, so it is done beside, and once at a time."""
@@ -374,7 +374,7 @@ class Pack:
                 if node.name in found.nodes:
                     given, about = found.nodes[node.name]
                     for one in (given, about):
-                        unpack_plain(one)  # or it is no description
+                        unpack_description(one)  # or it is no description
                     node.inputs, node.info = given, about
             state, before = state_of(found.looked_at), info.state
             info.looked_at, info.state = found.looked_at, state

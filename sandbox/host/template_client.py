@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from pathlib import Path
 
 from ...errors import Said, ZImageError
-from ..protocol.fork_messages import REPLY, REQUEST
+from ..protocol.template_control import REPLY, REQUEST
 
 log = logging.getLogger(__name__)
 

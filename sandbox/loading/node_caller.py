@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from ..protocol import messages as m
-from ..protocol.plain_values import unpack_plain
+from ..protocol.description_codec import unpack_description
 
 ACCOUNT_KEYS = frozenset({"API_KEY_COMFY_ORG", "AUTH_TOKEN_COMFY_ORG"})
 """Hidden inputs that spend the user's money: a sandbox gets None, as without an account."""
@@ -42,7 +42,7 @@ def current_inputs(info: m.NodeInfo, caller: Caller) -> tuple[Any, Any]:
         raise RuntimeError(info.trouble)
     if info.dynamic:
         return caller.inputs(info.name)
-    return unpack_plain(info.inputs), unpack_plain(info.info)
+    return unpack_description(info.inputs), unpack_description(info.info)
 
 
 def signature(function: m.Function) -> inspect.Signature:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.plain_values import unpack_plain
+from ..protocol.description_codec import unpack_description
 from .node_caller import ACCOUNT_KEYS, Caller, current_inputs, method_of, signature
 
 TRANSFERRED = frozenset(
@@ -24,7 +24,7 @@ _instances = itertools.count(1)
 
 def make_v1(info: m.NodeInfo, caller: Caller) -> type:
     """Return the class that stands in ComfyUI for a V1 node of a pack."""
-    attributes: dict[str, Any] = dict(unpack_plain(info.attributes) or {})
+    attributes: dict[str, Any] = dict(unpack_description(info.attributes) or {})
     hidden = _hidden(info)
     withheld = {
         name for name, kind in hidden.items() if isinstance(kind, str) and kind in ACCOUNT_KEYS
@@ -64,7 +64,7 @@ def make_v1(info: m.NodeInfo, caller: Caller) -> type:
 
 def _hidden(info: m.NodeInfo) -> dict[str, Any]:
     """Return the hidden inputs of a node by name, as they were when it was loaded."""
-    inputs = unpack_plain(info.inputs)
+    inputs = unpack_description(info.inputs)
     hidden = inputs.get("hidden") if isinstance(inputs, dict) else None
     return dict(hidden) if isinstance(hidden, dict) else {}
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.plain_values import unpack_plain
+from ..protocol.description_codec import unpack_description
 from .node_caller import ACCOUNT_KEYS, Caller, current_inputs, method_of, signature
 
 
@@ -15,7 +15,7 @@ def make_v3(info: m.NodeInfo, caller: Caller) -> type:
     """Return the class that stands in ComfyUI for a V3 node of a pack."""
     from comfy_api.latest import io
 
-    attributes: dict[str, Any] = dict(unpack_plain(info.attributes) or {})
+    attributes: dict[str, Any] = dict(unpack_description(info.attributes) or {})
     schema = _schema(attributes.pop("schema", {}), attributes.pop("hidden", []))
 
     def INPUT_TYPES(cls: type, include_hidden: bool = True, return_schema: bool = False) -> Any:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.plain_values import PLAIN_CODEC
+from ..protocol.description_codec import pack_description
 
 ATTRIBUTES = (
     "RETURN_TYPES", "RETURN_NAMES", "OUTPUT_IS_LIST", "INPUT_IS_LIST", "FUNCTION", "CATEGORY",
@@ -115,7 +115,7 @@ def describe(name: str, node: Any, display: str | None, watch: Watch) -> m.NodeI
         if not isinstance(node, type):
             raise TypeError(f"a {type(node).__name__}, which is no class")
         found.functions = info.functions = dict(_functions(node, v3))
-        found.attributes = PLAIN_CODEC.pack(_attributes(node, v3))
+        found.attributes = pack_description(_attributes(node, v3))
         found.inputs, found.info, found.dynamic = inputs(node, v3, watch)
         return m.node_info(m.encode(found))  # or it has names that are none
     except Exception as error:  # noqa: BLE001  one node's fault is not the others'
@@ -136,7 +136,7 @@ def inputs(node: Any, v3: bool, watch: Watch | None = None) -> tuple[m.Value, m.
         info = node.GET_NODE_INFO_V1() if v3 else None
     if not isinstance(found, dict):
         raise TypeError(f"INPUT_TYPES gave {type(found).__name__}, no dictionary")
-    return PLAIN_CODEC.pack(found), PLAIN_CODEC.pack(info), watch is not None and watch.seen
+    return pack_description(found), pack_description(info), watch is not None and watch.seen
 
 
 def _attributes(node: Any, v3: bool) -> dict[str, Any]:

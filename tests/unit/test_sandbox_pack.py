@@ -20,7 +20,7 @@ from zimage_comfyui.sandbox.loading.description_cache import state_of
 from zimage_comfyui.sandbox.loading.description_limits import MOST_PATHS, sound
 from zimage_comfyui.sandbox.policy.policy import PackRule
 from zimage_comfyui.sandbox.protocol import messages as m
-from zimage_comfyui.sandbox.protocol.plain_values import PLAIN_CODEC
+from zimage_comfyui.sandbox.protocol.description_codec import pack_description
 from zimage_comfyui.tests.fakes.fake_process import FakeProcess
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -191,13 +191,13 @@ def test_nobody_recycles_what_is_in_use(pack: Pack, made: list[FakeProcess], clo
 
 def described(*lists: list[str]) -> list[bytes]:
     """What a process says of its inputs, time after time."""
-    packed = [PLAIN_CODEC.pack({"required": {"file": (one,)}}) for one in lists]
+    packed = [pack_description({"required": {"file": (one,)}}) for one in lists]
     return [m.encode(m.Inputs({"N": (one, None)}, ["/no/such"])) for one in packed]
 
 
 def of_files(pack: Pack, path: str, state: str) -> m.PackInfo:
     """Its description, from an earlier start."""
-    inputs = PLAIN_CODEC.pack({"required": {"file": (["old"],)}})
+    inputs = pack_description({"required": {"file": (["old"],)}})
     node = m.NodeInfo("N", None, False, None, inputs, None, {}, True)
     pack.info = m.PackInfo(True, [node], looked_at=[path], state=state)
     return pack.info
@@ -277,7 +277,7 @@ def test_of_what_lists_depend_on_so_much_is_looked_at(
     looked: list[list[str]] = []
     monkeypatch.setattr(pack_module, "state_of", lambda paths: looked.append([*paths]) or "new")
     paths = [f"/no/{number}" for number in range(MOST_PATHS + 1)]
-    inputs = PLAIN_CODEC.pack({"required": {"file": (["new"],)}})
+    inputs = pack_description({"required": {"file": (["new"],)}})
     answer = m.encode(m.Inputs({"N": (inputs, None)}, paths))
     monkeypatch.setattr(FakeProcess, "call", lambda *_: answer, raising=False)
     info = of_files(pack, "/no/such", "another")

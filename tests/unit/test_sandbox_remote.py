@@ -199,7 +199,7 @@ def test_noise_levels_of_a_packs_own_have_their_kind(
         ({}, {"sigmas": Handle(Worker(), 1, "thing")}),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
-def test_noise_levels_are_functions_of_a_pack_and_plain_values(
+def test_noise_levels_are_functions_of_a_pack_and_description_codec(
     samplings: None, functions: Any, values: Any
 ) -> None:
     """Under the names that noise levels have."""

@@ -14,7 +14,7 @@ import pytest
 from zimage_comfyui.sandbox.host import supervisor as supervisor_module
 from zimage_comfyui.sandbox.host.supervisor import Supervisor
 from zimage_comfyui.sandbox.loading.loader import PackLoader
-from zimage_comfyui.sandbox.policy.policy import Policy, PackRule, parse
+from zimage_comfyui.sandbox.policy.policy import PackRule, Policy, parse
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.protocol.messages import PackInfo
 from zimage_comfyui.tests.fakes.fake_process import FakeProcess
