@@ -1,4 +1,4 @@
-"""What a pack answers to requests, in its process: its own router, and responses read in full."""
+"""A pack's HTTP handlers in its worker: its own router, and responses read in full."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from ..protocol.http_messages import LARGEST_RESPONSE_BYTES
 log = logging.getLogger("zimage.sandbox")
 
 LARGEST_REQUEST = 33 * 2**20
-STATIC = (web.StaticResource,)
+"""Bytes; the host forwards smaller ones only."""
 
 
 class StreamRefusedError(Exception):
-    """An answer that has no end, which cannot be passed on in one piece."""
+    """A response without an end, which cannot be sent in one piece."""
 
 
 class TooLargeError(Exception):
-    """An answer of more than :data:`LARGEST_RESPONSE_BYTES` bytes."""
+    """A response body of more than :data:`LARGEST_RESPONSE_BYTES` bytes."""
 
 
-class Handlers:
+class HttpHandlers:
     """The routes that a pack has registered.
 
     Args:
@@ -44,86 +44,85 @@ class Handlers:
     def __init__(self, server: Any) -> None:
         self._server = server
         self.app: web.Application = server.app
-        self._hosts = len(server.routes)
+        self._own_routes = len(server.routes)
         self._tasks: dict[int, asyncio.Task[Any] | None] = {}
-        self._unwanted: set[int] = set()
-        self._asked: deque[int] = deque(maxlen=4096)
-        # Files are read, since there is no socket that the kernel could copy them to.
+        self._cancelled: set[int] = set()
+        self._recent: deque[int] = deque(maxlen=4096)
+        # aiohttp must read files: there is no socket that the kernel could copy them to.
         aiohttp.web_fileresponse.NOSENDFILE = True  # type: ignore[misc]
 
     def collect(self) -> None:
-        """Take what the pack has put into the server's table; ``app`` has the rest already."""
-        for one in list(self._server.routes)[self._hosts :]:
+        """Register the routes that the pack added to the server's table; ``app`` has the others."""
+        for route in list(self._server.routes)[self._own_routes :]:
             try:
-                one.register(self.app.router)
+                route.register(self.app.router)
             except (ValueError, RuntimeError) as error:
-                log.warning("%r: %s", one, error)
+                log.warning("%r: %s", route, error)
 
     def paths(self) -> list[tuple[str, str]]:
-        """Method and path of each, a path as it was registered."""
-        found = []
+        """Return method and path of each route, the path as the pack registered it."""
+        routes = []
         for resource in self.app.router.resources():
             if isinstance(resource, web.PlainResource | web.DynamicResource):
                 path = getattr(resource, "_orig_path", resource.canonical)
-                found += [(route.method, path) for route in resource]
-            elif not isinstance(resource, STATIC):
-                found.append((hdrs.METH_ANY, resource.canonical.rstrip("/") + "/{rest:.*}"))
-        return found
+                routes += [(route.method, path) for route in resource]
+            elif not isinstance(resource, web.StaticResource):
+                routes.append((hdrs.METH_ANY, resource.canonical.rstrip("/") + "/{rest:.*}"))
+        return routes
 
     def folders(self) -> dict[str, str]:
-        """Folders that are served as they are, by the beginning of their paths."""
-        resources = self.app.router.resources()
+        """Return the folders that are served as they are, by the prefix of their paths."""
         return {
-            one.canonical: str(one.get_info()["directory"])
-            for one in resources
-            if isinstance(one, STATIC)
+            resource.canonical: str(resource.get_info()["directory"])
+            for resource in self.app.router.resources()
+            if isinstance(resource, web.StaticResource)
         }
 
     def answer(
-        self, number: int, asked: dict[str, Any]
+        self, number: int, message: dict[str, Any]
     ) -> Coroutine[Any, Any, dict[str, Any] | None]:
-        """The answer to a request, None if the pack has no route for it.
+        """Return a coroutine for the response; None if the pack has no route for the request.
 
         Args:
             number: of the call, by which it can be cancelled.
-            asked: ``method``, ``target`` (path and query), ``headers`` and ``body``.
+            message: ``method``, ``target`` (path and query), ``headers`` and ``body``.
 
         Raises:
             Exception: what the handler raised.
         """
-        self._asked.append(number)
-        self._tasks[number] = None  # it can be cancelled before it begins
-        return self._answer(number, asked)
+        self._recent.append(number)
+        self._tasks[number] = None  # it can be cancelled before it starts
+        return self._answer(number, message)
 
-    async def _answer(self, number: int, asked: dict[str, Any]) -> dict[str, Any] | None:
-        self._server.loop = asyncio.get_running_loop()  # for handlers that schedule something
-        writer = Writer()
-        request = make_request(asked, writer)
+    async def _answer(self, number: int, message: dict[str, Any]) -> dict[str, Any] | None:
+        self._server.loop = asyncio.get_running_loop()  # for handlers that schedule tasks
+        writer = BufferWriter()
+        request = make_request(message, writer)
         self._tasks[number] = asyncio.current_task()
         try:
-            if number in self._unwanted:
+            if number in self._cancelled:
                 raise asyncio.CancelledError
-            found = await self.app.router.resolve(request)
-            if found.http_exception is not None:
+            match = await self.app.router.resolve(request)
+            if match.http_exception is not None:
                 return None
-            found.add_app(self.app)
-            request._match_info = found
-            response = await _response(found.handler, request)
+            match.add_app(self.app)
+            request._match_info = match
+            response = await _response(match.handler, request)
             await response.prepare(request)
             await response.write_eof()
             return writer.result(response)
         finally:
             del self._tasks[number]
-            self._unwanted.discard(number)
-            request._finish()  # removes uploaded files, as aiohttp's own server does
+            self._cancelled.discard(number)
+            request._finish()  # deletes uploaded files, as aiohttp's own server does
 
     def cancel(self, number: int) -> bool:
-        """Stop answering if it has not ended; False if that call is no request."""
+        """Cancel a request that has not ended; return False if that call is no request."""
         if number not in self._tasks:
-            return number in self._asked
-        self._unwanted.add(number)
+            return number in self._recent
+        self._cancelled.add(number)
         if (task := self._tasks.get(number)) is not None:
-            with contextlib.suppress(RuntimeError):  # it has just ended, with its loop
+            with contextlib.suppress(RuntimeError):  # its loop has just been closed
                 task.get_loop().call_soon_threadsafe(task.cancel)
         return True
 
@@ -138,67 +137,77 @@ async def _response(handler: Any, request: web.Request) -> web.StreamResponse:
     return response
 
 
-class Writer(AbstractStreamWriter):
-    """Keeps what a response writes."""
+class BufferWriter(AbstractStreamWriter):
+    """A writer that stores a response in memory."""
 
     def __init__(self) -> None:
         self.body = bytearray()
         self.length = None
-        self._left_plain = False
+        self._is_uncompressed = False
 
     async def write(self, chunk: bytes | bytearray | memoryview) -> None:
-        """See :class:`AbstractStreamWriter`."""
+        """Append to the body.
+
+        Raises:
+            TooLargeError: the body is too large.
+        """
         if len(self.body) + len(chunk) > LARGEST_RESPONSE_BYTES:
             raise TooLargeError(f"more than {LARGEST_RESPONSE_BYTES} bytes")
         self.body += chunk
         self.output_size = self.buffer_size = len(self.body)
 
     async def write_eof(self, chunk: bytes = b"") -> None:
-        """See :class:`AbstractStreamWriter`."""
+        """Append the last bytes."""
         await self.write(chunk)
 
     async def drain(self) -> None:
-        """There is nothing to wait for."""
+        """Return at once: nothing is sent."""
 
     def enable_compression(self, encoding: str = "deflate", strategy: int | None = None) -> None:
-        """Not here: the header that announces it is taken back in :meth:`result`."""
-        self._left_plain = True
+        """Do not compress; :meth:`result` removes the header that announces it."""
+        self._is_uncompressed = True
 
     def enable_chunking(self) -> None:
-        """The length is known at the end."""
+        """Do nothing: the length is known at the end."""
 
     async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
-        """Refuse what never ends, before it begins."""
+        """Refuse a stream of events before it starts.
+
+        Raises:
+            StreamRefusedError: it is one.
+        """
         if headers.get(hdrs.CONTENT_TYPE, "").startswith("text/event-stream"):
             raise StreamRefusedError("text/event-stream")
 
     def result(self, response: web.StreamResponse) -> dict[str, Any]:
-        """The response as plain values."""
+        """Return the response as plain values."""
         headers = [[str(name), str(value)] for name, value in response.headers.items()]
-        if self._left_plain:
-            headers = [one for one in headers if one[0].lower() != "content-encoding"]
+        if self._is_uncompressed:
+            headers = [header for header in headers if header[0].lower() != "content-encoding"]
         return {"status": response.status, "headers": headers, "body": bytes(self.body)}
 
 
 class Connection(BaseProtocol):
-    """As much of a connection as a request asks of its own."""
+    """The attributes of a connection that a request reads."""
 
     peername = sockname = ssl_context = writer = None
-    max_field_size, max_line_size, max_headers = 8190, 8190, 128
+    max_field_size = 8190
+    max_line_size = 8190
+    max_headers = 128
 
 
-def make_request(asked: dict[str, Any], writer: AbstractStreamWriter) -> web.Request:
-    """A request whose body is there already."""
+def make_request(message: dict[str, Any], writer: AbstractStreamWriter) -> web.Request:
+    """Return a request whose body is complete."""
     loop = asyncio.get_running_loop()
-    headers = CIMultiDict((str(name), str(value)) for name, value in asked["headers"])
+    headers = CIMultiDict((str(name), str(value)) for name, value in message["headers"])
     connection: Any = Connection(loop)
     payload = StreamReader(connection, 2**30, loop=loop)
-    if asked["body"]:
-        payload.feed_data(asked["body"])
+    if message["body"]:
+        payload.feed_data(message["body"])
     payload.feed_eof()
-    message = RawRequestMessage(
-        asked["method"],
-        asked["target"],
+    raw = RawRequestMessage(
+        message["method"],
+        message["target"],
         HttpVersion11,
         CIMultiDictProxy(headers),
         tuple((name.encode(), value.encode()) for name, value in headers.items()),
@@ -206,9 +215,9 @@ def make_request(asked: dict[str, Any], writer: AbstractStreamWriter) -> web.Req
         None,
         False,
         False,
-        URL(asked["target"], encoded=True),
+        URL(message["target"], encoded=True),
     )
     task: Any = asyncio.current_task() or SimpleNamespace()
     return web.Request(
-        message, payload, connection, writer, task, loop, client_max_size=LARGEST_REQUEST
+        raw, payload, connection, writer, task, loop, client_max_size=LARGEST_REQUEST
     )

@@ -1,58 +1,60 @@
-"""What was made in a worker and means something to the host's nodes, as an object of the host."""
+"""Objects that a pack made and that the host's nodes must understand, as objects of the host.
+
+A sampler, guider, noise or model sampling that was made in a worker is "lifted": the host makes a
+counterpart, and the worker sends a reference to that.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..protocol.operations import KINDS
+from .host_client import HostClient
 from .remote_objects import HostObject, Options
 
-if TYPE_CHECKING:
-    from .worker import Worker
 
-
-def lifted(worker: Worker, value: Any) -> HostObject | None:
-    """The host's counterpart of a sampler, guider, noise or schedule that was made here."""
-    names = [f"{one.__module__.rpartition('/')[2]}.{one.__name__}" for one in type(value).__mro__]
-    lifts = [_LIFTS[one] for one in names if one in _LIFTS]
-    if not lifts and "torch.nn.modules.module.Module" in names and _own_sampling(value):
+def lifted(client: HostClient, value: Any) -> HostObject | None:
+    """Return the host's counterpart of an object, or None if it is of no such type."""
+    names = [f"{cls.__module__.rpartition('/')[2]}.{cls.__name__}" for cls in type(value).__mro__]
+    lifts = [_LIFTS[name] for name in names if name in _LIFTS]
+    if not lifts and "torch.nn.modules.module.Module" in names and _is_own_sampling(value):
         lifts = [_model_sampling]
     for lift in lifts:
-        found = worker.ask(None, *lift(value))
-        if isinstance(found, HostObject):
-            value.__dict__["_zimage_lifted"] = found  # alive until the host has heard of it
-            return found
+        counterpart = client.ask(None, *lift(value))
+        if isinstance(counterpart, HostObject):
+            value.__dict__["_zimage_lifted"] = counterpart  # alive until the reference is sent
+            return counterpart
     return None
 
 
-def _own_sampling(value: Any) -> bool:
-    """Noise levels of a class of the pack's own: no class of ComfyUI's, but all that one needs."""
+def _is_own_sampling(value: Any) -> bool:
+    """Return whether a module of the pack's own class has all that a model sampling needs."""
     import torch
 
-    wanted = ("sigma", "timestep", "percent_to_sigma", "calculate_denoised")
+    methods = ("sigma", "timestep", "percent_to_sigma", "calculate_denoised")
     return isinstance(value, torch.nn.Module) and all(
-        callable(getattr(type(value), name, None)) for name in wanted
+        callable(getattr(type(value), name, None)) for name in methods
     )
 
 
 def _sampler(value: Any) -> tuple[str, Any]:
     function = value.sampler_function
-    known = getattr(function, "__module__", "") == "comfy.k_diffusion.sampling"
-    said = function.__name__ if known else function
-    return "sampler", [[said, dict(value.extra_options), dict(value.inpaint_options)], {}]
+    is_comfyuis = getattr(function, "__module__", "") == "comfy.k_diffusion.sampling"
+    named = function.__name__ if is_comfyuis else function
+    return "sampler", [[named, dict(value.extra_options), dict(value.inpaint_options)], {}]
 
 
 def _guider(value: Any) -> tuple[str, Any]:
     name = type(value).__name__
     values = {k: v for k, v in vars(value).items() if isinstance(v, bool | int | float)}
     options = value.model_options
-    said = None if isinstance(options, Options) else dict(options)
-    conds = {  # without numbers that only the process that has made them knows
-        name: [{k: v for k, v in one.items() if k != "uuid"} for one in conds]
-        for name, conds in value.original_conds.items()
+    own_options = None if isinstance(options, Options) else dict(options)
+    conditions = {  # without ids, which are valid in the process that made them only
+        kind: [{k: v for k, v in entry.items() if k != "uuid"} for entry in entries]
+        for kind, entries in value.original_conds.items()
     }
-    return "guider", [[name, value.model_patcher, conds, values, said], {}]
+    return "guider", [[name, value.model_patcher, conditions, values, own_options], {}]
 
 
 def _noise(value: Any) -> tuple[str, Any]:
@@ -60,24 +62,27 @@ def _noise(value: Any) -> tuple[str, Any]:
 
 
 def _model_sampling(value: Any) -> tuple[str, Any]:
-    bases = [one for one in type(value).__mro__ if one.__module__ == "comfy.model_sampling"]
-    names = [one.__name__ for one in bases if not any(
-        issubclass(other, one) for other in bases if other is not one
-    )]  # fmt: skip
-    known = {"builtins", "torch.nn.modules.module"}
-    packs = [one for one in type(value).__mro__ if one not in bases and one.__module__ not in known]
-    if any(callable(part) for one in packs for part in vars(one).values()):
-        return "own_model_sampling", [[names, *_functions_of(value)], {}]
+    classes = type(value).__mro__
+    bases = [cls for cls in classes if cls.__module__ == "comfy.model_sampling"]
+    names = [
+        cls.__name__
+        for cls in bases
+        if not any(issubclass(other, cls) for other in bases if other is not cls)
+    ]
+    libraries = {"builtins", "torch.nn.modules.module"}
+    own = [cls for cls in classes if cls not in bases and cls.__module__ not in libraries]
+    if any(callable(member) for cls in own for member in vars(cls).values()):
+        return "own_model_sampling", [[names, *_methods_and_values(value)], {}]
     values = {k: v for k, v in vars(value).items() if not k.startswith("_") and k != "training"}
     values |= dict(value._buffers)
     return "model_sampling", [[names, values], {}]
 
 
-def _functions_of(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Methods, which stay here, and what can be read of it."""
-    offered = KINDS["MODEL_SAMPLING"]
-    functions = {k: getattr(value, k) for k in sorted(offered.methods) if hasattr(value, k)}
-    return functions, {k: getattr(value, k) for k in sorted(offered.reads) if hasattr(value, k)}
+def _methods_and_values(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the methods, which run here, and the readable attributes."""
+    kind = KINDS["MODEL_SAMPLING"]
+    methods = {k: getattr(value, k) for k in sorted(kind.methods) if hasattr(value, k)}
+    return methods, {k: getattr(value, k) for k in sorted(kind.reads) if hasattr(value, k)}
 
 
 _LIFTS: dict[str, Callable[[Any], tuple[str, Any]]] = {

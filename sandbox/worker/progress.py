@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .worker import Worker
+from .host_client import HostClient
 
 
 def flat(preview: Any) -> Any:
-    """ComfyUI's (format, picture, largest side), the picture as 8-bit [height, width, 3]."""
+    """Return ComfyUI's (format, picture, largest side) with an 8-bit array [height, width, 3].
+
+    None if it is no such preview.
+    """
     if not isinstance(preview, tuple | list) or len(preview) != 3:
         return None
     import numpy
@@ -20,8 +23,8 @@ def flat(preview: Any) -> Any:
         return None
 
 
-def handler(worker: Worker) -> Any:
-    """For ComfyUI's registry of progress: what nodes report by the newer interface."""
+def handler(client: HostClient) -> Any:
+    """Return a handler for ComfyUI's progress registry, which V3 nodes report to."""
     from comfy_execution.progress import ProgressHandler
 
     class Forward(ProgressHandler):
@@ -29,9 +32,14 @@ def handler(worker: Worker) -> Any:
             super().__init__("zimage")
 
         def update_handler(
-            self, node_id: str, value: float, max_value: float, state: Any, prompt_id: str,
+            self,
+            node_id: str,
+            value: float,
+            max_value: float,
+            state: Any,
+            prompt_id: str,
             image: Any = None,
-        ) -> None:  # fmt: skip
-            worker.tell("progress", [value, max_value, flat(image)])
+        ) -> None:
+            client.send_event("progress", [value, max_value, flat(image)])
 
     return Forward()

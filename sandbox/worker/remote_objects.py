@@ -1,7 +1,7 @@
-"""Objects of the host as a pack in a sandbox holds them: handles that ask the host.
+"""Handles in a worker for objects of the host, such as a MODEL: each operation asks the host.
 
-One object of the host is one handle as long as the pack has it, so ``is`` and ``==`` mean what they
-do in ComfyUI's process. A copy of a handle is that handle, and it cannot be pickled.
+As long as a pack has an object of the host, there is one handle for it, so ``is`` and ``==`` mean
+what they mean in ComfyUI's process. A copy of a handle is the same handle. It cannot be pickled.
 """
 
 from __future__ import annotations
@@ -11,65 +11,69 @@ import importlib
 import sys
 import weakref
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
 from ..protocol import messages as m
 from ..protocol.operations import KINDS, Kind
-
-if TYPE_CHECKING:
-    from .worker import Worker
+from .host_client import HostClient
 
 NOTHING = Kind()
-IDLE = frozenset({"to", "cpu", "cuda", "eval", "float", "half", "requires_grad_"})
-"""Methods of modules that are the host's business; they give the handle itself."""
+IGNORED = frozenset({"to", "cpu", "cuda", "eval", "float", "half", "requires_grad_"})
+"""Methods of modules that only the host decides about; they return the handle."""
 
 
 class HostObject:
-    """An object of the host, such as a MODEL; what it can do is the host's to say.
+    """A handle; its operations are those that the protocol lists for its kind.
 
-    Reading an attribute that its kind does not have is an ``AttributeError``, as for any object.
+    Reading any other attribute is an ``AttributeError``, as for any object.
+
+    Args:
+        client: asks the host.
+        reference: of the object.
     """
 
-    def __init__(self, worker: Worker, ours: m.HostRef) -> None:
-        self.__dict__.update(_zimage_worker=worker, _zimage_ours=ours, _zimage_count=1)
+    def __init__(self, client: HostClient, reference: m.HostRef) -> None:
+        self.__dict__.update(_zimage_client=client, _zimage_ref=reference, _zimage_count=1)
 
     def _zimage_ask(self, name: str, *args: Any, **kwargs: Any) -> Any:
-        return self._zimage_worker.ask(self._zimage_ours, name, [list(args), kwargs])
+        return self._zimage_client.ask(self._zimage_ref, name, [list(args), kwargs])
 
     @property
-    def _zimage_offers(self) -> Kind:
-        return KINDS.get(self._zimage_ours.kind, NOTHING)
+    def _zimage_kind(self) -> Kind:
+        return KINDS.get(self._zimage_ref.kind, NOTHING)
 
     @property
     def __class__(self) -> type:  # type: ignore[override]
-        return _class(self._zimage_ours.type) or HostObject
+        return _class(self._zimage_ref.type) or HostObject
 
     def __getattr__(self, name: str) -> Any:
-        kind, offered = self.__dict__["_zimage_ours"].kind, self._zimage_offers
-        if name in offered.local:
+        kind = self._zimage_kind
+        if name in kind.local:
             return _device(name)
-        if name in offered.reads:
+        if name in kind.reads:
             return _read(self, name, self._zimage_ask(f".{name}"))
-        if name in offered.methods or name in offered.changes:
+        if name in kind.methods or name in kind.changes:
             return _method(self, name)
-        if name in IDLE and offered.calls:
+        if name in IGNORED and kind.calls:
             return lambda *_, **__: self
-        raise AttributeError(f"{kind} has no {name!r} for packs in a sandbox")
+        of = self.__dict__["_zimage_ref"].kind
+        raise AttributeError(f"{of} has no {name!r} for packs in a sandbox")
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name not in self._zimage_offers.writes:
-            kind = self._zimage_ours.kind
+        if name not in self._zimage_kind.writes:
+            kind = self._zimage_ref.kind
             raise AttributeError(f"{name!r} of a {kind} cannot be set from a sandbox")
         self._zimage_ask(f"={name}", value)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if not self._zimage_offers.calls:
-            raise TypeError(f"a {self._zimage_ours.kind} cannot be called from a sandbox")
+        """Call the object in the host."""
+        if not self._zimage_kind.calls:
+            raise TypeError(f"a {self._zimage_ref.kind} cannot be called from a sandbox")
         return self._zimage_ask("()", *args, **kwargs)
 
     def __getitem__(self, key: Any) -> Any:
-        if self._zimage_ours.kind != "CLIP_VISION_OUTPUT" or not isinstance(key, str):
-            raise TypeError(f"a {self._zimage_ours.kind} has no items")
+        if self._zimage_ref.kind != "CLIP_VISION_OUTPUT" or not isinstance(key, str):
+            raise TypeError(f"a {self._zimage_ref.kind} has no items")
         return getattr(self, key)
 
     def __copy__(self) -> HostObject:
@@ -82,43 +86,46 @@ class HostObject:
         raise TypeError(f"{self!r} cannot be pickled")
 
     def __dir__(self) -> list[str]:
-        one = self._zimage_offers
-        return sorted(one.methods | one.changes | one.reads | one.local)
+        kind = self._zimage_kind
+        return sorted(kind.methods | kind.changes | kind.reads | kind.local)
 
     def __del__(self) -> None:
-        ours, count = self._zimage_ours, self._zimage_count
-        self._zimage_worker.objects.lose(ours.number, count)
+        self._zimage_client.release(self._zimage_ref.number, self._zimage_count)
 
     def __repr__(self) -> str:
-        ours = self.__dict__["_zimage_ours"]
-        return f"<{ours.kind} {ours.number} in the host>"
+        reference = self.__dict__["_zimage_ref"]
+        return f"<{reference.kind} {reference.number} in the host>"
 
 
 class Handles:
-    """The handles that are alive, by number; each time the host names one it counts once."""
+    """The handles that are alive, by number.
 
-    def __init__(self, worker: Worker) -> None:
-        self._worker = worker
+    Args:
+        client: asks the host.
+    """
+
+    def __init__(self, client: HostClient) -> None:
+        self._client = client
         self._alive: weakref.WeakValueDictionary[int, HostObject] = weakref.WeakValueDictionary()
 
-    def take(self, ours: m.HostRef) -> HostObject:
-        """The handle for what the host has named."""
-        found = self._alive.get(ours.number)
-        if found is None:
-            found = self._alive[ours.number] = HostObject(self._worker, ours)
+    def take(self, reference: m.HostRef) -> HostObject:
+        """Return the handle for a reference that the host sent, and count the reference."""
+        handle = self._alive.get(reference.number)
+        if handle is None:
+            handle = self._alive[reference.number] = HostObject(self._client, reference)
         else:
-            found.__dict__["_zimage_count"] += 1
-        return found
+            handle.__dict__["_zimage_count"] += 1
+        return handle
 
 
 class Fixed(list[Any]):
-    """A list of the host's: a copy, so that changing it would mean nothing."""
+    """A copy of a list of the host, which cannot be changed: a change would not reach the host."""
 
     def _refuse(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError("a list inside of a model's options cannot be changed from a sandbox")
 
     def __deepcopy__(self, memo: Any) -> list[Any]:
-        return [copy.deepcopy(one, memo) for one in self]
+        return [copy.deepcopy(item, memo) for item in self]
 
     def __reduce_ex__(self, _protocol: Any) -> Any:
         return list, (list(self),)
@@ -128,39 +135,40 @@ class Fixed(list[Any]):
 
 
 class Options(dict[Any, Any]):
-    """``model_options`` of a model: read from a copy, changed in the host.
+    """``model_options`` of a model: reads use a copy, changes go to the host too.
 
     Args:
         owner: the model.
-        path: keys that lead here.
-        values: what is there now.
+        path: keys of the dictionaries that contain this one.
+        values: the current content.
     """
 
     def __init__(self, owner: HostObject, path: tuple[Any, ...], values: dict[Any, Any]) -> None:
-        self.owner, self.path = owner, path
-        super().__init__({k: _kept(owner, (*path, k), v) for k, v in values.items()})
+        self.owner = owner
+        self.path = path
+        super().__init__({k: _nested(owner, (*path, k), v) for k, v in values.items()})
 
     def __setitem__(self, key: Any, value: Any) -> None:
         self.owner._zimage_ask("set_option", [*self.path, key], value)
-        super().__setitem__(key, _kept(self.owner, (*self.path, key), value))
+        super().__setitem__(key, _nested(self.owner, (*self.path, key), value))
 
     def __delitem__(self, key: Any) -> None:
         self.owner._zimage_ask("drop_option", [*self.path, key])
         super().__delitem__(key)
 
     def setdefault(self, key: Any, default: Any = None) -> Any:
-        """See ``dict``."""
+        """Set a key that is missing, and return its value."""
         if key not in self:
             self[key] = default
         return self[key]
 
     def update(self, *args: Any, **kwargs: Any) -> None:
-        """See ``dict``."""
+        """Set several keys."""
         for key, value in dict(*args, **kwargs).items():
             self[key] = value
 
     def pop(self, key: Any, *default: Any) -> Any:
-        """See ``dict``."""
+        """Remove a key and return its value."""
         if key not in self and default:
             return default[0]
         value = self[key]
@@ -168,7 +176,7 @@ class Options(dict[Any, Any]):
         return value
 
     def clear(self) -> None:
-        """See ``dict``."""
+        """Remove all keys."""
         for key in list(self):
             del self[key]
 
@@ -179,7 +187,7 @@ class Options(dict[Any, Any]):
         return dict, (dict(self),)
 
 
-def _kept(owner: HostObject, path: tuple[Any, ...], value: Any) -> Any:
+def _nested(owner: HostObject, path: tuple[Any, ...], value: Any) -> Any:
     if isinstance(value, dict):
         return Options(owner, path, value)
     return Fixed(value) if type(value) is list else value
@@ -197,18 +205,21 @@ def _read(owner: HostObject, name: str, value: Any) -> Any:
 
 def _method(owner: HostObject, name: str) -> Callable[..., Any]:
     def method(*args: Any, **kwargs: Any) -> Any:
-        found = owner._zimage_ask(name, *args, **kwargs)
-        return _shapes(found) if name == "model_state_dict" else found
+        result = owner._zimage_ask(name, *args, **kwargs)
+        return _meta_tensors(result) if name == "model_state_dict" else result
 
     method.__name__ = name
     return method
 
 
-def _shapes(found: dict[str, tuple[list[int], Any]]) -> dict[str, Any]:
-    """Weights without their values: tensors on ``meta`` of the right shape and type."""
+def _meta_tensors(shapes: dict[str, tuple[list[int], Any]]) -> dict[str, Any]:
+    """Return tensors without values (device ``meta``) from shapes and types."""
     import torch
 
-    return {k: torch.empty(shape, dtype=d, device="meta") for k, (shape, d) in found.items()}
+    return {
+        name: torch.empty(shape, dtype=dtype, device="meta")
+        for name, (shape, dtype) in shapes.items()
+    }
 
 
 def _device(name: str) -> Any:
@@ -223,24 +234,28 @@ _classes: dict[str, type | None] = {}
 
 
 def _class(names: str) -> type | None:
-    """The class that ``isinstance`` shall see; it is never made an object of."""
+    """Return the class that ``isinstance`` compares with; nobody makes instances of it.
+
+    Args:
+        names: of classes of ComfyUI, with ``|`` between them.
+    """
     if names not in _classes:
-        found = tuple(_found(names))
+        classes = tuple(_imported(names))
         try:
-            _classes[names] = found[0] if len(found) == 1 else type("HostObject", found, {})
-        except TypeError:  # these classes do not go together
-            _classes[names] = found[0]
+            _classes[names] = classes[0] if len(classes) == 1 else type("HostObject", classes, {})
+        except TypeError:  # these classes cannot have a common subclass
+            _classes[names] = classes[0]
         except IndexError:
             _classes[names] = None
     return _classes[names] if names else None
 
 
-def _found(names: str) -> Iterator[type]:
+def _imported(names: str) -> Iterator[type]:
     for name in filter(None, names.split("|")):
-        module, _, own = name.rpartition(".")
+        module_name, _, attribute = name.rpartition(".")
         try:
-            known = sys.modules.get(module) or importlib.import_module(module)
+            module = sys.modules.get(module_name) or importlib.import_module(module_name)
         except ImportError:
             continue
-        if isinstance(one := getattr(known, own, None), type):
-            yield one
+        if isinstance(cls := getattr(module, attribute, None), type):
+            yield cls

@@ -29,7 +29,7 @@ async def _never(_request: web.Request) -> web.Response:
 
 
 def ask(
-    found: http_handlers.Handlers, method: str, target: str, body: bytes = b"", **headers: str
+    found: http_handlers.HttpHandlers, method: str, target: str, body: bytes = b"", **headers: str
 ) -> dict[str, Any]:
     """What a pack's own handlers give, through its own router."""
     asked = {"method": method, "target": target, "body": body,
@@ -39,7 +39,7 @@ def ask(
 
 def test_everything_of_a_request_is_there(server: Any) -> None:
     """Query, parts of the path, text, JSON, forms and bytes; a loop to schedule on."""
-    found = http_handlers.Handlers(server)
+    found = http_handlers.HttpHandlers(server)
 
     @server.routes.post("/a/{name}/{rest:.+}")
     async def both(request: web.Request) -> web.Response:
@@ -69,7 +69,7 @@ def test_everything_of_a_request_is_there(server: Any) -> None:
 
 
 async def _written(payload: Any) -> bytes:
-    writer = http_handlers.Writer()
+    writer = http_handlers.BufferWriter()
     await payload.write(writer)
     return bytes(writer.body)
 
@@ -77,7 +77,7 @@ async def _written(payload: Any) -> bytes:
 def test_every_kind_of_answer(server: Any, tmp_path: Path) -> None:
     """Files, also parts of them, streams with an end, compressed ones, and exceptions of HTTP."""
     (tmp_path / "f.txt").write_text("0123456789")
-    found = http_handlers.Handlers(server)
+    found = http_handlers.HttpHandlers(server)
 
     async def file(_request: web.Request) -> web.FileResponse:
         return web.FileResponse(tmp_path / "f.txt")
@@ -113,7 +113,7 @@ def test_every_kind_of_answer(server: Any, tmp_path: Path) -> None:
 
 def test_what_has_no_end_is_refused(server: Any) -> None:
     """Events before they begin, too much as soon as it is, and what is cancelled when it is."""
-    found = http_handlers.Handlers(server)
+    found = http_handlers.HttpHandlers(server)
 
     async def events(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -145,7 +145,7 @@ def test_what_has_no_end_is_refused(server: Any) -> None:
 
 def test_a_request_is_cancelled_before_it_begins(server: Any) -> None:
     """It never reaches the handler then."""
-    found = http_handlers.Handlers(server)
+    found = http_handlers.HttpHandlers(server)
     server.app.router.add_get("/never", _never)
     asked = {"method": "GET", "target": "/never", "body": b"", "headers": []}
 
@@ -160,7 +160,7 @@ def test_a_request_is_cancelled_before_it_begins(server: Any) -> None:
 
 def test_what_a_pack_has_registered(server: Any, tmp_path: Path) -> None:
     """In the table and in the application, with the paths as written; folders by themselves."""
-    found = http_handlers.Handlers(server)
+    found = http_handlers.HttpHandlers(server)
     server.routes.get("/a/{x:[a-z]+}", allow_head=False)(_never)
     server.routes.static("/s", tmp_path)
     server.app.router.add_route("*", "/b", _never)

@@ -21,7 +21,6 @@ from zimage_comfyui.sandbox.protocol.exceptions import HostError, as_exception, 
 from zimage_comfyui.sandbox.protocol.operations import KINDS, OBJECTS, class_of, kind_of
 from zimage_comfyui.sandbox.protocol.shared_memory import QuotaError
 from zimage_comfyui.sandbox.worker.remote_objects import Fixed, HostObject, Options
-from zimage_comfyui.sandbox.worker.worker import Objects
 
 
 def comfy(name: str, *bases: type, module: str = "comfy.model_patcher", **parts: Any) -> type:
@@ -303,13 +302,17 @@ class Asking:
 
     def __init__(self) -> None:
         self.asked: list[tuple[Any, ...]] = []
-        self.objects = Objects()
+        self.released: list[tuple[int, int]] = []
         self.gives: Any = None
 
     def ask(self, target: Any, name: str, arguments: Any) -> Any:
-        """See ``worker.Worker``."""
+        """See ``host_client.HostClient``."""
         self.asked.append((name, *arguments[0]))
         return self.gives
+
+    def release(self, number: int, count: int) -> None:
+        """See ``host_client.HostClient``."""
+        self.released.append((number, count))
 
 
 def handle(kind: str = "MODEL") -> tuple[HostObject, Asking]:
@@ -343,14 +346,12 @@ def test_copies_are_the_handle_and_pickles_are_refused() -> None:
         pickle.dumps(one)
 
 
-def test_a_lost_handle_is_told_with_its_count() -> None:
-    """So the host forgets as many as it has given."""
+def test_a_handle_that_ends_releases_what_it_counted() -> None:
+    """So the host forgets as many references as it has sent."""
     one, worker = handle()
     one.__dict__["_zimage_count"] = 3
-    objects = worker.objects
     del one
-    assert objects.lost() == [(5, 3)]
-    assert objects.lost() == []
+    assert worker.released == [(5, 3)]
 
 
 def test_options_write_through() -> None:

@@ -53,14 +53,14 @@ def _flood():
 def report_forged(**_):
     _m, _, worker = inside()
     threading.Thread(target=_flood, daemon=True).start()
-    os.write(worker.handover.socket.fileno(), b"Fatal Python error: Segmentation fault\n")
+    os.write(worker.descriptors.socket.fileno(), b"Fatal Python error: Segmentation fault\n")
     threading.Event().wait(60)
 
 
 def report_of_nothing(**_):
     _m, _, worker = inside()
     threading.Thread(target=_flood, daemon=True).start()
-    os.write(worker.handover.socket.fileno(), b"x")
+    os.write(worker.descriptors.socket.fileno(), b"x")
     threading.Event().wait(60)
 
 

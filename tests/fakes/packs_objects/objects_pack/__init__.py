@@ -345,16 +345,16 @@ class Trespass(Node):
         elif how == "path":
             comfy.sd.load_diffusion_model(path)
         elif how == "function":
-            model._zimage_worker.ask(None, "os.system", [["true"], {}])
+            model._zimage_client.ask(None, "os.system", [["true"], {}])
         elif how == "node":
-            model._zimage_worker.ask(None, "node", [["CheckpointSave", [model], {}], {}])
+            model._zimage_client.ask(None, "node", [["CheckpointSave", [model], {}], {}])
         elif how == "patch":
             model.clone().add_patches({("a", None, stronger): (torch.zeros(1),)})
         elif how == "pickle":
             pickle.dumps(model)
         elif how == "forged":
-            ours = type(model._zimage_ours)(10**6, "MODEL")
-            model._zimage_worker.ask(ours, "clone", [[], {}])
+            ours = type(model._zimage_ref)(10**6, "MODEL")
+            model._zimage_client.ask(ours, "clone", [[], {}])
 
 
 class Cost(Node):
