@@ -1,4 +1,4 @@
-"""What packs tell the page: passed on if it is theirs to tell."""
+"""Events from packs to the page: checked, limited in number, then sent."""
 
 from __future__ import annotations
 
@@ -15,109 +15,121 @@ log = logging.getLogger(__name__)
 
 CORE = frozenset(
     {
-        "status", "execution_start", "execution_error", "execution_success", "execution_cached",
-        "execution_interrupted", "executing", "executed", "progress", "progress_state",
-        "feature_flags", "logs",
+        *("status", "execution_start", "execution_error", "execution_success"),
+        *("execution_cached", "execution_interrupted", "executing", "executed", "progress"),
+        *("progress_state", "feature_flags", "logs"),
     }
-)  # fmt: skip
-"""ComfyUI's own events: a pack may send them of the prompt that is running only."""
+)
+"""ComfyUI's own events: a pack may send them for the prompt that runs only."""
 LARGEST_SIDE = 8192
 EVENTS_PER_SECOND = 100
-"""Of one pack. A page draws sixty times a second at most; what comes faster only fills the outboxes
-of its clients."""
+"""Of one pack. A page draws sixty times a second at most; more events only fill the outboxes of its
+clients."""
 BURST = 1000
-"""Events that may come at once while a call is running."""
-PREVIEW, UNENCODED_PREVIEW, TEXT = 1, 2, 3
-"""ComfyUI's ``BinaryEventTypes`` that a pack may send."""
+"""Events that may come at once while a call runs."""
+# ComfyUI's ``BinaryEventTypes`` that a pack may send.
+PREVIEW = 1
+UNENCODED_PREVIEW = 2
+TEXT = 3
 
 
 class TokenBucket:
-    """Lets so many pass a second, and a number at once after a pause.
+    """A limit of :data:`EVENTS_PER_SECOND`, with a burst after a pause.
 
     Args:
-        burst: that number.
+        burst: events that may come at once.
         clock: seconds, monotonic.
     """
 
     def __init__(self, burst: int = BURST, clock: Callable[[], float] = time.monotonic) -> None:
-        self._burst, self._clock = burst, clock
-        self._left, self._last = float(burst), clock()
+        self._burst = burst
+        self._clock = clock
+        self._tokens = float(burst)
+        self._last = clock()
 
     def room(self) -> bool:
-        """Whether another one may pass now."""
+        """Take a token; return False if there is none."""
         now = self._clock()
-        self._left += (now - self._last) * EVENTS_PER_SECOND
-        self._left, self._last = min(self._left, self._burst), now
-        if self._left < 1:
+        refilled = self._tokens + (now - self._last) * EVENTS_PER_SECOND
+        self._tokens = min(refilled, self._burst)
+        self._last = now
+        if self._tokens < 1:
             return False
-        self._left -= 1
+        self._tokens -= 1
         return True
 
 
 class Asides:
-    """Counts what threads of a pack's own tell the page, so many events a second.
+    """Limits the events that a pack's own threads send, outside of any call.
 
     Args:
         name: of the pack.
         clock: seconds, monotonic.
 
     Attributes:
-        left_out: events that were too many.
+        left_out: number of events that were discarded.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
-        self.name, self._pace = name, TokenBucket(EVENTS_PER_SECOND, clock)
+        self.name = name
         self.left_out = 0
+        self._bucket = TokenBucket(EVENTS_PER_SECOND, clock)
 
     def room(self) -> bool:
-        """Whether another one may be passed on now."""
-        if self._pace.room():
+        """Return whether another event may be sent now; count and log those that may not."""
+        if self._bucket.room():
             return True
         if not self.left_out:
             log.warning(
-                "Z-Image: %s sends more than %d events a second on its own; the rest is left out",
-                self.name, EVENTS_PER_SECOND,
-            )  # fmt: skip
+                "Z-Image: %s sends more than %d events a second on its own; the rest is discarded",
+                self.name,
+                EVENTS_PER_SECOND,
+            )
         self.left_out += 1
         return False
 
 
 def tell(kind: str, value: Any, context: m.Context | None) -> None:
-    """Pass on what a worker tells; anything that does not fit is left out.
+    """Send an event of a worker to the page; discard and log what is malformed.
+
+    Args:
+        kind: ``progress`` or ``send``.
+        value: what the worker sent, which may be anything.
+        context: of the node that runs; None outside of a node.
 
     Raises:
-        Exception: what ComfyUI raises where it is told of progress, to end the node.
+        Exception: what ComfyUI's progress hook raises to interrupt the node.
     """
     try:
         if kind == "progress":
             done, total, preview = value
             picture = None if preview is None else _picture(*preview)
-            report = float(done), float(total), picture
+            progress = float(done), float(total), picture
         elif kind == "send":
             event, data, sid = value
             return _send(event, data, sid, context)
         else:
             raise ValueError(f"event {kind[:100]!r}")
-    except Exception as error:  # noqa: BLE001  the call goes on, whatever it is
-        log.warning("Z-Image: an event of a sandbox was left out: %s", clean(str(error))[:500])
+    except Exception as error:  # noqa: BLE001  a malformed event does not end the call
+        log.warning("Z-Image: an event of a sandbox was discarded: %s", clean(str(error))[:500])
         return None
-    return _progress(report, context)
+    return _progress(progress, context)
 
 
-def _progress(report: tuple[float, float, Any], context: m.Context | None) -> None:
+def _progress(progress: tuple[float, float, Any], context: m.Context | None) -> None:
     import comfy.utils
 
     hook = comfy.utils.PROGRESS_BAR_HOOK
     if hook is None:
         return
     if context is None:
-        hook(*report)
+        hook(*progress)
     else:
-        hook(*report, prompt_id=context.prompt, node_id=context.node)
+        hook(*progress, prompt_id=context.prompt, node_id=context.node)
 
 
 def _picture(kind: Any, picture: Any, largest: Any) -> Any:
-    """ComfyUI's tuple for a preview of an 8-bit array [height, width, 3]."""
+    """Return ComfyUI's tuple for a preview from an 8-bit array [height, width, 3]."""
     import numpy
     from PIL import Image
 
@@ -131,7 +143,7 @@ def _picture(kind: Any, picture: Any, largest: Any) -> Any:
 
 
 def _binary(event: int, data: Any) -> tuple[int, Any]:
-    """What ``send_sync`` takes for a message that is no JSON."""
+    """Return the arguments of ``send_sync`` for a binary message."""
     if event == UNENCODED_PREVIEW:
         return event, _picture(*data)
     if event not in {PREVIEW, TEXT} or not isinstance(data, bytes):
@@ -154,5 +166,5 @@ def _send(event: Any, data: Any, sid: Any, context: m.Context | None) -> None:
         prompt = data.get("prompt_id") if isinstance(data, dict) else None
         if context is None or prompt != context.prompt:
             raise ValueError(f"{event!r} of another prompt")
-    json.dumps(data)  # what is no JSON would fail where nobody knows whose it was
+    json.dumps(data)  # otherwise ComfyUI would fail later, without the pack's name
     PromptServer.instance.send_sync(event, data, sid)

@@ -1,4 +1,4 @@
-"""Folders that a pack wants served: only such as lie in the pack, under names that are free."""
+"""Folders that a pack wants served: only those inside the pack, under names that are free."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ...errors import ZImageError
 from ..protocol import messages as m
 
 NAME = re.compile(r"(?!\.)[^\x00-\x1f\x7f/\\{}%?#]{1,200}")
-"""A name below ``/extensions/``: one folder, and nothing that an address reads otherwise."""
+"""A name below ``/extensions/``: one path segment without characters that URLs interpret."""
 
 
 def inside(folder: str, root: str) -> str | None:
-    """The real path of a folder, if it is one and lies in the pack's own, links and all."""
+    """Return the real path of a folder, if it exists and is inside ``root``; else None."""
     real = os.path.realpath(folder)
-    good = os.path.isdir(real) and os.path.commonpath([real, root]) == root
-    return real if good else None
+    is_inside = os.path.isdir(real) and os.path.commonpath([real, root]) == root
+    return real if is_inside else None
 
 
 def root_of(path: str) -> str | None:
-    """The real folder of a pack; None for a pack of one file, which has none of its own."""
+    """Return the real folder of a pack; None for a pack of one file, which has no folder."""
     return os.path.realpath(path) if os.path.isdir(path) else None
 
 
 class Folders:
-    """What is served of one pack as it is.
+    """The folders of one pack that are served as they are.
 
     Args:
         pack: its name.
@@ -34,27 +34,28 @@ class Folders:
     """
 
     def __init__(self, pack: str, path: str) -> None:
-        self.pack, self.root = pack, root_of(path)
+        self.pack = pack
+        self.root = root_of(path)
         self.findings: list[ZImageError] = []
 
     def page(self, info: m.PackInfo, taken: set[str]) -> dict[str, str]:
-        """Entries for ``EXTENSION_WEB_DIRS``.
+        """Return entries for ``EXTENSION_WEB_DIRS``.
 
         Args:
-            info: what the pack says.
-            taken: names that are somebody else's.
+            info: the pack's description.
+            taken: names that are in use.
         """
-        found = dict(self._checked(info.web))
-        for name in list(found):
+        folders = dict(self._checked(info.web))
+        for name in list(folders):
             if not NAME.fullmatch(name) or name in taken:
                 self.refuse(name)
-                del found[name]
-        return found
+                del folders[name]
+        return folders
 
     def static(self, info: m.PackInfo) -> dict[str, str]:
-        """Real folders, by the beginning of their paths."""
-        found = dict(self._checked(info.static))
-        return {k: v for k, v in found.items() if k.startswith("/") and len(k) > 1}
+        """Return real folders by the prefix of their paths."""
+        folders = dict(self._checked(info.static))
+        return {k: v for k, v in folders.items() if k.startswith("/") and len(k) > 1}
 
     def _checked(self, folders: dict[str, str]) -> Iterator[tuple[str, str]]:
         for name, folder in folders.items():
@@ -64,6 +65,6 @@ class Folders:
             else:
                 yield name, real
 
-    def refuse(self, found: str) -> None:
-        """Something is not served."""
-        self.findings.append(ZImageError("ZI-SANDBOX-WEB", pack=self.pack, found=found[:300]))
+    def refuse(self, folder: str) -> None:
+        """Report a folder or name that is not served."""
+        self.findings.append(ZImageError("ZI-SANDBOX-WEB", pack=self.pack, found=folder[:300]))

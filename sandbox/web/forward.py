@@ -1,4 +1,4 @@
-"""One request of the page, run in a pack's process, while the server goes on."""
+"""Requests of the page, run in a pack's process without blocking the server."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from .events import tell
 log = logging.getLogger(__name__)
 
 LONGEST_SECONDS = 300.0
-"""For an answer; less where the pack's ``call_seconds`` say so."""
+"""Limit for a response; a lower ``call_seconds`` of the pack takes precedence."""
 MOST_AT_ONCE = 32
-"""Requests of one pack that wait for their answers."""
+"""Requests of one pack that wait for a response."""
 REFUSALS = {
     "StreamRefusedError": "ZI-SANDBOX-ROUTE-STREAM",
     "TooLargeError": "ZI-SANDBOX-ROUTE-ANSWER",
 }
-"""What :mod:`.handlers` raises, by name."""
+"""Codes for what :mod:`worker.http_handlers` raises, by name."""
 
 
 class Deadline:
-    """Has a request cancelled when its time is over, and ends a process that ignores that.
+    """Cancels a request when its time is over, and kills a process that ignores that.
 
     Args:
         call: the request.
@@ -45,36 +45,41 @@ class Deadline:
     """
 
     def __init__(self, call: m.Call, seconds: float) -> None:
-        self.call, self.seconds = call, seconds
+        self.call = call
+        self.seconds = seconds
         self.until = time.monotonic() + seconds
         self.over = False
 
     def __call__(self, process: Process, _silence: float) -> None:
-        """See :meth:`Process.call`.
+        """Check the time; called regularly by :meth:`Process.call`.
 
         Raises:
-            WorkerDied: it was ended.
+            WorkerDied: the process was killed.
         """
         late = time.monotonic() - self.until
         if late > 0 and not self.over:
             self.over = True
             process.cancel(self.call.number)
         elif late > GRACE_SECONDS:
-            said = f"{self.seconds:g}"
-            why = Said(f"a request took more than {said} s", f"一个请求超过了 {said} 秒")
-            process.kill(why)
-            raise WorkerDied(why)
+            seconds = f"{self.seconds:g}"
+            reason = Said(f"a request took more than {seconds} s", f"一个请求超过了 {seconds} 秒")
+            process.kill(reason)
+            raise WorkerDied(reason)
 
 
 class Forwarder:
-    """Hands requests to processes, each in a thread of its own that ends with the answer."""
+    """Sends requests to processes, each from a thread of its own that waits for the response."""
 
     def __init__(self) -> None:
         self._loaded: weakref.WeakSet[Process] = weakref.WeakSet()
         self._waiting: Counter[str] = Counter()
 
-    async def ask(self, pack: Pack, asked: dict[str, Any]) -> Any:
-        """What the pack's process gives for a request (see :mod:`.crossing`).
+    async def ask(self, pack: Pack, message: dict[str, Any]) -> Any:
+        """Return the response of a pack's process as it sent it.
+
+        Args:
+            pack: the pack.
+            message: from :func:`.header_filter.request_message`.
 
         Raises:
             ZImageError: ``ZI-SANDBOX-ROUTE-…``, or why there is no process.
@@ -83,35 +88,35 @@ class Forwarder:
             raise ZImageError("ZI-SANDBOX-ROUTE-BUSY", pack=pack.name, found=MOST_AT_ONCE)
         self._waiting[pack.name] += 1
         try:
-            return await in_thread(lambda: self.run(pack, asked))
+            return await in_thread(lambda: self.run(pack, message))
         finally:
             self._waiting[pack.name] -= 1
 
-    def run(self, pack: Pack, asked: dict[str, Any]) -> Any:
-        """The same, in the calling thread."""
+    def run(self, pack: Pack, message: dict[str, Any]) -> Any:
+        """Return the response as :meth:`ask` does, in the calling thread."""
         with pack.use() as process:
-            return self._run(pack, process, asked)
+            return self._run(pack, process, message)
 
-    def _run(self, pack: Pack, process: Process, asked: dict[str, Any]) -> Any:
+    def _run(self, pack: Pack, process: Process, message: dict[str, Any]) -> Any:
         seconds = min(pack.rule.call_seconds or LONGEST_SECONDS, LONGEST_SECONDS)
         deadline = Deadline(m.Call(0, "route"), seconds)
-        path = str(asked["target"]).partition("?")[0][:200]
-        about: dict[str, Any] = {"pack": pack.name, "route": path}
+        path = str(message["target"]).partition("?")[0][:200]
+        route: dict[str, Any] = {"pack": pack.name, "route": path}
         try:
             self._load(pack, process)
-            return self._call(process, deadline, asked)
+            return self._call(process, deadline, message)
         except WorkerDied as error:
-            pack.crashed(process, error.found)  # counted as any other end
+            pack.crashed(process, error.found)  # counted like any other crash
             if deadline.over:
-                raise ZImageError("ZI-SANDBOX-ROUTE-SLOW", **about, found=seconds) from None
-            raise ZImageError("ZI-SANDBOX-ROUTE-DIED", **about, found=error.found) from None
+                raise ZImageError("ZI-SANDBOX-ROUTE-SLOW", **route, found=seconds) from None
+            raise ZImageError("ZI-SANDBOX-ROUTE-DIED", **route, found=error.found) from None
         except (WorkerRaised, ValueTroubleError) as error:
             if deadline.over:
-                raise ZImageError("ZI-SANDBOX-ROUTE-SLOW", **about, found=seconds) from None
-            raise _coded(error, about) from None
+                raise ZImageError("ZI-SANDBOX-ROUTE-SLOW", **route, found=seconds) from None
+            raise _coded(error, route) from None
 
     def start(self, pack: Pack) -> None:
-        """Have the pack imported in its process before anybody asks; failures are logged."""
+        """Start a pack's process and import the pack before the first request; log failures."""
         try:
             with pack.use() as process:
                 self._begin(pack, process)
@@ -125,35 +130,35 @@ class Forwarder:
             pack.crashed(process, error.found)
 
     def _load(self, pack: Pack, process: Process) -> None:
-        """A process that has just started imports the pack first, which has a time of its own."""
+        """Have a new process import the pack first, within its own time limit."""
         if process not in self._loaded:
             seconds = pack.rule.load_seconds
             process.call(m.Call(0, "describe"), None, Limit(seconds, seconds))
             self._loaded.add(process)
 
-    def _call(self, process: Process, deadline: Deadline, asked: dict[str, Any]) -> Any:
+    def _call(self, process: Process, deadline: Deadline, message: dict[str, Any]) -> Any:
         deadline.until = time.monotonic() + deadline.seconds
-        deadline.call.arguments = process.codec.pack(asked)
-        return process.call(deadline.call, lambda kind, told: tell(kind, told, None), deadline)
+        deadline.call.arguments = process.codec.pack(message)
+        return process.call(deadline.call, lambda kind, value: tell(kind, value, None), deadline)
 
 
-def _coded(error: WorkerRaised | ValueTroubleError, about: dict[str, Any]) -> ZImageError:
-    """What a handler raised, told in the log in full."""
+def _coded(error: WorkerRaised | ValueTroubleError, route: dict[str, Any]) -> ZImageError:
+    """Return the error for what a handler raised, and log its traceback."""
     if isinstance(error, ValueTroubleError):
-        return ZImageError("ZI-SANDBOX-ROUTE-ANSWER", pack=about["pack"], found=error)
+        return ZImageError("ZI-SANDBOX-ROUTE-ANSWER", pack=route["pack"], found=error)
     trouble = error.trouble
     for line in trouble.trace.splitlines()[-40:]:
-        log.warning("[%s] %s", about["pack"], clean(line))
-    found = f"{trouble.type}: {trouble.message}"[:500]
+        log.warning("[%s] %s", route["pack"], clean(line))
+    text = f"{trouble.type}: {trouble.message}"[:500]
     if (code := REFUSALS.get(trouble.type)) is not None:
-        return ZImageError(code, pack=about["pack"], found=found)
-    return ZImageError("ZI-SANDBOX-ROUTE-RAISED", **about, found=found)
+        return ZImageError(code, pack=route["pack"], found=text)
+    return ZImageError("ZI-SANDBOX-ROUTE-RAISED", **route, found=text)
 
 
 async def in_thread(work: Callable[[], Any]) -> Any:
-    """What a function gives, run in a thread that keeps no process from ending.
+    """Return the result of a function, run in a new daemon thread.
 
-    ``asyncio.to_thread`` has few threads, which ComfyUI needs for files.
+    The few threads of ``asyncio.to_thread`` are for ComfyUI's file access.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[Any] = loop.create_future()
@@ -169,9 +174,9 @@ async def in_thread(work: Callable[[], Any]) -> Any:
     def run() -> None:
         try:
             value, error = work(), None
-        except BaseException as caught:  # noqa: BLE001  told to who waits
+        except BaseException as caught:  # noqa: BLE001  raised in the coroutine that waits
             value, error = None, caught
-        with contextlib.suppress(RuntimeError):  # the server has ended meanwhile
+        with contextlib.suppress(RuntimeError):  # the loop may be closed by now
             loop.call_soon_threadsafe(settle, value, error)
 
     threading.Thread(target=run, name="zimage-route", daemon=True).start()

@@ -1,8 +1,8 @@
-"""Links in packs that lead out of them, where ComfyUI itself reads what packs bring for the page.
+"""Symbolic links in packs that lead out of them, in folders that ComfyUI itself serves.
 
-ComfyUI serves and reads ``locales``, ``subgraphs`` and folders of workflows of every folder in
-``custom_nodes``, whether that pack is loaded or not, and follows links there. A link to a file of
-yours would be shown to the page, and a pack's part of the page could pass it on.
+ComfyUI serves or reads ``locales``, ``subgraphs`` and folders of workflows of every folder in
+``custom_nodes``, whether that pack is loaded or not, and follows links there. A link to a private
+file of the user would reach the page, where a script of the pack could send it elsewhere.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterable, Iterator
 WORKFLOWS = ("example_workflows", "example", "examples", "workflow", "workflows")
 READ = ("locales", "subgraphs")
 ANSWERS = ("/i18n", "/global_subgraphs")
-"""What is made of :data:`READ`."""
+"""Paths whose responses contain files of :data:`READ`."""
 DEEPEST = 3
 
 
 def outward(pack: str, names: Iterable[str]) -> Iterator[str]:
-    """Links in these folders of a pack, and these folders, that lead out of the pack."""
+    """Yield links that lead out of the pack: in these folders of it, or the folders themselves."""
     root = os.path.realpath(pack)
     for name in names:
         folder = os.path.join(root, name)
@@ -38,22 +38,22 @@ def _outward(path: str, root: str, depth: int) -> Iterator[str]:
 
 
 def shown(path: str) -> bool:
-    """Whether the answer to this path holds what packs bring."""
+    """Return whether the response to this path contains files of packs."""
     path = path.removeprefix("/api")
-    return any(path == one or path.startswith(one + "/") for one in ANSWERS)
+    return any(path == served or path.startswith(served + "/") for served in ANSWERS)
 
 
 def leaking(folders: Iterable[str], place: Callable[[str], str]) -> list[str]:
-    """Such links in all packs that do not run in ComfyUI's process, loaded or not.
+    """Return such links in all packs that do not run in ComfyUI's process, loaded or not.
 
     Args:
-        folders: those of packs.
-        place: see :meth:`loading.Loading.place`.
+        folders: folders that contain packs.
+        place: see :meth:`loading.loader.PackLoader.place`.
     """
-    found: list[str] = []
+    paths: list[str] = []
     for folder in folders:
         for name in sorted(os.listdir(folder)) if os.path.isdir(folder) else []:
             pack = os.path.join(folder, name)
             if os.path.isdir(pack) and place(pack) != "host":
-                found += outward(pack, READ)
-    return found
+                paths += outward(pack, READ)
+    return paths

@@ -1,8 +1,8 @@
-"""Whether a path may belong to a route, judged without running a pack's regular expressions.
+"""Whether a path may match a route, without running a pack's regular expressions.
 
-A pack's expression could take for ever on a path that somebody makes up. So literal text is
-compared, ``{name}`` stands for text without ``/``, and from ``{name:…}`` on everything fits: the
-pack's own router, in its process, has the last word.
+A pack's expression could take forever on a path from an attacker. So literal text is compared,
+``{name}`` matches text without ``/``, and from ``{name:…}`` on everything matches: the pack's own
+router, in its process, decides.
 """
 
 from __future__ import annotations
@@ -16,38 +16,40 @@ LONGEST = 1000
 
 
 def claims(pattern: str, path: str) -> bool:
-    """Whether a route with this pattern may be meant by a path, as it stands in an address."""
-    literal, open_end = _known(pattern)
-    wanted, found = literal.split("/"), [unquote(one) for one in path.split("/")]
+    """Return whether a route with this pattern may match a path, which is percent-encoded."""
+    literal, open_end = _literal(pattern)
+    expected = literal.split("/")
+    segments = [unquote(segment) for segment in path.split("/")]
     if open_end:
-        *folders, last = wanted
-        rest = "/".join(found[len(folders) :])
+        *folders, last = expected
+        rest = "/".join(segments[len(folders) :])
         begins = _fits(last.split("\0"), rest, open_end=True)
-        return begins and len(found) > len(folders) and _all(folders, found)
-    return len(wanted) == len(found) and _all(wanted, found)
+        return begins and len(segments) > len(folders) and _all_fit(folders, segments)
+    return len(expected) == len(segments) and _all_fit(expected, segments)
 
 
-def _known(pattern: str) -> tuple[str, bool]:
-    """The pattern with NUL for each variable, up to the first expression, if there is one."""
-    known, at = "", 0
+def _literal(pattern: str) -> tuple[str, bool]:
+    """Return the pattern with NUL for each variable, and whether an expression ends it early."""
+    literal = ""
+    at = 0
     for variable in VARIABLE.finditer(pattern):
         if variable.start() < at:
-            continue  # a brace inside
-        known += unquote(pattern[at : variable.start()])
+            continue  # a brace inside of a variable
+        literal += unquote(pattern[at : variable.start()])
         if variable.group(1):
-            return known, True
-        known += "\0"
+            return literal, True
+        literal += "\0"
         at = variable.end() + 1
-    return known + unquote(pattern[at:]), False
+    return literal + unquote(pattern[at:]), False
 
 
-def _all(wanted: list[str], found: list[str]) -> bool:
-    pairs = zip(wanted, found, strict=False)
-    return all(_fits(one.split("\0"), text, open_end=False) for one, text in pairs)
+def _all_fit(expected: list[str], segments: list[str]) -> bool:
+    pairs = zip(expected, segments, strict=False)
+    return all(_fits(segment.split("\0"), text, open_end=False) for segment, text in pairs)
 
 
 def _fits(pieces: list[str], text: str, open_end: bool) -> bool:
-    """Whether the pieces stand in a text in this order, each variable between them not empty."""
+    """Return whether a text has the pieces in this order, with text for each variable between."""
     first, *middle = pieces
     if not text.startswith(first):
         return False

@@ -292,7 +292,7 @@ def test_events_reach_the_page(server: Server) -> None:
     assert [one["prompt_id"] for one in ends] == [prompt]
     told = [one["data"] for one in heard if one["type"] == "executing" and "own" in one["data"]]
     assert told == [{"prompt_id": prompt, "node": "1", "own": 1}]
-    assert server.log.read_text().count("an event of a sandbox was left out") >= 3
+    assert server.log.read_text().count("an event of a sandbox was discarded") >= 3
 
 
 async def _events(server: Server, graph: dict[str, Any]) -> list[dict[str, Any]]:

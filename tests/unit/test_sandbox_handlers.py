@@ -190,7 +190,7 @@ def test_what_a_pack_has_registered(server: Any, tmp_path: Path) -> None:
 def test_an_answer_that_is_none_is_refused(found: Any) -> None:
     """Whatever it is: a worker may send anything."""
     with pytest.raises(ZImageError, match="ZI-SANDBOX-ROUTE-ANSWER"):
-        header_filter.answered("p", found)
+        header_filter.response("p", found)
 
 
 @pytest.mark.parametrize(
@@ -211,6 +211,6 @@ def test_an_answer_that_is_none_is_refused(found: Any) -> None:
 def test_which_headers_reach_the_browser(name: str, value: str, passes: bool) -> None:
     """Those on the list, sound ones; a length is the host's own to say."""
     answer = {"status": 200, "headers": [[name, value]], "body": b"abc"}
-    response = header_filter.answered("p", answer)
+    response = header_filter.response("p", answer)
     assert (response.headers.get(name) == value) is passes
     assert response.body == b"abc"

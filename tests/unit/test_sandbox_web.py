@@ -168,7 +168,7 @@ def test_what_of_a_request_reaches_a_pack(tmp_path: Path) -> None:
         ("POST", "/own/a%2Fb?q=%26", {"headers": headers, "data": b"body"}),
     )
     names = {name.lower() for name, _ in pack.asked[0]["headers"]}
-    assert names <= header_filter.ASKED | {"content-length"}
+    assert names <= header_filter.REQUEST_HEADERS | {"content-length"}
     assert "accept" in names
     assert pack.asked[0]["body"] == b"body"
     assert pack.asked[0]["target"].startswith("/own/a%2Fb?q=")
