@@ -1,7 +1,7 @@
-"""A process takes its own rights away before it runs a stranger's code. It needs none for that.
+"""Confinement of the calling process before it runs other people's code; needs no privileges.
 
-Standard library only, and nothing of the rest of the pack: it is loaded by workers that are started
-with ``python -I``. Linux has the mechanisms; elsewhere each is reported as unavailable.
+Only the standard library is used, and no other part of this project: workers that are started with
+``python -I`` load this folder. The mechanisms exist on Linux; elsewhere each is unavailable.
 """
 
 from __future__ import annotations
@@ -11,36 +11,35 @@ import platform
 import sys
 from typing import Any
 
-from . import bubblewrap, environment, landlock, limits, privileges, seccomp
+from . import bubblewrap, environment, landlock, privileges, resource_limits, seccomp
 from .descriptors import close_others
 from .environment import scrub
 from .jail import Jail
-from .report import Outcome, Report
+from .report import ConfinementReport, Outcome
 
-__all__ = ["Jail", "Outcome", "Report", "close_others", "confine", "probe", "scrub"]
+__all__ = ["ConfinementReport", "Jail", "Outcome", "close_others", "confine", "probe", "scrub"]
 
 
-def confine(jail: Jail) -> Report:
-    """Put the calling process into a jail, for good.
+def confine(jail: Jail) -> ConfinementReport:
+    """Confine the calling process to a jail, irrevocably.
 
-    To be called while there is one thread, after what must stay open has been opened and the rest
-    closed (:func:`close_others`). What was granted by an open descriptor, or lies in memory, is not
-    taken back.
+    Call it while there is one thread, after :func:`close_others`: open descriptors keep their
+    rights, and the contents of memory stay readable.
     """
-    found = {"threads": _threads(), "environment": environment.initial()}
-    found["no_new_privs"] = privileges.forbid_more()
-    found["capabilities"] = privileges.drop_capabilities()
-    found["landlock"], abi, scoped = landlock.apply(jail)
-    found["limits"] = limits.apply(jail)
+    outcomes = {"threads": _threads(), "environment": environment.initial()}
+    outcomes["no_new_privs"] = privileges.forbid_more()
+    outcomes["capabilities"] = privileges.drop_capabilities()
+    outcomes["landlock"], abi, scoped = landlock.apply(jail)
+    outcomes["limits"] = resource_limits.apply(jail)
     if jail.tasks:
-        found["tasks"] = limits.tasks(jail)
+        outcomes["tasks"] = resource_limits.tasks(jail)
     # Last, since it refuses what the others need.
-    found["seccomp"] = seccomp.apply(jail, abi, bool(scoped & landlock.SIGNALS))
-    return Report(found)
+    outcomes["seccomp"] = seccomp.apply(jail, abi, bool(scoped & landlock.SIGNALS))
+    return ConfinementReport(outcomes)
 
 
 def probe() -> dict[str, Any]:
-    """What this machine offers; changes nothing."""
+    """Return what this machine offers, without changing anything."""
     try:
         abi, reason = landlock.version(), ""
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Classic BPF programs that choose an answer by the number and the arguments of a system call.
+"""Classic BPF programs that choose an action by the number and arguments of a system call.
 
-A rule is an answer, or clauses that are tried in turn and an answer for when none holds. Pointers
-cannot be followed, so only numbers in registers are judged.
+A rule is an action, or clauses that are tried in turn and an action if none matches. A filter
+cannot follow pointers, so only the values of registers count.
 """
 
 from __future__ import annotations
@@ -14,8 +14,17 @@ ALLOW = 0x7FFF0000
 KILL = 0x80000000
 _ERRNO = 0x00050000
 
-_LOAD, _AND, _JUMP, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x54, 0x05, 0x15, 0x35, 0x06
-_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16
+# Operations.
+_LOAD = 0x20
+_AND = 0x54
+_JUMP = 0x05
+_EQUAL = 0x15
+_AT_LEAST = 0x35
+_RETURN = 0x06
+# Offsets in ``struct seccomp_data``.
+_NUMBER = 0
+_ARCHITECTURE = 4
+_ARGUMENTS = 16
 _WORD = 0xFFFFFFFF
 
 Instruction = tuple[int, int, int, int]
@@ -23,19 +32,19 @@ Instruction = tuple[int, int, int, int]
 
 
 def errno(number: int) -> int:
-    """The answer that makes the call fail with this error; 0 makes it seem done."""
+    """Return the action that makes the call fail with this error; with 0 it seems to succeed."""
     return _ERRNO | number
 
 
 @dataclass(frozen=True)
-class Test:
-    """Whether half an argument, after a mask, is one of some values.
+class ArgumentTest:
+    """A test of 32 bits of an argument: masked, they must be one of some values.
 
     Attributes:
         argument: 0 to 5.
-        values: any of them.
-        mask: what is looked at.
-        high: the upper 32 bits; the kernel ignores them in all that is not a pointer or a size.
+        values: any of them passes.
+        mask: the bits that count.
+        high: test the upper 32 bits; the kernel ignores them except in pointers and sizes.
     """
 
     argument: int
@@ -46,24 +55,26 @@ class Test:
 
 @dataclass(frozen=True)
 class Clause:
-    """An answer for calls that pass all tests."""
+    """An action for calls that pass all tests."""
 
-    answer: int
-    tests: tuple[Test, ...]
+    action: int
+    tests: tuple[ArgumentTest, ...]
 
 
 @dataclass(frozen=True)
-class Rule:
-    """The first clause that holds answers, else ``otherwise``."""
+class CallRule:
+    """The action of the first clause that matches, else ``otherwise``."""
 
     otherwise: int
     clauses: tuple[Clause, ...] = ()
 
 
-def program(architecture: int, rules: Mapping[int, Rule], default: Rule) -> list[Instruction]:
-    """A filter: kills for other architectures, looks the number up, answers.
+def program(
+    architecture: int, rules: Mapping[int, CallRule], default: CallRule
+) -> list[Instruction]:
+    """Return a filter that kills on other architectures, and else looks the number up.
 
-    Numbers that have no rule get the default; so do x32 calls, whose numbers are large.
+    Numbers without a rule get the default; so do x32 calls, whose numbers are large.
     """
     start = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -75,14 +86,14 @@ def program(architecture: int, rules: Mapping[int, Rule], default: Rule) -> list
 
 
 def packed(instructions: Sequence[Instruction]) -> bytes:
-    """As the kernel takes them."""
-    return b"".join(struct.pack("=HBBI", *one) for one in instructions)
+    """Return the instructions as the kernel reads them."""
+    return b"".join(struct.pack("=HBBI", *instruction) for instruction in instructions)
 
 
-def _spans(rules: Mapping[int, Rule], default: Rule) -> list[tuple[int, Rule]]:
-    """First numbers of runs that have the same rule."""
-    spans: list[tuple[int, Rule]] = [(0, default)]
-    for number in sorted({*rules, *(one + 1 for one in rules)}):
+def _spans(rules: Mapping[int, CallRule], default: CallRule) -> list[tuple[int, CallRule]]:
+    """Return the first number of each run of numbers with the same rule."""
+    spans: list[tuple[int, CallRule]] = [(0, default)]
+    for number in sorted({*rules, *(number + 1 for number in rules)}):
         rule = rules.get(number, default)
         if rule == spans[-1][1]:
             continue
@@ -92,27 +103,31 @@ def _spans(rules: Mapping[int, Rule], default: Rule) -> list[tuple[int, Rule]]:
     return spans
 
 
-def _search(spans: Sequence[tuple[int, Rule]]) -> list[Instruction]:
-    """A binary search; conditional jumps are short, so each skips an unconditional one."""
+def _search(spans: Sequence[tuple[int, CallRule]]) -> list[Instruction]:
+    """Return a binary search.
+
+    Conditional jumps reach 255 instructions only, so each skips an unconditional jump.
+    """
     if len(spans) == 1:
-        return _judge(spans[0][1])
+        return _apply(spans[0][1])
     middle = len(spans) // 2
-    below, above = _search(spans[:middle]), _search(spans[middle:])
+    below = _search(spans[:middle])
+    above = _search(spans[middle:])
     return [(_AT_LEAST, 0, 1, spans[middle][0]), (_JUMP, 0, 0, len(below)), *below, *above]
 
 
-def _judge(rule: Rule) -> list[Instruction]:
+def _apply(rule: CallRule) -> list[Instruction]:
     code: list[Instruction] = []
     for clause in rule.clauses:
-        inner: list[Instruction] = [(_RETURN, 0, 0, clause.answer)]
+        inner: list[Instruction] = [(_RETURN, 0, 0, clause.action)]
         for test in reversed(clause.tests):
             inner = [*_test(test), (_JUMP, 0, 0, len(inner)), *inner]
         code += inner
     return [*code, (_RETURN, 0, 0, rule.otherwise)]
 
 
-def _test(test: Test) -> list[Instruction]:
-    """Skips the instruction behind it when the test is passed."""
+def _test(test: ArgumentTest) -> list[Instruction]:
+    """Return instructions that skip the next one if the test passes."""
     word = _ARGUMENTS + 8 * test.argument + 4 * test.high
     code: list[Instruction] = [(_LOAD, 0, 0, word)]
     if test.mask != _WORD:

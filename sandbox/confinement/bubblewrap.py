@@ -1,8 +1,8 @@
-"""A view of the file system with nothing in it but what is granted, by bubblewrap, where it is.
+"""A view of the file system with only what is granted, by bubblewrap, where it is installed.
 
-An extra: Landlock keeps the contents of other files from a process, but names that are guessed,
-sizes and times can still be seen. Here they are not there, nor are other processes, and without a
-grant the network has no device but its own loopback.
+This is in addition to Landlock, which protects the contents of other files but not guessed names,
+sizes and times. Here these files do not exist, nor do other processes, and without a grant the
+network has only a loopback device of its own.
 """
 
 from __future__ import annotations
@@ -20,27 +20,30 @@ from .report import Outcome
 PROGRAM = "bwrap"
 PROBE_SECONDS = 10.0
 _GAP = "names that are guessed, sizes and times of files are visible"
-_MADE_NEW = ("/proc", "/dev")
-_DEVICES_OF_ITS_OWN = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
+_NEW_MOUNTS = ("/proc", "/dev")
+_OWN_DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
 @functools.cache
 def available() -> Outcome:
-    """Whether bubblewrap is installed and may make its namespaces; asked once, by trying."""
+    """Return whether bubblewrap is installed and can create its namespaces; tried once."""
     program = shutil.which(PROGRAM)
     if program is None:
         return Outcome("unavailable", "bubblewrap (bwrap) is not installed", (_GAP,))
     trial = [program, *_NAMESPACES, "--ro-bind", "/", "/", "--proc", "/proc", "--dev", "/dev"]
     try:
-        found = subprocess.run(
+        done = subprocess.run(
             [*trial, "--", shutil.which("true") or "/bin/true"],
-            stdin=subprocess.DEVNULL, capture_output=True, timeout=PROBE_SECONDS, check=False,
-        )  # fmt: skip
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=PROBE_SECONDS,
+            check=False,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         return Outcome("failed", f"{program}: {error}", (_GAP,))
-    if found.returncode:
-        told = found.stderr.decode(errors="replace").strip()[-200:]
-        return Outcome("failed", f"{program}: {told or found.returncode}", (_GAP,))
+    if done.returncode:
+        message = done.stderr.decode(errors="replace").strip()[-200:]
+        return Outcome("failed", f"{program}: {message or done.returncode}", (_GAP,))
     return Outcome("applied", program)
 
 
@@ -51,65 +54,68 @@ _NAMESPACES = (
 
 
 def command(jail: Jail, folder: str) -> list[str]:
-    """What to put before a program's command line, to run it with the view of a jail.
+    """Return the words before a program's command line that give it the view of a jail.
 
     Args:
         jail: what is granted.
-        folder: where the program starts; it must be granted, or hold something that is.
+        folder: where the program starts; it is granted, or contains something that is.
     """
     system = granted(jail)
-    devices = [one for one in system.devices if one not in _DEVICES_OF_ITS_OWN]
-    found = [shutil.which(PROGRAM) or PROGRAM, *_NAMESPACES, "--die-with-parent"]
+    words = [shutil.which(PROGRAM) or PROGRAM, *_NAMESPACES, "--die-with-parent"]
     if jail.network:
-        found.append("--share-net")
-    found += ["--proc", "/proc", "--dev", "/dev"]
-    found += mounts([*system.read, *jail.read], [*jail.write, *jail.create])
-    for one in devices:
-        found += ["--dev-bind", one, one]
-    return [*found, "--chdir", folder, "--"]
+        words.append("--share-net")
+    words += ["--proc", "/proc", "--dev", "/dev"]
+    words += mounts([*system.read, *jail.read], [*jail.write, *jail.create])
+    for device in system.devices:
+        if device not in _OWN_DEVICES:
+            words += ["--dev-bind", device, device]
+    return [*words, "--chdir", folder, "--"]
 
 
 def mounts(read: Iterable[str], write: Iterable[str]) -> list[str]:
-    """Arguments that make paths appear where they are, with the links that lead there.
+    """Return arguments that mount paths where they are, with the links that lead there.
 
-    What lies in a folder that appears with the same rights needs none of its own. What may be
-    written may be written also where it lies in what may be read, and the other way round.
+    A path inside of a mounted folder with the same rights needs no mount. Either kind may contain
+    the other: a writable path in a readable folder, or the other way round.
     """
-    read, write = list(read), list(write)
-    places = {os.path.realpath(one): "--ro-bind" for one in read if os.path.exists(one)}
-    places |= {os.path.realpath(one): "--bind" for one in write if os.path.exists(one)}
-    shown: dict[str, str] = {}
-    found: list[str] = []
-    for path in sorted(places):  # what holds another comes before it
-        if _within(path, _MADE_NEW):
+    read = list(read)
+    write = list(write)
+    options = {os.path.realpath(path): "--ro-bind" for path in read if os.path.exists(path)}
+    options |= {os.path.realpath(path): "--bind" for path in write if os.path.exists(path)}
+    mounted: dict[str, str] = {}
+    arguments: list[str] = []
+    for path in sorted(options):  # a folder comes before its contents
+        if _within(path, _NEW_MOUNTS):
             continue
-        above = [one for one in shown if _within(path, (one,))]
-        if any(shown[one] in ("--bind", places[path]) for one in above):
+        parents = [folder for folder in mounted if _within(path, (folder,))]
+        if any(mounted[folder] in ("--bind", options[path]) for folder in parents):
             continue
-        shown[path] = places[path]
-        found += [places[path], path, path]
+        mounted[path] = options[path]
+        arguments += [options[path], path, path]
     for link, target in _links([*read, *write]).items():
-        if not _within(link, (*shown, *_MADE_NEW)):
-            found += ["--symlink", target, link]
-    return found
+        if not _within(link, (*mounted, *_NEW_MOUNTS)):
+            arguments += ["--symlink", target, link]
+    return arguments
 
 
 def _within(path: str, folders: Sequence[str]) -> bool:
-    return any(one == "/" or path == one or path.startswith(one + "/") for one in folders)
+    return any(
+        folder == "/" or path == folder or path.startswith(folder + "/") for folder in folders
+    )
 
 
 def _links(paths: Iterable[str]) -> dict[str, str]:
-    """Every link on the way to where the paths really are, with its target."""
-    found: dict[str, str] = {}
-    waiting = [os.path.abspath(one) for one in paths]
+    """Return every link on the way to the real paths, with its target."""
+    links: dict[str, str] = {}
+    waiting = [os.path.abspath(path) for path in paths]
     while waiting:
         parts = waiting.pop().split("/")[1:]
         for length in range(1, len(parts) + 1):
             link = "/" + "/".join(parts[:length])
             if os.path.islink(link):
-                if link not in found:
-                    target = found[link] = os.readlink(link)
+                if link not in links:
+                    target = links[link] = os.readlink(link)
                     further = os.path.join(os.path.dirname(link), target, *parts[length:])
                     waiting.append(os.path.normpath(further))
-                break  # what follows is looked up where it leads
-    return found
+                break  # the rest of the path is below the target
+    return links

@@ -1,7 +1,7 @@
-"""Which descriptors a confined process keeps.
+"""The open descriptors of a confined process.
 
-No mechanism takes back what is open already: an open file can be read or written, and a connected
-socket used, whatever the rules say about opening.
+No mechanism revokes open descriptors: an open file can be read or written, and a connected socket
+used, whatever the rules say about opening.
 """
 
 from __future__ import annotations
@@ -12,16 +12,19 @@ from collections.abc import Collection
 
 
 def close_others(keep: Collection[int]) -> None:
-    """Close every descriptor but these; 0, 1 and 2 are closed too unless they are among them.
+    """Close every descriptor except these, also 0, 1 and 2 if they are not among them.
 
-    To be called before :func:`.confine`, which opens some that have to stay.
+    Call it before :func:`.confine`, which opens some that have to stay open.
+
+    Args:
+        keep: descriptors that stay open.
 
     Raises:
         OSError: the open descriptors cannot be listed.
     """
-    # Those that are open are few; ranges up to the limit can be a billion numbers long.
+    # Few are open, whereas the limit of descriptors can be a billion.
     folder = "/proc/self/fd" if os.path.isdir("/proc/self/fd") else "/dev/fd"
     for name in os.listdir(folder):
         if int(name) not in keep:
-            with contextlib.suppress(OSError):  # the one with which the folder was listed
+            with contextlib.suppress(OSError):  # the one that listed the folder
                 os.close(int(name))

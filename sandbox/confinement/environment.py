@@ -1,7 +1,7 @@
-"""The environment of a confined process: only what is known to be harmless passes.
+"""The environment of a confined process: only variables that are known to be harmless pass.
 
-What a process was started with stays readable in its ``/proc/self/environ`` and in its memory, also
-after a fork. So it is the template that has to be started with a scrubbed environment.
+The environment of the start stays readable in ``/proc/self/environ`` and in memory, also after a
+fork. So the template already has to be started with a scrubbed environment.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ _IN_HOME = {
     "CUDA_CACHE_PATH": ".cache/nv",
 }
 _IN_TEMP = ("TMPDIR", "TMP", "TEMP", "XDG_RUNTIME_DIR")
-# /etc/passwd is not readable; these are asked first when a program wants the user's name.
+# /etc/passwd is not readable; programs that need the user's name read these first.
 _NAMES = {"USER": "sandbox", "LOGNAME": "sandbox"}
 
 
 def scrub(environ: Mapping[str, str], home: str, temp: str, gpu: bool = False) -> dict[str, str]:
-    """A clean environment, whose caches and temporary files are in folders of the process's own.
+    """Return a clean environment, with caches and temporary files in the process's own folders.
 
     Args:
-        environ: what there is now.
-        home: a folder that is granted for writing; nothing in it is made here.
+        environ: the present one.
+        home: a writable folder; nothing is created in it here.
         temp: likewise.
-        gpu: whether the variables that choose and set up GPUs pass.
+        gpu: whether variables that choose and configure GPUs pass.
     """
     clean = {name: value for name, value in environ.items() if _passes(name, gpu)}
     clean.setdefault("PATH", os.defpath)
@@ -65,7 +65,7 @@ def scrub(environ: Mapping[str, str], home: str, temp: str, gpu: bool = False) -
 
 
 def initial() -> Outcome:
-    """Whether the process was started with nothing that :func:`scrub` would have held back."""
+    """Return whether the process was started without variables that :func:`scrub` removes."""
     gap = "what the process was started with is readable to it"
     try:
         with open("/proc/self/environ", "rb") as file:
@@ -85,6 +85,6 @@ def _passes(name: str, gpu: bool) -> bool:
 
 
 def _foreign(names: Iterable[str]) -> set[str]:
-    # PWD is where it was started: bubblewrap says so.
+    # bubblewrap sets PWD.
     ours = {"HOME", "PWD", *_IN_HOME, *_IN_TEMP, *_NAMES}
     return {name for name in names if name not in ours and not _passes(name, gpu=True)}

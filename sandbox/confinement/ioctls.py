@@ -1,17 +1,19 @@
-"""Commands to devices and files (``ioctl``) that a confined process may give: ``calls.md``."""
+"""Commands to devices and files (``ioctl``) that a confined process may send: see ``calls.md``."""
 
 from __future__ import annotations
 
-from .bpf import ALLOW, Clause, Rule, Test, errno
-from .explained import values
+from .bpf import ALLOW, ArgumentTest, CallRule, Clause, errno
+from .call_tables import values
 
 
-def rule(gpu: bool) -> Rule:
-    """A list of what is allowed, or with a GPU of what is not.
+def rule(gpu: bool) -> CallRule:
+    """Return a rule that lists what is allowed; with a GPU, what is refused.
 
-    NVIDIA's driver numbers its commands by itself, some of them 1, 2, 3; which devices they reach
-    is Landlock's.
+    The numbers of NVIDIA's commands are its own, such as 1, 2 and 3. Landlock limits the devices
+    that they reach.
     """
     if gpu:
-        return Rule(ALLOW, (Clause(errno(1), (Test(1, values("ioctl, refused")),)),))
-    return Rule(errno(1), (Clause(ALLOW, (Test(1, values("ioctl")),)),))
+        refused = ArgumentTest(1, values("ioctl, refused"))
+        return CallRule(ALLOW, (Clause(errno(1), (refused,)),))
+    allowed = ArgumentTest(1, values("ioctl"))
+    return CallRule(errno(1), (Clause(ALLOW, (allowed,)),))

@@ -1,4 +1,4 @@
-"""System calls for which Python has no function."""
+"""System calls that Python has no function for."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from functools import cache
 from .numbers import machine, numbers
 
 NO_CALL = 38
-"""ENOSYS, also for machines whose numbers are not known."""
+"""ENOSYS, also on machines whose numbers are not known."""
 
 
 def call(name: str, *arguments: object) -> int:
-    """Make a system call; integers are passed as longs, the rest as ctypes does.
+    """Make a system call; integers are passed as longs, other arguments as ctypes does.
 
     Raises:
-        OSError: as the kernel says; ENOSYS where the call does not exist.
+        OSError: the kernel's error; ENOSYS if the call does not exist.
     """
     try:
         number = numbers(machine())[name] if sys.platform == "linux" else -1
@@ -26,7 +26,7 @@ def call(name: str, *arguments: object) -> int:
         number = -1
     if number < 0:
         raise OSError(NO_CALL, os.strerror(NO_CALL), name)
-    values = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    values = [ctypes.c_long(value) if isinstance(value, int) else value for value in arguments]
     result = _function()(ctypes.c_long(number), *values)
     if result < 0:
         error = ctypes.get_errno()
@@ -36,17 +36,17 @@ def call(name: str, *arguments: object) -> int:
 
 @cache
 def _function() -> Callable[..., int]:
-    """The C library's ``syscall``, which all of them have."""
+    """Return the function ``syscall``, which every C library has."""
     function = ctypes.CDLL(None, use_errno=True).syscall
     function.restype = ctypes.c_long
     return function
 
 
 def prctl(option: int, *arguments: int) -> int:
-    """Ask for, or change, an attribute of the calling process.
+    """Read or change an attribute of the calling process.
 
     Raises:
-        OSError: as the kernel says.
+        OSError: the kernel's error.
     """
     padded = (*arguments, 0, 0, 0, 0)[:4]
     return call("prctl", option, *padded)

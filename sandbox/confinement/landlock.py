@@ -1,9 +1,9 @@
-"""Files, TCP and signals, by Landlock: whatever is not granted is refused with EACCES or EPERM.
+"""Files, TCP and signals, by Landlock: what is not granted fails with EACCES or EPERM.
 
-It follows where a path ends, not how it is spelt, so links and ``/proc/self/root`` lead nowhere
-new. It does not hide that a file exists: names that are guessed, sizes, times and the targets of
-links stay visible. Changing modes, owners, times and attributes is not among its rights either;
-:mod:`.calls` takes those away.
+Landlock checks the file that a path resolves to, so links and ``/proc/self/root`` give no further
+access. It does not hide that a file exists: guessed names, sizes, times and the targets of links
+stay visible. It has no rights for changes of modes, owners, times and attributes; :mod:`.calls`
+refuses those.
 """
 
 from __future__ import annotations
@@ -18,36 +18,47 @@ from .jail import Jail
 from .kernel import call
 from .report import Outcome, failure
 
-EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
-REMOVE_DIR, REMOVE_FILE, MAKE_DIR, MAKE_REG = 1 << 4, 1 << 5, 1 << 7, 1 << 8
-REFER, TRUNCATE, IOCTL_DEV = 1 << 13, 1 << 14, 1 << 15
+EXECUTE = 1 << 0
+WRITE_FILE = 1 << 1
+READ_FILE = 1 << 2
+READ_DIR = 1 << 3
+REMOVE_DIR = 1 << 4
+REMOVE_FILE = 1 << 5
+MAKE_DIR = 1 << 7
+MAKE_REG = 1 << 8
+REFER = 1 << 13
+TRUNCATE = 1 << 14
+IOCTL_DEV = 1 << 15
 _ALL = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
-"""The rights on files from each version of the interface on."""
+"""The rights on files, by the interface's version that introduced the last of them."""
 _ON_FILES = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 
 READ = READ_FILE | READ_DIR
-# Without links, FIFOs, sockets and devices: whoever else uses these folders could be led astray or
-# made to wait by them. REFER lets a finished file be moved in from a folder of the jail's own.
+# No links, FIFOs, sockets or devices: they could mislead or block others who use these folders.
+# REFER allows moving a finished file here from a folder of the jail's own.
 CREATE = READ | WRITE_FILE | TRUNCATE | MAKE_DIR | MAKE_REG | REFER
 WRITE = CREATE | REMOVE_DIR | REMOVE_FILE
 DEVICE = READ_FILE | READ_DIR | WRITE_FILE | TRUNCATE | IOCTL_DEV
 
-_BIND_TCP, _CONNECT_TCP = 1, 2
-ABSTRACT_SOCKETS, SIGNALS = 1, 2
+_BIND_TCP = 1
+_CONNECT_TCP = 2
+# Scopes.
+ABSTRACT_SOCKETS = 1
+SIGNALS = 2
 _LOG_NOTHING = 1
 _VERSION = 1
 _PATH_BENEATH = 1
 
 _pins: list[int] = []
-"""Open for as long as the process lives. A rule belongs to an inode, and procfs makes another one
-for the same name once the memory of the first is reclaimed, unless something holds it."""
+"""Descriptors that stay open. A rule belongs to an inode, and procfs creates another inode for the
+same name once the kernel has reclaimed an unused one."""
 
 
 def version() -> int:
-    """The interface's version (ABI).
+    """Return the interface's version (ABI).
 
     Raises:
-        OSError: ENOSYS or EOPNOTSUPP where the kernel has none, or it is switched off.
+        OSError: ENOSYS or EOPNOTSUPP if the kernel has no Landlock, or it is switched off.
     """
     return call("landlock_create_ruleset", None, 0, _VERSION)
 
@@ -56,7 +67,7 @@ def apply(jail: Jail) -> tuple[Outcome, int, int]:
     """Confine the calling thread and what it starts.
 
     Returns:
-        The outcome, the ABI (0 when nothing was applied) and the scopes in force.
+        The outcome, the ABI (0 if nothing was applied) and the scopes in force.
     """
     gap = "every file of this user is readable and writable"
     try:
@@ -70,7 +81,7 @@ def apply(jail: Jail) -> tuple[Outcome, int, int]:
         for path, rights, own in _rules(jail):
             if not _grant(ruleset, path, rights & handled) and own:
                 missing.append(path)
-        # Refusals are expected by the hundred, from libraries that look where there is nothing.
+        # Libraries cause hundreds of refusals when they search, so these are not logged.
         call("landlock_restrict_self", ruleset, _LOG_NOTHING if abi >= 7 else 0)
     except OSError as error:
         return failure(error, "landlock", gap), 0, 0
@@ -85,7 +96,7 @@ def _handled(abi: int) -> int:
 
 
 def _create(abi: int, network: bool) -> tuple[int, int]:
-    """A ruleset and its scopes; some kernels have not all that their version promises."""
+    """Return a ruleset and its scopes; some kernels lack a scope that their version includes."""
     ports = 0
     if abi >= 4:
         ports = _BIND_TCP if network else _BIND_TCP | _CONNECT_TCP
@@ -98,14 +109,14 @@ def _create(abi: int, network: bool) -> tuple[int, int]:
 
 
 def _ruleset(abi: int, ports: int, scoped: int) -> int:
-    # Older kernels take the longer structure as long as what they do not know is zero.
+    # Older kernels accept the longer structure if the fields that they do not know are zero.
     wanted = struct.pack("=QQQ", _handled(abi), ports, scoped)
     return call("landlock_create_ruleset", wanted, len(wanted), 0)
 
 
 def _rules(jail: Jail) -> Iterator[tuple[str, int, bool]]:
-    """Path, rights, and whether the jail names it."""
-    # What could be written could otherwise be started; libraries are mapped, not executed.
+    """Yield path, rights, and whether the jail names the path."""
+    # Writable files are never executable; libraries are mapped, not executed.
     start = EXECUTE if jail.processes else 0
     system = granted(jail)
     yield from ((path, READ | start, False) for path in system.read)
@@ -116,7 +127,7 @@ def _rules(jail: Jail) -> Iterator[tuple[str, int, bool]]:
 
 
 def _grant(ruleset: int, path: str, rights: int) -> bool:
-    """False when it is not there or, for its permissions, of no use to this user.
+    """Add a rule; return False if the path is missing or this user has no permission for it.
 
     Raises:
         OSError: the rule is refused.

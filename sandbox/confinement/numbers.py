@@ -1,21 +1,21 @@
-"""Numbers of the system calls on the two architectures for which filters are built."""
+"""Numbers of the system calls on the two architectures that filters are built for."""
 
 from __future__ import annotations
 
 import platform
 
 ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
-"""What the kernel calls these machines (``AUDIT_ARCH_*``); both are little-endian."""
+"""The kernel's ``AUDIT_ARCH_*`` of these machines; both are little-endian."""
 
 
 def machine() -> str:
-    """This machine as ``ARCHITECTURES`` names it; another name where there is no table."""
+    """Return this machine as ``ARCHITECTURES`` names it; another name if there is no table."""
     name = platform.machine().lower()
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
 def numbers(architecture: str) -> dict[str, int]:
-    """Name to number of every call that the architecture has.
+    """Return the number of every call that the architecture has, by name.
 
     Raises:
         KeyError: there is no table for it.
@@ -24,11 +24,11 @@ def numbers(architecture: str) -> dict[str, int]:
 
 
 def names() -> frozenset[str]:
-    """Every call that any of the architectures has."""
+    """Return the names of all calls that any of the architectures has."""
     return frozenset().union(*_TABLES.values())
 
 
-# Name, x86_64, aarch64. Calls that are newer than this table are answered like unknown ones.
+# Name, x86_64, aarch64. Calls that are newer than this table are treated as unknown.
 _TABLE = """
 read 0 63; write 1 64; open 2 -; close 3 57; stat 4 -; fstat 5 80; lstat 6 -; poll 7 -;
 lseek 8 62; mmap 9 222; mprotect 10 226; munmap 11 215; brk 12 214; rt_sigaction 13 134;

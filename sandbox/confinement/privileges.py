@@ -1,12 +1,12 @@
-"""No way to more privileges, and none left.
+"""Drops all privileges and prevents new ones.
 
-Root keeps its user id and with it what the owner of a file may do; only Landlock protects files of
-root from root. Without capabilities it is refused other users' files, signals, mounts and devices
-like anybody else.
+Root keeps its user id and so the rights of a file's owner; only Landlock protects files of root
+from root. Without capabilities, root has no access to other users' files, signals, mounts and
+devices.
 
-The process stays dumpable: otherwise ``/proc/self`` belongs to root, libraries of other users
-cannot read it, and neither can the watcher. Confined processes are kept from tracing one another by
-Landlock, which allows it only downwards.
+The process stays dumpable: otherwise ``/proc/self`` belongs to root, and neither libraries of other
+users nor the host can read it. Landlock prevents confined processes from tracing one another: it
+allows only the tracing of processes with the same or more restrictions.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ _AMBIENT = 47
 _AMBIENT_CLEAR_ALL = 4
 _MORE_THAN_ANY = 64
 _VERSION_3 = 0x20080522
-# Root is nobody special, changing the user id neither gives nor keeps anything; all locked.
+# Root has no special rights, a change of the user id neither adds nor keeps any; all locked.
 _SECUREBITS = 0x01 | 0x02 | 0x04 | 0x08 | 0x20 | 0x40 | 0x80
 
 
 def forbid_more() -> Outcome:
-    """Programs that the process starts get no privileges from their files."""
+    """Prevent that programs which the process starts get privileges from their files."""
     gap = "set-user-id programs give their privileges"
     try:
         prctl(_SET_NO_NEW_PRIVS, 1)
@@ -41,22 +41,22 @@ def forbid_more() -> Outcome:
 
 
 def drop_capabilities() -> Outcome:
-    """Give up all capabilities: held, inheritable, ambient and those a program could get."""
+    """Drop all capabilities: permitted, inheritable, ambient and bounding."""
     gap = "other users' files and processes are open to it"
-    held = capabilities()
+    before = capabilities()
     try:
-        _empty_the_rest()
+        _drop_bounding_and_ambient()
         call("capset", _header(), (_Data * 2)())
-        left = capabilities()
+        remaining = capabilities()
     except OSError as error:
         return failure(error, "capset", gap)
-    if left:
-        return Outcome("failed", f"capabilities {left:#x} remain", (gap,))
-    return Outcome("applied", f"gave up {held:#x}" if held else "held none")
+    if remaining:
+        return Outcome("failed", f"capabilities {remaining:#x} remain", (gap,))
+    return Outcome("applied", f"gave up {before:#x}" if before else "held none")
 
 
 def capabilities() -> int:
-    """The effective ones, a bit for each; 0 where they cannot be asked for."""
+    """Return the effective and permitted ones, a bit for each; 0 if they cannot be read."""
     data = (_Data * 2)()
     try:
         call("capget", _header(), data)
@@ -66,7 +66,7 @@ def capabilities() -> int:
 
 
 def no_new_privs() -> bool | None:
-    """Whether it is set; None where the kernel does not know it."""
+    """Return whether ``no_new_privs`` is set; None if the kernel does not know it."""
     try:
         return bool(prctl(_GET_NO_NEW_PRIVS))
     except OSError:
@@ -89,13 +89,17 @@ def _header() -> object:
     return ctypes.byref(_Header(_VERSION_3, 0))
 
 
-def _empty_the_rest() -> None:
-    """Needs CAP_SETPCAP; who lacks it cannot gain by a program either, with no_new_privs."""
-    for one in range(_MORE_THAN_ANY):
+def _drop_bounding_and_ambient() -> None:
+    """Drop them as far as permitted.
+
+    This needs CAP_SETPCAP. A process without it cannot gain any by a program either, because of
+    ``no_new_privs``.
+    """
+    for capability in range(_MORE_THAN_ANY):
         try:
-            if prctl(_CAPBSET_READ, one):
-                prctl(_CAPBSET_DROP, one)
-        except OSError:  # past the last one, or not permitted
+            if prctl(_CAPBSET_READ, capability):
+                prctl(_CAPBSET_DROP, capability)
+        except OSError:  # after the last one, or not permitted
             break
     for option, argument in ((_SET_SECUREBITS, _SECUREBITS), (_AMBIENT, _AMBIENT_CLEAR_ALL)):
         try:
@@ -105,5 +109,5 @@ def _empty_the_rest() -> None:
 
 
 def user() -> int | None:
-    """The effective user id; None where there are none."""
+    """Return the effective user id; None on systems without one."""
     return os.geteuid() if hasattr(os, "geteuid") else None

@@ -1,4 +1,4 @@
-"""What became of each mechanism."""
+"""The outcome of each mechanism of confinement."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ State = Literal["applied", "unavailable", "failed"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """One mechanism.
+    """The outcome of one mechanism.
 
     Attributes:
-        state: ``unavailable`` when this machine does not have it, ``failed`` when it has.
-        reason: what was done, or why it was not.
-        gaps: what is therefore not enforced; an applied mechanism can have some.
+        state: ``unavailable`` if this machine does not have it, ``failed`` if it has.
+        reason: what was done, or why it was not done.
+        gaps: what is not enforced; an applied mechanism can have gaps too.
     """
 
     state: State
@@ -25,26 +25,31 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Report:
-    """All mechanisms, in the order in which they were tried."""
+class ConfinementReport:
+    """The outcomes of all mechanisms, in the order in which they were applied."""
 
     mechanisms: Mapping[str, Outcome]
 
     @property
     def missing(self) -> tuple[str, ...]:
-        """Mechanisms that are not in force."""
-        return tuple(name for name, one in self.mechanisms.items() if one.state != "applied")
+        """Names of mechanisms that are not in force."""
+        outcomes = self.mechanisms.items()
+        return tuple(name for name, outcome in outcomes if outcome.state != "applied")
 
     def describe(self) -> dict[str, dict[str, str]]:
-        """For JSON: ``state``, ``reason`` and ``gaps`` of each."""
+        """Return ``state``, ``reason`` and ``gaps`` of each, for JSON."""
         return {
-            name: {"state": one.state, "reason": one.reason, "gaps": "; ".join(one.gaps)}
-            for name, one in self.mechanisms.items()
+            name: {
+                "state": outcome.state,
+                "reason": outcome.reason,
+                "gaps": "; ".join(outcome.gaps),
+            }
+            for name, outcome in self.mechanisms.items()
         }
 
 
 def failure(error: OSError, what: str, *gaps: str) -> Outcome:
-    """The outcome of a call that the kernel refused."""
+    """Return the outcome of a call that the kernel refused."""
     reason = f"{what}: {error.strerror or error}"
     return Outcome("unavailable" if error.errno in _ABSENT else "failed", reason, gaps)
 

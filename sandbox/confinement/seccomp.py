@@ -1,4 +1,4 @@
-"""Puts a filter of system calls into force."""
+"""Installs a filter of system calls."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class _Program(ctypes.Structure):
 
 
 def available() -> bool:
-    """Whether the kernel has filters that can end a process."""
+    """Return whether the kernel has filters that can kill a process."""
     try:
         call("seccomp", _ACTION_AVAILABLE, 0, ctypes.byref(ctypes.c_uint32(bpf.KILL)))
     except OSError:
@@ -31,11 +31,11 @@ def available() -> bool:
 
 
 def build(jail: Jail, setting: calls.Setting, architecture: str) -> list[bpf.Instruction]:
-    """The filter for one of :data:`.numbers.ARCHITECTURES`."""
+    """Return the filter for one of :data:`.numbers.ARCHITECTURES`."""
     known = numbers(architecture)
-    wanted = calls.rules(jail, setting)
-    rules = {known[name]: rule for name, rule in wanted.items() if name in known}
-    return bpf.program(ARCHITECTURES[architecture], rules, bpf.Rule(calls.ABSENT))
+    by_name = calls.rules(jail, setting)
+    rules = {known[name]: rule for name, rule in by_name.items() if name in known}
+    return bpf.program(ARCHITECTURES[architecture], rules, bpf.CallRule(calls.ABSENT))
 
 
 def apply(jail: Jail, abi: int, signals: bool) -> Outcome:
@@ -43,8 +43,8 @@ def apply(jail: Jail, abi: int, signals: bool) -> Outcome:
 
     Args:
         jail: what is granted.
-        abi: Landlock's version in force, since the filter takes over what it cannot do.
-        signals: whether Landlock keeps signals within the jail.
+        abi: Landlock's version in force: the filter enforces what that version does not.
+        signals: whether Landlock keeps signals inside the jail.
     """
     if machine() not in ARCHITECTURES:
         return Outcome("unavailable", f"no filter for {machine()}", _GAPS)
@@ -52,7 +52,7 @@ def apply(jail: Jail, abi: int, signals: bool) -> Outcome:
     data = bpf.packed(code)
     wanted = ctypes.byref(_Program(len(code), data))
     try:
-        # A number that is not zero is a thread which has a filter of another descent.
+        # The result is the id of a thread whose filters differ, or 0.
         if call("seccomp", _SET_FILTER, _ALL_THREADS, wanted):
             return Outcome("failed", "another thread has other filters", _GAPS)
     except OSError as error:

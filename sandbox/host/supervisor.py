@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..confinement import Jail, Report, bubblewrap
+from ..confinement import ConfinementReport, Jail, bubblewrap
 from ..loading.description_cache import Descriptions
 from ..policy.grants import comfyui, environment, jail
 from ..policy.policy import GIB, Policy, variables
@@ -106,7 +106,7 @@ class Supervisor:
         gpu, around, inside = pack.rule.gpu, {}, []
         if pack.rule.bubblewrap:
             outcome = bubblewrap.available()
-            around = Report({"bubblewrap": outcome}).describe()
+            around = ConfinementReport({"bubblewrap": outcome}).describe()
             if outcome.state == "applied":
                 inside = bubblewrap.command(Jail(**granted), comfyui())
         return self._parent(pack.name if gpu or inside else TEMPLATE, gpu, inside), around

@@ -45,7 +45,7 @@ def confine(order):
         outcome = confinement.privileges.drop_capabilities()
     else:
         outcome = importlib.import_module(f"confinement.{order['only']}").apply(jail)
-    return confinement.Report({order["only"]: outcome if isinstance(outcome, confinement.Outcome)
+    return confinement.ConfinementReport({order["only"]: outcome if isinstance(outcome, confinement.Outcome)
                                else outcome[0]}).describe()  # fmt: skip
 
 

@@ -134,7 +134,7 @@ def test_filters_answer_as_the_rules_say(architecture: str) -> None:
     arch, known = numbers.ARCHITECTURES[architecture], numbers.numbers(architecture)
     rules = calls.rules(confinement.Jail(), setting)
     for name, number in known.items():
-        rule = rules.get(name, bpf.Rule(calls.ABSENT))
+        rule = rules.get(name, bpf.CallRule(calls.ABSENT))
         if not rule.clauses:
             assert answer(code, arch, number) == rule.otherwise, name
     for number in (max(known.values()) + 1, 0x40000000, 0x40000000 | known["read"], 2**32 - 1):

@@ -1,4 +1,4 @@
-"""The table of system calls that users read is the filter, and leaves nothing unexplained."""
+"""The table of system calls that users read is the filter, and leaves nothing uncall_tables."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.sandbox import confinement
-from zimage_comfyui.sandbox.confinement import bpf, calls, explained, numbers
+from zimage_comfyui.sandbox.confinement import bpf, call_tables, calls, numbers
 from zimage_comfyui.tests.fakes.confined import only_linux
 
 pytestmark = only_linux
-ROWS = explained.TABLES["Calls"]
+ROWS = call_tables.TABLES["Calls"]
 ARGUMENTS = ("prctl", "fcntl", "ioctl", "ioctl, refused")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
@@ -29,15 +29,15 @@ def test_every_call_has_one_line() -> None:
 
 def test_every_line_has_a_reason_in_both_languages() -> None:
     """Calls and arguments alike; no number stands twice in a table."""
-    assert set(explained.TABLES) == {"Calls", *ARGUMENTS}
-    for rows in explained.TABLES.values():
+    assert set(call_tables.TABLES) == {"Calls", *ARGUMENTS}
+    for rows in call_tables.TABLES.values():
         assert rows
         for row in rows:
             assert CHINESE.search(row.chinese), row
             assert not CHINESE.search(row.english), row
     for title in ARGUMENTS:
-        assert len(set(explained.values(title))) == len(explained.TABLES[title])
-        assert all(len(row.names) == 1 for row in explained.TABLES[title])
+        assert len(set(call_tables.values(title))) == len(call_tables.TABLES[title])
+        assert all(len(row.names) == 1 for row in call_tables.TABLES[title])
 
 
 @pytest.mark.parametrize("granted", [(), ("gpu",), ("processes",), ("network",)])
@@ -55,9 +55,9 @@ def test_the_answers_in_the_table_are_those_of_the_filter(granted: tuple[str, ..
     for row in ROWS:
         for name in row.names:
             if row.value != calls.SOME:
-                assert rules[name] == bpf.Rule(words[row.value]), name
+                assert rules[name] == bpf.CallRule(words[row.value]), name
             elif not granted:
-                told = {rules[name].otherwise, *(one.answer for one in rules[name].clauses)}
+                told = {rules[name].otherwise, *(one.action for one in rules[name].clauses)}
                 assert told == {bpf.ALLOW, calls.REFUSED} or name == "socket", name
 
 
@@ -67,7 +67,9 @@ def test_numbers_of_arguments_are_those_of_this_system() -> None:
     text = header.read_text() if header.exists() else ""
     options = re.findall(r"#define\s+(PR_\w+)\s+(\d\w*)\n", text)
     known = {**vars(termios), **vars(fcntl), **{name: int(one, 0) for name, one in options}}
-    found = {row.names[0]: int(row.value, 0) for one in ARGUMENTS for row in explained.TABLES[one]}
+    found = {
+        row.names[0]: int(row.value, 0) for one in ARGUMENTS for row in call_tables.TABLES[one]
+    }
     shared = known.keys() & found.keys()
     assert len(shared) >= 10
     assert {one: found[one] for one in shared} == {one: known[one] for one in shared}
@@ -77,4 +79,4 @@ def test_numbers_of_arguments_are_those_of_this_system() -> None:
 def test_a_line_without_a_reason_is_no_line(line: str) -> None:
     """The filter is not made of half a table."""
     with pytest.raises(ValueError, match=r"calls\.md"):
-        explained.read(f"## Calls\n\n{line}\n")
+        call_tables.read(f"## Calls\n\n{line}\n")
