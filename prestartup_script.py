@@ -1,6 +1,6 @@
-"""The earliest hook: other people's packs are met before ComfyUI runs any of their code.
+"""The earliest hook: sandboxes are set up before ComfyUI runs any code of other packs.
 
-No thread has begun yet, so this is also where it is settled that all will share a heap.
+No thread has been started yet, so this script also makes all threads share one heap.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ log = logging.getLogger("zimage")
 
 
 def _pack() -> types.ModuleType:
-    """This pack, under the name that ComfyUI will give it: nothing is imported twice."""
+    """Return this pack under the name that ComfyUI will give it: nothing is imported twice."""
     name = _FOLDER.replace(".", "_x_")
     if name not in sys.modules:
         spec = importlib.util.spec_from_file_location(name, os.path.join(_FOLDER, "__init__.py"))
@@ -40,47 +40,50 @@ def _one_heap() -> None:
 
 
 def _begin() -> None:
-    # Not from config: this must be known even when nothing of the pack can be imported.
+    # Not from config: this must be known even if no module of this pack can be imported.
     mode = os.environ.get("ZIMAGE_SANDBOX", "")
     if mode == "off":
         return
     if mode not in {"auto", "strict"}:
         mode = ""  # then sandbox.toml decides; the log of the server has ZI-SETTING
     try:
-        begin = importlib.import_module(".sandbox.loading.interception", _pack().__name__).install
-        begin(mode or None, __name__ == "zimage_first", _load_none)
+        install = importlib.import_module(".sandbox.loading.interception", _pack().__name__).install
+        install(mode or None, __name__ == "zimage_first", _load_no_pack)
     except Exception:
         log.exception("Z-Image: other packs are not in sandboxes")
-        if mode == "strict" or _closed(mode):
-            _load_none()
+        if mode == "strict" or _requires_sandbox(mode):
+            _load_no_pack()
 
 
-def _closed(mode: str) -> bool:
-    """Whether the file has packs that must not run in ComfyUI's process, read without any of our
-    own code."""
+def _requires_sandbox(mode: str) -> bool:
+    """Return whether any pack must not run in ComfyUI's process.
+
+    This reads ``sandbox.toml`` without any other module of this pack. A file that cannot be read
+    counts as yes.
+    """
     import folder_paths
 
     path = os.path.join(folder_paths.get_user_directory(), "__zimage", "sandbox.toml")
     try:
         with open(path, "rb") as file:
-            told = tomllib.load(file)
-        tables = [told.get("default", {}), *told.get("packs", {}).values()]
-        runs = {str(one.get("run")) for one in tables}
+            document = tomllib.load(file)
+        tables = [document.get("default", {}), *document.get("packs", {}).values()]
+        runs = {str(table.get("run")) for table in tables}
     except FileNotFoundError:
         return False
     except (OSError, ValueError, AttributeError):
-        return True  # nobody knows what was wanted
-    return (not mode and told.get("mode") == "strict") or bool(runs & {"sandbox", "blocked"})
+        return True
+    return (not mode and document.get("mode") == "strict") or bool(runs & {"sandbox", "blocked"})
 
 
-def _load_none() -> None:
-    """What cannot be sandboxed is not loaded: ComfyUI's own switch, with us left in."""
+def _load_no_pack() -> None:
+    """Make ComfyUI load no other pack, by its own option; this pack is still loaded."""
     args: Any = importlib.import_module("comfy.cli_args").args
     args.disable_all_custom_nodes = True
     args.whitelist_custom_nodes = [os.path.basename(_FOLDER)]
     log.error(
-        "Z-Image: sandboxes do not work, and packs must not run without: no other pack is loaded / "
-        "沙箱无法工作，而扩展包不得在沙箱外运行：不加载任何其他扩展包"
+        "Z-Image: sandboxes do not work, and packs must not run outside of them: no other pack is "
+        "loaded / 沙箱无法工作，而节点包不得在沙箱外运行：不加载任何其他节点包"
     )
 
 
