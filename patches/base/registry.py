@@ -49,6 +49,23 @@ MODULES = EARLY | SHARED
 NAMES = tuple(MODULES)
 
 
+@dataclass(frozen=True)
+class About:
+    """What a part is for: one row of the table of parts in the documentation.
+
+    Each part's module has one as ``ABOUT``.
+
+    Attributes:
+        part: its name in ``ZIMAGE_OFF`` and ``/health``.
+        bare_host: what happens on ComfyUI without it.
+        here: what happens with it.
+    """
+
+    part: str
+    bare_host: str
+    here: str
+
+
 class Part(Protocol):
     """One hardening. Applying twice is applying once.
 
