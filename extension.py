@@ -48,9 +48,9 @@ class ZImageExtension(ComfyExtension):
         except Exception:
             log.exception("Z-Image: templates are not checked, and tokens are not counted")
         try:
-            from .patches.monitoring import health
+            from .patches import install
 
-            health.install()
+            install.install()
         except Exception:
             log.exception("Z-Image: the server is not hardened")
         return [node for module, name in NODES if (node := _load(module, name)) is not None]

@@ -6,7 +6,6 @@ the host and the other parts as they are.
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
@@ -114,8 +113,8 @@ class Registry:
 
     def apply(
         self,
-        off: Collection[str] = (),
-        make: Callable[[str], Part] | None = None,
+        off: Collection[str],
+        create: Callable[[str], Part],
         names: Collection[str] | None = None,
     ) -> dict[str, State]:
         """Apply every part (of ``names``) that is not switched off, in order."""
@@ -126,7 +125,7 @@ class Registry:
                 log.info("Z-Image: hardening %s is switched off", name)
                 continue
             try:
-                part = state.part or (make or part_of)(name)
+                part = state.part or create(name)
                 part.apply()
             except ZImageError as error:
                 log.warning("Z-Image: hardening %s: %s", name, error)
@@ -173,8 +172,3 @@ class Registry:
     def describe(self) -> dict[str, dict[str, Any]]:
         """Every part's state by name."""
         return {name: state.describe() for name, state in self.states.items()}
-
-
-def part_of(name: str) -> Part:
-    """Create a part by its name."""
-    return importlib.import_module(f"..{MODULES[name]}", __package__).create()

@@ -1,8 +1,8 @@
-"""A disk that fills up is foreseen: old files go, the operator hears of it, prompts are refused.
+"""Disks are watched: old files are deleted, the operator is alerted, prompts are refused.
 
-Above the limit ``POST /prompt`` and uploads (:mod:`.room`) are 507 and ``/health/ready`` 503 until
-there is room again; what was accepted runs on, and everything else answers. One daemon thread does
-it all.
+Above the limit ``POST /prompt`` and uploads are answered with 507 and ``/health/ready`` with 503
+until there is space again; prompts that were accepted still run, and all other requests are
+answered. One daemon thread does the work.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ...config import Disk, Settings
 from ...errors import ZImageError
 from ..base import comfyui
 from ..base.hooks import HookPoint
-from ..requests.disk_admission import Room
+from ..base.registry import About, Part
 from . import kept_files
 from .alerts import Alerts
 from .retention import sweep
@@ -28,16 +28,30 @@ from .usage import Watch
 log = logging.getLogger(__name__)
 
 PERIOD = 5.0
-"""Seconds between two looks at the disks."""
-FIRST, EVERY = 60.0, 1800.0
-"""Seconds from the start to the first round of deleting, and between two: a server may be replaced
-more often than that."""
+"""Seconds between two measurements."""
+FIRST = 60.0
+"""Seconds from the start to the first sweep; short, since a server may be replaced often."""
+EVERY = 1800.0
+"""Seconds between two sweeps."""
 DAY = 86400.0
 PUT = HookPoint("server", "PromptServer.instance.prompt_queue.put", ())
 
+ABOUT = About(
+    part="disk",
+    bare_host="outputs fill the disk until nothing can be saved",
+    here="old files go (7 days, never what prompts or history name), above 90 % an alert and 507 "
+    "for prompts and uploads, `ready` is 503; back by itself. Settings and workflows are kept "
+    "while there is room, and refused before the host empties the file that is there "
+    "(`disk_admission`)",
+)
 
-def create() -> Guard:
-    """The guard of the running server."""
+
+def create(create_admission: Callable[[Watch], Part]) -> Guard:
+    """Return the guard of the running server.
+
+    Args:
+        create_admission: returns the part that refuses requests that write to a full disk.
+    """
     import folder_paths
 
     settings = Settings.from_environment().disk
@@ -52,26 +66,21 @@ def create() -> Guard:
     roots = functools.partial(kept_files.roots, folder_paths)
     for path in {folders()["output"], folders()["temp"]} - set(roots()):
         log.warning("Z-Image: nothing is deleted in %s, which holds more than results", path)
-
-    def others() -> dict[str, Path]:
-        return {
-            "input": Path(folder_paths.get_input_directory()),
-            "user": Path(folder_paths.get_user_directory()),
-        }
-
-    server, watch = comfyui.server(), Watch(folders, settings.percent)
-    return Guard(server, watch, roots, settings, Room(server, watch, others))
+    watch = Watch(folders, settings.percent)
+    return Guard(comfyui.server(), watch, roots, settings, create_admission(watch))
 
 
 class Guard:
-    """Looks at the disks, deletes what is old, and stands before the queue's ``put``.
+    """Measures the disks, deletes old files, and wraps the queue's ``put``.
 
     Args:
         server: the host's ``PromptServer``.
-        roots: the folders to delete in, see :func:`.kept.roots`.
-        room: judges uploads.
+        watch: the disks.
+        roots: the folders to delete in, see :func:`.kept_files.roots`.
+        settings: of the operator.
+        admission: judges requests that write; applied and reverted with the guard.
         clock: seconds since 1970, for the age of files.
-        timer: seconds that never jump, for the rounds.
+        timer: seconds of a monotonic clock, for the sweeps.
     """
 
     def __init__(
@@ -80,87 +89,100 @@ class Guard:
         watch: Watch,
         roots: Callable[[], Mapping[Path, set[Path]]],
         settings: Disk,
-        room: Room,
+        admission: Part,
         clock: Callable[[], float] = time.time,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.server, self.watch, self.roots, self.settings = server, watch, roots, settings
-        self.room = room
-        self.clock, self.timer = clock, timer
+        self.server = server
+        self.watch = watch
+        self.roots = roots
+        self.settings = settings
+        self.admission = admission
+        self.clock = clock
+        self.timer = timer
         self.alerts = Alerts(settings)
-        self.due = timer() + FIRST
+        self.next_sweep = timer() + FIRST
         self._queue: Any = None
-        self._put = self._before = None
+        self._put: Any = None
+        self._before: Any = None
         self._stop = threading.Event()
 
     @property
     def active(self) -> bool:
-        """True while the server's queue asks it first."""
+        """True while the server's queue calls it first."""
         return self._put is not None and vars(self.server.prompt_queue).get("put") is self._put
 
     def apply(self) -> None:
-        """Begin; raises ``ZI-PATCH-SEAM``."""
+        """Wrap ``put`` and start the thread; raises ``ZI-PATCH-SEAM``."""
         if self._put is not None:
             return
         queue = self.server.prompt_queue
         original = queue.put
         PUT.verify(original)
-        self.room.apply()
+        self.admission.apply()
 
         def put(*arguments: Any, **named: Any) -> Any:
             self.watch.check()
             return original(*arguments, **named)
 
-        self._queue, self._before = queue, vars(queue).get("put")
+        self._queue = queue
+        self._before = vars(queue).get("put")
         self._put = queue.put = put
         self._stop = threading.Event()
-        about = {"args": (self._stop,), "name": "zimage-disk", "daemon": True}
-        threading.Thread(target=self._run, **about).start()
+        threading.Thread(
+            target=self._run, args=(self._stop,), name="zimage-disk", daemon=True
+        ).start()
 
     def revert(self) -> None:
-        """Stop; raises ``ZI-PATCH-COVERED``."""
+        """Put the queue's ``put`` back and stop the thread; raises ``ZI-PATCH-COVERED``."""
         if self._put is None:
             return
         if vars(self._queue).get("put") is not self._put:
             raise ZImageError("ZI-PATCH-COVERED", name=str(PUT))
         del self._queue.put
-        if self._before is not None:  # another pack's, on the same object
+        if self._before is not None:  # of another pack, on the same object
             self._queue.put = self._before
         self._stop.set()
         self._put = None
-        self.room.revert()
+        self.admission.revert()
 
     def reasons(self) -> list[str]:
-        """For ``/health/ready``."""
+        """Return ``disk`` for ``/health/ready`` while a disk is full."""
         return ["disk"] if self.active and self.watch.full else []
 
     def details(self) -> dict[str, Any]:
-        """For ``/health``: percent in use."""
+        """Return the percentages in use for ``/health``."""
         return {"percent": {name: round(use.percent, 1) for name, use in self.watch.uses.items()}}
 
     def _run(self, stop: threading.Event) -> None:
-        told = False
+        failed = False
         while True:
             try:
                 self.step()
             except Exception:
-                if not told:
+                if not failed:
                     log.exception("Z-Image: the disk guard failed, and tries again")
-                told = True
+                failed = True
             if stop.wait(PERIOD):
                 return
 
     def step(self) -> None:
-        """Look once, and delete when it is time or a disk has just filled up."""
-        news = self.watch.look()
-        if news:
-            log.warning("Z-Image: %s", news)
-            self.alerts.tell(news)
-        known = getattr(self.server.prompt_queue, "refused", None) is None  # whose files are whose
-        due = (news and self.watch.full) or self.timer() >= self.due
-        if self.settings.keep_days and known and due:
-            self.due = self.timer() + EVERY
-            before = self.clock() - self.settings.keep_days * DAY
-            count, size = sweep(self.roots(), self.server.prompt_queue, before)
-            if count:
-                log.info("Z-Image: %d old files deleted (%.1f MiB)", count, size / 2**20)
+        """Measure once, and delete when it is time or a disk has just filled up."""
+        change = self.watch.look()
+        if change:
+            log.warning("Z-Image: %s", change)
+            self.alerts.send(change)
+        filled_up = change is not None and self.watch.full is not None
+        if filled_up or self.timer() >= self.next_sweep:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        queue = self.server.prompt_queue
+        names_known = getattr(queue, "refused", None) is None  # else the history cannot be read
+        if not self.settings.keep_days or not names_known:
+            return
+        self.next_sweep = self.timer() + EVERY
+        before = self.clock() - self.settings.keep_days * DAY
+        count, size = sweep(self.roots(), queue, before)
+        if count:
+            log.info("Z-Image: %d old files deleted (%.1f MiB)", count, size / 2**20)

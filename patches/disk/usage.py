@@ -1,4 +1,4 @@
-"""How full disks are, and when that is news."""
+"""How much of each disk is in use, and when a disk becomes full or has space again."""
 
 from __future__ import annotations
 
@@ -13,15 +13,22 @@ from ...errors import ZImageError
 
 log = logging.getLogger(__name__)
 
-ROOM = 2.0
-"""Percentage points below the limit at which a full disk has room again."""
+HYSTERESIS = 2.0
+"""Percentage points below the limit at which a full disk counts as having space again."""
 CHINESE = {"space": "空间", "inodes": "文件数（inode）"}
 
 StatVfs = Callable[[Path], Any]
 
 
 class Use(NamedTuple):
-    """Percent of a disk's space or inodes, whichever is scarcer, the folder on it, free bytes."""
+    """How much of a disk is in use.
+
+    Attributes:
+        percent: of the space or of the inodes, whichever is scarcer.
+        what: which of them: ``space`` or ``inodes``.
+        path: a folder on the disk.
+        free: bytes.
+    """
 
     percent: float
     what: str
@@ -30,34 +37,36 @@ class Use(NamedTuple):
 
 
 def measure(path: Path, statvfs: StatVfs = os.statvfs) -> Use:
-    """As ``df`` counts: what is reserved for root is no room.
+    """Return the use of a folder's disk, counted as ``df`` does: without root's reserve.
 
     Raises:
-        OSError: the disk does not answer.
+        OSError: the disk does not respond.
     """
-    there = path
-    while not there.exists() and there != there.parent:  # temp is made when it is first needed
-        there = there.parent
-    found = statvfs(there)
-    space = _percent(found.f_blocks - found.f_bfree, found.f_bavail)
-    inodes = _percent(found.f_files - found.f_ffree, found.f_favail)
-    free = found.f_bavail * found.f_frsize
+    existing = path
+    while not existing.exists() and existing != existing.parent:  # temp is made on first use
+        existing = existing.parent
+    disk = statvfs(existing)
+    space = _percent(disk.f_blocks - disk.f_bfree, disk.f_bavail)
+    inodes = _percent(disk.f_files - disk.f_ffree, disk.f_favail)
+    free = disk.f_bavail * disk.f_frsize
     return max(Use(space, "space", path, free), Use(inodes, "inodes", path, free))
 
 
 def _percent(used: int, free: int) -> float:
-    return 100 * used / (used + free) if used + free > 0 else 0.0  # not every one counts inodes
+    # Some file systems have no number of inodes, and report 0.
+    return 100 * used / (used + free) if used + free > 0 else 0.0
 
 
 class Watch:
     """The disks of some folders against one limit.
 
     Args:
-        folders: the folders by name; asked each time.
-        limit: percent; a disk above it is full, until it is :data:`ROOM` below.
+        folders: returns the folders by name; called at each measurement.
+        limit: percent; a disk above it is full, until it is :data:`HYSTERESIS` below.
+        statvfs: as :func:`os.statvfs`.
 
     Attributes:
-        uses: what was last seen, by name.
+        uses: the last measurement, by name.
         full: the fullest disk while one is full.
     """
 
@@ -67,61 +76,68 @@ class Watch:
         limit: float,
         statvfs: StatVfs = os.statvfs,
     ) -> None:
-        self.folders, self.limit, self.statvfs = folders, limit, statvfs
+        self.folders = folders
+        self.limit = limit
+        self.statvfs = statvfs
         self.uses: dict[str, Use] = {}
         self.full: Use | None = None
-        self._mute: set[str] = set()
+        self._silent: set[str] = set()
 
     def look(self) -> ZImageError | None:
-        """Measure; gives ``ZI-DISK-FULL`` or ``ZI-DISK-ROOM`` when that has just come about.
+        """Measure; return ``ZI-DISK-FULL`` or ``ZI-DISK-ROOM`` when that has just changed."""
+        self.uses = self._measure_all()
+        if not self.uses:
+            return None
+        was_full = self.full is not None
+        fullest = max(self.uses.values(), key=lambda use: use.percent)
+        limit = self.limit - (HYSTERESIS if was_full else 0)
+        self.full = fullest if fullest.percent > limit else None
+        if was_full is (self.full is not None):
+            return None
+        return self._error("ZI-DISK-FULL" if self.full else "ZI-DISK-ROOM", fullest)
 
-        A disk that does not answer is told once and left out.
-        """
+    def _measure_all(self) -> dict[str, Use]:
+        """Return the use by name; a disk that does not respond is logged once and left out."""
         uses: dict[str, Use] = {}
         for name, path in self.folders().items():
             try:
                 uses[name] = measure(path, self.statvfs)
             except OSError as error:
-                if name not in self._mute:
+                if name not in self._silent:
                     log.warning("Z-Image: the disk of %s does not answer: %s", path, error)
-                self._mute.add(name)
-        self.uses, was = uses, self.full
-        if not uses:
-            return None
-        worst = max(uses.values(), key=lambda use: use.percent)  # of one disk, the first
-        self.full = worst if worst.percent > self.limit - (ROOM if was else 0) else None
-        if bool(was) is bool(self.full):
-            return None
-        return self._error("ZI-DISK-FULL" if self.full else "ZI-DISK-ROOM", worst)
+                self._silent.add(name)
+        return uses
 
     def check(self) -> None:
-        """Raises ``ZI-DISK-FULL`` while a disk is full."""
+        """Raise ``ZI-DISK-FULL`` while a disk is full."""
         if (full := self.full) is not None:
             raise self._error("ZI-DISK-FULL", full)
 
-    def room(self, path: Path, length: int, large: bool) -> None:
-        """Raises ``ZI-DISK-FULL`` where a folder's disk has no room for so many bytes more.
+    def check_space(self, path: Path, length: int, large: bool) -> None:
+        """Raise ``ZI-DISK-FULL`` where a folder's disk has no space for so many bytes more.
 
         Args:
-            large: refused while a disk is full, too, and where this one is above the limit.
+            path: the folder.
+            length: bytes.
+            large: refuse also while any disk is full, and where this one is above the limit.
         """
         if large:
             self.check()
         try:
             use = measure(path, self.statvfs)
         except OSError:
-            return  # writing will tell
+            return  # writing fails with the reason
         if use.free < length or use.percent >= 100 or (large and use.percent > self.limit):
             raise self._error("ZI-DISK-FULL", use)
 
-    def worst(self, *paths: Path) -> ZImageError:
-        """``ZI-DISK-FULL`` of the fullest disk of some folders: one of them has just failed."""
+    def fullest(self, *paths: Path) -> ZImageError:
+        """Return ``ZI-DISK-FULL`` for the fullest disk of some folders, one of which has failed."""
         uses: list[Use] = []
         for path in paths:
             with contextlib.suppress(OSError):
                 uses.append(measure(path, self.statvfs))
-        nothing = Use(100.0, "space", paths[0], 0)
-        return self._error("ZI-DISK-FULL", max(uses, key=lambda use: use.percent, default=nothing))
+        unknown = Use(100.0, "space", paths[0], 0)
+        return self._error("ZI-DISK-FULL", max(uses, key=lambda use: use.percent, default=unknown))
 
     def _error(self, code: str, use: Use) -> ZImageError:
         return ZImageError(
@@ -131,5 +147,5 @@ class Watch:
             what=use.what,
             what_zh=CHINESE[use.what],
             maximum=f"{self.limit:g}",
-            back=f"{self.limit - ROOM:g}",
+            back=f"{self.limit - HYSTERESIS:g}",
         )

@@ -1,154 +1,183 @@
-"""``GET /metrics``: the same as ``/health`` and some counts, as Prometheus reads it.
+"""``GET /metrics``: numbers about the server for Prometheus.
 
-Text format 0.0.4. What a part that is switched off would count is left out, rather than 0.
+Names follow Prometheus' conventions: base units in the name, ``_total`` for counters. What a part
+that is switched off would count is left out, rather than 0.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from typing import Any
 
-import psutil
 from aiohttp import web
 
-from ..base import comfyui
-from ..memory import ram
-from ..requests import fuse
-from . import sandbox_source
-
-if TYPE_CHECKING:
-    from .health import Health
+from ..base import comfyui, refusals
+from . import process, sandbox_source
+from .families import Family, label
+from .health import Health
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-Samples = Mapping[str, float]
-"""Values by what follows the metric's name: labels in braces, ``_sum``, or nothing."""
-
 
 class Metrics:
-    """What one server measures."""
+    """The metrics of one server.
+
+    Args:
+        health: of the server.
+    """
 
     def __init__(self, health: Health) -> None:
         self.health = health
 
     async def answer(self, _request: web.Request) -> web.Response:
-        """``GET /metrics``."""
+        """Answer ``GET /metrics``."""
         return web.Response(body=self.text().encode(), headers={"Content-Type": TYPE})
 
     def text(self) -> str:
-        """All metrics; takes about a millisecond."""
-        families = (
-            *self._server(), *self._prompts(), *self._memory(), *self._disks(),
-            *sandbox_source.families(), *_process(),
-        )  # fmt: skip
-        return "".join(family(*one) for one in families)
+        """Return all metrics; takes about a millisecond."""
+        return "".join(family.text() for family in self.families())
 
-    def _server(self) -> Iterator[tuple[str, str, str, Samples]]:
-        health, queue = self.health, self.health.server.prompt_queue
-        yield "up", "gauge", "1 if a prompt would run now.", {"": not health.reasons()}
-        yield (
-            "uptime_seconds", "gauge", "Since the pack was loaded.",
-            {"": health.clock() - health.began},
-        )  # fmt: skip
-        yield (
-            "reduced", "gauge", "1 while a guardian has started less: no other packs, or no GPU.",
-            {"": health.mode() != "normal"},
-        )  # fmt: skip
-        yield "queue_running", "gauge", "Prompts that run.", {"": len(queue.currently_running)}
-        yield "queue_waiting", "gauge", "Prompts that wait.", {"": len(queue.queue)}
-        yield "history_entries", "gauge", "Prompts in the history.", {"": len(queue.history)}
-        yield "models_loaded", "gauge", "Models in the host's hands.", {"": len(comfyui.models())}
-        parts = {
-            f'{{part="{name}"}}': one.describe()["status"] == "active"
-            for name, one in health.registry.states.items()
+    def families(self) -> Iterator[Family]:
+        """Yield all metrics."""
+        yield from self._server()
+        yield from self._queue()
+        yield from self._prompts()
+        yield from self._memory()
+        yield from self._swaps()
+        yield from self._disks()
+        yield from sandbox_families()
+        yield from process.families()
+
+    def _server(self) -> Iterator[Family]:
+        health = self.health
+        yield Family.of("up", "gauge", "1 if a prompt would run now.", not health.reasons())
+        yield Family.of(
+            "uptime_seconds", "gauge", "Time since the pack was loaded.", health.uptime()
+        )
+        yield Family.of(
+            "reduced",
+            "gauge",
+            "1 in a degraded mode of the guardian: without other packs, or without a GPU.",
+            health.mode() != "normal",
+        )
+        active = {
+            label("part", name): state.describe()["status"] == "active"
+            for name, state in health.registry.states.items()
         }
-        yield "patch_active", "gauge", "1 if a part of the hardening is active.", parts
+        yield Family("patch_active", "gauge", "1 if a part of the hardening is active.", active)
 
-    def _prompts(self) -> Iterator[tuple[str, str, str, Samples]]:
-        refused = {f'{{code="{code}"}}': count for code, count in fuse.refused.items()}
-        yield "refusals_total", "counter", "Requests refused, by code.", refused
+    def _queue(self) -> Iterator[Family]:
+        queue = self.health.server.prompt_queue
+        running = len(queue.currently_running)
+        yield Family.of("queue_running", "gauge", "Prompts that run.", running)
+        yield Family.of("queue_waiting", "gauge", "Prompts that wait.", len(queue.queue))
+        yield Family.of("history_entries", "gauge", "Prompts in the history.", len(queue.history))
+        models = len(comfyui.models())
+        yield Family.of("models_loaded", "gauge", "Models that the host has loaded.", models)
+
+    def _prompts(self) -> Iterator[Family]:
+        refused = {label("code", code): count for code, count in refusals.counts.items()}
+        yield Family("refusals_total", "counter", "Requests refused, by code.", refused)
         if (logs := self._part("logs")) is None:
             return
-        ended = {f'{{status="{status}"}}': count for status, count in logs.ended.items()}
-        yield "prompts_total", "counter", "Prompts that ended, by how they did.", ended
-        spent = {"_sum": logs.seconds, "_count": logs.ended.total()}
-        yield "prompt_seconds", "summary", "Time for which prompts ran.", spent
+        ended = {label("status", status): count for status, count in logs.ended.items()}
+        yield Family("prompts_total", "counter", "Prompts that ended, by status.", ended)
+        seconds = {"_sum": logs.seconds, "_count": logs.ended.total()}
+        yield Family("prompt_seconds", "summary", "Run time of prompts.", seconds)
 
-    def _memory(self) -> Iterator[tuple[str, str, str, Samples]]:
-        memory, swap, idle = map(self._part, ("memory", "swap", "residency"))
+    def _memory(self) -> Iterator[Family]:
+        memory = self._part("memory")
         if memory is not None:
-            yield (
-                "memory_deviation_ratio", "gauge",
-                "What the last prompt that moved memory left in use, as a part of all in use.",
-                {"": memory.last},
-            )  # fmt: skip
-            counts = memory.counts
-            yield (
-                "memory_deviations_total", "counter", "Prompts that left more than 3 % in use.",
-                {"": counts["deviations"]},
-            )  # fmt: skip
-            yield (
-                "memory_releases_total", "counter", "How often memory was given back.",
-                {"": counts["released"]},
-            )  # fmt: skip
-        found = {"ram": memory and memory.reserve, "gpu": swap}
-        places = {f'{{place="{name}"}}': one for name, one in found.items() if one is not None}
-        if places:
-            yield (
-                "model_swaps_total", "counter", "How often a model had to go for another one.",
-                {label: one.swaps for label, one in places.items()},
-            )  # fmt: skip
-            yield (
-                "model_swaps_incomplete_total", "counter", "Of them, those that left some behind.",
-                {label: one.incomplete for label, one in places.items()},
-            )  # fmt: skip
-        if idle is not None:
-            yield (
-                "idle_unloads_total", "counter", "How often all models were unloaded.",
-                {"": idle.unloads},
-            )  # fmt: skip
+            yield Family.of(
+                "memory_deviation_ratio",
+                "gauge",
+                "Memory that the last prompt left in use, as a ratio of all memory in use.",
+                memory.last,
+            )
+            yield Family.of(
+                "memory_deviations_total",
+                "counter",
+                "Prompts that left more than 3 % in use.",
+                memory.counts["deviations"],
+            )
+            yield Family.of(
+                "memory_releases_total",
+                "counter",
+                "Times that memory was given back to the system.",
+                memory.counts["released"],
+            )
+        residency = self._part("residency")
+        if residency is not None:
+            yield Family.of(
+                "idle_unloads_total",
+                "counter",
+                "Times that all models were unloaded because the server was idle.",
+                residency.unloads,
+            )
 
-    def _disks(self) -> Iterator[tuple[str, str, str, Samples]]:
+    def _swaps(self) -> Iterator[Family]:
+        memory = self._part("memory")
+        sources = {"ram": memory and memory.reserve, "gpu": self._part("swap")}
+        swaps = {
+            label("place", place): source for place, source in sources.items() if source is not None
+        }
+        if not swaps:
+            return
+        yield Family(
+            "model_swaps_total",
+            "counter",
+            "Models that were unloaded to make room for another one.",
+            {key: source.swaps for key, source in swaps.items()},
+        )
+        yield Family(
+            "model_swaps_incomplete_total",
+            "counter",
+            "Model swaps that left memory in use.",
+            {key: source.incomplete for key, source in swaps.items()},
+        )
+
+    def _disks(self) -> Iterator[Family]:
         if (disk := self._part("disk")) is None:
             return
-        uses = {f'{{folder="{name}"}}': use for name, use in disk.watch.uses.items()}
-        yield (
-            "disk_used_ratio", "gauge",
-            "Part of the disk of a folder that is in use: space or inodes, whichever is scarcer.",
-            {label: use.percent / 100 for label, use in uses.items()},
-        )  # fmt: skip
-        yield (
-            "disk_free_bytes", "gauge", "Space on the disk of a folder.",
-            {label: use.free for label, use in uses.items()},
-        )  # fmt: skip
+        uses = {label("folder", name): use for name, use in disk.watch.uses.items()}
+        yield Family(
+            "disk_used_ratio",
+            "gauge",
+            "Used part of a folder's disk: space or inodes, whichever is scarcer.",
+            {key: use.percent / 100 for key, use in uses.items()},
+        )
+        yield Family(
+            "disk_free_bytes",
+            "gauge",
+            "Free space on a folder's disk.",
+            {key: use.free for key, use in uses.items()},
+        )
 
     def _part(self, name: str) -> Any:
-        """A part of the hardening that is in use, None without it."""
+        """Return a part that is in use, None without it."""
         return getattr(self.health.registry.states.get(name), "part", None)
 
 
-def family(name: str, kind: str, about: str, samples: Samples) -> str:
-    """One metric of the pack with all its samples."""
-    name = f"zimage_{name}"
-    lines = [f"{name}{labels} {value + 0}\n" for labels, value in samples.items()]
-    return f"# HELP {name} {about}\n# TYPE {name} {kind}\n{''.join(lines)}"
+def sandbox_families() -> Iterator[Family]:
+    """Yield the metrics of sandboxes; nothing where there is none."""
+    packs = sandbox_source.describe()["packs"]
+    if not packs:
+        return
 
+    def samples(key: str) -> dict[str, float]:
+        return {label("pack", name): pack[key] for name, pack in packs.items()}
 
-def gpu_reserved() -> int:
-    """Bytes that this process holds on its GPU, 0 without one."""
-    torch = sys.modules.get("torch")
-    if torch is None or not torch.cuda.is_initialized():
-        return 0
-    return torch.cuda.memory_reserved()
-
-
-def _process() -> Iterator[tuple[str, str, str, Samples]]:
-    process = psutil.Process()
-    yield "resident_memory_bytes", "gauge", "RAM of this process.", {"": ram.resident()}
-    yield (
-        "gpu_memory_reserved_bytes", "gauge", "Held by this process on its GPU, 0 without one.",
-        {"": gpu_reserved()},
-    )  # fmt: skip
-    yield "open_file_descriptors", "gauge", "Of this process.", {"": process.num_fds()}
-    yield "threads", "gauge", "Of this process.", {"": process.num_threads()}
+    up = {label("pack", name): pack["status"] == "running" for name, pack in packs.items()}
+    yield Family("sandbox_up", "gauge", "1 if the process of a pack is running.", up)
+    yield Family(
+        "sandbox_starts_total", "counter", "Processes of a pack that started.", samples("starts")
+    )
+    yield Family(
+        "sandbox_ends_total", "counter", "Processes of a pack that ended.", samples("ends")
+    )
+    yield Family(
+        "sandbox_memory_bytes",
+        "gauge",
+        "Memory of a pack's process.",
+        samples("memory_bytes"),
+    )

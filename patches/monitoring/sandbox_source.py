@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 NONE: dict[str, Any] = {
@@ -36,24 +36,3 @@ def kept() -> int:
 def describe() -> dict[str, Any]:
     """For ``/health`` and the panel."""
     return _source()
-
-
-def families() -> Iterator[tuple[str, str, str, dict[str, float]]]:
-    """For ``/metrics``; nothing where there is no sandbox."""
-    packs = describe()["packs"]
-    if not packs:
-        return
-
-    def each(key: str) -> dict[str, float]:
-        return {_label(name): about[key] for name, about in packs.items()}
-
-    up = {_label(name): about["status"] == "running" for name, about in packs.items()}
-    yield "sandbox_up", "gauge", "1 if the process of a pack is running.", up
-    yield "sandbox_starts_total", "counter", "Processes of a pack.", each("starts")
-    yield "sandbox_ends_total", "counter", "Of them, those that ended.", each("ends")
-    yield "sandbox_memory_bytes", "gauge", "Memory of a pack's own.", each("memory_bytes")
-
-
-def _label(pack: str) -> str:
-    text = pack.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'{{pack="{text}"}}'

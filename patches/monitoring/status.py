@@ -3,58 +3,54 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 from aiohttp import web
 
 from ..memory import ram
-from . import metrics
-
-if TYPE_CHECKING:
-    from .health import Health
+from . import process
+from .health import Health
 
 LINES = 20
 """Events of the guardian."""
 TAIL = 16 * 1024
-"""Bytes at the end of its log in which they are looked for."""
+"""Bytes at the end of the guardian's log that are read."""
 
 
 class Status:
-    """What the panel asks for, every two seconds.
+    """What the panel requests every two seconds.
 
     Args:
         health: of this server.
-        journal: log of the guardian, None without one.
+        journal: the guardian's log, None without a guardian.
     """
 
     def __init__(self, health: Health, journal: Path | None) -> None:
-        self.health, self.journal = health, journal
+        self.health = health
+        self.journal = journal
 
     async def answer(self, _request: web.Request) -> web.Response:
-        """``GET /zimage/status``; 200 also where the server is not ready, which it says."""
+        """Answer ``GET /zimage/status``, with 200 also where the server is not ready."""
         events = await asyncio.to_thread(tail, self.journal) if self.journal else []
         return web.json_response({**self.describe(), "guardian": events})
 
     def describe(self) -> dict[str, Any]:
-        """As ``/health``, with memory: bytes in use by this process, and all there is."""
+        """Return the body of ``/health``, with memory in bytes: used by this process, and total."""
         memory = {"ram": {"used": ram.resident(), "total": psutil.virtual_memory().total}}
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_initialized():
-            total = torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory
-            memory["gpu"] = {"used": metrics.gpu_reserved(), "total": total}
+        if total := process.gpu_total():
+            memory["gpu"] = {"used": process.gpu_reserved(), "total": total}
         return {**self.health.describe(), "memory": memory}
 
 
 def tail(path: Path) -> list[str]:
-    """The last lines of a log, at most :data:`LINES`; none where it cannot be read."""
+    """Return the last lines of a log, at most :data:`LINES`; none if it cannot be read."""
     try:
         with path.open("rb") as file:
-            begin = max(file.seek(0, 2) - TAIL, 0)
-            file.seek(begin)
+            start = max(file.seek(0, 2) - TAIL, 0)
+            file.seek(start)
             lines = file.read().decode("utf-8", "replace").splitlines()
     except OSError:
         return []
-    return lines[1 if begin else 0 :][-LINES:]  # the first of a part may be half a line
+    return lines[1 if start else 0 :][-LINES:]  # the first of a part may be incomplete

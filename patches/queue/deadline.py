@@ -29,9 +29,9 @@ from ...engine.presets import OPTION
 from ...errors import ZImageError
 from ..base import comfyui
 from ..base.hooks import Argument, Function, HookPoint, Patch, Patches
+from ..base.refusals import LOG, log_event
 from ..guardian_client import link
 from ..memory.sampling_jobs import SAMPLERS
-from ..requests.fuse import LOG, jot
 from .prompt_events import failure
 from .sampler_steps import CALLBACK, FIRST, Steps, counted
 from .worker_thread import abandon
@@ -215,12 +215,12 @@ class Deadline(Patches):
     def _interrupt(self, prompt_id: str, error: ZImageError) -> None:
         self.error = error
         log.warning("Z-Image: %s is interrupted: %s", prompt_id, error)
-        jot(self.path, prompt_id, "-", error.code, "interrupted")
+        log_event(self.path, prompt_id, "-", error.code, "interrupted")
         sys.modules["nodes"].interrupt_processing()
 
     def _end(self, prompt_id: str, error: ZImageError) -> None:
         """The prompt has failed, and its process is in the way."""
-        jot(self.path, prompt_id, "-", error.code, "ended")
+        log_event(self.path, prompt_id, "-", error.code, "ended")
         abandon(self.server.prompt_queue, error)
         if link.ask_to_be_killed(f"任务 {prompt_id} 没有结束 / {prompt_id} does not end"):
             sleep(MOMENT)  # a sampler that returns now waits, and no other prompt begins

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import ZImageError
 from ..base.hooks import Argument
-from ..requests import fuse
+from ..base.limits import DEFAULTS
 from .group_commit import GroupCommit, Submission
 from .history_on_disk import RECENT, HistoryOnDisk, page_of
 from .prompt_events import failure
@@ -96,7 +96,7 @@ class DurableQueue(HostQueue):
         self,
         server: Any,
         store: Store,
-        most_waiting: int = fuse.LIMITS["waiting"],
+        most_waiting: int = DEFAULTS["waiting"],
         patience: float = 0.0,
         template: Any = None,
     ) -> None:

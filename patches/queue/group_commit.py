@@ -26,8 +26,8 @@ from typing import Any
 from aiohttp import web
 
 from ...errors import ZImageError
-from ..base import comfyui
-from ..requests import fuse
+from ..base import refusals
+from ..base.middleware import Handler
 from .store import NewPrompt
 
 PATHS = frozenset({"/prompt", "/api/prompt"})
@@ -132,7 +132,7 @@ def _resolve(batch: list[Submission], loop: asyncio.AbstractEventLoop) -> None:
 
 
 @web.middleware
-async def hold_back(request: web.Request, handler: fuse.Handler) -> web.StreamResponse:
+async def hold_back(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer ``POST /prompt`` when its prompt is durable."""
     if request.method != "POST" or request.path not in PATHS:
         return await handler(request)
@@ -148,6 +148,5 @@ async def hold_back(request: web.Request, handler: fuse.Handler) -> web.StreamRe
             if submission.answered is not None:
                 await submission.answered
     except ZImageError as error:
-        fuse.note(comfyui.folder() / fuse.LOG, request, error.code, "refused")
-        return fuse.refusal(request, error)
+        return refusals.refuse(request, error)
     return response

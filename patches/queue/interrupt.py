@@ -19,8 +19,8 @@ from ... import http_body
 from ...config import Settings
 from ...errors import ZImageError
 from ..base import comfyui
+from ..base.middleware import Gate, Slot
 from ..guardian_client import link
-from ..requests.gate import Gate
 from .prompt_events import interrupted
 from .sampler_steps import reaction_time
 from .worker_thread import end
@@ -34,25 +34,27 @@ PAUSE = 1.0
 """Seconds between two tries to be heard by a guardian that is being replaced."""
 
 
-def create() -> Interrupt:
+def create(slot: Slot) -> Interrupt:
     """The watch over the running server."""
     settings = Settings.from_environment()
     waits = not settings.interrupt_is_set
-    return Interrupt(comfyui.server(), settings.interrupt_seconds, waits_for_step=waits)
+    return Interrupt(slot, comfyui.server(), settings.interrupt_seconds, waits_for_step=waits)
 
 
 class Interrupt(Gate):
     """Sees requests to interrupt, after everything that may refuse them; it refuses none.
 
     Args:
+        slot: its place among the middlewares.
         server: the host's ``PromptServer``; its queue may be replaced meanwhile.
         grace: seconds for a prompt to end by itself, 0 for as long as it likes.
         waits_for_step: whether a sampler with slow steps has longer, because it notices an
             interrupt at the end of a step. A number that a person has set is honoured instead.
     """
 
-    def __init__(self, server: Any, grace: float, waits_for_step: bool = False) -> None:
-        super().__init__(server, self._see)
+    def __init__(self, slot: Slot, server: Any, grace: float, waits_for_step: bool = False) -> None:
+        super().__init__(slot, self._see)
+        self.server = server
         self.grace, self.ended = grace, 0
         self.waits_for_step = waits_for_step
         self._watched: set[int] = set()
@@ -60,7 +62,7 @@ class Interrupt(Gate):
         self._gives_up = False  # this process runs nothing more, and should have been ended
 
     def check(self) -> None:
-        """As :meth:`.gate.Gate.check`; the queue has to be as the host's."""
+        """As :meth:`.middleware.Gate.check`; the queue has to be as the host's."""
         super().check()
         queue = self.server.prompt_queue
         if not all(hasattr(queue, name) for name in QUEUE):

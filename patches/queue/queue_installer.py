@@ -15,10 +15,9 @@ from ...config import Settings
 from ...errors import ZImageError
 from ..base import comfyui
 from ..base.hooks import HookPoint, requires_more
+from ..base.limits import DEFAULTS, request_limits
 from ..guardian_client import link
-from ..requests import fuse
 from .durable_queue import durable_class
-from .group_commit import hold_back
 from .store import Limits, Store
 
 log = logging.getLogger(__name__)
@@ -46,7 +45,7 @@ def create() -> QueueInstaller:
     limits = Limits(seconds=days * 86400) if days else Limits()  # as long as its files are kept
     # Only under a guardian is there a process that is about to end.
     patience = PATIENCE if link.serves() else 0.0
-    most_waiting = fuse.limits(settings.limits)["waiting"]
+    most_waiting = request_limits(settings.limits)["waiting"]
     return QueueInstaller(comfyui.server(), comfyui.folder(), limits, most_waiting, patience)
 
 
@@ -58,7 +57,7 @@ class QueueInstaller:
         server: Any,
         folder: Path,
         limits: Limits | None = None,
-        most_waiting: int = fuse.LIMITS["waiting"],
+        most_waiting: int = DEFAULTS["waiting"],
         patience: float = 0.0,
     ) -> None:
         self.server = server
@@ -100,9 +99,6 @@ class QueueInstaller:
             raise
         self.original = original
         self.server.prompt_queue = self.queue
-        app = self.server.app
-        if not app.frozen and hold_back not in app.middlewares:  # else each submission syncs alone
-            app.middlewares.append(hold_back)
         _give_back_at_exit(self.queue)
         if self.queue.refused is not None:
             log.error("Z-Image: %s", self.queue.refused)

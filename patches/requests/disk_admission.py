@@ -1,9 +1,10 @@
-"""Room for what requests want to keep: uploads, workflows and settings.
+"""Space on disk for what requests want to store: uploads, workflows and settings.
 
 Uploads are refused above the limit of the disk guard, as prompts are. What people write themselves
-(:data:`SMALL`: a workflow, a setting) is kept as long as there is room for it, but is refused
-before the host begins: it empties the file first, so a full disk would cost what was there before.
-A disk that is full all the same is told with the same code, instead of 500.
+(up to :data:`SMALL` bytes: a workflow, a setting) is accepted as long as it fits, but is refused
+before the host begins to write: the host empties the file first, so a full disk would cost the
+version that was there. A disk that is full all the same is answered with the same code instead of
+500.
 """
 
 from __future__ import annotations
@@ -12,55 +13,65 @@ import errno
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from aiohttp import web
 
-from ..base import comfyui
-from ..disk.usage import Watch
-from . import fuse
-from .gate import Gate
+from ...errors import ZImageError
+from ..base import refusals
+from ..base.middleware import Gate, Handler, Slot
 from .paths import UPLOADS
 
-SMALL, MARGIN = 2**20, 2**16
-"""Bytes of a request that counts as somebody's own work; and of what is left free beside it."""
+SMALL = 2**20
+"""Bytes of a request that counts as somebody's own work."""
+MARGIN = 2**16
+"""Bytes that stay free beside a request."""
 USERS = ("/userdata/", "/settings", "/users")
-"""What keeps files in the user's folder."""
+"""Routes that write to the user's folder."""
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
-class Room(Gate):
-    """Before the handlers that write, and behind all: the first after the judgement of origins.
+class Disks(Protocol):
+    """What is needed of the disk guard's watch (:class:`..disk.usage.Watch`)."""
+
+    @property
+    def folders(self) -> Callable[[], Mapping[str, Path]]:
+        """Folders that are watched, by name."""
+        ...
+
+    def check_space(self, path: Path, length: int, large: bool) -> None:
+        """Raise where a folder's disk has no space for so many bytes more."""
+        ...
+
+    def fullest(self, *paths: Path) -> ZImageError:
+        """Return the error for the fullest disk of some folders."""
+        ...
+
+
+class DiskAdmission(Gate):
+    """Judges requests that write, and answers when a disk is full.
 
     Args:
+        slot: its place.
+        disks: the disks that are watched.
         folders: ``input`` and ``user`` of the host.
     """
 
-    def __init__(
-        self, server: Any, watch: Watch, folders: Callable[[], Mapping[str, Path]]
-    ) -> None:
-        super().__init__(server, self._judge)
-        self.watch, self.folders = watch, folders
+    def __init__(self, slot: Slot, disks: Disks, folders: Callable[[], Mapping[str, Path]]) -> None:
+        super().__init__(slot, self._judge)
+        self.disks = disks
+        self.folders = folders
 
-    def apply(self) -> None:
-        """As :meth:`.gate.Gate.apply`; what is further in may keep a body on a disk, too."""
-        self.check()
-        if self.handle not in self.server.app.middlewares:
-            self.server.app.middlewares.insert(1, self.handle)
-        self.active = True
-
-    @web.middleware
-    async def handle(self, request: web.Request, handler: fuse.Handler) -> web.StreamResponse:
-        """Judge, hand on, and tell of a disk that is full."""
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Judge a request and hand it on; answer it when a disk is full."""
         try:
             return await super().handle(request, handler)
         except OSError as error:
-            if not self.active or error.errno not in FULL:
+            if error.errno not in FULL:
                 raise
-        paths = (*self.watch.folders().values(), *self.folders().values())
-        told = self.watch.worst(*paths, Path(tempfile.gettempdir()))
-        fuse.note(comfyui.folder() / fuse.LOG, request, told.code, "refused")
-        return fuse.refusal(request, told)
+        paths = (*self.disks.folders().values(), *self.folders().values())
+        full = self.disks.fullest(*paths, Path(tempfile.gettempdir()))
+        return refusals.refuse(request, full)
 
     async def _judge(self, request: web.Request) -> None:
         path = request.path.removeprefix("/api")
@@ -70,4 +81,17 @@ class Room(Gate):
         length = request.content_length
         large = upload or length is None or length > SMALL
         folder = self.folders()["input" if upload else "user"]
-        self.watch.room(folder, (length or 0) + MARGIN, large)
+        self.disks.check_space(folder, (length or 0) + MARGIN, large)
+
+
+def create(slot: Slot, disks: Disks) -> DiskAdmission:
+    """Return the middleware for the running server."""
+    import folder_paths
+
+    def folders() -> dict[str, Path]:
+        return {
+            "input": Path(folder_paths.get_input_directory()),
+            "user": Path(folder_paths.get_user_directory()),
+        }
+
+    return DiskAdmission(slot, disks, folders)

@@ -1,7 +1,7 @@
-"""``GET /history`` is sent entry by entry, so that a long history holds nobody up.
+"""``GET /history`` is sent entry by entry, so that a long history does not block the server.
 
-The host makes one text of all of it, in the thread that answers everybody: 64 MiB, which the queue
-keeps at most, take it seconds. What a client reads is the same.
+The host serializes the whole history at once in the event loop: 64 MiB, which is what the queue
+keeps at most, take seconds. The answer that a client reads is the same.
 """
 
 from __future__ import annotations
@@ -15,42 +15,54 @@ from aiohttp import web
 
 from ...errors import ZImageError
 from ...http_body import unfit
-from ..base import comfyui
+from ..base import comfyui, refusals
 from ..base.hooks import HookPoint, requires_more
-from .fuse import Handler, refusal
-from .gate import Gate
+from ..base.middleware import Handler, MiddlewarePart, Slot
+from ..base.registry import About
 
 GET = HookPoint("execution", "PromptQueue.get_history", ("self", "max_items", "offset"))
 PATHS = frozenset({"/history", "/api/history"})
 PIECE = 2**18
 """Bytes that are sent at once, or one entry where that is larger."""
 
+ABOUT = About(
+    part="history",
+    bare_host="the answer to `/history` is made in one piece, which takes seconds for a long one",
+    here="sent entry by entry",
+)
 
-def create() -> History:
-    """The middleware of the running server."""
-    return History(comfyui.server())
+
+def create(slot: Slot) -> HistoryStream:
+    """Return the middleware for the running server."""
+    return HistoryStream(slot, comfyui.server())
 
 
-class History(Gate):
-    """Answers in place of the host's handler; what is not JSON is told by its ``repr``."""
+class HistoryStream(MiddlewarePart):
+    """Answers in place of the host's handler; values that JSON does not have become ``repr``.
 
-    def __init__(self, server: Any) -> None:
-        super().__init__(server, _any)
+    Args:
+        slot: its place.
+        server: the host's ``PromptServer``; its queue may be replaced later.
+    """
+
+    def __init__(self, slot: Slot, server: Any) -> None:
+        super().__init__(slot)
+        self.server = server
 
     def check(self) -> None:
-        """As :meth:`Gate.check`, and for the host's function."""
+        """Check the slot and the host's function; raises ``ZI-PATCH-SEAM``."""
         super().check()
         GET.verify(vars(GET.owner())[GET.name])
 
-    @web.middleware
     async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Send the history, or hand on."""
-        if not self.active or request.method != "GET" or request.path not in PATHS:
+        """Send the history, or hand the request on."""
+        if request.method != "GET" or request.path not in PATHS:
             return await handler(request)
         try:
-            most, offset = _number(request, "max_items", None), _number(request, "offset", -1)
+            most = _number(request, "max_items", None)
+            offset = _number(request, "offset", -1)
         except ZImageError as error:
-            return refusal(request, error)
+            return refusals.refuse(request, error)
         queue = self.server.prompt_queue
         if hasattr(queue, "listed"):  # the durable queue reads them from disk
             entries = queue.listed(most, offset)
@@ -58,26 +70,35 @@ class History(Gate):
             return await handler(request)
         else:
             entries = queue.get_history(max_items=most, offset=offset).items()
-        response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
-        await response.prepare(request)
-        for piece in pieces(entries):
-            await response.write(piece)
-            await asyncio.sleep(0)  # others' turn, even when the socket takes everything
-        await response.write_eof()
-        return response
+        return await _send(request, entries)
+
+
+async def _send(request: web.Request, entries: Iterable[tuple[str, Any]]) -> web.StreamResponse:
+    response = web.StreamResponse(headers={"Content-Type": "application/json; charset=utf-8"})
+    await response.prepare(request)
+    for piece in pieces(entries):
+        await response.write(piece)
+        await asyncio.sleep(0)  # yield, because writing to a fast client never waits
+    await response.write_eof()
+    return response
 
 
 def pieces(entries: Iterable[tuple[str, Any]]) -> Iterator[bytes]:
-    """A JSON object in pieces of :data:`PIECE` bytes or one member."""
-    waiting, size, mark = [], 0, "{"
+    """Yield a JSON object in pieces of about :data:`PIECE` bytes."""
+    members: list[str] = []
+    size = 0
+    separator = "{"
     for id, entry in entries:
-        text = f"{mark}{json.dumps(id)}: {json.dumps(entry, default=repr)}"
-        waiting.append(text)
-        size, mark = size + len(text), ", "
+        member = f"{separator}{json.dumps(id)}: {json.dumps(entry, default=repr)}"
+        members.append(member)
+        size += len(member)
+        separator = ", "
         if size >= PIECE:
-            yield "".join(waiting).encode()
-            waiting, size = [], 0
-    yield ("".join(waiting) + ("{}" if mark == "{" else "}")).encode()
+            yield "".join(members).encode()
+            members = []
+            size = 0
+    end = "{}" if separator == "{" else "}"
+    yield ("".join(members) + end).encode()
 
 
 def _number(request: web.Request, name: str, default: int | None) -> int | None:
@@ -88,7 +109,3 @@ def _number(request: web.Request, name: str, default: int | None) -> int | None:
         return int(text)
     except ValueError:
         raise unfit(f"{name}: {text[:60]!r}", f"{name}: 0, 1, …") from None
-
-
-async def _any(_request: web.Request) -> None:
-    """Nothing is refused."""

@@ -1,10 +1,10 @@
-"""Malformed requests to the rest of the host's routes are the client's fault, and told so.
+"""Malformed requests to the host's routes are answered with 400 and a code instead of 500.
 
-What can be seen beforehand is judged beforehand (:mod:`.inputs`). For the rest the host's own
-handlers are trusted to fall over: an error of the kind that malformed input causes, raised in the
-handler of one of :data:`ROUTES`, is answered with 400 and a code, and its traceback is in the log.
-Everything else (missing permissions, a bug of a middleware, routes of other packs, ``POST
-/prompt``) stays the 500 that it is, and a full disk is told by :mod:`.room`.
+What can be checked before the handler is checked there (:mod:`.request_checks`). The rest is seen
+when the host's own handler fails: an error of a kind that malformed input causes, raised in the
+handler of one of :data:`ROUTES`, is answered with 400 and a code, and its traceback is logged. All
+other errors (missing permissions, bugs of a middleware, routes of other packs, ``POST /prompt``)
+stay 500, and :mod:`.disk_admission` answers a full disk.
 """
 
 from __future__ import annotations
@@ -22,40 +22,90 @@ from aiohttp import web
 from ...config import Settings
 from ...errors import ZImageError
 from ...http_body import parse, unfit
-from ..base import comfyui
+from ..base import refusals
 from ..base.hooks import Patches
-from . import fuse, paths, request_checks
-from .gate import Gate
+from ..base.limits import MIB, request_limits
+from ..base.middleware import Gate, Handler, Slot
+from ..base.registry import About
+from . import paths, request_checks
 
 log = logging.getLogger(__name__)
 
 PREVIEW = "/experiment/models/preview/{folder}/{path_index}/{filename}"
-ROUTES = frozenset({
-    "/users", "/userdata", "/v2/userdata", "/userdata/{file}", "/userdata/{file}/move/{dest}",
-    "/settings", "/settings/{id}", "/upload/image", "/upload/mask", "/view",
-    "/view_metadata/{folder_name}", "/models/{folder}", "/experiment/models/{folder}", PREVIEW,
-    "/internal/logs/subscribe", "/templates/{path}",
-})  # fmt: skip
-"""What does as the request says, and keeps no prompts; files of the page count, too."""
-CAUSED = (ValueError, TypeError, LookupError, AttributeError, UnboundLocalError, RecursionError,
-          web.RequestPayloadError)  # fmt: skip
-"""Errors that malformed input causes, those of names of files aside."""
-NUMBERS = frozenset({
-    None, errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ENOENT,
-    errno.EINVAL, errno.ELOOP, errno.ENOTEMPTY,
-})  # fmt: skip
-"""Of an ``OSError``, where the name is wrong. None: Pillow's and shutil's own."""
+ROUTES = frozenset(
+    {
+        "/users",
+        "/userdata",
+        "/v2/userdata",
+        "/userdata/{file}",
+        "/userdata/{file}/move/{dest}",
+        "/settings",
+        "/settings/{id}",
+        "/upload/image",
+        "/upload/mask",
+        "/view",
+        "/view_metadata/{folder_name}",
+        "/models/{folder}",
+        "/experiment/models/{folder}",
+        PREVIEW,
+        "/internal/logs/subscribe",
+        "/templates/{path}",
+    }
+)
+"""Routes whose errors depend on the request alone; files of the page belong to them, too."""
+INPUT_ERRORS = (
+    ValueError,
+    TypeError,
+    LookupError,
+    AttributeError,
+    UnboundLocalError,
+    RecursionError,
+    web.RequestPayloadError,
+)
+"""Errors that malformed input causes; for ``OSError`` see :data:`NAME_ERRORS`."""
+NAME_ERRORS = frozenset(
+    {
+        None,
+        errno.ENAMETOOLONG,
+        errno.EISDIR,
+        errno.ENOTDIR,
+        errno.EEXIST,
+        errno.ENOENT,
+        errno.EINVAL,
+        errno.ELOOP,
+        errno.ENOTEMPTY,
+    }
+)
+"""``errno`` of an ``OSError`` that a wrong name causes. None: raised by Pillow and shutil."""
+
+ABOUT = About(
+    part="malformed",
+    bare_host="malformed forms, names, paths and addresses are 500 (`/users`, `/settings`, "
+    "`/userdata`, `/upload`, `/view`, files of the page); `/experiment/models/preview` shows any "
+    "picture of the disk",
+    here="400 with a code (`request_checks` judges before); errors that malformed input causes "
+    "count as such in the host's own handlers, with the traceback in the log; missing permissions "
+    "and bugs stay 500",
+)
 
 
-def create() -> Patches:
-    """Both middlewares of the running server."""
-    server = comfyui.server()
-    largest = fuse.limits(Settings.from_environment().limits)["body"] * fuse.MIB
-    return Patches(Blame(server), Gate(server, Judges(largest)))
+def create(errors: Slot, slot: Slot) -> Patches:
+    """Return both middlewares for the running server.
+
+    Args:
+        errors: the outermost place.
+        slot: the place of the checks, inside the host's own middlewares.
+    """
+    largest = request_limits(Settings.from_environment().limits)["body"] * MIB
+    return Patches(InputErrors(errors), Gate(slot, RequestJudge(largest)))
 
 
-class Judges:
-    """What is seen before the handler; ``largest`` is bytes of a JSON body."""
+class RequestJudge:
+    """Checks requests before their handler.
+
+    Args:
+        largest: bytes of a JSON body.
+    """
 
     def __init__(self, largest: int) -> None:
         self.largest = largest
@@ -70,86 +120,88 @@ class Judges:
         }
 
     async def __call__(self, request: web.Request) -> None:
-        """Raises :class:`ZImageError` for what the handler cannot use."""
+        """Raise :class:`ZImageError` for a request that its handler cannot use."""
         judge = self.by_route.get((request.method.replace("HEAD", "GET"), route(request)))
         if judge is not None:
             await judge(request)
 
     async def user(self, request: web.Request) -> None:
-        """``POST /users``."""
-        request_checks.check_fields(
-            parse(await request_checks.read(request, self.largest)), {"username": str}
-        )
+        """Check ``POST /users``."""
+        body = parse(await request_checks.read(request, self.largest))
+        request_checks.check_fields(body, {"username": str})
 
     async def settings(self, request: web.Request) -> None:
-        """``POST /settings``."""
+        """Check ``POST /settings``."""
         parse(await request_checks.read(request, self.largest))
 
     async def setting(self, request: web.Request) -> None:
-        """``POST /settings/{id}``."""
+        """Check ``POST /settings/{id}``."""
         request_checks.check_value(await request_checks.read(request, self.largest))
 
     async def subscription(self, request: web.Request) -> None:
-        """``PATCH /internal/logs/subscribe``."""
+        """Check ``PATCH /internal/logs/subscribe``."""
         body = parse(await request_checks.read(request, self.largest))
         request_checks.check_fields(body, {"clientId": str, "enabled": (bool, int)})
 
 
-class Blame(Gate):
-    """The outermost middleware; whom an error is blamed on decides between 400 and 500."""
+class InputErrors(Gate):
+    """Checks addresses first, and answers errors that the request has caused.
 
-    def __init__(self, server: Any) -> None:
-        super().__init__(server, _addresses, outermost=True)
+    Args:
+        slot: the outermost place.
+    """
 
-    @web.middleware
-    async def handle(self, request: web.Request, handler: fuse.Handler) -> web.StreamResponse:
-        """Judge the addresses, hand on, answer."""
+    def __init__(self, slot: Slot) -> None:
+        super().__init__(slot, _judge_address)
+
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Judge the addresses and hand the request on; answer what it causes."""
         try:
             return await super().handle(request, handler)
         except Exception as error:
-            if not (self.active and caused(request, error)):
+            if not is_caused_by(request, error):
                 raise
             log.warning("Z-Image: %s %r", request.method, request.path, exc_info=True)
-            refused = ZImageError("ZI-REQUEST-FAILED", found=type(error).__name__)
-            fuse.note(comfyui.folder() / fuse.LOG, request, refused.code, "refused")
-            return fuse.refusal(request, refused)
+            failed = ZImageError("ZI-REQUEST-FAILED", found=type(error).__name__)
+            return refusals.refuse(request, failed)
 
 
-def caused(request: web.Request, error: Exception) -> bool:
-    """Whether a request has caused an error, as far as one can tell."""
+def is_caused_by(request: web.Request, error: Exception) -> bool:
+    """Return whether a request has caused an error, as far as its type and place show."""
     static = isinstance(request.match_info.route.resource, web.StaticResource)
     if not static and route(request) not in ROUTES:
         return False
     if isinstance(error, OSError):
-        mine = not isinstance(error, ConnectionError) and error.errno in NUMBERS
+        typical = not isinstance(error, ConnectionError) and error.errno in NAME_ERRORS
     else:
-        mine = isinstance(error, CAUSED)
-    return mine and _raised_in(request.match_info.handler, error)
+        typical = isinstance(error, INPUT_ERRORS)
+    return typical and _raised_in(request.match_info.handler, error)
 
 
 def route(request: web.Request) -> str:
-    """The path of a request's route, without ``/api``; empty where there is none."""
+    """Return the path of a request's route, without ``/api``; empty where there is none."""
     resource = request.match_info.route.resource
     return resource.canonical.removeprefix("/api") if resource is not None else ""
 
 
 async def check_preview(request: web.Request) -> None:
-    """The picture of a model is one of its folder; the bare host shows any of the disk.
+    """Check that a model's picture is in the model's folder; the host shows any of the disk.
 
     Raises:
         ZImageError: ``ZI-REQUEST`` for a folder's number, ``ZI-PATH``.
     """
-    asked = request.match_info
-    shared = sys.modules["folder_paths"].folder_names_and_paths.get(asked["folder"])
-    if shared is None:  # the host says 404
+    fields = request.match_info
+    entry = sys.modules["folder_paths"].folder_names_and_paths.get(fields["folder"])
+    if entry is None:  # the host answers 404
         return
+    folders = entry[0]
     try:
-        folder = shared[0][int(asked["path_index"])]
+        folder = folders[int(fields["path_index"])]
     except (ValueError, IndexError):
-        found = f"path_index: {asked['path_index']!r:.60}"
-        raise unfit(found, f"path_index: 0 … {len(shared[0]) - 1}") from None
-    if not paths.inside(asked["filename"], folder):
-        raise ZImageError("ZI-PATH", found=asked["filename"][:200], expected=asked["folder"])
+        found = f"path_index: {fields['path_index']!r:.60}"
+        raise unfit(found, f"path_index: 0 … {len(folders) - 1}") from None
+    if not paths.inside(fields["filename"], folder):
+        raise ZImageError("ZI-PATH", found=fields["filename"][:200], expected=fields["folder"])
 
 
 def _raised_in(handler: Any, error: Exception) -> bool:
@@ -157,5 +209,5 @@ def _raised_in(handler: Any, error: Exception) -> bool:
     return any(frame.f_code is code for frame, _ in traceback.walk_tb(error.__traceback__))
 
 
-async def _addresses(request: web.Request) -> None:
+async def _judge_address(request: web.Request) -> None:
     request_checks.check_address(request.headers)

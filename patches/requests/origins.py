@@ -1,24 +1,24 @@
-"""Pages of other sites cannot use the server through the browser of whoever sits in front of it.
+"""Pages of other sites cannot use the server through the browser of a user.
 
-The host compares Origin with Host where Host means loopback. Two things get past that:
+The host compares Origin with Host where Host means loopback. Two kinds of requests pass that check:
 
 ``Origin: null`` (sandboxed frames, files). It may neither change anything nor open a WebSocket, and
-no more may what a browser marks ``Sec-Fetch-Site: cross-site``; ``--enable-cors-header`` allows the
+neither may what a browser marks ``Sec-Fetch-Site: cross-site``; ``--enable-cors-header`` allows the
 origins that it names.
 
-DNS rebinding: a stranger's name that has come to mean 127.0.0.1, so that Host and Origin agree. A
-server that listens on loopback alone refuses a browser whose Host is a name that a stranger could
-own, if
+DNS rebinding: a name in the attacker's domain resolves to 127.0.0.1, so that Host and Origin agree.
+A server that listens on loopback alone refuses a browser whose Host is a name that somebody else
+could own, if
 
-- the port in Host is the one that the request came in at: the browser took the way to this very
-  server, while a reverse proxy in between has a port (or an address) of its own in Host; or
-- it carries an Origin without encryption and no proxy says that it has passed it on
-  (``Forwarded``, ``X-Forwarded-…``, ``X-Real-IP``, ``Via``).
+- the port in Host is the port at which the request arrived: the browser is connected to this server
+  directly, while a reverse proxy in between has its own port (or address) in Host; or
+- it has an Origin without encryption and no header of a proxy (``Forwarded``, ``X-Forwarded-…``,
+  ``X-Real-IP``, ``Via``).
 
 So reverse proxies work as before: with TLS always, without TLS when they add one of these headers.
-Everything else is told by name in ``$ZIMAGE_HOSTS``. Nobody can own a name without a dot or with
-one of the :data:`RESERVED` endings. Browsers send ``Accept-Language`` with every request and no
-script can leave it out, so that programs (curl, Python) are left alone whatever Host they send.
+All other names are set in ``$ZIMAGE_HOSTS``. Nobody can own a name without a dot or with one of the
+:data:`RESERVED` endings. Browsers send ``Accept-Language`` with every request and no script can
+remove it, so that programs (curl, Python) are not judged, whatever Host they send.
 """
 
 from __future__ import annotations
@@ -34,16 +34,28 @@ from aiohttp import web
 
 from ...config import Settings
 from ...errors import ZImageError
-from ..base import comfyui
-from .gate import Gate
+from ..base.middleware import Gate, Slot
+from ..base.registry import About
 
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 RESERVED = frozenset({"localhost", "local", "internal", "test", "arpa"})
 """Endings that nobody can register: RFC 6761, 6762, 8375, ICANN's resolution on .internal."""
 BROWSER = ("Origin", "Sec-Fetch-Site", "Accept-Language")
-PASSED_ON = ("Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Real-IP",
-             "Via")  # fmt: skip
+FORWARDED = (
+    "Forwarded",
+    "X-Forwarded-For",
+    "X-Forwarded-Host",
+    "X-Forwarded-Proto",
+    "X-Real-IP",
+    "Via",
+)
 PORTS = {"http": 80, "https": 443}
+
+ABOUT = About(
+    part="origins",
+    bare_host="`Origin: null` and DNS rebinding (Host and Origin both a stranger's) are let in",
+    here="403; reverse proxies and programs pass, further names go into `ZIMAGE_HOSTS`",
+)
 
 
 @dataclass(frozen=True)
@@ -53,7 +65,7 @@ class Rules:
     Attributes:
         loopback: True when it listens on loopback alone.
         cors: the origin that other sites' pages may have, "*" for any, "" for none.
-        hosts: names that are this server's, in small letters.
+        hosts: names of this server, in lower case.
     """
 
     loopback: bool
@@ -61,54 +73,62 @@ class Rules:
     hosts: frozenset[str] = frozenset()
 
     def judge(self, method: str, headers: Mapping[str, str], scheme: str, port: int | None) -> None:
-        """Judge a request that came in at a port (None: no TCP).
+        """Judge a request that arrived at a port (None: no TCP).
 
         Raises:
             ZImageError: ``ZI-ORIGIN`` or ``ZI-HOST-NAME``.
         """
         origin = headers.get("Origin", "").strip().lower()
-        strange = origin == "null" or headers.get("Sec-Fetch-Site") == "cross-site"
+        foreign = origin == "null" or headers.get("Sec-Fetch-Site") == "cross-site"
         acts = method in CHANGING or "websocket" in headers.get("Upgrade", "").lower()
-        if strange and acts and self.cors not in ("*", origin):
+        if foreign and acts and self.cors not in ("*", origin):
             raise ZImageError("ZI-ORIGIN", found=origin or "-")
-        if not self.loopback or not any(name in headers for name in BROWSER):
-            return
+        if self.loopback and any(name in headers for name in BROWSER):
+            self._judge_host(origin, headers, scheme, port)
+
+    def _judge_host(
+        self, origin: str, headers: Mapping[str, str], scheme: str, port: int | None
+    ) -> None:
         host = headers.get("Host", "")
         name, host_port = _split(host)
         if not _ownable(name) or name in self.hosts:
             return
-        here = (host_port or PORTS.get(scheme)) == port
-        passed_on = any(header in headers for header in PASSED_ON)
-        if here or (origin.startswith("http:") and not passed_on):
+        direct = (host_port or PORTS.get(scheme)) == port
+        forwarded = any(header in headers for header in FORWARDED)
+        if direct or (origin.startswith("http:") and not forwarded):
             raise ZImageError("ZI-HOST-NAME", found=host[:100])
 
 
-def create() -> Gate:
-    """The middleware of the running server, before all others: the host looks Host up in DNS."""
+def create(slot: Slot) -> Gate:
+    """Return the middleware for the running server."""
     arguments = getattr(sys.modules.get("comfy.cli_args"), "args", None)
-    rules = rules_of(arguments, Settings.from_environment().hosts)
+    rules = read_rules(arguments, Settings.from_environment().hosts)
 
     async def judge(request: web.Request) -> None:
         transport = request.transport
-        name = transport.get_extra_info("sockname") if transport is not None else None
-        port = name[1] if isinstance(name, tuple) else None
+        address = transport.get_extra_info("sockname") if transport is not None else None
+        port = address[1] if isinstance(address, tuple) else None
         rules.judge(request.method, request.headers, request.scheme, port)
 
-    return Gate(comfyui.server(), judge, outermost=True)
+    return Gate(slot, judge)
 
 
-def rules_of(arguments: Any, hosts: frozenset[str]) -> Rules:
-    """What the host's command line means; raises ``ZI-PATCH-SEAM`` for an unknown one."""
+def read_rules(arguments: Any, hosts: frozenset[str]) -> Rules:
+    """Return the rules for the host's command line; raise ``ZI-PATCH-SEAM`` for an unknown one."""
     listen = getattr(arguments, "listen", None)
     if not isinstance(listen, str) or not hasattr(arguments, "enable_cors_header"):
-        raise ZImageError("ZI-PATCH-SEAM", name="comfy.cli_args.args", found=listen,
-                          expected="listen, enable_cors_header")  # fmt: skip
+        raise ZImageError(
+            "ZI-PATCH-SEAM",
+            name="comfy.cli_args.args",
+            found=listen,
+            expected="listen, enable_cors_header",
+        )
     loopback = all(_is_loopback(address.strip()) for address in listen.split(","))
     return Rules(loopback, (arguments.enable_cors_header or "").lower(), hosts)
 
 
 def _split(host: str) -> tuple[str, int | None]:
-    """Name in small letters and port of a Host header; ("", None) for one of no use."""
+    """Return the name in lower case and the port of a Host header; ("", None) if it is invalid."""
     try:
         parts = urlsplit(f"//{host}")
         return (parts.hostname or "").rstrip("."), parts.port
@@ -117,7 +137,7 @@ def _split(host: str) -> tuple[str, int | None]:
 
 
 def _ownable(name: str) -> bool:
-    """Whether a stranger could own a name in the public DNS."""
+    """Return whether somebody else could own a name in the public DNS."""
     return "." in name and name.rpartition(".")[2] not in RESERVED and _address(name) is None
 
 

@@ -1,6 +1,6 @@
-"""A prompt as somebody sent it, judged before the host takes it apart.
+"""Checks of a prompt before the host parses it.
 
-Pure functions over JSON; :mod:`.fuse` answers for them.
+Pure functions over JSON; :mod:`.fuse` answers what they raise.
 """
 
 from __future__ import annotations
@@ -18,20 +18,14 @@ LONGEST_ID = 256
 
 
 def check_prompt(body: dict[str, Any]) -> None:
-    """The fields of ``POST /prompt`` that the host uses unchecked.
+    """Check the fields of ``POST /prompt`` that the host uses without a check.
 
     Raises:
         ZImageError: ``ZI-REQUEST`` with the field, ``ZI-TEXT-…`` with node and input.
     """
-    number = body.get("number", 0)
-    if isinstance(number, bool) or not isinstance(number, (int, float)):
-        raise unfit(f"number: {_kind(number)}", "number: 0.0")
-    if not math.isfinite(number) or abs(number) > 2**53:
-        raise unfit(f"number: {number}", "|number| <= 2^53")
+    _check_number(body.get("number", 0))
     for name in ("prompt_id", "client_id"):
-        value = body.get(name, "-")
-        if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID or not _plain(value):
-            raise unfit(f"{name}: {_kind(value)}", f'{name}: "…", 1 - {LONGEST_ID}')
+        _check_id(name, body.get(name, "-"))
     if not isinstance(body.get("extra_data", {}), dict):
         raise unfit(f"extra_data: {_kind(body['extra_data'])}", "extra_data: {…}")
     targets = body.get("partial_execution_targets")
@@ -39,6 +33,18 @@ def check_prompt(body: dict[str, Any]) -> None:
         raise unfit(f"partial_execution_targets: {_kind(targets)}", '["…"]')
     if "prompt" in body:
         _check_nodes(body["prompt"])
+
+
+def _check_number(number: Any) -> None:
+    if isinstance(number, bool) or not isinstance(number, (int, float)):
+        raise unfit(f"number: {_kind(number)}", "number: 0.0")
+    if not math.isfinite(number) or abs(number) > 2**53:
+        raise unfit(f"number: {number}", "|number| <= 2^53")
+
+
+def _check_id(name: str, value: Any) -> None:
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_ID or not _plain(value):
+        raise unfit(f"{name}: {_kind(value)}", f'{name}: "…", 1 - {LONGEST_ID}')
 
 
 def _check_nodes(prompt: Any) -> None:
@@ -62,30 +68,31 @@ def _refuse_text(node: str, kind: str, name: str, text: str) -> None:
 
 
 def clamp(prompt: dict[str, Any], bounds: Bounds) -> list[dict[str, Any]]:
-    """Bring sizes of new pictures down to ``bounds.side``, in place.
+    """Reduce sizes of new images to ``bounds.side``, in place.
 
     Returns:
         What was changed: ``node``, ``input``, ``from`` and ``to`` of each.
 
     Raises:
-        ZImageError: ``ZI-REQUEST-WORK`` for what cannot be brought down without another meaning:
-            batches, steps, many large pictures, and too much work of all samplers together.
+        ZImageError: ``ZI-REQUEST-WORK`` for what cannot be reduced without another meaning:
+            batches, steps, many large images, and too much work of all samplers together.
     """
-    changed = []
+    changes = []
     for number, node in prompt.items():
         for excess in list(excesses(node, bounds)):
             if not excess.clamped:
                 raise excess.error(number)
-            told = {"from": excess.found, "to": excess.maximum}
-            changed.append({"node": number, "input": excess.name, **told})
+            values = {"from": excess.found, "to": excess.maximum}
+            changes.append({"node": number, "input": excess.name, **values})
             node["inputs"][excess.name] = excess.maximum
-    if (most := work.find_excess(prompt, bounds)) is not None:
-        raise most[1].error(most[0])
-    return changed
+    if (largest := work.find_excess(prompt, bounds)) is not None:
+        number, excess = largest
+        raise excess.error(number)
+    return changes
 
 
 def _strings(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(one, str) for one in value)
+    return isinstance(value, list) and all(isinstance(item, str) for item in value)
 
 
 def _plain(text: str) -> bool:

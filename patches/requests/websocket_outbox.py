@@ -1,8 +1,8 @@
-"""A WebSocket that stops reading costs nobody else an event.
+"""A WebSocket client that stops reading does not block the others.
 
 The host sends to one client after the other and waits for each, so a client that does not read
-(a laptop asleep, a debugger) holds up everybody. Here every socket has an outbox and a task of its
-own; one whose outbox overflows is closed, and its client comes back when it can.
+(a laptop asleep, a debugger) blocks all of them. Here every socket has its own outbox and task; a
+socket whose outbox overflows is closed, and its client connects again when it can.
 """
 
 from __future__ import annotations
@@ -16,29 +16,38 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from ..base.hooks import Argument, HookPoint, Patch
+from ..base.registry import About
 
 log = logging.getLogger(__name__)
 
 SEND = HookPoint("server", "send_socket_catch_exception", ("function", "message"))
-MESSAGES, BYTES = 1000, 32 * 2**20
-"""What an outbox holds at most; only binary messages (previews) are weighed."""
+MESSAGES = 1000
+BYTES = 32 * 2**20
+"""An outbox holds at most this many bytes; only binary messages (previews) are counted."""
 BOX = "_zimage_outbox"
-"""Attribute of a socket, which costs each event less than a dictionary of sockets."""
+"""Attribute of a socket; faster for each event than a dictionary of sockets."""
 TRY_AGAIN_LATER = 1013
-"""Close code, RFC 6455 and the IANA registry."""
+"""Close code of RFC 6455 and the IANA registry."""
 
-LOST = "Z-Image: an event could not be sent"
+SEND_FAILED = "Z-Image: an event could not be sent"
 
 Send = Callable[..., Awaitable[None]]
 
+ABOUT = About(
+    part="sockets",
+    bare_host="a WebSocket client that does not read holds up all others",
+    here="an outbox for each; a full one is closed",
+)
+
 
 def create() -> Patch:
-    """The patch."""
+    """Return the patch."""
     return Patch(SEND, _wrap)
 
 
 def _wrap(original: Send) -> Send:
-    sender, told = Argument(original, "function"), Argument(original, "message")
+    sender = Argument(original, "function")
+    message = Argument(original, "message")
 
     async def send(*arguments: Any, **named: Any) -> None:
         socket: Any = getattr(sender.of(arguments, named), "__self__", None)
@@ -48,7 +57,7 @@ def _wrap(original: Send) -> Send:
                 return await original(*arguments, **named)
             box = Outbox(original)
             setattr(socket, BOX, box)
-        if not box.put(told.of(arguments, named), arguments, named):
+        if not box.put(message.of(arguments, named), arguments, named):
             log.warning("Z-Image: a WebSocket client does not read; its connection is closed")
             box.stop(socket.close(code=TRY_AGAIN_LATER))
         return None
@@ -57,7 +66,7 @@ def _wrap(original: Send) -> Send:
 
 
 class Outbox:
-    """What waits to be sent to one client, in order; a task exists while something waits."""
+    """The messages that wait for one client, in order; a task exists while any wait."""
 
     def __init__(self, send: Send) -> None:
         self.send = send
@@ -67,25 +76,29 @@ class Outbox:
         self.task: asyncio.Task[Any] | None = None
 
     def put(self, message: Any, arguments: tuple[Any, ...], named: dict[str, Any]) -> bool:
-        """Take a message, as the arguments of the host's function; False when there is no room.
+        """Send a message, or queue it; return False when the outbox is full.
 
-        A stopped one takes and drops all.
+        A message that has none before it is sent directly: the socket nearly always accepts it, and
+        a task for each event would delay every prompt by some turns of the event loop. A stopped
+        outbox drops all messages.
 
-        With nothing before it, it is sent at once: almost always the socket takes it, and a task
-        for each event would cost every prompt some turns of the loop.
+        Args:
+            message: what is sent.
+            arguments: of the host's function.
+            named: of the host's function.
         """
         if self.stopped:
             return True
         if self.task is None:
             sending: Any = self.send(*arguments, **named)
             try:
-                first = sending.send(None)
+                awaited = sending.send(None)
             except StopIteration:
                 return True
             except Exception:
-                log.exception(LOST)
+                log.exception(SEND_FAILED)
                 return True
-            self.task = asyncio.create_task(self._run(_rest(sending, first)))
+            self.task = asyncio.create_task(self._run(_resume(sending, awaited)))
             return True
         if len(self.waiting) >= MESSAGES or self.bytes > BYTES:
             return False
@@ -94,42 +107,47 @@ class Outbox:
         self.waiting.append((size, arguments, named))
         return True
 
-    def stop(self, farewell: Any) -> None:
-        """Send nothing more but a last coroutine, beside everything else."""
+    def stop(self, closing: Coroutine[Any, Any, Any]) -> None:
+        """Drop what waits, and run a last coroutine that closes the socket."""
         if self.task is not None:
             self.task.cancel()
         self.stopped = True
         self.waiting.clear()
-        self.task = asyncio.create_task(farewell)
+        self.task = asyncio.create_task(closing)
 
-    async def _run(self, begun: Awaitable[None]) -> None:
-        await _told(begun)
+    async def _run(self, started: Awaitable[None]) -> None:
+        await _send_logged(started)
         while self.waiting:
             size, arguments, named = self.waiting.popleft()
-            await _told(self.send(*arguments, **named))
+            await _send_logged(self.send(*arguments, **named))
             self.bytes -= size
         self.task = None
 
 
-async def _told(sending: Awaitable[None]) -> None:
+async def _send_logged(sending: Awaitable[None]) -> None:
     try:
         await sending
     except Exception:
-        log.exception(LOST)
+        log.exception(SEND_FAILED)
 
 
 @types.coroutine
-def _rest(begun: Coroutine[Any, Any, None], waits_for: Any) -> Generator[Any, Any, None]:
-    """What is left of a coroutine that has run until it had to wait, for somebody to await."""
+def _resume(started: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
+    """Continue a coroutine that has run until its first wait.
+
+    Args:
+        started: the coroutine.
+        awaited: what it has yielded.
+    """
     while True:
         try:
-            value = yield waits_for
-        except BaseException as error:  # noqa: BLE001 - handed on to the coroutine
-            step = functools.partial(begun.throw, error)
+            value = yield awaited
+        except BaseException as error:  # noqa: BLE001 - passed to the coroutine
+            step = functools.partial(started.throw, error)
         else:
-            step = functools.partial(begun.send, value)
+            step = functools.partial(started.send, value)
         try:
-            waits_for = step()
+            awaited = step()
         except StopIteration:
             return
 

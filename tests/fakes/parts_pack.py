@@ -50,18 +50,9 @@ def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return all(one[name] is other[name] for name in one)
 
 
-def make(pack: str, name: str) -> Any:
-    """A part; that for a guardian is made without one."""
-    if name != "guarded":
-        return importlib.import_module(f"{pack}.patches.base.registry").part_of(name)
-    guarded = importlib.import_module(f"{pack}.patches.guardian_client.guarded")
-    settings = importlib.import_module(f"{pack}.config").Settings.from_environment()
-    return guarded.Guarded(sys.modules["server"].PromptServer.instance, settings, list, list)
-
-
-def one_part(pack: str, name: str, seams: dict[str, list[Any]]) -> dict[str, Any]:
+def one_part(parts: Any, name: str, seams: dict[str, list[Any]]) -> dict[str, Any]:
     """A part is applied twice and reverted twice."""
-    part, before = make(pack, name), host(seams)
+    part, before = parts.create(name), host(seams)
     part.apply()
     active, once = part.active, host(seams)
     part.apply()
@@ -74,11 +65,11 @@ def one_part(pack: str, name: str, seams: dict[str, list[Any]]) -> dict[str, Any
     }  # fmt: skip
 
 
-def all_but(pack: str, name: str, seams: dict[str, list[Any]]) -> dict[str, Any]:
+def all_but(parts: Any, name: str, seams: dict[str, list[Any]]) -> dict[str, Any]:
     """Every part but one is applied, a prompt runs as the host's worker runs it."""
-    registry = importlib.import_module(f"{pack}.patches.base.registry").Registry()
+    registry = type(parts.registry)()
     before = host(seams)
-    registry.apply({name}, lambda name: make(pack, name))
+    registry.apply({name}, parts.create)
     statuses = {name: state["status"] for name, state in registry.describe().items()}
     execution, server = sys.modules["execution"], sys.modules["server"].PromptServer.instance
     queue = server.prompt_queue
@@ -110,10 +101,18 @@ def work(found: dict[str, Any]) -> None:
     registry = importlib.import_module(f"{pack}.patches.base.registry")
     helper = load_file(Path(os.environ["ZIMAGE_TEST_PACK"]) / "tests" / "fakes" / "seams.py")
     seams = helper.seams(registry)
+    settings = importlib.import_module(f"{pack}.config").Settings.from_environment()
+    server = sys.modules["server"].PromptServer.instance
+    install = importlib.import_module(f"{pack}.patches.install")
+    parts = install.Parts(server, settings, registry.Registry())
+    found["middlewares"] = [
+        getattr(getattr(middleware, "__self__", None), "name", "host")
+        for middleware in server.app.middlewares
+    ]
     for name in registry.NAMES:
         for how, act in (("one", one_part), ("without", all_but)):
             try:
-                found[f"{how} {name}"] = act(pack, name, seams)
+                found[f"{how} {name}"] = act(parts, name, seams)
             except Exception:  # noqa: BLE001 - told
                 found[f"{how} {name}"] = {"error": traceback.format_exc()}
 

@@ -13,6 +13,7 @@ import pytest
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.server import Server, write_paths
 from zimage_comfyui.patches.base.registry import NAMES
+from zimage_comfyui.patches.requests.pipeline import INNER, OUTER
 from zimage_comfyui.tests.integration.troubled import health
 
 pytestmark = pytest.mark.slow
@@ -42,6 +43,14 @@ def found(host: Host, pack_dir: Path, tmp_path_factory: pytest.TempPathFactory) 
             "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
         }).succeeded  # fmt: skip
     return json.loads((folder / "found.json").read_text(encoding="utf-8"))
+
+
+def test_the_middlewares_of_the_host_are_between_ours(found: dict[str, Any]) -> None:
+    """Places come in the order of the pipeline; the host's judgement of origins stays inside."""
+    names = found["middlewares"]  # of two copies of the pack; the second one is at both ends
+    assert names[: len(OUTER)] == list(OUTER)
+    assert names[-len(INNER) :] == list(INNER)
+    assert "host" in names[len(OUTER) : -len(INNER)]
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,7 +9,7 @@ import pytest
 
 from zimage_comfyui.config import PACK_DIR, Settings
 from zimage_comfyui.patches.base.registry import NAMES
-from zimage_comfyui.patches.monitoring.health import invalid_values
+from zimage_comfyui.patches.install import invalid_values
 
 
 def test_defaults_without_any_variable(monkeypatch: pytest.MonkeyPatch) -> None:

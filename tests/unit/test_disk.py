@@ -20,9 +20,10 @@ from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.base.registry import Registry
 from zimage_comfyui.patches.disk import alerts, disk_guard
 from zimage_comfyui.patches.disk.usage import Watch, measure
-from zimage_comfyui.patches.requests.disk_admission import Room
+from zimage_comfyui.patches.requests.disk_admission import DiskAdmission
 from zimage_comfyui.tests.fakes.listeners import mailbox, webhook
 from zimage_comfyui.tests.fakes.old_files import NOW, Queue, folder_paths, write
+from zimage_comfyui.tests.fakes.slots import slots
 from zimage_comfyui.tests.fakes.small_disk import fill, small_disk
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -119,8 +120,8 @@ def test_room_for_what_is_small_stays(
     """Above the limit nothing large is kept; small things are while they fit."""
     watch = Watch(lambda: {}, 90.0, lambda _path: use((1000, free, free)))
     with contextlib.nullcontext() if fits else pytest.raises(ZImageError, match="ZI-DISK-FULL"):
-        watch.room(tmp_path, length, large)
-    assert watch.worst(tmp_path, tmp_path / "other").found["found"] == f"{100 - free / 10:.1f}"
+        watch.check_space(tmp_path, length, large)
+    assert watch.fullest(tmp_path, tmp_path / "other").found["found"] == f"{100 - free / 10:.1f}"
 
 
 class World:
@@ -130,9 +131,11 @@ class World:
         self.folder, self.percent, self.time = folder, 50.0, 1000.0
         self.server = SimpleNamespace(prompt_queue=Queue(), app=web.Application())
         watch = Watch(lambda: {"output": folder}, 90.0, self.statvfs)
-        room = Room(self.server, watch, lambda: {"input": folder, "user": folder})
+        self.slot = slots(self.server.app)["disk"]
+        others = {"input": folder, "user": folder}
+        admission = DiskAdmission(self.slot, watch, lambda: others)
         self.guard = disk_guard.Guard(
-            self.server, watch, lambda: {folder: set()}, settings or Disk(keep_days=7), room,
+            self.server, watch, lambda: {folder: set()}, settings or Disk(keep_days=7), admission,
             lambda: NOW, lambda: self.time,
         )  # fmt: skip
 
@@ -159,7 +162,7 @@ def running() -> list[threading.Thread]:
 def test_prompts_are_refused_until_there_is_room(world: World) -> None:
     """The queue's own ``put`` is asked only when there is; ``/health`` knows both."""
     registry = Registry(("disk",))
-    registry.apply(make=lambda _name: world.guard)
+    registry.apply((), lambda _name: world.guard)
     queue = world.server.prompt_queue
     queue.put((0, "a"))
     assert registry.reasons() == []
@@ -189,7 +192,7 @@ def test_applied_once_and_undone(world: World) -> None:
             assert not guard.active
         assert guard.reasons() == []
         assert vars(queue).get("put") is None
-        assert [one.__self__.active for one in world.server.app.middlewares] == [False]
+        assert world.slot.middleware is None
         queue.put((0, "a"))
         wait(lambda: not running())
 
@@ -313,7 +316,7 @@ def test_an_alert_that_fails_is_told_once(tmp_path: Path, caplog) -> None:
     error = ZImageError("ZI-DISK-ROOM", path="p", found="1", what="space", what_zh="空间",
                         maximum="90")  # fmt: skip
     for _ in range(2):
-        for thread in ways.tell(error):
+        for thread in ways.send(error):
             thread.join(60)
     found = [line for line in caplog.messages if "no alert" in line]
     assert len(found) == 3
@@ -371,7 +374,7 @@ def test_the_part_of_a_server(host, world: World, monkeypatch, caplog) -> None:
     monkeypatch.setitem(sys.modules, "folder_paths", host)
     monkeypatch.setattr(disk_guard.comfyui, "server", lambda: world.server)
     host.place["output"] = host.place["input"]
-    part = disk_guard.create()
+    part = disk_guard.create(lambda _watch: world.guard.admission)
     part.step()
     assert set(part.details()["percent"]) == {"output", "temp", "state"}
     assert part.settings.keep_days == 0

@@ -21,6 +21,7 @@ from zimage_comfyui.patches.queue import interrupt
 from zimage_comfyui.patches.queue.interrupt import Interrupt
 from zimage_comfyui.patches.queue.sampler_steps import Steps
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
+from zimage_comfyui.tests.fakes.slots import slots
 from zimage_comfyui.tests.fakes.waiting import wait
 
 GRACE = 0.01
@@ -66,7 +67,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     here.sleep = time.sleep
     clock = SimpleNamespace(sleep=lambda seconds: here.sleep(seconds), time=time.time)
     monkeypatch.setattr(interrupt, "time", clock)
-    here.part = Interrupt(here.server, GRACE)
+    here.slot = slots(here.app)["interrupt"]
+    here.part = Interrupt(here.slot, here.server, GRACE)
     return here
 
 
@@ -231,20 +233,20 @@ def test_otherwise_nothing_happens(world, off: str) -> None:
     post(world, b"", path="/other" if off == "elsewhere" else "/interrupt")
     wait(unwatched)
     assert (world.asked, world.sent, world.part.reasons()) == ([], [], [])
-    assert world.app.middlewares.count(world.part.handle) == 1
+    assert world.slot.middleware == (None if off == "reverted" else world.part.handle)
 
 
 @pytest.mark.parametrize("what", ["serves", "queue"])
 def test_a_changed_host_is_refused(world, what: str) -> None:
     """Nothing is changed then."""
     if what == "serves":
-        world.app.freeze()
+        world.part.slot.installed = False
     else:
         world.server.prompt_queue = SimpleNamespace(mutex=None)
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
         world.part.apply()
     assert not world.part.active
-    assert len(world.app.middlewares) == 0
+    assert world.slot.middleware is None
 
 
 def test_the_setting() -> None:

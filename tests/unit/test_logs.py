@@ -16,12 +16,12 @@ from typing import Any
 import pytest
 
 from zimage_comfyui import rotating_log as lines_module
+from zimage_comfyui.patches.base import refusals
 from zimage_comfyui.patches.monitoring import prompt_log
 from zimage_comfyui.patches.monitoring.prompt_log import Logs
 from zimage_comfyui.patches.queue.durable_queue import durable_class
 from zimage_comfyui.patches.queue.prompt_events import Status
 from zimage_comfyui.patches.queue.store import Store
-from zimage_comfyui.patches.requests import fuse
 from zimage_comfyui.rotating_log import Lines
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 from zimage_comfyui.tests.fakes.waiting import wait
@@ -229,13 +229,13 @@ def test_what_somebody_else_moves_is_begun_anew(tmp_path: Path, gone: str) -> No
 
 def test_the_fuse_turns_its_log_over_as_well(tmp_path: Path, monkeypatch) -> None:
     """100 MB and seven files, like the others."""
-    log = fuse._lines(tmp_path / fuse.LOG)
+    log = refusals.log_file(tmp_path / refusals.LOG)
     assert (log.maxBytes, log.backupCount) == (100 * 2**20, 6)
     monkeypatch.setattr(log, "maxBytes", 200)
     for number in range(3):
-        fuse.jot(tmp_path / fuse.LOG, str(number), "/prompt", "ZI-REQUEST", "refused")
-    assert json.loads((tmp_path / fuse.LOG).read_text())["request_id"] == "2"
-    assert json.loads((tmp_path / f"{fuse.LOG}.1").read_text())["request_id"] == "1"
+        refusals.log_event(tmp_path / refusals.LOG, str(number), "/prompt", "ZI-REQUEST", "refused")
+    assert json.loads((tmp_path / refusals.LOG).read_text())["request_id"] == "2"
+    assert json.loads((tmp_path / f"{refusals.LOG}.1").read_text())["request_id"] == "1"
 
 
 def test_prompts_that_the_queue_has_ended_at_its_start_are_in_it(

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.base import comfyui
 from zimage_comfyui.patches.requests import malformed, request_checks
+from zimage_comfyui.patches.requests.pipeline import ERRORS
+from zimage_comfyui.tests.fakes.slots import slots
 
 
 def ask(tmp_path, monkeypatch, error: Exception, path: str = "/userdata/x", where="handler") -> Any:
@@ -38,7 +40,7 @@ def ask(tmp_path, monkeypatch, error: Exception, path: str = "/userdata/x", wher
     app = web.Application(middlewares=[other])
     for route in ("/userdata/{file}", "/prompt", "/api/view"):
         app.router.add_get(route, handler)
-    malformed.Blame(SimpleNamespace(app=app)).apply()
+    malformed.InputErrors(slots(app)[ERRORS]).apply()
 
     async def run() -> Any:
         async with TestClient(TestServer(app)) as client, client.get(path) as answer:

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from zimage_comfyui.patches.base import refusals
 from zimage_comfyui.patches.base.registry import NAMES, Registry
 from zimage_comfyui.patches.disk.usage import Use
 from zimage_comfyui.patches.monitoring.health import Health
 from zimage_comfyui.patches.monitoring.metrics import Metrics
 from zimage_comfyui.patches.monitoring.status import Status, tail
-from zimage_comfyui.patches.requests import fuse
 
 GAUGES = [
     "up", "uptime_seconds", "queue_running", "queue_waiting", "history_entries", "models_loaded",
@@ -32,7 +32,7 @@ GAUGES = [
 def health(monkeypatch: pytest.MonkeyPatch) -> Health:
     """A server with a prompt that runs and two that wait; logs that saw three end."""
     monkeypatch.setitem(sys.modules, "torch", None)
-    monkeypatch.setattr(fuse, "refused", Counter({"ZI-REQUEST": 4}))
+    monkeypatch.setattr(refusals, "counts", Counter({"ZI-REQUEST": 4}))
     queue = SimpleNamespace(
         currently_running={1: ()}, queue=[(), ()], history={"a": {}}, get_tasks_remaining=lambda: 3
     )
@@ -113,8 +113,9 @@ def test_what_nobody_counts_is_not_there(health: Health) -> None:
 def test_refusals_are_counted(health: Health, tmp_path: Path) -> None:
     """By their code; what was only changed is none."""
     request: Any = SimpleNamespace(headers={}, path="/prompt")
-    for trigger, action in (("ZI-ORIGIN", "refused"), ("ZI-CLAMPED", "clamped")):
-        fuse.note(tmp_path / fuse.LOG, request, trigger, action)
+    log = tmp_path / refusals.LOG
+    refusals.log_refusal(request, "ZI-ORIGIN", log)
+    refusals.log_event(log, "-", "/prompt", "ZI-CLAMPED", "clamped")
     found = read(Metrics(health).text())
     assert found['refusals_total{code="ZI-ORIGIN"}'] == 1
     assert 'refusals_total{code="ZI-CLAMPED"}' not in found

@@ -45,6 +45,7 @@ from zimage_comfyui.sandbox.policy.policy import Policy
 from zimage_comfyui.tests.fakes.memory_host import CPU, MIB, Host, Patcher
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 from zimage_comfyui.tests.fakes.seams import seams
+from zimage_comfyui.tests.fakes.slots import slots
 
 Calls = list[dict[str, Any]]
 
@@ -115,7 +116,7 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[An
     remembered, read, limit = (
         prompt_memory.Memory(),
         tokenizer_cache.Tokenizer(),
-        image_limits.Limit(100),
+        image_limits.ImageLimit(100),
     )
     loading = PackLoader(Policy("off"), Supervisor(Policy("off"), tmp_path))
     monkeypatch.setattr(loading.web, "begin", lambda: None)
@@ -246,7 +247,7 @@ def test_every_hook_is_tried(hooks) -> None:
     tried = {str(seam) for seam, *_ in hooks.values()} | {
         str(seam) for seam in queue_installer.SEAMS
     }
-    tried |= {str(seam) for seam in paths.THROUGH} | {str(history_stream.GET)}
+    tried |= {str(seam) for seam in paths.CALLERS} | {str(history_stream.GET)}
     tried |= {"server.PromptServer.instance.prompt_queue.put"}
     known = {str(seam) for several in seams(registry).values() for seam in several}
     assert known | {str(interception.LOADER)} == tried
@@ -375,7 +376,7 @@ def test_a_history_that_needs_more_is_the_host_s_to_send(host_queue: NewerQueue)
         return web.json_response({"host": 1})
 
     server.app.add_routes([web.get("/history", answer)])
-    part = history_stream.History(server)
+    part = history_stream.HistoryStream(slots(server.app)["history"], server)
     part.apply()
 
     async def go() -> Any:

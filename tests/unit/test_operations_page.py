@@ -14,11 +14,11 @@ import pytest
 
 from zimage_comfyui import config
 from zimage_comfyui.guardian.limits import Limits
+from zimage_comfyui.patches.base.limits import DEFAULTS
 from zimage_comfyui.patches.base.registry import NAMES, Registry
 from zimage_comfyui.patches.monitoring import sandbox_source
 from zimage_comfyui.patches.monitoring.health import Health
 from zimage_comfyui.patches.monitoring.metrics import Metrics
-from zimage_comfyui.patches.requests import fuse
 
 HEADINGS = {
     "operations.md": {
@@ -105,7 +105,7 @@ def test_every_metric(manual: Manual, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_every_limit(manual: Manual) -> None:
     """The manual lists every limit of requests and of the guardian."""
-    assert sorted(manual.rows("requests")) == sorted(fuse.LIMITS)
+    assert sorted(manual.rows("requests")) == sorted(DEFAULTS)
     assert sorted(manual.rows("guardian")) == sorted(Limits.__annotations__)
 
 

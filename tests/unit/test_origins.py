@@ -17,9 +17,10 @@ from multidict import CIMultiDict
 
 from zimage_comfyui.config import Settings
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.requests import gate, origins
-from zimage_comfyui.patches.requests.gate import Gate
+from zimage_comfyui.patches.base import comfyui
+from zimage_comfyui.patches.requests import origins
 from zimage_comfyui.patches.requests.origins import Rules
+from zimage_comfyui.tests.fakes.slots import slots
 
 PORT = 8188
 LOCAL = Rules(loopback=True)
@@ -153,14 +154,14 @@ def test_programs_are_left_alone(host: str) -> None:
 def test_where_the_host_listens(listen: str, loopback: bool) -> None:
     """As its command line says."""
     arguments = SimpleNamespace(listen=listen, enable_cors_header="HTTPS://A.example")
-    assert origins.rules_of(arguments, frozenset()) == Rules(loopback, "https://a.example")
+    assert origins.read_rules(arguments, frozenset()) == Rules(loopback, "https://a.example")
 
 
 @pytest.mark.parametrize("arguments", [None, SimpleNamespace(listen="::1"), SimpleNamespace()])
 def test_an_unknown_command_line(arguments: Any) -> None:
     """Then the part stands aside."""
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
-        origins.rules_of(arguments, frozenset())
+        origins.read_rules(arguments, frozenset())
 
 
 @pytest.fixture
@@ -178,7 +179,7 @@ def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
     arguments = ModuleType("comfy.cli_args")
     arguments.args = SimpleNamespace(listen="::1", enable_cors_header=None)  # pyright: ignore
     monkeypatch.setitem(sys.modules, "comfy.cli_args", arguments)
-    monkeypatch.setattr(gate.comfyui, "folder", lambda: tmp_path)
+    monkeypatch.setattr(comfyui, "folder", lambda: tmp_path)
     return server
 
 
@@ -199,12 +200,12 @@ def ask(server: Any, headers: dict[str, str], then: Callable[[], object] = bool)
 
 def test_a_refusal_has_a_code_and_a_line(server, tmp_path: Path) -> None:
     """403 in the browser's language, before the host sees the request; reverted it passes."""
-    part = origins.create()
+    slot = slots(server.app)["origins"]
+    part = origins.create(slot)
     for _ in range(2):
         part.apply()
     assert part.active
-    assert server.app.middlewares[0] == part.handle
-    assert len(server.app.middlewares) == 1
+    assert slot.middleware == part.handle
     headers = {"Origin": "null", "Accept-Language": "zh"}
     (status, text), after = ask(server, headers, part.revert)
     assert (status, json.loads(text)["error"]["type"]) == (403, "ZI-ORIGIN")
@@ -219,7 +220,7 @@ def test_a_refusal_has_a_code_and_a_line(server, tmp_path: Path) -> None:
 
 def test_the_port_that_a_request_came_in_at(server) -> None:
     """A stranger's name with exactly this port is refused, with another it is a proxy's."""
-    origins.create().apply()
+    origins.create(slots(server.app)["origins"]).apply()
 
     async def go() -> list[int]:
         async with TestClient(TestServer(server.app)) as client:
@@ -236,22 +237,10 @@ def test_the_port_that_a_request_came_in_at(server) -> None:
 def test_a_server_that_serves_is_left_alone(server) -> None:
     """Its middlewares cannot be changed any more."""
     server.app.freeze()
-    part = origins.create()
+    part = origins.create(slots(server.app)["origins"])
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
         part.apply()
     assert not part.active
-
-
-def test_inner_and_outer_gates(server) -> None:
-    """The judge of origins comes first of all."""
-
-    async def judge(_request: web.Request) -> None:
-        return None
-
-    inner, outer = Gate(server, judge), Gate(server, judge, outermost=True)
-    inner.apply()
-    outer.apply()
-    assert list(server.app.middlewares) == [outer.handle, inner.handle]
 
 
 def test_names_in_the_settings() -> None:

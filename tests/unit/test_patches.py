@@ -169,7 +169,7 @@ def test_reverting_all(queue) -> None:
     registry = Registry(("one",))
     original = queue.put
     for _ in range(2):
-        registry.apply(make=lambda name: Patch(SEAM, twice))
+        registry.apply((), lambda name: Patch(SEAM, twice))
         assert queue.put is not original
         registry.revert()
         assert queue.put is original

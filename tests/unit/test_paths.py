@@ -16,8 +16,10 @@ from aiohttp import FormData, web
 from aiohttp.test_utils import TestClient, TestServer
 
 from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.patches.base import comfyui
 from zimage_comfyui.patches.base.hooks import Patch
-from zimage_comfyui.patches.requests import gate, paths
+from zimage_comfyui.patches.requests import paths
+from zimage_comfyui.tests.fakes.slots import slots
 
 HOST = """
 import os
@@ -57,7 +59,7 @@ def folder_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def patch(folder_paths) -> Iterator[Patch]:
     """The patch, applied."""
-    patch = paths.Names(paths.NAMES, paths._wrap)
+    patch = paths.NamesPatch(paths.NAMES, paths._wrap)
     patch.apply()
     yield patch
     patch.revert()
@@ -115,7 +117,7 @@ def test_names_that_are_none(folder_paths, patch) -> None:
 def test_applied_twice_and_undone(folder_paths) -> None:
     """The host's own function is back."""
     original = folder_paths.annotated_filepath
-    patch = paths.Names(paths.NAMES, paths._wrap)
+    patch = paths.NamesPatch(paths.NAMES, paths._wrap)
     for _ in range(2):
         patch.apply()
     assert patch.active
@@ -133,7 +135,7 @@ def test_another_host_is_left_alone(folder_paths, name: str, theirs: Any) -> Non
     else:
         setattr(folder_paths, name, theirs)
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
-        paths.Names(paths.NAMES, paths._wrap).apply()
+        paths.NamesPatch(paths.NAMES, paths._wrap).apply()
     assert folder_paths.annotated_filepath is original
 
 
@@ -153,8 +155,8 @@ def test_where_uploads_go(
     server.app.add_routes([web.post("/api/upload/image", answer)])
     monkeypatch.setitem(sys.modules, "server", SimpleNamespace(
         PromptServer=SimpleNamespace(instance=server)))  # fmt: skip
-    monkeypatch.setattr(gate.comfyui, "folder", lambda: tmp_path)
-    paths.create().apply()
+    monkeypatch.setattr(comfyui, "folder", lambda: tmp_path)
+    paths.create(slots(server.app)["paths"]).apply()
 
     async def go() -> tuple[int, Any]:
         form = FormData({"subfolder": subfolder})

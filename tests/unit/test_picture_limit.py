@@ -19,9 +19,11 @@ from PIL import Image, ImageSequence, UnidentifiedImageError
 
 from zimage_comfyui.config import MEGAPIXELS, Settings
 from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.patches.base import comfyui
 from zimage_comfyui.patches.base.hooks import Patch, Patches
-from zimage_comfyui.patches.requests import gate, image_limits
-from zimage_comfyui.patches.requests.image_limits import Limit
+from zimage_comfyui.patches.requests import image_limits
+from zimage_comfyui.patches.requests.image_limits import ImageLimit
+from zimage_comfyui.tests.fakes.slots import slots
 
 LIMIT = 10_000
 
@@ -50,7 +52,7 @@ def helpers(monkeypatch: pytest.MonkeyPatch) -> Any:
 @pytest.fixture
 def patches(helpers) -> Iterator[Patches]:
     """Both patches, applied with a small limit."""
-    limit = Limit(LIMIT)
+    limit = ImageLimit(LIMIT)
     both = Patches(Patch(image_limits.OPEN, limit.open), Patch(image_limits.PILLOW, limit.pillow))
     both.apply()
     yield both
@@ -158,7 +160,7 @@ def test_no_picture_is_named(patches, helpers, tmp_path: Path) -> None:
 def test_applied_twice_and_undone(helpers) -> None:
     """Pillow and the host have their own functions again."""
     before = Image.open, helpers.pillow
-    limit = Limit(LIMIT)
+    limit = ImageLimit(LIMIT)
     both = Patches(Patch(image_limits.OPEN, limit.open), Patch(image_limits.PILLOW, limit.pillow))
     for _ in range(2):
         both.apply()
@@ -171,7 +173,7 @@ def test_another_host_is_left_alone(helpers) -> None:
     """Neither of the two is changed when one does not fit."""
     before = Image.open
     helpers.pillow = lambda function, picture: None
-    limit = Limit(LIMIT)
+    limit = ImageLimit(LIMIT)
     with pytest.raises(ZImageError, match="ZI-PATCH-SEAM"):
         Patches(
             Patch(image_limits.OPEN, limit.open), Patch(image_limits.PILLOW, limit.pillow)
@@ -197,10 +199,10 @@ def test_uploads(
     server.app.add_routes([web.post("/upload/image", answer)])
     monkeypatch.setitem(sys.modules, "server", SimpleNamespace(
         PromptServer=SimpleNamespace(instance=server)))  # fmt: skip
-    monkeypatch.setattr(gate.comfyui, "folder", lambda: tmp_path)
+    monkeypatch.setattr(comfyui, "folder", lambda: tmp_path)
     monkeypatch.setenv("ZIMAGE_MAX_MEGAPIXELS", "1")
-    monkeypatch.setattr(image_limits, "Limit", lambda pixels: Limit(pixels // 100))
-    part = image_limits.create()
+    monkeypatch.setattr(image_limits, "ImageLimit", lambda pixels: ImageLimit(pixels // 100))
+    part = image_limits.create(slots(server.app)["pictures"])
 
     async def go() -> tuple[int, bytes]:
         form = FormData()

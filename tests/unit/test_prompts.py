@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.http_body import DEEPEST, parse
-from zimage_comfyui.patches.requests.fuse import prefers_chinese
+from zimage_comfyui.patches.base.refusals import prefers_chinese
 from zimage_comfyui.patches.requests.prompt_checks import Bounds, check_prompt, clamp
 
 GRAPH = {

@@ -156,7 +156,7 @@ def test_a_history_that_somebody_filled(server, caplog) -> None:
     server.run("b")
     server.prompt_queue.history["a"]["outputs"] = [1]
     assert server.connect() == outcome("b")
-    assert "could not be told" in caplog.text
+    assert "could not be sent again" in caplog.text
 
 
 def test_after_a_restart(server) -> None:

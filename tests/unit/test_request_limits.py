@@ -9,16 +9,16 @@ import pytest
 
 from zimage_comfyui.config import Settings
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.monitoring import health
+from zimage_comfyui.patches import install
+from zimage_comfyui.patches.base.limits import DEFAULTS, request_limits
 from zimage_comfyui.patches.queue.durable_queue import durable_class
 from zimage_comfyui.patches.queue.store import Store
-from zimage_comfyui.patches.requests import fuse
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 
 
 def given(text: str) -> dict[str, int]:
     """The limits of an environment."""
-    return fuse.limits(Settings.from_environment({"ZIMAGE_LIMITS": text}).limits)
+    return request_limits(Settings.from_environment({"ZIMAGE_LIMITS": text}).limits)
 
 
 def test_nothing_given_is_the_defaults() -> None:
@@ -35,15 +35,15 @@ def test_nothing_given_is_the_defaults() -> None:
 
 def test_what_is_given_counts() -> None:
     """And nothing else changes."""
-    assert given("waiting=5000, steps=100") == fuse.LIMITS | {"waiting": 5000, "steps": 100}
+    assert given("waiting=5000, steps=100") == DEFAULTS | {"waiting": 5000, "steps": 100}
 
 
 @pytest.mark.parametrize("text", ["steps=0", "waiting=0.5", "stepps=100", "steps=many"])
 def test_what_is_no_limit_is_told_and_left_out(text: str) -> None:
     """A server that refuses everything helps nobody."""
-    assert given(text) == fuse.LIMITS
+    assert given(text) == DEFAULTS
     settings = Settings.from_environment({"ZIMAGE_LIMITS": text})
-    (invalid,) = health.invalid_values(settings, ())
+    (invalid,) = install.invalid_values(settings, ())
     assert (invalid.name, invalid.found) == ("ZIMAGE_LIMITS", text)
     assert text in str(invalid.error)
 

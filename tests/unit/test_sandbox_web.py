@@ -20,7 +20,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from zimage_comfyui.cli.doctor_sandbox import sandboxes as doctor
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.monitoring import sandbox_source
-from zimage_comfyui.patches.monitoring.metrics import family
+from zimage_comfyui.patches.monitoring.metrics import sandbox_families
 from zimage_comfyui.sandbox.host.object_table import WorkerDied, WorkerRaised
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.web import header_filter, links
@@ -398,11 +398,11 @@ def test_requests_wait_beside_the_loop_and_not_without_end() -> None:
 
 def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     """One line for each pack; a name cannot make another line; nothing without sandboxes."""
-    assert list(sandbox_source.families()) == []
+    assert list(sandbox_families()) == []
     pack = {"status": "running", "starts": 2, "ends": 1, "memory_bytes": 5}
     packs = {"a": pack, 'b"\n\\': pack | {"status": "resting"}}
     monkeypatch.setattr(sandbox_source, "_source", lambda: {**sandbox_source.NONE, "packs": packs})
-    text = "".join(family(*one) for one in sandbox_source.families())
+    text = "".join(family.text() for family in sandbox_families())
     assert 'zimage_sandbox_up{pack="a"} 1\n' in text
     assert 'zimage_sandbox_up{pack="b\\"\\n\\\\"} 0\n' in text
     assert 'zimage_sandbox_starts_total{pack="a"} 2\n' in text

@@ -1,0 +1,118 @@
+"""A middleware as a part, and its place in the list of all middlewares.
+
+:mod:`...requests.pipeline` has the list. Parts only fill and empty the places that they get.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from ...errors import ZImageError
+from . import refusals
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
+Judge = Callable[[web.Request], Awaitable[None]]
+
+
+class Slot:
+    """A place for one middleware; requests pass an empty one unchanged.
+
+    Attributes:
+        name: what stands here.
+        middleware: called for every request, None while the place is empty.
+        installed: True once the application calls :meth:`handle`.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.middleware: Middleware | None = None
+        self.installed = False
+
+    def check(self) -> None:
+        """Check that a middleware here would be called.
+
+        Raises:
+            ZImageError: ``ZI-PATCH-SEAM`` when the server served before the pack was loaded.
+        """
+        if not self.installed:
+            raise ZImageError(
+                "ZI-PATCH-SEAM",
+                name="PromptServer.app",
+                found="frozen",
+                expected="middlewares.append",
+            )
+
+    def fill(self, middleware: Middleware) -> None:
+        """Have a middleware called from now on; raises as :meth:`check`."""
+        self.check()
+        self.middleware = middleware
+
+    def clear(self) -> None:
+        """Let requests pass unchanged from now on."""
+        self.middleware = None
+
+    @web.middleware
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Call the middleware, or hand the request on."""
+        middleware = self.middleware
+        if middleware is None:
+            return await handler(request)
+        return await middleware(request, handler)
+
+
+class MiddlewarePart:
+    """A part of the hardening that is one middleware.
+
+    Args:
+        slot: its place.
+    """
+
+    def __init__(self, slot: Slot) -> None:
+        self.slot = slot
+
+    @property
+    def active(self) -> bool:
+        """True while requests reach it."""
+        return self.slot.middleware == self.handle
+
+    def check(self) -> None:
+        """Check that it could be applied; raises ``ZI-PATCH-SEAM``."""
+        self.slot.check()
+
+    def apply(self) -> None:
+        """Fill the slot; raises as :meth:`check`."""
+        self.check()
+        self.slot.fill(self.handle)
+
+    def revert(self) -> None:
+        """Empty the slot."""
+        if self.active:
+            self.slot.clear()
+
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Handle a request, or hand it on."""
+        return await handler(request)
+
+
+class Gate(MiddlewarePart):
+    """Calls a judge before each request is handled, and answers what the judge raises.
+
+    Args:
+        slot: its place.
+        judge: raises :class:`ZImageError` for a request that is refused.
+    """
+
+    def __init__(self, slot: Slot, judge: Judge) -> None:
+        super().__init__(slot)
+        self.judge = judge
+
+    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Judge a request; hand it on or answer it."""
+        try:
+            await self.judge(request)
+        except ZImageError as error:
+            return refusals.refuse(request, error)
+        return await handler(request)
