@@ -1,4 +1,4 @@
-"""What the disk guard never deletes: where it looks at all, and which files are still named."""
+"""What the disk guard never deletes: other folders, and files that prompts or history name."""
 
 from __future__ import annotations
 
@@ -9,86 +9,86 @@ from typing import Any
 
 _ANNOTATION = re.compile(r" ?\[(input|output|temp)\]$")
 _LONGEST = 4096
-"""Characters of a path, as Linux has it; longer texts are no names of files."""
+"""Characters of a path on Linux; longer texts are no names of files."""
 
 
 class Named:
-    """What prompts and history of a queue may name, asked before each file that would go.
+    """The names in the prompts and the history of a queue, asked for before each deletion.
 
-    History is read once; of prompts that were accepted since, those that wait or run are added.
+    The history is read once; later, prompts that wait or run are added.
     """
 
     def __init__(self, queue: Any) -> None:
         self.queue = queue
-        self._found: set[str] | None = None
-        self._known: set[Any] = set()
+        self._names: set[str] | None = None
+        self._seen: set[Any] = set()
 
     def __call__(self) -> set[str]:
-        """All names until now."""
-        if self._found is None:
-            self._found = named(self.queue)
+        """Return all names until now."""
+        if self._names is None:
+            self._names = named(self.queue)
         with self.queue.mutex:
             items = [*self.queue.queue, *self.queue.currently_running.values()]
-        new = [item for item in items if item[:2] not in self._known]
-        self._known.update(item[:2] for item in new)
-        self._found |= names(new)
-        return self._found
+        new = [item for item in items if item[:2] not in self._seen]
+        self._seen.update(item[:2] for item in new)
+        self._names |= names(new)
+        return self._names
 
 
 def named(queue: Any) -> set[str]:
-    """What prompts and history of a queue may name, see :func:`names`."""
-    found: set[str] = set()
+    """Return the names in the prompts and the history of a queue, see :func:`names`."""
+    result: set[str] = set()
     with queue.mutex:
         ids = dict.fromkeys(queue.history)
-    for id in ids:  # thousands, read from disk: prompts are accepted between them
+    for id in ids:  # thousands, read from disk: without the mutex, so that prompts are accepted
         with queue.mutex:
             entry = queue.history.get(id)
-        found |= names([entry])
-    with queue.mutex:  # last: an id may have been accepted again, and ended ones are new
+        result |= names([entry])
+    with queue.mutex:  # last: prompts may have been accepted, and others have ended meanwhile
         new = [queue.history[id] for id in queue.history if id not in ids]
-        return found | names([*queue.queue, *queue.currently_running.values(), *new])
+        return result | names([*queue.queue, *queue.currently_running.values(), *new])
 
 
 def names(values: list[Any]) -> set[str]:
-    """Every file that documents may name, and other texts.
+    """Return every file that documents may name, and other texts.
 
     Results name files as ``{"filename", "subfolder"}``, inputs as ``sub/name.png [output]`` or by
-    path. Which folder is meant is not looked at, so rather too much is found than too little.
+    path. The folder is not compared, so that the result contains too many names, never too few.
     """
-    left = list(values)
-    found: set[str] = set()
-    while left:
-        value = left.pop()
+    remaining = list(values)
+    result: set[str] = set()
+    while remaining:
+        value = remaining.pop()
         if isinstance(value, dict):
             name, subfolder = value.get("filename"), value.get("subfolder")
             if isinstance(name, str) and isinstance(subfolder, str):
-                found.add(os.path.normpath(os.path.join(subfolder, name)))
+                result.add(os.path.normpath(os.path.join(subfolder, name)))
                 value = {**value, "filename": ""}
-            left.extend(value.values())
+            remaining.extend(value.values())
         elif isinstance(value, (list, tuple)):
-            left.extend(value)
+            remaining.extend(value)
         elif isinstance(value, str) and len(value) <= _LONGEST:
-            found.add(os.path.normpath(_ANNOTATION.sub("", value)))
-    return found
+            result.add(os.path.normpath(_ANNOTATION.sub("", value)))
+    return result
 
 
 def roots(host: Any) -> dict[Path, set[Path]]:
-    """Output and temp folder, each with the folders in it that are left alone.
+    """Return the output and temp folder, each with the folders in it that are not touched.
 
-    One that holds the host's program or the user's home, or that is used for something else as
-    well, is missing: a slip on the command line must not cost anybody's files.
+    A folder that contains the host's program or the user's home, or that has another use as well,
+    is left out: a mistake on the command line must not delete anybody's files.
 
     Args:
         host: ComfyUI's module ``folder_paths``.
     """
     swept = {Path(host.get_output_directory()), Path(host.get_temp_directory())}
     spared = {Path(host.get_input_directory()), Path(host.get_user_directory())}
-    spared |= {Path(one) for entry in host.folder_names_and_paths.values() for one in entry[0]}
+    spared |= {Path(path) for entry in host.folder_names_and_paths.values() for path in entry[0]}
     spared = {path.resolve() for path in spared}
     vital = [Path(path).resolve() for path in (host.__file__, os.path.expanduser("~"))]
-    found: dict[Path, set[Path]] = {}
+    result: dict[Path, set[Path]] = {}
     for root in sorted(swept):
         real = root.resolve()
-        if real not in spared and not any(one.is_relative_to(real) for one in vital):
-            found[root] = spared | {other.resolve() for other in swept} - {real}
-    return found
+        if real not in spared and not any(path.is_relative_to(real) for path in vital):
+            result[root] = spared | {other.resolve() for other in swept} - {real}
+    return result

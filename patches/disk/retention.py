@@ -1,7 +1,7 @@
-"""Old files in a folder go; what is still named, models and everything that is no file stay.
+"""Old files in a folder are deleted, except those that are still named, models and special files.
 
-Links are neither followed nor removed. Folders are walked by file descriptors, so one that is
-exchanged for a link meanwhile leads nowhere else.
+Links are neither followed nor removed. Folders are walked by file descriptors, so that a folder
+that is replaced by a link meanwhile is not followed either.
 """
 
 from __future__ import annotations
@@ -16,21 +16,28 @@ from typing import Any
 from .kept_files import Named
 
 DEEPEST = 64
-"""Levels of subfolders that are looked into; each holds a file descriptor open."""
+"""Levels of subfolders that are walked; each keeps a file descriptor open."""
 HOSTS_OWN = "_output_images_will_be_put_here"
 """A file of ComfyUI's repository."""
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def sweep(roots: Mapping[Path, Iterable[Path]], queue: Any, before: float) -> tuple[int, int]:
-    """Delete what is due in folders (see :func:`.kept.roots`); files that went, and their bytes."""
+    """Delete old files in folders; return how many were deleted, and their bytes.
+
+    Args:
+        roots: see :func:`.kept_files.roots`.
+        queue: the host's; its prompts and history name files.
+        before: see :class:`Sweep`.
+    """
     names = Named(queue)
-    count = size = 0
+    count = 0
+    size = 0
     for root, spared in roots.items():
-        files, length = Sweep(
-            root, before, names, spared, lambda: bool(queue.currently_running)
-        ).run()
-        count, size = count + files, size + length
+        round = Sweep(root, before, names, spared, lambda: bool(queue.currently_running))
+        round.run()
+        count += round.count
+        size += round.bytes
     return count, size
 
 
@@ -39,10 +46,15 @@ class Sweep:
 
     Args:
         root: the folder; may itself be a link, as people link their output to another disk.
-        before: files last changed earlier than this go; seconds since 1970.
-        named: names that stay (see :class:`.kept.Named`); asked for each file that is old.
-        spared: folders below ``root`` that are left alone.
-        busy: True while a node may be about to write; folders stay then, even empty.
+        before: files last changed earlier than this are deleted; seconds since 1970.
+        named: returns names that are kept (see :class:`.kept_files.Named`); called for each old
+            file.
+        spared: folders below ``root`` that are not touched.
+        busy: returns True while a node may be about to write; empty folders are kept then.
+
+    Attributes:
+        count: files that were deleted.
+        bytes: their size.
     """
 
     def __init__(
@@ -53,34 +65,38 @@ class Sweep:
         spared: Iterable[Path] = (),
         busy: Callable[[], bool] = lambda: False,
     ) -> None:
-        self.given, self.root = os.path.abspath(root), os.path.realpath(root)
-        self.before, self.busy, self.named = before, busy, named
+        self.given = os.path.abspath(root)
+        self.root = os.path.realpath(root)
+        self.before = before
+        self.busy = busy
+        self.named = named
         self.spared = {os.path.realpath(path) for path in spared}
-        self.count = self.bytes = 0
+        self.count = 0
+        self.bytes = 0
 
     def run(self) -> tuple[int, int]:
-        """Remove what is due; what cannot be removed stays. A missing folder is an empty one.
+        """Delete old files; return how many were deleted, and their bytes.
 
-        Returns:
-            How many files went, and their bytes.
+        Files that cannot be deleted are kept. A missing folder counts as empty.
         """
         with contextlib.suppress(FileNotFoundError), _opened(self.root) as folder:
             self._folder(folder, "", DEEPEST)
         return self.count, self.bytes
 
     def _folder(self, folder: int, place: str, deepest: int) -> bool:
-        """Sweep an open folder, ``place`` below the root; True when something in it has gone."""
+        """Sweep an open folder, ``place`` below the root; return whether anything was deleted."""
         changed = False
         with os.scandir(folder) as entries:
             for entry in entries:
-                with contextlib.suppress(OSError):  # gone, exchanged, or not ours to remove
+                with contextlib.suppress(OSError):  # removed, replaced, or without permission
                     info = entry.stat(follow_symlinks=False)
                     here = os.path.join(place, entry.name)
                     if stat.S_ISDIR(info.st_mode):
                         changed |= self._subfolder(folder, entry.name, here, deepest)
-                    elif stat.S_ISREG(info.st_mode) and self._goes(here, info.st_mtime):
+                    elif stat.S_ISREG(info.st_mode) and self._is_due(here, info.st_mtime):
                         os.unlink(entry.name, dir_fd=folder)
-                        self.count, self.bytes = self.count + 1, self.bytes + info.st_size
+                        self.count += 1
+                        self.bytes += info.st_size
                         changed = True
         return changed
 
@@ -90,16 +106,16 @@ class Sweep:
         with _opened(name, parent) as folder:
             changed = self._folder(folder, place, deepest - 1)
         if changed and not self.busy():
-            os.rmdir(name, dir_fd=parent)  # fails, and so it stays, unless it is empty now
+            os.rmdir(name, dir_fd=parent)  # raises unless it is empty now
             return True
         return False
 
-    def _goes(self, place: str, changed: float) -> bool:
+    def _is_due(self, place: str, changed: float) -> bool:
         if changed >= self.before or place == HOSTS_OWN:
             return False
         names = (place, os.path.join(self.given, place), os.path.join(self.root, place))
-        kept = self.named()
-        return not any(name in kept for name in names)
+        kept_names = self.named()
+        return not any(name in kept_names for name in names)
 
 
 @contextlib.contextmanager
