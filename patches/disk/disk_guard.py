@@ -38,11 +38,11 @@ PUT = HookPoint("server", "PromptServer.instance.prompt_queue.put", ())
 
 ABOUT = About(
     part="disk",
-    bare_host="outputs fill the disk until nothing can be saved",
-    here="old files go (7 days, never what prompts or history name), above 90 % an alert and 507 "
-    "for prompts and uploads, `ready` is 503; back by itself. Settings and workflows are kept "
-    "while there is room, and refused before the host empties the file that is there "
-    "(`disk_admission`)",
+    bare_host="Output fills the disk until nothing can be saved.",
+    here="Old files are deleted (7 days; never what a prompt or the history names). Above 90 %: "
+    "an alert, 507 for prompts and uploads, `ready` is 503; recovers by itself. Settings and "
+    "workflows are saved while there is room, and refused before ComfyUI empties the old file "
+    "(`requests/disk_admission.py`).",
 )
 
 

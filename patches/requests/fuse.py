@@ -27,10 +27,10 @@ JSON = frozenset({"/prompt", "/queue", "/history", "/interrupt", "/free"})
 
 ABOUT = About(
     part="fuse",
-    bare_host="malformed prompts are 500, a character set in the header makes another prompt of "
-    "the bytes that were judged, 16384² × 4096 is accepted",
-    here="400 with a code in the client's language; sizes clamped to 4096; the work of all "
-    "samplers bounded; every refusal in `fuse.jsonl`",
+    bare_host="A malformed prompt causes 500. A character set in the header makes another prompt "
+    "of the bytes that were checked. 16384² × 4096 is accepted.",
+    here="400 with a code in the client's language; sizes are reduced to 4096; the work of all "
+    "samplers is limited; each refusal is in `fuse.jsonl`.",
 )
 
 

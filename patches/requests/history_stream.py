@@ -27,8 +27,8 @@ PIECE = 2**18
 
 ABOUT = About(
     part="history",
-    bare_host="the answer to `/history` is made in one piece, which takes seconds for a long one",
-    here="sent entry by entry",
+    bare_host="The answer to `/history` is built in one piece, which takes seconds for a long one.",
+    here="It is sent entry by entry.",
 )
 
 

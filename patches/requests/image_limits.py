@@ -38,8 +38,8 @@ FRAMES = 4
 
 ABOUT = About(
     part="pictures",
-    bare_host="21 KB of PNG (13300²) hold up everybody in `/view`, and take 8 GB in LoadImage",
-    here="refused by the header above 100 megapixels (`ZIMAGE_MAX_MEGAPIXELS`)",
+    bare_host="A PNG of 21 KB (13300²) blocks everybody in `/view`, and takes 8 GB in LoadImage.",
+    here="Refused by its header above 100 megapixels (`ZIMAGE_MAX_MEGAPIXELS`).",
 )
 
 

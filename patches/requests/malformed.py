@@ -80,12 +80,12 @@ NAME_ERRORS = frozenset(
 
 ABOUT = About(
     part="malformed",
-    bare_host="malformed forms, names, paths and addresses are 500 (`/users`, `/settings`, "
-    "`/userdata`, `/upload`, `/view`, files of the page); `/experiment/models/preview` shows any "
-    "picture of the disk",
-    here="400 with a code (`request_checks` judges before); errors that malformed input causes "
-    "count as such in the host's own handlers, with the traceback in the log; missing permissions "
-    "and bugs stay 500",
+    bare_host="Malformed forms, names, paths and addresses cause 500 (`/users`, `/settings`, "
+    "`/userdata`, `/upload`, `/view`, files of the page). `/experiment/models/preview` shows any "
+    "picture of the disk.",
+    here="400 with a code (`request_checks.py` checks beforehand). In ComfyUI's own handlers, "
+    "errors of the kinds that malformed input causes count as such, with the traceback in the "
+    "log. Missing permissions and bugs stay 500.",
 )
 
 

@@ -53,8 +53,9 @@ PORTS = {"http": 80, "https": 443}
 
 ABOUT = About(
     part="origins",
-    bare_host="`Origin: null` and DNS rebinding (Host and Origin both a stranger's) are let in",
-    here="403; reverse proxies and programs pass, further names go into `ZIMAGE_HOSTS`",
+    bare_host="`Origin: null` and DNS rebinding (Host and Origin both of another site) are "
+    "accepted.",
+    here="403. Reverse proxies and programs pass; other host names go into `ZIMAGE_HOSTS`.",
 )
 
 

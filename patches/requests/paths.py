@@ -34,9 +34,9 @@ UPLOADS = frozenset({"/upload/image", "/upload/mask"})
 
 ABOUT = About(
     part="paths",
-    bare_host="LoadImage and others read `/etc/x.png` and `../x.png`; an upload makes folders "
-    "elsewhere",
-    here="refused with a code; links inside `input/` are followed as before",
+    bare_host="LoadImage and others read `/etc/x.png` and `../x.png`; an upload creates folders "
+    "elsewhere.",
+    here="Refused with a code. Links inside `input/` are followed as before.",
 )
 
 

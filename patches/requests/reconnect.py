@@ -34,8 +34,8 @@ SECONDS = 600.0
 
 ABOUT = About(
     part="reconnect",
-    bare_host="a client that was away for a moment never hears how its prompts ended",
-    here="the events that end them are kept, and sent when it connects with the same `clientId`",
+    bare_host="A client that was disconnected for a moment never learns how its prompts ended.",
+    here="The events that end them are stored, and sent when it connects with the same `clientId`.",
 )
 
 Send = Callable[..., Awaitable[None]]

@@ -35,8 +35,8 @@ Send = Callable[..., Awaitable[None]]
 
 ABOUT = About(
     part="sockets",
-    bare_host="a WebSocket client that does not read holds up all others",
-    here="an outbox for each; a full one is closed",
+    bare_host="A WebSocket client that does not read blocks all others.",
+    here="Each client has an outbox; a full one is closed.",
 )
 
 
