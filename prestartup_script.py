@@ -34,7 +34,7 @@ def _one_heap() -> None:
     try:
         settings = importlib.import_module(".config", _pack().__name__).Settings.from_environment()
         if "memory" not in settings.off:
-            importlib.import_module(".patches.memory.ram", _pack().__name__).one_heap()
+            importlib.import_module(".patches.base.ram", _pack().__name__).one_heap()
     except Exception:
         log.exception("Z-Image: threads have heaps of their own")
 

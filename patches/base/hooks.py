@@ -1,11 +1,11 @@
-"""A function of the host and what stands in its place; both are compared before anything is done.
+"""Functions of the host and their replacements, which are compared before anything is changed.
 
-A patch changes nothing unless the function is there, takes the parameters that the replacement
-needs and, where the replacement repeats its body, has a body that is known. What a host of
-another version does not have is told by :meth:`Patch.check`; everything else works on.
+A patch is applied only if the function exists, has the parameters that the replacement needs and,
+where the replacement repeats its body, has a known body. :meth:`Patch.check` reports a host of
+another version; the other parts work all the same.
 
 A replacement takes ``*arguments, **named``, reads what it needs by name (:class:`Argument`) and
-hands everything on, so that a parameter that a newer host adds changes nothing.
+hands all arguments on. So it works with parameters that newer hosts add.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 @dataclass(frozen=True)
 class HookPoint:
-    """Where a patch takes hold.
+    """A function of the host that a part replaces.
 
     Attributes:
-        module: a module that the host has loaded by now; it is never imported for a patch.
+        module: a module that the host has already loaded; a patch never imports it.
         path: attribute path in it, such as ``PromptQueue.put``.
-        parameters: names of the parameters that the replacement reads or changes, at any place;
+        parameters: names of the parameters that the replacement reads or changes, in any position;
             ``self`` has to be the first. Newer hosts add others, which the replacement hands on.
-        bodies: digests (:func:`digest`) of sources that the replacement stands for; empty when it
-            calls the original, whatever that does. With a body, the parameters have to begin with
-            these names in this order, and others need defaults.
+        bodies: digests (:func:`digest`) of the sources that the replacement repeats; empty when it
+            calls the original. With a body, the parameters have to begin with these names in this
+            order, and all others need defaults.
     """
 
     module: str
@@ -47,10 +47,10 @@ class HookPoint:
         return f"{self.module}.{self.path}"
 
     def owner(self) -> Any:
-        """The class or module that holds the function.
+        """Return the class or module that holds the function.
 
         Raises:
-            ZImageError: ``ZI-PATCH-SEAM`` when the host has no such thing.
+            ZImageError: ``ZI-PATCH-SEAM`` when the host has no such function.
         """
         owner = sys.modules.get(self.module)
         for name in self.path.split(".")[:-1]:
@@ -59,13 +59,17 @@ class HookPoint:
             raise self.error("-")
         return owner
 
+    def function(self) -> Any:
+        """Return what the host calls now; raises as :meth:`owner`."""
+        return vars(self.owner())[self.name]
+
     @property
     def name(self) -> str:
-        """The last part of the path."""
+        """The last component of the path."""
         return self.path.rpartition(".")[2]
 
     def verify(self, function: Any) -> None:
-        """Compare a function with what is expected.
+        """Compare a function with what the replacement expects.
 
         Raises:
             ZImageError: ``ZI-PATCH-SEAM``.
@@ -81,24 +85,24 @@ class HookPoint:
             raise self.error(f"sha256 {digest(function)}")
 
     def _fits(self, parameters: list[inspect.Parameter]) -> bool:
-        named = [parameter.name for parameter in parameters if parameter.kind not in VARIADIC]
+        names = [parameter.name for parameter in parameters if parameter.kind not in VARIADIC]
         method = self.parameters[:1] == ("self",)
-        return set(named) >= set(self.parameters) and (not method or named[0] == "self")
+        return set(names) >= set(self.parameters) and (not method or names[0] == "self")
 
     def _fits_body(self, function: Function, names: tuple[str, ...]) -> bool:
-        begins = names[: len(self.parameters)] == self.parameters
-        return begins and not requires_more(function, self.parameters)
+        same_start = names[: len(self.parameters)] == self.parameters
+        return same_start and not requires_more(function, self.parameters)
 
     def error(self, found: str) -> ZImageError:
-        """What to raise for a host that is different."""
+        """Return the error for a host that is different."""
         expected = f"({', '.join(self.parameters)})"
         return ZImageError("ZI-PATCH-SEAM", name=str(self), found=found, expected=expected)
 
 
 class Argument:
-    """One argument of a function's calls, by the name of its parameter.
+    """One argument of the calls of a function, by the name of its parameter.
 
-    The place of the parameter is looked up once, so that a call is not slowed down.
+    The position of the parameter is looked up once, so that calls stay fast.
 
     Raises:
         LookupError: the function has no parameter of that name.
@@ -124,7 +128,7 @@ class Argument:
         """Return the argument of a call, or the default that the function has for it.
 
         Raises:
-            TypeError: the call lacks it.
+            TypeError: the call does not have it.
         """
         if self.position < len(arguments):
             return arguments[self.position]
@@ -135,7 +139,7 @@ class Argument:
         return self.default
 
     def given(self, arguments: tuple[Any, ...], named: dict[str, Any]) -> bool:
-        """Return whether a call has it."""
+        """Return whether a call has the argument."""
         return self.position < len(arguments) or self.name in named
 
     def replaced(
@@ -158,7 +162,7 @@ def requires_more(function: Function, names: Collection[str]) -> bool:
 
 
 def digest(function: Function) -> str:
-    """First 16 hexadecimal digits of the SHA-256 of a function's source, "-" without a source."""
+    """Return 16 hexadecimal digits of the SHA-256 of a function's source, "-" without a source."""
     try:
         source = inspect.getsource(function)
     except (OSError, TypeError):
@@ -169,34 +173,35 @@ def digest(function: Function) -> str:
 class Patch:
     """One function of the host, replaced by ``wrap(original)``.
 
-    Applying twice is applying once. Somebody else may patch over it, and then it cannot be undone
-    without undoing theirs.
+    A second call of :meth:`apply` has no effect. When another pack replaces the function later,
+    the patch cannot be reverted.
     """
 
-    def __init__(self, seam: HookPoint, wrap: Callable[[Function], Function]) -> None:
-        self.seam, self.wrap = seam, wrap
+    def __init__(self, hook: HookPoint, wrap: Callable[[Function], Function]) -> None:
+        self.hook = hook
+        self.wrap = wrap
         self._original: Any = None
-        self._ours: Any = None
+        self._replacement: Any = None
 
     def check(self) -> None:
-        """Whether it could be applied.
+        """Check that the host's function fits.
 
         Raises:
             ZImageError: ``ZI-PATCH-SEAM`` with what was found and expected.
         """
-        self.seam.verify(vars(self.seam.owner())[self.seam.name])
+        self.hook.verify(self.hook.function())
 
     @property
     def active(self) -> bool:
-        """True while the host calls the replacement, first or through others that wrap it."""
-        function = self._found() if self._ours is not None else None
-        while function is not None and function is not self._ours:
-            function = getattr(function, "__wrapped__", None)  # as functools.wraps leaves it
+        """True while a call of the host's function gets to the replacement."""
+        function = self._current() if self._replacement is not None else None
+        while function is not None and function is not self._replacement:
+            function = getattr(function, "__wrapped__", None)  # set by functools.wraps
         return function is not None
 
-    def _found(self) -> Any:
+    def _current(self) -> Any:
         try:
-            return vars(self.seam.owner())[self.seam.name]
+            return self.hook.function()
         except ZImageError:
             return None
 
@@ -206,31 +211,32 @@ class Patch:
         Raises:
             ZImageError: ``ZI-PATCH-SEAM``; nothing was changed then.
         """
-        if self._ours is not None:
+        if self._replacement is not None:
             return
         self.check()
-        owner = self.seam.owner()
-        original = vars(owner)[self.seam.name]
-        ours = functools.wraps(original)(self.wrap(original))
-        setattr(owner, self.seam.name, ours)
-        self._original, self._ours = original, ours
+        original = self.hook.function()
+        replacement = functools.wraps(original)(self.wrap(original))
+        setattr(self.hook.owner(), self.hook.name, replacement)
+        self._original = original
+        self._replacement = replacement
 
     def revert(self) -> None:
         """Put the original back.
 
         Raises:
-            ZImageError: ``ZI-PATCH-COVERED`` when somebody patched over it since.
+            ZImageError: ``ZI-PATCH-COVERED`` when another pack has replaced the function since.
         """
-        if self._ours is None:
+        if self._replacement is None:
             return
-        if self._found() is not self._ours:
-            raise ZImageError("ZI-PATCH-COVERED", name=str(self.seam))
-        setattr(self.seam.owner(), self.seam.name, self._original)
-        self._original = self._ours = None
+        if self._current() is not self._replacement:
+            raise ZImageError("ZI-PATCH-COVERED", name=str(self.hook))
+        setattr(self.hook.owner(), self.hook.name, self._original)
+        self._original = None
+        self._replacement = None
 
 
 class Change(Protocol):
-    """What :class:`Patches` needs of a patch; others than of functions have it, too."""
+    """What :class:`Patches` needs of a change to the host."""
 
     @property
     def active(self) -> bool: ...
@@ -243,18 +249,18 @@ class Change(Protocol):
 
 
 class Patches:
-    """Several patches that only make sense together: all are applied, or none."""
+    """Several changes that belong together: all are applied, or none."""
 
     def __init__(self, *patches: Change) -> None:
         self.patches = patches
 
     @property
     def active(self) -> bool:
-        """True while all are."""
+        """True while all are active."""
         return all(patch.active for patch in self.patches)
 
     def apply(self) -> None:
-        """As :meth:`Patch.apply`, for all."""
+        """Apply all; raises ``ZI-PATCH-SEAM`` before anything is changed."""
         for patch in self.patches:
             if not patch.active:
                 patch.check()
@@ -262,6 +268,6 @@ class Patches:
             patch.apply()
 
     def revert(self) -> None:
-        """As :meth:`Patch.revert`, the last first."""
+        """Revert all, the last first."""
         for patch in reversed(self.patches):
             patch.revert()

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import Any
 
-_ANNOTATION = re.compile(r" ?\[(input|output|temp)\]$")
-_LONGEST = 4096
-"""Characters of a path on Linux; longer texts are no names of files."""
+from ..base.output_files import referenced_files
 
 
 class Named:
@@ -31,45 +28,22 @@ class Named:
             items = [*self.queue.queue, *self.queue.currently_running.values()]
         new = [item for item in items if item[:2] not in self._seen]
         self._seen.update(item[:2] for item in new)
-        self._names |= names(new)
+        self._names |= referenced_files(new)
         return self._names
 
 
 def named(queue: Any) -> set[str]:
-    """Return the names in the prompts and the history of a queue, see :func:`names`."""
+    """Return the names in the prompts and the history of a queue, see :func:`referenced_files`."""
     result: set[str] = set()
     with queue.mutex:
         ids = dict.fromkeys(queue.history)
     for id in ids:  # thousands, read from disk: without the mutex, so that prompts are accepted
         with queue.mutex:
             entry = queue.history.get(id)
-        result |= names([entry])
+        result |= referenced_files([entry])
     with queue.mutex:  # last: prompts may have been accepted, and others have ended meanwhile
         new = [queue.history[id] for id in queue.history if id not in ids]
-        return result | names([*queue.queue, *queue.currently_running.values(), *new])
-
-
-def names(values: list[Any]) -> set[str]:
-    """Return every file that documents may name, and other texts.
-
-    Results name files as ``{"filename", "subfolder"}``, inputs as ``sub/name.png [output]`` or by
-    path. The folder is not compared, so that the result contains too many names, never too few.
-    """
-    remaining = list(values)
-    result: set[str] = set()
-    while remaining:
-        value = remaining.pop()
-        if isinstance(value, dict):
-            name, subfolder = value.get("filename"), value.get("subfolder")
-            if isinstance(name, str) and isinstance(subfolder, str):
-                result.add(os.path.normpath(os.path.join(subfolder, name)))
-                value = {**value, "filename": ""}
-            remaining.extend(value.values())
-        elif isinstance(value, (list, tuple)):
-            remaining.extend(value)
-        elif isinstance(value, str) and len(value) <= _LONGEST:
-            result.add(os.path.normpath(_ANNOTATION.sub("", value)))
-    return result
+        return result | referenced_files([*queue.queue, *queue.currently_running.values(), *new])
 
 
 def roots(host: Any) -> dict[Path, set[Path]]:

@@ -1,7 +1,7 @@
-"""A server under a guardian: waits to be told to go, and serves on the sockets it is handed.
+"""A server under a guardian: it waits for its activation, and serves on the sockets that it gets.
 
-Until then it has imported everything and touched neither the queue nor the database. Without a
-guardian, sockets that systemd hands down (``$LISTEN_FDS``) are served, too.
+Until the activation it has imported everything and has not touched the queue or the database.
+Without a guardian, the part serves on sockets that systemd passes (``$LISTEN_FDS``).
 """
 
 from __future__ import annotations
@@ -25,33 +25,39 @@ from aiohttp import web
 from ...config import Settings
 from ...errors import ZImageError
 from ...guardian.sockets import BACKLOG, inherited
-from ..base import comfyui
-from ..base.hooks import Argument, HookPoint, Patch, Patches
-from ..memory import readings
+from ..base import comfyui, guardian, lifecycle
+from ..base.hooks import Argument, Function, HookPoint, Patch, Patches
+from ..base.lifecycle import Subscription
+from ..base.registry import About
 from .link import Link
 
 log = logging.getLogger(__name__)
 
+ABOUT = About(
+    part="guarded",
+    bare_host="Nobody starts a server that died or hangs, and its port is closed.",
+    here="The [guardian](#the-guardian) starts, watches and replaces it, on its port.",
+)
 DATABASE = HookPoint("__main__", "setup_database", ())
-"""Comes after all node packs are loaded and before the host touches what it shares."""
+"""Called after all node packs are loaded, before the host uses files that servers share."""
 LISTEN = HookPoint(
     "server", "PromptServer.start_multi_address", ("self", "addresses", "call_on_start", "verbose")
 )
-NEXT = HookPoint("execution", "PromptQueue.get", ("self",))
-"""Whoever asks for prompts is the worker."""
+NEXT = lifecycle.NEXT_PROMPT.needs("self")
+"""The thread that asks for prompts is the worker."""
 
-LAST_WORDS = 5.0
-"""Seconds for a worker whose prompt has ended to tell of it, before the process ends."""
+LAST_MESSAGES_SECONDS = 5.0
+"""For a worker whose prompt has ended to send its last events, before the process ends."""
 
 
 class Guarded(Patches):
-    """Both patches and the link.
+    """Both patches and the connection to the guardian.
 
     Args:
         server: the host's ``PromptServer``.
-        settings: where the guardian is, and how many sockets systemd has handed down.
-        before_serving: called in the main thread when this server may touch shared things.
-        before_ending: called when what ran has ended and the process is about to.
+        settings: where the guardian is, and how many sockets systemd has passed.
+        before_serving: called in the main thread when this server may use shared files.
+        before_ending: called when the running prompt has ended and the process is about to end.
     """
 
     def __init__(
@@ -61,79 +67,91 @@ class Guarded(Patches):
         before_serving: Callable[[], object],
         before_ending: Callable[[], object],
     ) -> None:
-        super().__init__(Patch(DATABASE, self._wrap_database), Patch(LISTEN, self._wrap_listen))
-        self.server, self.before_serving = server, before_serving
+        super().__init__(Patch(DATABASE, self.activate), Patch(LISTEN, self.listen))
+        self.server = server
+        self.before_serving = before_serving
         self.before_ending = before_ending
         self.sockets = inherited(settings.listen_fds) if not settings.guardian else []
         self.link: Link | None = None
-        self.next = Patch(NEXT, self._wrap_next)
+        self.next = Subscription("guarded", NEXT, self.hold_prompts)
         self.worker: threading.Thread | None = None
         if settings.guardian:
             self.link = Link(settings.guardian, self._describe, self._drain, settings.guarded)
             self.link.settle = before_ending
 
     def apply(self) -> None:
-        """Patch, then look for the guardian."""
-        begun = self.active
+        """Patch, then connect to the guardian."""
+        was_active = self.active
         super().apply()
-        with contextlib.suppress(ZImageError):  # then nothing is known of the worker
+        with contextlib.suppress(ZImageError):  # heartbeats then say nothing about the worker
             self.next.apply()
-        if self.link and not begun:
+        if self.link and not was_active:
             self.link.start()
 
     def revert(self) -> None:
-        """As :meth:`.seam.Patches.revert`."""
+        """Put the host's functions back."""
         self.next.revert()
         super().revert()
 
-    def _wrap_next(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        def get(*rest: Any, **named: Any) -> Any:
+    def hold_prompts(self, original: Function) -> Function:
+        """Stand around the next prompt: a process that has failed takes none."""
+
+        def get(*arguments: Any, **named: Any) -> Any:
             self.worker = threading.current_thread()
             if self.link:
                 self.link.between_prompts()
-            return original(*rest, **named)
+            return original(*arguments, **named)
 
         return get
 
-    def _wrap_database(self, original: Callable[[], Any]) -> Callable[[], Any]:
-        def setup(*rest: Any, **named: Any) -> Any:
+    def activate(self, original: Function) -> Function:
+        """Wrap the host's ``setup_database``: wait for the activation before it."""
+
+        def setup_database(*arguments: Any, **named: Any) -> Any:
             if self.link:
                 _import_early()
                 self.sockets = self.link.wait()
             self.before_serving()
             store = getattr(self.server.prompt_queue, "store", None)
             if self.link and store is not None:
-                self.link.tell_notes(store.path)
-            return original(*rest, **named)
+                self.link.send_notes(store.path)
+            return original(*arguments, **named)
 
-        return setup
+        return setup_database
 
-    def _wrap_listen(self, original: Callable[..., Any]) -> Callable[..., Any]:
+    def listen(self, original: Function) -> Function:
+        """Wrap the host's ``start_multi_address``: serve on the sockets that were passed."""
         names = ("self", "addresses", "call_on_start", "verbose")
-        wanted = [Argument(original, name) for name in names]
+        parameters = [Argument(original, name) for name in names]
 
-        async def start(*arguments: Any, **named: Any) -> None:
+        async def start_multi_address(*arguments: Any, **named: Any) -> None:
             if not self.sockets:
                 return await original(*arguments, **named)
-            values = (argument.of(arguments, named) for argument in wanted)
-            server, addresses, call_on_start, verbose = values
-            if self.link:
-                self.link.loop = asyncio.get_running_loop()
-            runner = web.AppRunner(server.app, access_log=None)
-            await runner.setup()
-            tls = _tls()
-            for one in self.sockets:
-                await web.SockSite(runner, one, ssl_context=tls, backlog=BACKLOG).start()
-            server.address, server.port = addresses[0]
-            shown = f"[{server.address}]" if ":" in server.address else server.address
-            scheme = "https" if tls else "http"
-            if verbose:
-                log.info("To see the GUI go to: %s://%s:%s", scheme, shown, server.port)
-            if call_on_start is not None:
-                call_on_start(scheme, server.address, server.port)
-            return None
+            return await self._serve(*(each.of(arguments, named) for each in parameters))
 
-        return start
+        return start_multi_address
+
+    async def _serve(
+        self,
+        server: Any,
+        addresses: list[tuple[str, int]],
+        call_on_start: Callable[[str, str, int], object] | None,
+        verbose: bool,
+    ) -> None:
+        if self.link:
+            self.link.loop = asyncio.get_running_loop()
+        runner = web.AppRunner(server.app, access_log=None)
+        await runner.setup()
+        tls = _tls()
+        for listening in self.sockets:
+            await web.SockSite(runner, listening, ssl_context=tls, backlog=BACKLOG).start()
+        server.address, server.port = addresses[0]
+        host = f"[{server.address}]" if ":" in server.address else server.address
+        scheme = "https" if tls else "http"
+        if verbose:
+            log.info("To see the GUI go to: %s://%s:%s", scheme, host, server.port)
+        if call_on_start is not None:
+            call_on_start(scheme, server.address, server.port)
 
     def _describe(self) -> dict[str, Any]:
         queue = self.server.prompt_queue
@@ -142,36 +160,39 @@ class Guarded(Patches):
             "running": len(queue.currently_running),
             "waiting": len(queue.queue),
             "models": comfyui.models(),
-            "rest": readings.rest,
+            "rest": guardian.memory_at_rest,
             "worker": self.worker and self.worker.is_alive(),
         }
 
     def _drain(self, seconds: float) -> None:
-        """Take nothing more from the queue, let what runs end, then end the process."""
+        """Start no more prompts, let the running one end, then end the process."""
         queue = self.server.prompt_queue
-        with contextlib.suppress(AttributeError):  # the host's own queue cannot
+        with contextlib.suppress(AttributeError):  # the host's own queue has no such method
             queue.hold()
-        busy, until = bool(queue.currently_running), time.monotonic() + seconds
-        while queue.currently_running and time.monotonic() < until:
+        was_busy = bool(queue.currently_running)
+        deadline = time.monotonic() + seconds
+        while queue.currently_running and time.monotonic() < deadline:
             time.sleep(0.05)
-        if busy and not queue.currently_running:
+        if was_busy and not queue.currently_running:
             with contextlib.suppress(AttributeError):
-                queue.at_rest.wait(LAST_WORDS)
+                queue.at_rest.wait(LAST_MESSAGES_SECONDS)
         self.before_ending()
         os.kill(os.getpid(), signal.SIGTERM)
 
     def reasons(self) -> list[str]:
-        """For ``/health/ready``: what is accepted now runs after the guardian's next start."""
+        """Return ``ending`` for ``/health/ready`` while the guardian stops with this server."""
         return ["ending"] if self.link and self.link.last else []
 
     def details(self) -> dict[str, str]:
-        """For ``/health``: how much the guardian has started."""
+        """Return for ``/health`` the mode in which the guardian has started this server."""
         return {"mode": self.link.mode} if self.link else {}
 
 
 class Unguarded:
-    """In the place of :class:`Guarded` where ``serve`` had to start ComfyUI without its guardian:
-    says why."""
+    """Stands for :class:`Guarded` when ``serve`` had to start ComfyUI without its guardian.
+
+    Its error says why there is none.
+    """
 
     active = False
 
@@ -181,24 +202,24 @@ class Unguarded:
         Raises:
             ZImageError: ``ZI-PATCH-SEAM`` where the host does not fit, else ``ZI-PATCH-FAILED``.
         """
-        for seam in (DATABASE, LISTEN):
-            Patch(seam, lambda original: original).check()
-        found = "没有看护进程 / no guardian"
+        for hook in (DATABASE, LISTEN):
+            Patch(hook, lambda original: original).check()
+        found = "没有守护进程 / no guardian"
         raise ZImageError("ZI-PATCH-FAILED", name="guarded", found=found)
 
     def revert(self) -> None:
-        """Nothing was changed."""
+        """Do nothing, because nothing was changed."""
 
 
 def _import_early() -> None:
-    """What the host imports only after the wait, seconds of it, and harmless before."""
+    """Import what the host imports only after the activation, which takes seconds."""
     for name in ("app.database.db", "sqlalchemy.dialects.sqlite"):
-        with contextlib.suppress(Exception):  # the host will say what is wrong with it
+        with contextlib.suppress(Exception):  # the host reports it when it imports the module
             importlib.import_module(name)
 
 
 def _tls() -> ssl.SSLContext | None:
-    """As the host is asked to, by ``--tls-keyfile`` and ``--tls-certfile``."""
+    """Return the TLS context of ``--tls-keyfile`` and ``--tls-certfile``, None without them."""
     args = sys.modules["comfy.cli_args"].args
     if not (args.tls_keyfile and args.tls_certfile):
         return None

@@ -1,6 +1,6 @@
-"""The server's side of the guardian: signs of life out, orders in, from a thread of its own.
+"""The connection of a server to its guardian: a thread sends heartbeats and receives orders.
 
-A guardian that goes away is looked for until there is another; the server goes on meanwhile.
+When a guardian ends, the thread connects to the next one; the server serves meanwhile.
 """
 
 from __future__ import annotations
@@ -18,146 +18,149 @@ from typing import Any
 
 from ...config import claim
 from ...guardian.channel import STACKS, Message, Peer, connect
+from ..base import guardian
 
 log = logging.getLogger(__name__)
 
 BEAT = 1.0
-"""Seconds between two signs of life."""
-
-
-_current: list[Link] = []
-
-
-def is_heard() -> bool:
-    """Whether there is a guardian now that could replace this process."""
-    return any(one.is_heard for one in _current)
-
-
-def ask_to_be_killed(reason: str) -> bool:
-    """Ask the guardian to replace this process at once; False when there is none to hear it.
-
-    What parts have yet to write is written before.
-    """
-    for one in _current:
-        one.settle()
-    return any(one.ask_for("kill", reason) for one in _current)
-
-
-def ask_to_be_replaced(reason: str) -> bool:
-    """Ask the guardian for another process and the orderly end of this one; False as above."""
-    return any(one.ask_for("replace", reason) for one in _current)
-
-
-def fails(what: str, reason: str) -> None:
-    """Note that this process is of no use any more: once the prompt that runs has ended, the
-    guardian is asked to replace it (``kill``, or ``sick`` for the GPU)."""
-    for one in _current:
-        one.useless = what, reason
-
-
-def serves() -> bool:
-    """Whether a guardian has told this process to go, so nobody but a server that it is ending
-    can still have what servers share."""
-    return any(one.state == "active" for one in _current)
+"""Seconds between two heartbeats."""
 
 
 def _end() -> None:
-    log.warning("Z-Image: the guardian of this waiting server is gone, so the server ends")
+    log.warning("Z-Image: this server has not been activated and its guardian has ended; it ends")
     logging.shutdown()
     os._exit(1)
 
 
 class Link:
-    """Talks to the guardian.
+    """A connection to the guardian.
 
     Args:
         path: the guardian's control socket.
-        describe: ``resident`` (MiB), ``running``, ``waiting`` and ``models`` for each sign of life.
+        describe: returns what each heartbeat says: ``resident`` (MiB), ``running``, ``waiting``,
+            ``models`` and more.
         drain: ends the process in order within some seconds.
-        guarded: whether a guardian has started this process, and not a server with its
-            environment. Such a one that waits must not go on by itself when its guardian ends:
-            the next guardian has others, and the first to take the queue would leave them without.
+        guarded: whether a guardian has started this process itself, and not a server that passed
+            on its environment. A process of a guardian that waits for its activation ends with the
+            guardian: the next guardian has servers of its own, and the first process that opened
+            the queue would keep it from them.
+
+    Attributes:
+        settle: called before this process asks for its immediate end, which leaves no time to
+            write anything.
+        state: ``starting``, ``ready``, ``active``, or ``stranger`` without a guardian.
+        mode: ``normal``, or the degraded mode in which the guardian has started this server.
+        last: whether the guardian ends together with this process.
+        notes: path of the database that marks the running prompts.
+        failure: request and reason once this process is of no use anymore.
+        sockets: the listening sockets that the guardian has passed.
+        loop: the server's event loop once it runs.
     """
 
     def __init__(
-        self, path: Path, describe: Callable[[], dict[str, Any]], drain: Callable[[float], None],
+        self,
+        path: Path,
+        describe: Callable[[], dict[str, Any]],
+        drain: Callable[[float], None],
         guarded: bool,
-    ) -> None:  # fmt: skip
-        self.path, self.describe, self.drain, self.guarded = path, describe, drain, guarded
+    ) -> None:
+        self.path = path
+        self.describe = describe
+        self.drain = drain
+        self.guarded = guarded
         self.settle: Callable[[], object] = list
-        """Called before the end is asked for: there is no time for it afterwards."""
-        self.state, self.mode = "starting", "normal"
+        self.state = "starting"
+        self.mode = "normal"
         self.last = False
-        """Whether the end that it was told of is that of the guardian, too."""
         self.notes = ""
-        self.useless: tuple[str, str] | None = None
+        self.failure: tuple[str, str] | None = None
         self.sockets: list[socket.socket] = []
         self.loop: asyncio.AbstractEventLoop | None = None
-        self._go = threading.Event()
+        self._activated = threading.Event()
         self._peer: Peer | None = None
-        self._asked, self._owed = False, 0.0
+        self._loop_asked = False
+        self._loop_blocked = 0.0
 
     def start(self) -> None:
-        """Connect, and stay connected, in a thread."""
+        """Connect in a thread, and register with the other parts."""
         if self.guarded:
             claim()
         faulthandler.register(STACKS, all_threads=True)
-        _current[:] = [self]
+        guardian.register(self)
         threading.Thread(target=self._run, name="zimage-link", daemon=True).start()
 
     def wait(self) -> list[socket.socket]:
-        """Say that this server could serve, and wait until it may; gives the listening sockets."""
+        """Report that this server is ready, wait for its activation, return listening sockets."""
         if self.state == "starting":
             self.state = "ready"
         if peer := self._peer:
             peer.send(self._hello())
-        self._go.wait()
+        self._activated.wait()
         return self.sockets
 
     @property
-    def is_heard(self) -> bool:
-        """Whether a guardian is connected that has told this process to serve."""
-        return self._peer is not None and self.state == "active"
+    def serves(self) -> bool:
+        """Whether the guardian has activated this server."""
+        return self.state == "active"
 
-    def tell_notes(self, path: Path) -> None:
-        """Say which database marks the prompts that run."""
+    @property
+    def is_heard(self) -> bool:
+        """Whether the guardian is connected and has activated this server."""
+        return self._peer is not None and self.serves
+
+    def ask_to_be_killed(self, reason: str) -> bool:
+        """Ask for the immediate end of this process, after :attr:`settle`."""
+        self.settle()
+        return self._send_request("kill", reason)
+
+    def ask_to_be_replaced(self, reason: str) -> bool:
+        """Ask for another process and the orderly end of this one."""
+        return self._send_request("replace", reason)
+
+    def report_failure(self, request: str, reason: str) -> None:
+        """Ask for another process as soon as the running prompt has ended."""
+        self.failure = request, reason
+
+    def send_notes(self, path: Path) -> None:
+        """Send the path of the database that marks the running prompts."""
         self.notes = str(path)
         if peer := self._peer:
             peer.send(self._hello())
 
     def between_prompts(self) -> None:
-        """Returns when this process may run another prompt: never, when it is of no use and the
-        guardian is there to replace it."""
-        while self.useless and self.ask_for(*self.useless):
-            time.sleep(BEAT)
-        self.useless = None
+        """Return when this process may run another prompt.
 
-    def ask_for(self, what: str, reason: str) -> bool:
-        """Ask to be replaced, in order (``replace``) or at once (``kill``)."""
+        After a failure that is never, as long as the guardian is there to replace the process.
+        """
+        while self.failure and self._send_request(*self.failure):
+            time.sleep(BEAT)
+        self.failure = None
+
+    def _send_request(self, request: str, reason: str) -> bool:
         peer = self._peer
-        return bool(peer and peer.send({what: reason}))
+        return bool(peer and peer.send({request: reason}))
 
     def _hello(self) -> Message:
         return {"hello": self.state, "mode": self.mode, "notes": self.notes}
 
     def _run(self) -> None:
-        met = False
+        was_connected = False
         while True:
             try:
                 self._peer = connect(self.path, BEAT)
-                met = True
+                was_connected = True
             except OSError:
-                if self.state != "active" and (met or self.guarded):
-                    _end()  # nobody will ever tell it to go
-                if not met:
-                    self._be_a_stranger()
+                if self.state != "active" and (was_connected or self.guarded):
+                    _end()  # no guardian will ever activate this process
+                if not was_connected:
+                    self._become_stranger()
                     return
                 time.sleep(BEAT)
                 continue
             try:
                 self._talk(self._peer)
             except Exception:
-                log.exception("Z-Image: the guardian is not heard")
+                log.exception("Z-Image: the connection to the guardian failed")
             peer, self._peer = self._peer, None
             peer.close()
             if self.state == "stranger":
@@ -165,48 +168,54 @@ class Link:
             time.sleep(BEAT)
 
     def _talk(self, peer: Peer) -> None:
+        """Send heartbeats and follow orders until the connection ends."""
         peer.send(self._hello(), self.sockets if self.state == "active" else ())
         while True:
             try:
-                heard = peer.receive()
+                received = peer.receive()
             except TimeoutError:
-                if not peer.send({"beat": {"loop": self._blocked(), **self.describe()}}):
+                if not peer.send({"beat": {"loop": self._measure_loop(), **self.describe()}}):
                     return
                 continue
-            if heard is None:
+            if received is None or not self._obey(*received):
                 return
-            message, sockets = heard
-            if "go" in message:
-                self.sockets, self.state = sockets, "active"
-                self.mode = str(message.get("mode", "normal"))
-                self._go.set()
-            elif "stranger" in message and self.state != "active":
-                if self.guarded:  # of a guardian before this one, which has its own servers
-                    _end()
-                self._be_a_stranger()
-                return
-            elif "drain" in message:
-                self.last = bool(message.get("last"))
-                threading.Thread(target=self.drain, args=(message["drain"],), daemon=True).start()
 
-    def _be_a_stranger(self) -> None:
-        """Go on as a server without a guardian."""
+    def _obey(self, message: Message, sockets: list[socket.socket]) -> bool:
+        """Follow an order; return False when this connection is of no more use."""
+        if "go" in message:
+            self.sockets = sockets
+            self.state = "active"
+            self.mode = str(message.get("mode", "normal"))
+            self._activated.set()
+        elif "stranger" in message and self.state != "active":
+            if self.guarded:  # started by an earlier guardian; this one has servers of its own
+                _end()
+            self._become_stranger()
+            return False
+        elif "drain" in message:
+            self.last = bool(message.get("last"))
+            threading.Thread(target=self.drain, args=(message["drain"],), daemon=True).start()
+        return True
+
+    def _become_stranger(self) -> None:
+        """Serve without a guardian."""
         self.state = "stranger"
-        self._go.set()
+        self._activated.set()
 
-    def _blocked(self) -> float:
-        """Seconds for which the event loop has owed an answer; asks it again once it has come.
+    def _measure_loop(self) -> float:
+        """Return the seconds for which the event loop has not answered, and ask it again.
 
-        Signs of life are counted: in a pause of the whole process, nothing is owed.
+        They are counted in heartbeats, so a pause of the whole process does not count.
         """
         if self.loop is None:
             return 0.0
-        if self._asked:
-            self._owed += BEAT
+        if self._loop_asked:
+            self._loop_blocked += BEAT
         else:
-            self._owed, self._asked = 0.0, True
+            self._loop_blocked = 0.0
+            self._loop_asked = True
             self.loop.call_soon_threadsafe(self._answer)
-        return self._owed
+        return self._loop_blocked
 
     def _answer(self) -> None:
-        self._asked = False
+        self._loop_asked = False

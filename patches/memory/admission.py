@@ -1,4 +1,4 @@
-"""Before a prompt: can it ever fit, and is there room now?"""
+"""Check before a prompt whether it can fit at all, and make room for it."""
 
 from __future__ import annotations
 
@@ -6,39 +6,44 @@ import sys
 from typing import Any
 
 from ...errors import ZImageError
-from ..queue import worker_thread
-from ..queue.prompt_events import failure
-from . import model_swap, ram, readings
+from ..base import comfyui, ram
+from ..base.graph import Graph
+from ..base.handover import hand_over
+from ..base.prompt_events import failure
+from . import model_swap, readings
 from .estimate import Needs, needs
 from .precision import HostPrecision
-from .sampling_jobs import Graph, Job, jobs
+from .sampling_jobs import Job, jobs
 
 GIB = 2**30
-RAM, GPU = ("内存", "RAM"), ("显存", "GPU memory")
+RAM = ("内存", "RAM")
+GPU = ("显存", "GPU memory")
 
 
-class Reserve:
-    """Looks at the graphs of a server, one after the other.
+class Admission:
+    """Judges the graphs of a server, one after the other.
 
     Attributes:
+        files: model files of the previous prompt.
         swaps: how often models had to leave RAM for others.
-        incomplete: how often one of them stayed all the same.
+        incomplete: how often a model stayed nevertheless.
     """
 
     def __init__(self) -> None:
         self.files: set[tuple[str, ...]] = set()
-        self.swaps = self.incomplete = 0
+        self.swaps = 0
+        self.incomplete = 0
 
     def make_room(self, executor: Any, prompt: Graph) -> None:
-        """Make room for a prompt; does nothing for a graph that is not known.
+        """Make room for a prompt, if this pack knows its graph.
 
         Raises:
-            ZImageError: ``ZI-MEMORY`` for what can never fit; nothing was unloaded then.
+            ZImageError: ``ZI-MEMORY`` for a prompt that can never fit; nothing was unloaded then.
         """
         known = list(jobs(prompt, size_of))
         if not known:
             return
-        place = readings.device()
+        place = comfyui.device()
         on_cpu = place.type == "cpu"
         find = sys.modules["folder_paths"].get_full_path
         precision = HostPrecision()
@@ -53,26 +58,26 @@ class Reserve:
             self.swaps += 1
             if not model_swap.make_way_in_ram(executor):
                 self.incomplete += 1
-                worker_thread.leave(model_swap.STAYS)
+                hand_over(model_swap.STAYS)
         self.files = files
-        if not on_cpu:  # there, unloading a model gives nothing back
-            readings.management().free_memory(max(need.room for _, need in judged), place)
+        if not on_cpu:  # where unloading a model would return nothing
+            comfyui.memory_management().free_memory(max(need.room for _, need in judged), place)
 
 
 def size_of(name: Any) -> tuple[int, int] | None:
-    """Width and height of a picture that ``LoadImage`` opens, by its header alone."""
+    """Return width and height of a picture that ``LoadImage`` opens, from its header."""
     try:
         path = sys.modules["folder_paths"].get_annotated_filepath(name)
         with sys.modules["PIL.Image"].open(path) as picture:
             return picture.size
-    except Exception:  # noqa: BLE001 - the node tells what is wrong with it
+    except Exception:  # noqa: BLE001 - the node reports it
         return None
 
 
 def check(job: Job, need: Needs, place: Any) -> None:
-    """Whether a job could run here with nothing else loaded.
+    """Check that a job could run here with nothing else loaded.
 
-    Weights need not be on the GPU: the host brings those that do not fit from RAM as it goes.
+    Weights need not be on the GPU: the host loads those that do not fit from RAM step by step.
 
     Raises:
         ZImageError: ``ZI-MEMORY``.
@@ -80,18 +85,18 @@ def check(job: Job, need: Needs, place: Any) -> None:
     on_cpu = place.type == "cpu"
     on_gpu = 0 if on_cpu else readings.total(place)
     if not on_cpu and need.working > on_gpu:
-        raise _never(job, need.working, on_gpu, GPU)
+        raise _never_fits(job, need.working, on_gpu, GPU)
     if ram_of(need, on_cpu) > ram.whole() + on_gpu:
-        raise _never(job, ram_of(need, on_cpu), ram.whole() + on_gpu, RAM)
+        raise _never_fits(job, ram_of(need, on_cpu), ram.whole() + on_gpu, RAM)
 
 
 def ram_of(need: Needs, on_cpu: bool) -> int:
-    """Bytes of RAM that a job takes; its pictures come when the transformer has done its work."""
+    """Return the bytes of RAM that a job takes; it makes pictures after the transformer ran."""
     return need.weights + max(need.pictures, need.working if on_cpu else 0)
 
 
-def _never(job: Job, needed: int, there: int, kind: tuple[str, str]) -> ZImageError:
-    sizes = {"found": f"{needed / GIB:.1f}", "expected": f"{there / GIB:.1f}"}
+def _never_fits(job: Job, needed: int, total: int, kind: tuple[str, str]) -> ZImageError:
+    sizes = {"found": f"{needed / GIB:.1f}", "expected": f"{total / GIB:.1f}"}
     return ZImageError("ZI-MEMORY", node=job.node, zh=kind[0], en=kind[1], **sizes)
 
 

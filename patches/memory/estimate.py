@@ -1,4 +1,4 @@
-"""What memory a job needs, judged by the headers of its files alone; no weights are read."""
+"""Estimate the memory of a job from the headers of its files; no weights are read."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from .precision import Precision, weight_bytes
 from .sampling_jobs import FILES, Job
 
 Find = Callable[[str, str], str | None]
-"""Path of a file by model folder and name, as the host's ``folder_paths.get_full_path``."""
+"""Returns the path of a file by model folder and name: ``folder_paths.get_full_path``."""
 
 TOKEN = 16
-"""Pixels a side that one token of the transformer stands for."""
-LONGEST_TEXT = 4096
-"""Tokens of a prompt; it has at most about as many as characters."""
+"""Pixels on each side of one token of the transformer."""
+MAX_TEXT = 4096
+"""Tokens of a text; a text has at most about as many tokens as characters."""
 VALUES = 18
 """Values that the transformer holds at its peak, for each token and each of its channels.
 
 Measured with the small models on the CPU: 18.6 to 23, from 512x512 to 2048x2048 and batches of 1 to
-4. What ComfyUI reserves for Z-Image on a GPU comes to 17.7. The least counts, because prompts are
-refused by it.
+4. ComfyUI's own reserve for Z-Image on a GPU is equal to 17.7. The number is low, so that no prompt
+is refused that would fit.
 """
 PICTURE = 15
 """Bytes of a finished picture for each pixel: three channels, as one byte and as float."""
@@ -34,13 +34,13 @@ PICTURE = 15
 
 @dataclass(frozen=True)
 class Needs:
-    """Bytes.
+    """Memory of a job in bytes.
 
     Attributes:
         weights: of all three models.
         working: of one evaluation of the transformer, at least.
         room: of it with all branches of guidance at once.
-        pictures: of what is handed on in RAM.
+        pictures: of the finished pictures in RAM.
     """
 
     weights: int
@@ -50,7 +50,7 @@ class Needs:
 
 
 def needs(job: Job, precision: Precision, find: Find) -> Needs | None:
-    """Return what a job takes, or None where a file cannot be judged.
+    """Return the memory of a job, or None where a file cannot be judged.
 
     One token of a picture is 16 × 16 pixels, and the transformer holds :data:`VALUES` values for
     each token and channel. The autoencoder counts as it is stored.
@@ -65,8 +65,8 @@ def needs(job: Job, precision: Precision, find: Find) -> Needs | None:
     if width is None:
         return None
     kept, computed = precision.diffusion(diffusion, job.dtype)
-    pixels = job.width * job.height + (job.references if _looks(diffusion) else 0)
-    tokens = pixels // TOKEN**2 + min(job.text, LONGEST_TEXT)
+    pixels = job.width * job.height + (job.references if _takes_references(diffusion) else 0)
+    tokens = pixels // TOKEN**2 + min(job.text, MAX_TEXT)
     working = job.batch * tokens * width * computed * VALUES
     text_bytes = weight_bytes(text_encoder, precision.text_encoder(text_encoder))
     return Needs(
@@ -77,8 +77,8 @@ def needs(job: Job, precision: Precision, find: Find) -> Needs | None:
     )
 
 
-def _looks(header: Header) -> bool:
-    """Whether a model takes reference pictures: tokens as those of what it makes."""
+def _takes_references(header: Header) -> bool:
+    """Return whether a model takes reference pictures, which are tokens like its result."""
     with contextlib.suppress(ZImageError):
         if architecture.declared(header.metadata, "").get("variant") in architecture.REFERENCES:
             return True
@@ -91,10 +91,10 @@ def _stored(header: Header) -> int:
 
 def _header(path: str | None) -> Header | None:
     if path is None:
-        return None  # an official folder, or nothing: the loader tells
+        return None  # an official folder, or no file, which the loader reports
     try:
-        about = Path(path).stat()
-        return _read(path, about.st_size, about.st_mtime_ns)
+        status = Path(path).stat()
+        return _read(path, status.st_size, status.st_mtime_ns)
     except (OSError, ZImageError):
         return None
 

@@ -1,8 +1,8 @@
-"""Models that nobody has used for a while are given back, on the GPU and in RAM.
+"""Models that nobody has used for a while are unloaded, from the GPU and from RAM.
 
-The host keeps models and outputs for the next prompt for as long as it runs. After
-``$ZIMAGE_IDLE_MINUTES`` without a prompt its worker is asked, as ``POST /free`` asks it, to unload
-everything and to forget its caches; then free memory goes back to the system. The next prompt loads
+The host keeps models and outputs for the next prompt as long as it runs. After
+``$ZIMAGE_IDLE_MINUTES`` without a prompt, its worker is asked, as by ``POST /free``, to unload all
+models and to drop its caches. Then free memory is returned to the system. The next prompt loads
 again and makes the same bytes.
 """
 
@@ -17,57 +17,77 @@ from typing import Any
 
 from ...config import Settings
 from ...errors import ZImageError
-from ..base import comfyui
-from ..base.hooks import Function, HookPoint, Patch
+from ..base import comfyui, lifecycle
+from ..base.hooks import Function, Patches
+from ..base.lifecycle import Subscription
+from ..base.registry import About
 from . import readings
 
 log = logging.getLogger(__name__)
 
-RESET = HookPoint("execution", "PromptExecutor.reset", ("self",))
+ABOUT = About(
+    part="residency",
+    bare_host="Models stay until the process ends.",
+    here=(
+        "GPU memory and RAM are returned after 10 minutes without a prompt (`ZIMAGE_IDLE_MINUTES`,"
+        " 0: never)."
+    ),
+)
+RESET = lifecycle.CACHES_RESET.needs("self")
 QUEUE = ("mutex", "queue", "currently_running", "task_counter", "set_flag")
-"""What is used of the host's queue."""
-MOST_PERIOD = 15.0
-"""Seconds between two looks; a short idle time is looked at ten times."""
+"""Attributes of the host's queue that this part uses."""
+MAX_PERIOD = 15.0
+"""Seconds between two looks at the queue; a short idle time has ten looks."""
 
 
 def create() -> Residency:
-    """The watch over the running server."""
+    """Return the part for the running server."""
     return Residency(comfyui.server(), 60 * Settings.from_environment().idle_minutes)
 
 
-class Residency(Patch):
-    """Looks at the queue from a thread, and gives back what the host's worker forgets.
+class Residency(Patches):
+    """Looks at the queue from a thread, and returns the memory that the worker has freed.
 
     Args:
-        server: the host's; its queue may be replaced meanwhile.
+        server: the host's; its queue may be replaced later.
         idle: seconds without a prompt, 0 for never.
         clock: seconds, for tests.
+
+    Attributes:
+        unloads: how often memory was returned.
+        seen: number of prompts that the queue had started at the last look.
+        since: when that number last changed; infinite when there is nothing to unload.
     """
 
     def __init__(
         self, server: Any, idle: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        super().__init__(RESET, self._wrap)
-        self.server, self.idle, self.clock = server, idle, clock
+        super().__init__(Subscription("residency", RESET, self.return_after))
+        self.server = server
+        self.idle = idle
+        self.clock = clock
         self.unloads = 0
-        self.seen = 0  # prompts that the queue had given out at the last look
-        self.since = float("inf")  # when that was last different; inf when nothing is to be done
+        self.seen = 0
+        self.since = float("inf")
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
     @property
     def active(self) -> bool:
-        """True while memory is given back, and somebody looks."""
-        looks = self._thread is not None and self._thread.is_alive()
-        return super().active and (looks or not self.idle)
+        """True while memory is returned, and the thread runs."""
+        runs = self._thread is not None and self._thread.is_alive()
+        return super().active and (runs or not self.idle)
 
     def apply(self) -> None:
-        """As :meth:`.seam.Patch.apply`; begins to look."""
+        """Subscribe and start the thread; raises ``ZI-PATCH-SEAM``."""
         queue = self.server.prompt_queue
         if not all(hasattr(queue, name) for name in QUEUE):
-            found = type(queue).__qualname__
-            raise ZImageError("ZI-PATCH-SEAM", name="prompt_queue", found=found,
-                              expected=", ".join(QUEUE))  # fmt: skip
+            raise ZImageError(
+                "ZI-PATCH-SEAM",
+                name="prompt_queue",
+                found=type(queue).__qualname__,
+                expected=", ".join(QUEUE),
+            )
         super().apply()
         if self.idle and self._thread is None:
             self._stop.clear()
@@ -75,7 +95,7 @@ class Residency(Patch):
             self._thread.start()
 
     def revert(self) -> None:
-        """As :meth:`.seam.Patch.revert`; looks no more."""
+        """Leave the event and stop the thread."""
         super().revert()
         if self._thread is not None:
             self._stop.set()
@@ -83,52 +103,57 @@ class Residency(Patch):
             self._thread = None
 
     def details(self) -> dict[str, Any]:
-        """For ``/health``: how often all was given back; each loaded model and who holds it."""
+        """Return for ``/health`` the idle time, the number of unloads, and each loaded model."""
+        models = [entry.model for entry in _loaded() if entry.model is not None]
         return {
             "idle_minutes": self.idle / 60,
             "unloads": self.unloads,
-            "models": [about(entry.model) for entry in _loaded() if entry.model is not None],
+            "models": [describe_model(model) for model in models],
         }
 
     def look(self) -> bool:
-        """Ask the worker to unload when nothing ran for long enough; True when it was asked."""
+        """Ask the worker to unload when no prompt ran for long enough; return whether it did."""
         queue = self.server.prompt_queue
         with queue.mutex:
-            now, given = self.clock(), queue.task_counter
-            if queue.queue or queue.currently_running or given != self.seen:
-                self.seen, self.since = given, now
+            now = self.clock()
+            started = queue.task_counter
+            if queue.queue or queue.currently_running or started != self.seen:
+                self.seen = started
+                self.since = now
                 return False
             if now - self.since < self.idle:
                 return False
             self.since = float("inf")
-            queue.set_flag("free_memory", True)  # the host unloads models for it as well
+            queue.set_flag("free_memory", True)  # the host also unloads models for this flag
         log.info("Z-Image: no prompt for %g minutes; models are unloaded", self.idle / 60)
         return True
 
     def _run(self) -> None:
-        while not self._stop.wait(min(self.idle / 10, MOST_PERIOD)):
+        while not self._stop.wait(min(self.idle / 10, MAX_PERIOD)):
             try:
                 self.look()
             except Exception:
                 log.exception("Z-Image: idle models are not unloaded")
 
-    def _wrap(self, original: Function) -> Function:
+    def return_after(self, original: Function) -> Function:
+        """Stand around a reset of the host's caches: return free memory after it."""
+
         def reset(executor: Any, *rest: Any, **named: Any) -> None:
-            again = hasattr(executor, "caches")  # not while it is made
+            has_caches = hasattr(executor, "caches")  # not while the executor is created
             original(executor, *rest, **named)
-            if again:
+            if has_caches:
                 readings.collect_all()
                 self.unloads += 1
 
         return reset
 
 
-def about(model: Any) -> dict[str, Any]:
-    """A model for ``/health``."""
+def describe_model(model: Any) -> dict[str, Any]:
+    """Return a model for ``/health``."""
     return {
         "name": type(model.model).__name__,
         "mb": round(model.model_size() / 2**20, 1),
-        "references": sys.getrefcount(model.model) - 1,  # but for this call's own
+        "references": sys.getrefcount(model.model) - 1,  # without that of this call
     }
 
 

@@ -13,7 +13,7 @@ from math import prod
 from typing import Any, Protocol
 
 from ...engine.safetensors_file import ITEM_BITS, Header, TensorInfo
-from . import readings
+from ..base import comfyui
 
 MODEL_TYPES = {"bf16": "bfloat16", "fp32": "float32", "fp8_e4m3fn": "float8_e4m3fn"}
 """Types of torch by the loader's ``dtype``; for ``auto`` the host chooses."""
@@ -56,7 +56,7 @@ class HostPrecision:
         Args:
             dtype: the loader's input of that name.
         """
-        management = readings.management()
+        management = comfyui.memory_management()
         zimage = sys.modules["comfy.supported_models"].ZImage
         supported = list(zimage.supported_inference_dtypes)
         if dtype in MODEL_TYPES:
@@ -67,7 +67,7 @@ class HostPrecision:
                 supported_dtypes=supported,
                 weight_dtype=None if is_quantised(header) else _most_common(header),
             )
-        cast = management.unet_manual_cast(kept, readings.device(), supported)
+        cast = management.unet_manual_cast(kept, comfyui.device(), supported)
         return kept.itemsize, (kept if cast is None else cast).itemsize
 
     def text_encoder(self, header: Header) -> int:
@@ -75,7 +75,7 @@ class HostPrecision:
         stored = next((header.tensors[name].dtype for name in NORMS if name in header.tensors), "")
         if stored in TORCH_TYPES:
             return ITEM_BITS[stored] // 8
-        management = readings.management()
+        management = comfyui.memory_management()
         return management.text_encoder_dtype(management.text_encoder_device()).itemsize
 
 

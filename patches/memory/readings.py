@@ -1,6 +1,6 @@
-"""How much memory there is, how much is in use, what models account for; and giving it back.
+"""Measure memory and the part of it that models use; return unused memory to the system.
 
-Bytes everywhere. torch and the host are looked up where they are loaded already.
+All numbers are bytes. torch and the host's modules are used only if they are loaded already.
 """
 
 from __future__ import annotations
@@ -13,37 +13,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..monitoring import sandbox_source
-from . import ram
+from ..base import comfyui, ram, sandbox_source
 
 objects: set[str] = set()
-"""What a part keeps between prompts beside models, by name; how much it takes is not known."""
-
-rest: dict[str, Any] | None = None
-"""When memory was last given back after a prompt: how many prompts there had been, what was then
-resident in MiB, which models were loaded."""
-
-
-def management() -> Any:
-    """The host's ``comfy.model_management``."""
-    return sys.modules["comfy.model_management"]
-
-
-def device() -> Any:
-    """Where the host computes, a ``torch.device``."""
-    return management().get_torch_device()
+"""Names of what parts keep between prompts besides models; how much it takes is not known."""
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What is in use at one moment.
+    """Memory in use at one moment.
 
     Attributes:
-        resident: of this process in RAM.
+        resident: RAM of this process.
         reserved: by torch on the GPU; None without CUDA.
-        models: weights of the models that the host has loaded where ``used`` is measured.
-        loaded: class and size of each of these, and :data:`objects`, in no order.
-        kept: where ``used`` is measured, for the next tensors to and from sandboxes.
+        models: weights of the models that are loaded where ``used`` is measured.
+        loaded: class and size of each of these models, and :data:`objects`; sorted.
+        kept: buffers where ``used`` is measured that wait for the next tensors of sandboxes.
     """
 
     resident: int
@@ -54,66 +39,70 @@ class Reading:
 
     @classmethod
     def take(cls) -> Reading:
-        """Now; costs some ten microseconds."""
-        place = device()
+        """Measure now, which takes some ten microseconds."""
+        place = comfyui.device()
         on_gpu = place.type == "cuda"
         reserved = sys.modules["torch"].cuda.memory_reserved(place) if on_gpu else None
-        found = loaded(place).values()
-        names = sorted((type(one.model).__name__, one.model_size()) for one in found)
+        patchers = loaded(place).values()
+        names = sorted((type(each.model).__name__, each.model_size()) for each in patchers)
         names += [(name, 0) for name in sorted(objects)]
-        # On the CPU there is no part of a model that is elsewhere.
-        sizes = (one.loaded_size() if on_gpu else one.model_size() for one in found)
+        # On the CPU, no part of a model is elsewhere.
+        sizes = (each.loaded_size() if on_gpu else each.model_size() for each in patchers)
         kept = 0 if on_gpu else sandbox_source.kept()
         return cls(ram.resident(), reserved, sum(sizes), tuple(names), kept)
 
     @property
     def used(self) -> int:
-        """What prompts are compared by: memory of the GPU, of the process without one."""
+        """Memory that prompts are compared by: of the GPU, or of the process without one."""
         return self.resident if self.reserved is None else self.reserved
 
     @property
     def others(self) -> int:
-        """What is in use by no model, and is not kept for its next use."""
+        """Memory in use by no model and by no buffer that waits for its next use."""
         return self.used - self.models - self.kept
 
     def moved(self, other: Reading) -> int:
-        """By how much memory differs, in RAM or on the GPU, whichever is more."""
+        """Return by how much memory differs, in RAM or on the GPU, whichever is more."""
         on_gpu = abs((self.reserved or 0) - (other.reserved or 0))
         return max(abs(self.resident - other.resident), on_gpu)
 
     def left_since(self, before: Reading) -> float:
-        """What is used more than ``before`` (less: negative) and by no model, as a part of 1."""
+        """Return the growth since ``before`` that no model uses, as a part of all in use."""
         return (self.others - before.others) / max(self.used, before.used, 1)
 
 
 def loaded(place: Any) -> dict[int, Any]:
-    """One of the host's patchers for each model that is loaded on a device."""
-    entries = list(management().current_loaded_models)
+    """Return one of the host's patchers for each model that is loaded on a device."""
+    entries = list(comfyui.memory_management().current_loaded_models)
     models = (entry.model for entry in entries if entry.device == place)
     return {id(model.model): model for model in models if model is not None}
 
 
 def available(place: Any) -> int:
-    """What can be had now on a device, as the host counts it, or in RAM."""
-    return ram.available() if place.type == "cpu" else int(management().get_free_memory(place))
+    """Return the memory that is available on a device, as the host counts it, or in RAM."""
+    if place.type == "cpu":
+        return ram.available()
+    return int(comfyui.memory_management().get_free_memory(place))
 
 
 def total(place: Any) -> int:
-    """All memory of a device."""
-    return ram.whole() if place.type == "cpu" else int(management().get_total_memory(place))
+    """Return all memory of a device."""
+    if place.type == "cpu":
+        return ram.whole()
+    return int(comfyui.memory_management().get_total_memory(place))
 
 
 def collect() -> None:
-    """Give everything back that nobody uses: objects, the GPU's cache, free pages of the heap."""
+    """Return all unused memory: objects, the GPU's cache, free pages of the heap."""
     gc.collect()
-    management().soft_empty_cache()
+    comfyui.memory_management().soft_empty_cache()
     trim = _trim()
     if trim is not None:
         trim(0)
 
 
 def freeze() -> None:
-    """Keep what was imported until now out of collecting, which is then ten times as fast."""
+    """Exclude all present objects from garbage collection, which is then ten times as fast."""
     gc.freeze()
 
 
@@ -123,17 +112,20 @@ def thaw() -> None:
 
 
 def collect_all() -> None:
-    """As :func:`collect`, with what :func:`freeze` has kept out; some tenths of a second."""
-    kept_out = gc.get_freeze_count() > 0
+    """Collect as :func:`collect`, with the objects that :func:`freeze` has excluded.
+
+    This takes some tenths of a second.
+    """
+    was_frozen = gc.get_freeze_count() > 0
     thaw()
     collect()
-    if kept_out:
+    if was_frozen:
         freeze()
 
 
 @functools.cache
 def _trim() -> Callable[[int], int] | None:
-    """``malloc_trim`` of glibc; other systems' allocators give memory back by themselves."""
+    """Return glibc's ``malloc_trim``; allocators of other systems return memory themselves."""
     try:
         return ctypes.CDLL(None).malloc_trim
     except (AttributeError, OSError, TypeError):

@@ -14,9 +14,8 @@ from typing import Any
 
 from aiohttp import web
 
-from ..base import comfyui
+from ..base import comfyui, sandbox_source
 from ..base.registry import Registry
-from . import sandbox_source
 from .process import gpu_reserved
 
 WORKER = "prompt_worker"

@@ -11,8 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
-from ..base import comfyui, refusals
-from . import process, sandbox_source
+from ..base import comfyui, refusals, sandbox_source
+from . import process
 from .families import Family, label
 from .health import Health
 
@@ -117,7 +117,7 @@ class Metrics:
 
     def _swaps(self) -> Iterator[Family]:
         memory = self._part("memory")
-        sources = {"ram": memory and memory.reserve, "gpu": self._part("swap")}
+        sources = {"ram": memory and memory.admission, "gpu": self._part("swap")}
         swaps = {
             label("place", place): source for place, source in sources.items() if source is not None
         }

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import psutil
 
-from ..memory import ram
+from ..base import ram
 from .families import Family
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import psutil
 from aiohttp import web
 
-from ..memory import ram
+from ..base import ram
 from . import process
 from .health import Health
 

@@ -1,15 +1,15 @@
-"""A deadline for sampling: interrupted first, and ended with its process if that does not help.
+"""A deadline for samplers: first an interrupt, then the end of the process.
 
-Counted for each sampler while it works with a model of this pack's loader. There is none unless
-``$ZIMAGE_DEADLINES`` sets it, to one of two kinds:
+The deadline applies to each sampler with a model of this pack's loader. There is none unless
+``$ZIMAGE_DEADLINES`` sets one, of two kinds:
 
-- A number is honoured as it is: seconds for each megapixel, from the start of the sampler node.
-  That includes the move of the model to the device.
-- ``auto`` goes by the device's own steps (:mod:`.steps`): no fixed time fits all cards.
-  ``./zimage serve`` with the embedded ComfyUI sets it for Turbo on CUDA.
+- A number is a limit in seconds for each megapixel, from the start of the sampler node. That
+  includes the move of the model to the device.
+- ``auto`` uses the device's own steps (:mod:`.sampler_steps`), because no fixed time fits all
+  cards. ``./zimage serve`` with the embedded ComfyUI sets it for Turbo on CUDA.
 
 A sampler notices an interrupt at the end of a step. Unless ``grace`` is set, its process is ended
-only when a step takes so long that it hangs.
+only when a step takes so long that the sampler must be hung.
 """
 
 from __future__ import annotations
@@ -27,33 +27,42 @@ from typing import Any
 from ...config import Settings
 from ...engine.presets import OPTION
 from ...errors import ZImageError
-from ..base import comfyui
-from ..base.hooks import Argument, Function, HookPoint, Patch, Patches
+from ..base import comfyui, guardian, lifecycle
+from ..base.graph import SAMPLERS
+from ..base.hooks import Argument, Function, Patch, Patches
+from ..base.lifecycle import Subscription
+from ..base.prompt_events import failure
 from ..base.refusals import LOG, log_event
-from ..guardian_client import link
-from ..memory.sampling_jobs import SAMPLERS
-from .prompt_events import failure
+from ..base.registry import About
 from .sampler_steps import CALLBACK, FIRST, Steps, counted
-from .worker_thread import abandon
+from .worker_thread import fail_running
 
 log = logging.getLogger(__name__)
 
-EXECUTE = HookPoint("execution", "PromptExecutor.execute", ("self", "prompt_id"))
-NODES = HookPoint("execution", "_async_map_node_over_list", ("prompt_id", "obj", "input_data_all"))
+ABOUT = About(
+    part="deadline",
+    bare_host="A sampler that hangs runs forever, and everybody waits.",
+    here=(
+        "A limit for each sampler by variant and device, from its own steps or in seconds for each"
+        " megapixel (`ZIMAGE_DEADLINES`): first an interrupt, then its process is ended."
+    ),
+)
+RUN = lifecycle.PROMPT_RUNS.needs("self", "prompt_id")
+NODE = lifecycle.NODE_RUNS.needs("prompt_id", "obj", "input_data_all")
 GRACE = "grace"
-"""Among the limits: seconds between the interruption and the end of the process."""
-LEAST_GRACE = 10.0
-"""The same where it is not set; a step that has not hung yet gets longer."""
-LOOK = 1.0
-"""Seconds between two looks at the steps: a quick one brings the end of the next one forward."""
-MOMENT = 10.0
-"""Seconds in which a guardian that was asked to kills this process; it takes half a second."""
+"""Key among the limits: seconds between the interrupt and the end of the process."""
+MIN_GRACE = 10.0
+"""The same where it is not set; a step that does not hang yet gets longer."""
+CHECK_SECONDS = 1.0
+"""Between two looks at the steps, because a step may shorten the limit of the next one."""
+KILL_SECONDS = 10.0
+"""In which a guardian kills this process after the request; it takes half a second."""
 PIXELS = 8
-"""Pixels a side that one value of a latent stands for."""
+"""Pixels on each side of one value of a latent."""
 
 
 def create() -> Deadline:
-    """The deadlines of the running server."""
+    """Return the part for the running server."""
     settings = Settings.from_environment()
     path = comfyui.folder() / LOG
     return Deadline(comfyui.server(), path, settings.deadlines, settings.auto_deadlines)
@@ -64,7 +73,8 @@ class Limit:
     """The time of one sampler node.
 
     Attributes:
-        variant, device: of its model.
+        variant: variant of its model.
+        device: device of its model.
         figure: seconds for each megapixel, None where the device's own steps decide.
         allowed: seconds for all pictures and runs; where the steps decide, for the first step.
         runs: how often the host runs the node.
@@ -87,14 +97,17 @@ class Limit:
 
 
 class Deadline(Patches):
-    """Watches one prompt at a time; the host runs no more.
+    """Watches one sampler at a time, because the host runs one prompt at a time.
 
     Args:
         server: the host's ``PromptServer``.
-        path: log of the fuse.
+        path: log of refusals.
         limits: seconds by ``variant.device``, and :data:`GRACE`.
         auto: each ``variant.device`` whose own steps decide, unless ``limits`` has a number.
         clock: seconds that never go back.
+
+    Attributes:
+        error: why a sampler of the running prompt was interrupted.
     """
 
     def __init__(
@@ -106,8 +119,8 @@ class Deadline(Patches):
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(
-            Patch(EXECUTE, self._wrap_execute),
-            Patch(NODES, self._wrap_nodes),
+            Subscription("deadline", RUN, self.report_error),
+            Subscription("deadline", NODE, self.watch_sampler),
             Patch(CALLBACK, counted),
         )
         self.server = server
@@ -115,7 +128,7 @@ class Deadline(Patches):
         self.limits = limits
         self.auto = auto
         self.clock = clock
-        self.error: ZImageError | None = None  # of a sampler that was interrupted
+        self.error: ZImageError | None = None
         self._deciding = threading.Lock()
 
     def judge(self, inputs: Mapping[str, list[Any]]) -> Limit | None:
@@ -143,10 +156,11 @@ class Deadline(Patches):
         return limit
 
     def _figure(self, name: str) -> float | None:
-        """Return the seconds that are set, 0 for no limit, None where the steps decide."""
+        """Return the configured seconds, 0 for no limit, None where the steps decide."""
         return self.limits.get(name, None if name in self.auto else 0.0)
 
-    def _wrap_execute(self, original: Function) -> Function:
+    def report_error(self, original: Function) -> Function:
+        """Stand around a prompt: add the error of an interrupted sampler to its messages."""
         id = Argument(original, "prompt_id")
 
         def execute(*arguments: Any, **named: Any) -> Any:
@@ -157,19 +171,20 @@ class Deadline(Patches):
             finally:
                 error, self.error = self.error, None
                 if error is not None and not executor.success:
-                    told = failure(prompt_id, error).messages[-1]
-                    executor.status_messages.append(told)
-                    if self.server.client_id is not None:  # else every page would be told
-                        self.server.send_sync(*told, self.server.client_id)
+                    message = failure(prompt_id, error).messages[-1]
+                    executor.status_messages.append(message)
+                    if self.server.client_id is not None:  # None would send it to every page
+                        self.server.send_sync(*message, self.server.client_id)
 
         return execute
 
-    def _wrap_nodes(self, original: Function) -> Function:
+    def watch_sampler(self, original: Function) -> Function:
+        """Stand around a node: watch it in a thread if it is a sampler."""
         id = Argument(original, "prompt_id")
         node = Argument(original, "obj")
         inputs = Argument(original, "input_data_all")
 
-        async def nodes(*arguments: Any, **named: Any) -> Any:
+        async def run_node(*arguments: Any, **named: Any) -> Any:
             obj = node.of(arguments, named)
             if getattr(obj, "__name__", type(obj).__name__) not in SAMPLERS:
                 return await original(*arguments, **named)
@@ -178,8 +193,8 @@ class Deadline(Patches):
             steps = Steps(clock=self.clock)
             if limit is not None:
                 steps = Steps(limit.allowed, limit.runs, self.clock)
-                watched = (id.of(arguments, named), limit, steps, ended)
-                threading.Thread(target=self._watch, args=watched, daemon=True).start()
+                sampler = (id.of(arguments, named), limit, steps, ended)
+                threading.Thread(target=self._watch, args=sampler, daemon=True).start()
             try:
                 with steps.observed():
                     return await original(*arguments, **named)
@@ -187,14 +202,14 @@ class Deadline(Patches):
                 with self._deciding:
                     ended.set()
 
-        return nodes
+        return run_node
 
     def _watch(self, prompt_id: str, limit: Limit, steps: Steps, ended: threading.Event) -> None:
-        """Interrupt a sampler that works too long; end its process if it does not react."""
+        """Interrupt a sampler that takes too long; end its process if it does not react."""
         error = None
         while error is None:
-            ended.wait(min(max(0.0, limit.due(steps)[0] - self.clock()), LOOK))
-            with self._deciding:  # not the next prompt instead
+            ended.wait(min(max(0.0, limit.due(steps)[0] - self.clock()), CHECK_SECONDS))
+            with self._deciding:  # the sampler may end now, and the next prompt start
                 if ended.is_set():
                     return
                 due, reason = limit.due(steps)
@@ -207,10 +222,10 @@ class Deadline(Patches):
                 self._end(prompt_id, error)
 
     def _grace(self, steps: Steps) -> float:
-        """Return the seconds from the interruption to the end of the process."""
+        """Return the seconds from the interrupt to the end of the process."""
         if GRACE in self.limits:
             return self.limits[GRACE]
-        return max(LEAST_GRACE, steps.hangs_at() - self.clock())
+        return max(MIN_GRACE, steps.hangs_at() - self.clock())
 
     def _interrupt(self, prompt_id: str, error: ZImageError) -> None:
         self.error = error
@@ -219,10 +234,10 @@ class Deadline(Patches):
         sys.modules["nodes"].interrupt_processing()
 
     def _end(self, prompt_id: str, error: ZImageError) -> None:
-        """The prompt has failed, and its process is in the way."""
+        """End the prompt as failed, and ask for the end of the process."""
         log_event(self.path, prompt_id, "-", error.code, "ended")
-        abandon(self.server.prompt_queue, error)
-        if link.ask_to_be_killed(f"任务 {prompt_id} 没有结束 / {prompt_id} does not end"):
-            sleep(MOMENT)  # a sampler that returns now waits, and no other prompt begins
+        fail_running(self.server.prompt_queue, error)
+        if guardian.ask_to_be_killed(f"任务 {prompt_id} 没有结束 / {prompt_id} does not end"):
+            sleep(KILL_SECONDS)  # holds the lock: no other prompt starts if the sampler returns now
         else:
             log.error("Z-Image: %s does not end, and no guardian replaces this process", prompt_id)

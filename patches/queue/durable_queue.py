@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ...errors import ZImageError
 from ..base.hooks import Argument
 from ..base.limits import DEFAULTS
+from ..base.prompt_events import failure
 from .group_commit import GroupCommit, Submission
 from .history_on_disk import RECENT, HistoryOnDisk, page_of
-from .prompt_events import failure
 from .store import Row, Store
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from ...errors import ZImageError
-from .prompt_events import Entry, failure
+from ..base.prompt_events import Entry, failure
 from .store import Row, Store
 
 log = logging.getLogger(__name__)

@@ -18,12 +18,11 @@ from aiohttp import web
 from ... import http_body
 from ...config import Settings
 from ...errors import ZImageError
-from ..base import comfyui
+from ..base import comfyui, guardian
 from ..base.middleware import Gate, Slot
-from ..guardian_client import link
-from .prompt_events import interrupted
+from ..base.prompt_events import interrupted
 from .sampler_steps import reaction_time
-from .worker_thread import end
+from .worker_thread import end_prompt
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +113,7 @@ class Interrupt(Gate):
 
     def _end(self, queue: Any, number: int, id: str) -> bool:
         """End a prompt and ask for the end of the process; False where nobody could do that."""
-        if not (link.is_heard() and hasattr(queue, "hold")):  # what waits would be lost with it
+        if not (guardian.is_heard() and hasattr(queue, "hold")):  # what waits would be lost with it
             if number not in self._stuck:
                 error = ZImageError("ZI-INTERRUPT", found=id, limit=self.grace)
                 log.error("Z-Image: %s", error)
@@ -124,10 +123,10 @@ class Interrupt(Gate):
             if number not in queue.currently_running:
                 return True
             queue.hold()
-            end(queue, number, interrupted(self.server, queue.currently_running[number]))
+            end_prompt(queue, number, interrupted(self.server, queue.currently_running[number]))
         self.ended, self._gives_up = self.ended + 1, True
         log.warning("Z-Image: %s did not end %g s after it was interrupted", id, self.grace)
         why = f"任务 {id} 不理会中断 / {id} does not react to an interrupt"
-        while not link.ask_to_be_killed(why):
+        while not guardian.ask_to_be_killed(why):
             time.sleep(PAUSE)
         return True

@@ -1,32 +1,39 @@
-"""A node whose ``ui`` value is not JSON fails at that node instead of taking the server down.
+"""A node whose ``ui`` value is not JSON fails, and the server goes on.
 
-The host hands such values to every WebSocket and to ``/history``. Encoding them there fails in
-the loop that sends events, which ends the process, or makes ``/history`` answer 500 for all.
+The host passes such values to every WebSocket and to ``/history``. To encode them there raises an
+error in the loop that sends events, which ends the process, or makes ``/history`` answer 500 for
+everybody.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
 from ...errors import ZImageError
-from ..base.hooks import Argument, HookPoint, Patch
+from ..base.hooks import Argument, Function, HookPoint, Patch
+from ..base.registry import About
 
+ABOUT = About(
+    part="results",
+    bare_host="A `ui` value that is not JSON ends the process.",
+    here="That node fails.",
+)
 OUTPUTS = HookPoint("execution", "get_output_from_returns", ("obj",))
 
 
 def create() -> Patch:
-    """The patch."""
-    return Patch(OUTPUTS, _wrap)
+    """Return the part."""
+    return Patch(OUTPUTS, check_results)
 
 
-def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
+def check_results(original: Function) -> Function:
+    """Wrap the host's function that reads what a node has returned."""
     node = Argument(original, "obj")
 
     def outputs(*arguments: Any, **named: Any) -> Any:
-        found = original(*arguments, **named)
-        ui = found[1]
+        result = original(*arguments, **named)
+        ui = result[1]
         if ui:
             try:
                 json.dumps(ui)
@@ -34,6 +41,6 @@ def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
                 obj = node.of(arguments, named)
                 name = getattr(obj, "__name__", type(obj).__name__)
                 raise ZImageError("ZI-NODE-UI", name=name, found=error) from error
-        return found
+        return result
 
     return outputs

@@ -13,10 +13,9 @@ from typing import Any
 
 from ...config import Settings
 from ...errors import ZImageError
-from ..base import comfyui
+from ..base import comfyui, guardian
 from ..base.hooks import HookPoint, requires_more
 from ..base.limits import DEFAULTS, request_limits
-from ..guardian_client import link
 from .durable_queue import durable_class
 from .store import Limits, Store
 
@@ -44,7 +43,7 @@ def create() -> QueueInstaller:
     days = settings.disk.keep_days
     limits = Limits(seconds=days * 86400) if days else Limits()  # as long as its files are kept
     # Only under a guardian is there a process that is about to end.
-    patience = PATIENCE if link.serves() else 0.0
+    patience = PATIENCE if guardian.serves() else 0.0
     most_waiting = request_limits(settings.limits)["waiting"]
     return QueueInstaller(comfyui.server(), comfyui.folder(), limits, most_waiting, patience)
 

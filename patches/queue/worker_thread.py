@@ -1,14 +1,14 @@
-"""The worker thread outlives whatever a node or the clean-up after it does.
+"""The host's worker thread survives whatever a node, or the code after it, raises.
 
-- ``SystemExit`` is no ``Exception``: the host's executor lets ``sys.exit()`` of a node through, its
-  worker thread ends without a word, and every later prompt waits for ever. It becomes an ordinary
-  failure of that node. An interrupt, which is none in newer hosts either, stays what it is.
-- After an error that CUDA does not get over, every later prompt of this process would fail. When
-  the prompt has ended, the guardian is asked for another process.
-- What else gets out of the executor, or out of the freeing of memory after it (a CUDA error does),
-  ends the thread too. The running prompt ends as failed and the worker begins anew.
-
-Other parts end a running prompt here, or leave it to the next process (:func:`leave`).
+- ``SystemExit`` is no ``Exception``: the host's executor does not catch a ``sys.exit()`` of a node,
+  so its worker thread ends silently and every later prompt waits forever. Here it becomes an
+  ordinary error of that node. An interrupt, which is no ``Exception`` in newer hosts either, is
+  raised unchanged.
+- After some errors of CUDA every later prompt of this process would fail. When the prompt has
+  ended, the guardian is asked for another process.
+- Any other exception that leaves the executor, or the code that frees memory after it (a CUDA
+  error does), ends the thread too. Here the running prompt ends as failed and the loop starts
+  again.
 """
 
 from __future__ import annotations
@@ -16,45 +16,51 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 from ...errors import SANDBOXED, ZImageError
-from ..base import comfyui
-from ..base.hooks import Argument, HookPoint, Patch, Patches
-from ..guardian_client import link
-from .prompt_events import Status, client, failure, interrupted, is_interrupt
+from ..base import guardian, lifecycle
+from ..base.handover import PromptHandedOver
+from ..base.hooks import Argument, Function, Patches
+from ..base.lifecycle import Subscription
+from ..base.prompt_events import Status, client, failure, interrupted, is_interrupt
+from ..base.registry import About
 
 log = logging.getLogger(__name__)
 
-NODES = HookPoint("execution", "_async_map_node_over_list", ("obj",))
-WORKER = HookPoint("__main__", "prompt_worker", ("q",))
+ABOUT = About(
+    part="worker",
+    bare_host=(
+        "`sys.exit()` in a node, or an error while memory is freed, ends the worker thread; later"
+        " prompts wait forever."
+    ),
+    here="The prompt fails with a code, and the worker thread starts again.",
+)
+NODE = lifecycle.NODE_RUNS.needs("obj")
+WORKER = lifecycle.WORKER_RUNS.needs("q")
 TO_ALL = frozenset({"execution_interrupted"})
-"""What the host tells every page where a prompt came without a client."""
-
-
-class PromptHandedOver(BaseException):
-    """Ends the work on a prompt that the next process does; no error that a node may catch."""
-
-
-LASTING = ("CUDA error:", "HIP error:")
-"""What torch begins such errors with."""
+"""Events that the host sends to every page when a prompt came without a client."""
+CUDA_ERRORS = ("CUDA error:", "HIP error:")
+"""How torch begins the messages of such errors."""
 
 
 def create() -> Patches:
-    """Both patches."""
-    return Patches(Patch(NODES, _nodes), Patch(WORKER, _worker))
+    """Return the part."""
+    return Patches(
+        Subscription("worker", NODE, translate_exits), Subscription("worker", WORKER, keep_running)
+    )
 
 
-def _nodes(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
+def translate_exits(original: Function) -> Function:
+    """Stand around a node: turn its exit into an error with a code."""
     node = Argument(original, "obj")
 
-    async def nodes(*arguments: Any, **named: Any) -> Any:
+    async def run_node(*arguments: Any, **named: Any) -> Any:
         try:
             return await original(*arguments, **named)
         except (Exception, asyncio.CancelledError, PromptHandedOver) as error:
-            _look(error)
+            report_gpu_failure(error)
             raise
         except BaseException as error:
             if is_interrupt(error):
@@ -63,44 +69,53 @@ def _nodes(original: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[A
             name = getattr(obj, "__name__", type(obj).__name__)
             raise ZImageError("ZI-NODE-EXIT", found=repr(error), name=name) from error
 
-    return nodes
+    return run_node
 
 
-def _worker(original: Callable[..., None]) -> Callable[..., None]:
-    queue = Argument(original, "q")
+def keep_running(original: Function) -> Function:
+    """Stand around the worker's loop: start it again after an error."""
+    queue_argument = Argument(original, "q")
 
-    def worker(*arguments: Any, **named: Any) -> None:
-        q = queue.of(arguments, named)
+    def run_worker(*arguments: Any, **named: Any) -> None:
+        queue = queue_argument.of(arguments, named)
         while True:
             try:
                 return original(*arguments, **named)
             except PromptHandedOver as error:
-                log.warning("Z-Image: a prompt is left to the next process: %s", error)
+                log.warning("Z-Image: the next process runs a prompt: %s", error)
             except BaseException as error:
                 if is_interrupt(error):
-                    log.warning("Z-Image: a prompt was interrupted beside its nodes")
-                    _interrupted(q)
+                    log.warning("Z-Image: a prompt was interrupted outside of its nodes")
+                    _interrupt_running(queue)
                     continue
-                log.exception("Z-Image: the worker failed and begins anew")
-                _look(error)
-                abandon(q, _why(q, error))
+                log.exception("Z-Image: the worker failed and starts again")
+                report_gpu_failure(error)
+                fail_running(queue, _explain(queue, error))
 
-    return worker
+    return run_worker
 
 
-def _look(error: BaseException) -> None:
-    """Note what CUDA does not get over. A failed assertion of a kernel is the prompt's fault, and a
-    pack in a sandbox, which can say anything, has a CUDA of its own."""
+def report_gpu_failure(error: BaseException) -> None:
+    """Ask for another process after an error that makes the GPU unusable for this one.
+
+    A failed assertion of a kernel is the fault of the prompt. A pack in a sandbox has a CUDA
+    context of its own and can raise any text.
+    """
     if hasattr(error, SANDBOXED):
         return
     text = str(error).partition("\n")[0]
-    if text.startswith(LASTING) and "out of memory" not in text:
-        log.error("Z-Image: nothing works on the GPU until the server starts anew: %s", text)
-        link.fails("kill" if "device-side assert" in text else "sick", text)
+    if text.startswith(CUDA_ERRORS) and "out of memory" not in text:
+        log.error("Z-Image: nothing works on the GPU until the server starts again: %s", text)
+        request = "kill" if "device-side assert" in text else "sick"
+        guardian.report_failure(request, text)
 
 
-def _why(queue: Any, error: BaseException) -> ZImageError:
-    """A prompt outlives its server; the next may have fewer packs, and the host does not look."""
+def _explain(queue: Any, error: BaseException) -> ZImageError:
+    """Return the error of a prompt whose worker failed.
+
+    A prompt outlives its server. The next server may have fewer packs, and the host does not check
+    this again.
+    """
     known = getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {})
     with queue.mutex:
         graphs = [item[2] for item in queue.currently_running.values()]
@@ -111,61 +126,41 @@ def _why(queue: Any, error: BaseException) -> ZImageError:
     return ZImageError("ZI-WORKER", found=f"{type(error).__name__}: {error}")
 
 
-def abandon(queue: Any, error: ZImageError) -> None:
+def fail_running(queue: Any, error: ZImageError) -> None:
     """End every running prompt of a queue as failed."""
-    _end_all(queue, lambda item: failure(item[1], error))
+    _end_running(queue, lambda item: failure(item[1], error))
 
 
-def _interrupted(queue: Any) -> None:
+def _interrupt_running(queue: Any) -> None:
     """End every running prompt of a queue as interrupted, as the host's executor does."""
-    _end_all(queue, lambda item: interrupted(queue.server, item))
+    _end_running(queue, lambda item: interrupted(queue.server, item))
 
 
-def _end_all(queue: Any, status: Callable[[tuple[Any, ...]], Status]) -> None:
+def _end_running(queue: Any, status: Callable[[tuple[Any, ...]], Status]) -> None:
     with queue.mutex:
         running = dict(queue.currently_running)
     for number, item in running.items():
-        end(queue, number, status(item))
+        end_prompt(queue, number, status(item))
 
 
-def end(queue: Any, number: int, status: Status) -> None:
-    """End a running prompt in its executor's stead, unless it has ended by itself.
+def end_prompt(queue: Any, number: int, status: Status) -> None:
+    """End a running prompt instead of its executor, unless it has already ended.
 
     Args:
-        number: the queue's own of this run, which no other prompt gets.
+        queue: the server's queue.
+        number: key of the prompt in ``currently_running``, which no other prompt gets.
+        status: how the prompt ends.
     """
     with queue.mutex:
         if number not in queue.currently_running:
             return
         item = queue.currently_running[number]
-        nothing = {"outputs": {}, "meta": {}}
-        queue.task_done(number, nothing, status, lambda prompt: prompt[:5])
-    to = client({"prompt": item})
-    for event, data in (*status.messages[-1:], ("executing", {"node": None, "prompt_id": item[1]})):
-        if to is not None or event in TO_ALL:
-            queue.server.send_sync(event, data, to)
-    if hasattr(queue, "settle"):  # the durable one: this process may end now
+        result = {"outputs": {}, "meta": {}}
+        queue.task_done(number, result, status, lambda prompt: prompt[:5])
+    recipient = client({"prompt": item})
+    last = ("executing", {"node": None, "prompt_id": item[1]})
+    for event, data in (*status.messages[-1:], last):
+        if recipient is not None or event in TO_ALL:
+            queue.server.send_sync(event, data, recipient)
+    if hasattr(queue, "settle"):  # the durable queue: this process may end now
         queue.settle()
-
-
-def leave(why: str) -> None:
-    """Have the running prompt run in the next process, and ask the guardian for that.
-
-    Returns where it has to run here: nobody could replace this process or keep the queue; keys of
-    the prompt are in memory alone; or it is the first in this process, so that another process is
-    no better. The last is why nothing is left for ever: one prompt has ended for each that is left.
-
-    Raises:
-        PromptHandedOver: it runs here no more, and nothing else does.
-    """
-    if WORKER.name not in threading.current_thread().name or not link.is_heard():
-        return
-    queue = comfyui.server().prompt_queue
-    with queue.mutex:
-        secret = any(item[5:6] and item[5] for item in queue.currently_running.values())
-        if secret or queue.task_counter <= 1 or not hasattr(queue, "hand_over"):
-            return
-        if not link.ask_to_be_replaced(why):
-            return
-        queue.hand_over()
-    raise PromptHandedOver(why)

@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..base.hooks import Argument, HookPoint, Patch
+from ..base.prompt_events import LAST, client, ended, outcome, part_of
 from ..base.registry import About
-from ..queue.prompt_events import LAST, client, ended, outcome, part_of
 
 log = logging.getLogger(__name__)
 

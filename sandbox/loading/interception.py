@@ -20,8 +20,8 @@ from typing import Any
 
 from ...config import PACK_DIR
 from ...errors import ZImageError
+from ...patches.base import sandbox_source
 from ...patches.base.hooks import HookPoint, Patch
-from ...patches.monitoring import sandbox_source
 from ..host.supervisor import Supervisor, name_of
 from ..policy.policy import Policy, read
 from .loader import PackLoader
@@ -87,7 +87,7 @@ class Interception:
         )
         log.error("%s", finding)
         self.loader.findings.append(finding)
-        sandbox_source.tell(self.loader.web.describe)
+        sandbox_source.set_source(self.loader.web.describe)
         if required:
             self.load_no_pack()
 

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from ...errors import ZImageError
 from ...http_body import parse, read
-from ...patches.monitoring import sandbox_source
+from ...patches.base import sandbox_source
 from ..policy.reload import ReloadablePolicy
 from ..protocol import messages as m
 from . import links
@@ -75,8 +75,8 @@ class SandboxWeb:
         for action in ACTIONS:
             table.post(f"{PREFIX}/{action}")(_coded(functools.partial(self.act, action)))
         table.post(f"{PREFIX}/reload")(_coded(self.reload))
-        sandbox_source.tell(self.describe)
-        sandbox_source.count(self.supervisor.kept)
+        sandbox_source.set_source(self.describe)
+        sandbox_source.set_kept(self.supervisor.kept)
 
     async def _on_startup(self, app: web.Application) -> None:
         """Add the innermost middlewares, once all other middlewares and routes are there."""

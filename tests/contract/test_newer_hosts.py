@@ -117,6 +117,6 @@ def test_cancel_is_no_end_of_a_node(
         raise obj
 
     with pytest.raises(kind):
-        asyncio.run(worker_thread._nodes(node)("p", "1", kind()))
+        asyncio.run(worker_thread.translate_exits(node)("p", "1", kind()))
     with pytest.raises(ZImageError, match="ZI-NODE-EXIT"):
-        asyncio.run(worker_thread._nodes(node)("p", "1", SystemExit()))
+        asyncio.run(worker_thread.translate_exits(node)("p", "1", SystemExit()))

@@ -16,7 +16,7 @@ from zimage_comfyui.cli import serve
 from zimage_comfyui.config import Settings
 from zimage_comfyui.engine import presets
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.guardian_client import link
+from zimage_comfyui.patches.base import guardian
 from zimage_comfyui.patches.queue import deadline
 from zimage_comfyui.patches.queue.deadline import Deadline
 
@@ -173,7 +173,7 @@ def test_one_that_does_not_react_is_given_up(world, monkeypatch: pytest.MonkeyPa
         worker.join(0.5)
         goes_on.append(not worker.is_alive())
 
-    monkeypatch.setattr(link, "ask_to_be_killed", kill)
+    monkeypatch.setattr(guardian, "ask_to_be_killed", kill)
     monkeypatch.setattr(deadline, "sleep", moment)
     world.reacts = False
     world.queue.currently_running[7] = (0, "p1", {}, {}, [])

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.engine import presets
-from zimage_comfyui.patches.guardian_client import link
+from zimage_comfyui.patches.base import guardian
 from zimage_comfyui.patches.queue import deadline
 from zimage_comfyui.patches.queue.deadline import Deadline
 from zimage_comfyui.patches.queue.sampler_steps import Steps, reaction_time
@@ -98,9 +98,9 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
         part = Deadline(server, tmp_path / "fuse.jsonl", limits or {}, AUTO, sampler.clock)
         host = SimpleNamespace(interrupt_processing=sampler.interrupt)
         monkeypatch.setitem(sys.modules, "nodes", host)
-        monkeypatch.setattr(link, "ask_to_be_killed", sampler.kill)
+        monkeypatch.setattr(guardian, "ask_to_be_killed", sampler.kill)
         monkeypatch.setattr(deadline, "sleep", lambda _seconds: None)
-        monkeypatch.setattr(deadline, "abandon", lambda _queue, _error: None)
+        monkeypatch.setattr(deadline, "fail_running", lambda _queue, _error: None)
         limit = part.judge(inputs(variant, side, runs))
         assert limit is not None
         sampler.steps = Steps(limit.allowed, limit.runs, sampler.clock)

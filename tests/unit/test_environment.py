@@ -11,7 +11,7 @@ CHILD = "passes the whole environment to a child process"
 EXCEPTIONS = {
     "config.py": "reads all settings",
     "prestartup_script.py": "has to know ZIMAGE_SANDBOX even when no module of the pack loads",
-    "patches/memory/ram.py": "MALLOC_ARENA_MAX is a variable of glibc, not a setting of the pack",
+    "patches/base/ram.py": "MALLOC_ARENA_MAX is a variable of glibc, not a setting of the pack",
     "sandbox/policy/grants.py": "passes what is harmless to the worker processes",
     "sandbox/worker/start.py": "replaces a worker's own environment",
     "cli/check.py": CHILD,

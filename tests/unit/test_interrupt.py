@@ -16,7 +16,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from zimage_comfyui.config import Settings
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.guardian_client import link
+from zimage_comfyui.patches.base import guardian
 from zimage_comfyui.patches.queue import interrupt
 from zimage_comfyui.patches.queue.interrupt import Interrupt
 from zimage_comfyui.patches.queue.sampler_steps import Steps
@@ -61,8 +61,8 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     here.begin = lambda number, id, client=None: here.queue.currently_running.update(
         {number: (0, id, {"7": {"class_type": "Slow"}}, {"client_id": client}, [])}
     )
-    monkeypatch.setattr(link, "is_heard", lambda: here.heard)
-    monkeypatch.setattr(link, "ask_to_be_killed", lambda why: not here.asked.append(why))
+    monkeypatch.setattr(guardian, "is_heard", lambda: here.heard)
+    monkeypatch.setattr(guardian, "ask_to_be_killed", lambda why: not here.asked.append(why))
     monkeypatch.setattr(interrupt, "PAUSE", GRACE)
     here.sleep = time.sleep
     clock = SimpleNamespace(sleep=lambda seconds: here.sleep(seconds), time=time.time)
@@ -137,7 +137,7 @@ def test_a_process_that_nobody_ends_says_that_it_runs_nothing(world, monkeypatch
         told.append(world.part.reasons())
         return len(told) > 2
 
-    monkeypatch.setattr(link, "ask_to_be_killed", ask)
+    monkeypatch.setattr(guardian, "ask_to_be_killed", ask)
     world.part.apply()
     world.begin(3, "a", "c")
     assert world.part.reasons() == []

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.patches.base.prompt_events import failure
 from zimage_comfyui.patches.queue import leftovers
-from zimage_comfyui.patches.queue.prompt_events import failure
 
 
 class PromptQueue:

@@ -14,6 +14,7 @@ import pytest
 from zimage_comfyui.config import NEW, SERVER, Settings
 from zimage_comfyui.guardian.channel import Peer, listen
 from zimage_comfyui.guardian.server_process import ServerProcess
+from zimage_comfyui.patches.base import guardian
 from zimage_comfyui.patches.guardian_client import link
 from zimage_comfyui.patches.queue import queue_installer
 
@@ -23,7 +24,8 @@ import os, subprocess, sys
 sys.path.insert(0, {str(TESTS)!r})
 import conftest
 from zimage_comfyui.config import Settings, claim
-from zimage_comfyui.patches.guardian_client.link import Link, serves
+from zimage_comfyui.patches.base.guardian import serves
+from zimage_comfyui.patches.guardian_client.link import Link
 
 file, how = sys.argv[1:]
 again = [sys.executable, __file__, file, ""]
@@ -114,26 +116,27 @@ def test_only_a_guarded_server_waits_for_the_queue(
     monkeypatch.setenv("ZIMAGE_GUARDIAN", str(tmp_path / "g.sock"))
     monkeypatch.setattr(queue_installer.comfyui, "server", lambda: None)
     monkeypatch.setattr(queue_installer.comfyui, "folder", lambda: tmp_path)
-    monkeypatch.setattr(link, "_current", [SimpleNamespace(state=state)])
+    one = link.Link(tmp_path / "g.sock", dict, lambda seconds: None, False)
+    one.state = state
+    monkeypatch.setattr(guardian, "_connection", one)
     assert queue_installer.create().patience == patience
-    monkeypatch.setattr(link, "_current", [])
+    monkeypatch.setattr(guardian, "_connection", None)
     assert queue_installer.create().patience == 0.0
 
 
-def test_what_has_to_be_written_is_written_before_the_end_is_asked_for(tmp_path: Path) -> None:
+def test_what_has_to_be_written_is_written_before_the_end_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """There is half a second between the question and the end."""
     done: list[str] = []
     one = link.Link(tmp_path / "g.sock", dict, lambda seconds: None, False)
     one.settle = lambda: done.append("written")
     one._peer = SimpleNamespace(send=lambda message: not done.append(str(message)))
-    before, link._current[:] = link._current[:], [one]
-    try:
-        assert not link.is_heard()
-        one.state = "active"
-        assert link.is_heard()
-        assert link.ask_to_be_killed("why")
-    finally:
-        link._current[:] = before
+    monkeypatch.setattr(guardian, "_connection", one)
+    assert not guardian.is_heard()
+    one.state = "active"
+    assert guardian.is_heard()
+    assert guardian.ask_to_be_killed("why")
     assert done == ["written", "{'kill': 'why'}"]
 
 
@@ -142,6 +145,6 @@ def test_what_the_event_loop_owes_is_counted_in_signs_of_life(tmp_path: Path) ->
     mine = link.Link(tmp_path / "g.sock", dict, lambda _: None, guarded=False)
     asked: list[Any] = []
     mine.loop = cast("Any", SimpleNamespace(call_soon_threadsafe=asked.append))
-    assert [mine._blocked() for _ in range(3)] == [0.0, link.BEAT, 2 * link.BEAT]
+    assert [mine._measure_loop() for _ in range(3)] == [0.0, link.BEAT, 2 * link.BEAT]
     asked.pop()()
-    assert (mine._blocked(), len(asked)) == (0.0, 1)
+    assert (mine._measure_loop(), len(asked)) == (0.0, 1)

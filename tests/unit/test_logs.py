@@ -17,10 +17,10 @@ import pytest
 
 from zimage_comfyui import rotating_log as lines_module
 from zimage_comfyui.patches.base import refusals
+from zimage_comfyui.patches.base.prompt_events import Status
 from zimage_comfyui.patches.monitoring import prompt_log
 from zimage_comfyui.patches.monitoring.prompt_log import Logs
 from zimage_comfyui.patches.queue.durable_queue import durable_class
-from zimage_comfyui.patches.queue.prompt_events import Status
 from zimage_comfyui.patches.queue.store import Store
 from zimage_comfyui.rotating_log import Lines
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue

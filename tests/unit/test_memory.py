@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.patches.base import guardian, sandbox_source
+from zimage_comfyui.patches.base import ram as ram_module
 from zimage_comfyui.patches.memory import admission, prompt_memory, readings
-from zimage_comfyui.patches.memory import ram as ram_module
 from zimage_comfyui.patches.memory.estimate import Needs
 from zimage_comfyui.patches.memory.prompt_memory import Memory
-from zimage_comfyui.patches.monitoring import sandbox_source
 from zimage_comfyui.tests.fakes import graphs
 from zimage_comfyui.tests.fakes.memory_host import CPU, GPU, MIB, Device, Host, Patcher
 
@@ -79,13 +79,13 @@ def test_what_is_resident_is_told_when_memory_was_given_back(
     host, ram, protocol, monkeypatch
 ) -> None:
     """Not while the prompt has it; the guardian judges by it where there is no rest."""
-    monkeypatch.setattr(readings, "rest", None)
+    monkeypatch.setattr(guardian, "memory_at_rest", None)
     executor = host.execution.PromptExecutor()
     executor.execute(TRIVIAL, "0")
     ram.resident += 100 * MIB
-    assert readings.rest is None
+    assert guardian.memory_at_rest is None
     assert host.execution.PromptQueue().get() is None
-    assert readings.rest == {"prompts": 1, "resident": 600.0, "models": []}
+    assert guardian.memory_at_rest == {"prompts": 1, "resident": 600.0, "models": []}
 
 
 def test_applied_once_and_undone(host, ram) -> None:
@@ -143,7 +143,7 @@ def test_who_asked_for_autotune_keeps_it(host, protocol, monkeypatch) -> None:
     fast = [SimpleNamespace(value="autotune")]
     arguments = SimpleNamespace(args=SimpleNamespace(fast=fast))
     monkeypatch.setitem(sys.modules, "comfy.cli_args", arguments)
-    with prompt_memory.frozen():
+    with prompt_memory.fixed_settings():
         assert host.torch.backends.cudnn.benchmark is True
 
 
@@ -397,7 +397,7 @@ def test_an_estimate_that_fails_refuses_nothing(host, protocol, monkeypatch, cap
     executor = host.execution.PromptExecutor()
     executor.execute(GRAPH, "id")
     assert executor.success
-    assert "not known" in caplog.text
+    assert "is not known" in caplog.text
 
 
 def test_limits_of_a_container(tmp_path, monkeypatch) -> None:

@@ -45,7 +45,7 @@ def health(monkeypatch: pytest.MonkeyPatch) -> Health:
     counts = {"deviations": 2, "released": 7}
     use = Use(91.5, "inodes", Path("x"), 4096)
     for name, part in {
-        "memory": SimpleNamespace(last=-0.0125, counts=counts, reserve=reserve),
+        "memory": SimpleNamespace(last=-0.0125, counts=counts, admission=reserve),
         "swap": SimpleNamespace(swaps=0, incomplete=0),
         "residency": SimpleNamespace(unloads=5),
         "disk": SimpleNamespace(watch=SimpleNamespace(uses={"output": use})),

@@ -111,7 +111,7 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[An
     Host(monkeypatch, CPU, 100 * MIB)
     without(monkeypatch, "folder_paths", get_output_directory=lambda: "/output")
     watch = deadline.Deadline(SimpleNamespace(), tmp_path / "fuse.jsonl", {})
-    kept = leftovers.create().patches
+    kept = leftovers.create()
     written = prompt_log.Logs(tmp_path)
     remembered, read, limit = (
         prompt_memory.Memory(),
@@ -126,62 +126,72 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[An
     run = {"self": executor, "prompt": {}, "prompt_id": "p", "extra_data": {"client_id": "c"}}
     models = [Patcher(MIB)]
     return {
-        "nodes": (worker_thread.NODES, worker_thread._nodes, {"obj": 1}, 2),
-        "worker": (worker_thread.WORKER, worker_thread._worker, {"q": Queue()}, None),
-        "database": (guarded.DATABASE, guard()._wrap_database, {}, None),
+        "nodes": (worker_thread.NODE, worker_thread.translate_exits, {"obj": 1}, 2),
+        "worker": (worker_thread.WORKER, worker_thread.keep_running, {"q": Queue()}, None),
+        "database": (guarded.DATABASE, guard().activate, {}, None),
         "listen": (
             guarded.LISTEN,
-            guard()._wrap_listen,
+            guard().listen,
             {"self": 1, "addresses": [], "call_on_start": None, "verbose": True},
             None,
         ),
-        "guarded next": (guarded.NEXT, guard()._wrap_next, {"self": Queue()}, None),
+        "guarded next": (guarded.NEXT, guard().hold_prompts, {"self": Queue()}, None),
         "name": (paths.NAMES, paths._wrap, {}, (None, None)),
         "open": (image_limits.OPEN, limit.open, {"fp": "a.png"}, SimpleNamespace(size=(1, 1))),
         "pillow": (image_limits.PILLOW, limit.pillow, {"arg": "a.png"}, 5),
-        "outputs": (node_results.OUTPUTS, node_results._wrap, {"obj": 1}, ([], {})),
+        "outputs": (node_results.OUTPUTS, node_results.check_results, {"obj": 1}, ([], {})),
         "swap": (
             model_swap.LOAD,
-            model_swap.Swap()._wrap,
+            model_swap.Swap().make_way_before,
             {"models": models, "memory_required": 5},
             "loaded",
         ),
-        "execute": (prompt_memory.EXECUTE, remembered._wrap, run, None),
-        "memory next": (prompt_memory.NEXT, remembered._wrap_next, {"self": 1, "timeout": 9}, None),
+        "execute": (prompt_memory.RUN, remembered.run, run, None),
+        "memory next": (
+            prompt_memory.NEXT,
+            remembered.return_before,
+            {"self": 1, "timeout": 9},
+            None,
+        ),
         "deadline nodes": (
-            deadline.NODES,
-            watch._wrap_nodes,
+            deadline.NODE,
+            watch.watch_sampler,
             {"prompt_id": "p", "obj": 1, "input_data_all": {}},
             2,
         ),
         "deadline execute": (
-            deadline.EXECUTE,
-            watch._wrap_execute,
+            deadline.RUN,
+            watch.report_error,
             {"self": executor, "prompt_id": "p"},
             None,
         ),
-        "place": (leftovers.PLACE, kept[0].wrap, {"output_dir": "/elsewhere"}, ("a", "b", 1, "")),
+        "place": (
+            leftovers.SAVE_PATH,
+            kept.collect_targets,
+            {"output_dir": "/elsewhere"},
+            ("a", "b", 1, ""),
+        ),
         "done": (
-            leftovers.DONE,
-            kept[1].wrap,
+            leftovers.END,
+            kept.complete,
             {"self": Queue(), "history_result": {}, "status": None},
             None,
         ),
-        "begin": (prompt_log.BEGIN, written._wrap_begin, {"self": Queue()}, None),
-        "end": (prompt_log.END, written._wrap_end, {"self": Queue(), "item_id": 1}, None),
+        "begin": (prompt_log.BEGIN, written.note_start, {"self": Queue()}, None),
+        "end": (prompt_log.END, written.note_end, {"self": Queue(), "item_id": 1}, None),
         "reset": (
             idle_unload.RESET,
-            idle_unload.Residency(SimpleNamespace(), 0)._wrap,
+            idle_unload.Residency(SimpleNamespace(), 0).return_after,
             {"self": executor},
             None,
         ),
         "tokenizer": (
             tokenizer_cache.READ,
-            read._wrap,
+            read.share,
             {"self": SimpleNamespace(), "embedding_directory": 1, "tokenizer_data": {"a": 1}},
             None,
         ),
-        "tokenizer reset": (idle_unload.RESET, read._wrap_reset, {"self": executor}, None),
+        "tokenizer reset": (tokenizer_cache.RESET, read.drop_before, {"self": executor}, None),
         "send": (
             reconnect.SEND,
             reconnect.PendingEvents().wrap,

@@ -14,9 +14,9 @@ import pytest
 
 from zimage_comfyui import config
 from zimage_comfyui.guardian.limits import Limits
+from zimage_comfyui.patches.base import sandbox_source
 from zimage_comfyui.patches.base.limits import DEFAULTS
 from zimage_comfyui.patches.base.registry import NAMES, Registry
-from zimage_comfyui.patches.monitoring import sandbox_source
 from zimage_comfyui.patches.monitoring.health import Health
 from zimage_comfyui.patches.monitoring.metrics import Metrics
 
@@ -93,7 +93,7 @@ def test_every_metric(manual: Manual, monkeypatch: pytest.MonkeyPatch) -> None:
     )
     registry = Registry()
     one: Any = SimpleNamespace(swaps=0, incomplete=0, unloads=0, last=0.0, seconds=0.0)
-    one.counts, one.reserve = {"deviations": 0, "released": 0}, one
+    one.counts, one.admission = {"deviations": 0, "released": 0}, one
     one.watch, one.ended = SimpleNamespace(uses={}), Counter()
     for name in ("memory", "swap", "residency", "disk", "logs"):
         registry.states[name].part = one

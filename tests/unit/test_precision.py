@@ -13,7 +13,8 @@ pytest.importorskip("torch")
 
 from zimage_comfyui.engine.safetensors_file import Header, read_header
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.memory import admission, precision, ram
+from zimage_comfyui.patches.base import ram
+from zimage_comfyui.patches.memory import admission, precision
 from zimage_comfyui.patches.memory.sampling_jobs import FILES
 from zimage_comfyui.tests.fakes import graphs
 from zimage_comfyui.tests.fakes.sparse import write
@@ -197,7 +198,7 @@ def graph(model: str, text: str, dtype: str) -> Any:
 def test_full_size_in_fp32_is_refused_on_24_gib(full_size, model, text, dtype) -> None:
     """At the node of the size and from the headers alone; nothing is loaded."""
     with pytest.raises(ZImageError) as caught:
-        admission.Reserve().make_room(None, graph(model, text, dtype))
+        admission.Admission().make_room(None, graph(model, text, dtype))
     assert caught.value.code == "ZI-MEMORY"
     assert caught.value.found["node"] == "size"
     assert float(caught.value.found["found"]) == pytest.approx(30.8, abs=0.3)
@@ -219,5 +220,5 @@ def test_full_size_that_ran_on_24_gib_is_accepted(
         check(job, need, place)
 
     monkeypatch.setattr(admission, "check", spy)
-    admission.Reserve().make_room(None, graph(model, text, dtype))
+    admission.Admission().make_room(None, graph(model, text, dtype))
     assert measured - 5 < needed[0] / GIB < measured

@@ -13,13 +13,12 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.base import comfyui
-from zimage_comfyui.patches.guardian_client import link
+from zimage_comfyui.patches.base import comfyui, guardian, handover
+from zimage_comfyui.patches.base.prompt_events import is_interrupt
 from zimage_comfyui.patches.queue import worker_thread
 from zimage_comfyui.patches.queue.durable_queue import durable_class
-from zimage_comfyui.patches.queue.prompt_events import is_interrupt
 from zimage_comfyui.patches.queue.store import Store
-from zimage_comfyui.patches.queue.worker_thread import abandon
+from zimage_comfyui.patches.queue.worker_thread import fail_running
 from zimage_comfyui.sandbox.host.raised import translated
 from zimage_comfyui.sandbox.protocol.messages import ErrorInfo
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
@@ -56,7 +55,7 @@ def test_a_prompt_that_is_given_up_has_ended_on_disk(store: Store) -> None:
     for id, extra in (("a", {"client_id": "c"}), ("b", {})):  # of nobody: not for every page
         queue.put((0, id, {}, extra, [], {}))
         queue.get()
-        abandon(queue, ZImageError("ZI-WORKER", found="-"))
+        fail_running(queue, ZImageError("ZI-WORKER", found="-"))
         assert store.ended(id) is not None
     assert told == [("execution_error", "c"), ("executing", "c")]
 
@@ -68,7 +67,7 @@ def test_why_a_worker_has_failed_is_found_in_any_prompt(error: Exception, code: 
     """A class that is not there has a code of its own; what is no node does no harm."""
     queue = PromptQueue(None)
     queue.currently_running[0] = (0, "a", {"1": {"class_type": "Gone"}, "2": "text"}, {}, [])
-    assert worker_thread._why(queue, error).code == code
+    assert worker_thread._explain(queue, error).code == code
 
 
 class Processed(PromptQueue):
@@ -118,8 +117,8 @@ def guarded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
     here.queue = server.prompt_queue = durable_class(PromptQueue)(server, store)
     here.queue.task_counter = 2  # as the host counts what it has given out
     monkeypatch.setattr(comfyui, "server", lambda: server)
-    monkeypatch.setattr(link, "is_heard", lambda: True)
-    monkeypatch.setattr(link, "ask_to_be_replaced", lambda why: not here.asked.append(why))
+    monkeypatch.setattr(guardian, "is_heard", lambda: True)
+    monkeypatch.setattr(guardian, "ask_to_be_replaced", lambda why: not here.asked.append(why))
     monkeypatch.setattr(threading.current_thread(), "_name", "Thread-1 (prompt_worker)")
     for number, id in enumerate("ab"):
         here.queue.put((number, id, {}, {}, [], {}))
@@ -129,8 +128,8 @@ def guarded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_a_prompt_is_left_to_the_next_process(store: Store, guarded) -> None:
     """It waits at its place again, its process has not died of it, and no other is begun here."""
-    with pytest.raises(worker_thread.PromptHandedOver):
-        worker_thread.leave("why")
+    with pytest.raises(handover.PromptHandedOver):
+        handover.hand_over("why")
     assert guarded.asked == ["why"]
     assert not guarded.queue.currently_running
     assert [item[1] for item in guarded.queue.queue] == ["a", "b"]
@@ -153,16 +152,16 @@ def test_a_prompt_is_left_to_the_next_process(store: Store, guarded) -> None:
 def test_a_prompt_that_has_to_run_here_runs_here(guarded, monkeypatch, why: str) -> None:
     """The first of a process above all: else one that never fits would go round for ever."""
     if why == "no guardian":
-        monkeypatch.setattr(link, "is_heard", lambda: False)
+        monkeypatch.setattr(guardian, "is_heard", lambda: False)
     elif why == "deaf guardian":
-        monkeypatch.setattr(link, "ask_to_be_replaced", lambda why: False)
+        monkeypatch.setattr(guardian, "ask_to_be_replaced", lambda why: False)
     elif why == "first prompt":
         guarded.queue.task_counter = 1
     elif why == "secrets":
         guarded.queue.currently_running[0] = (0, "a", {}, {}, [], {"api_key_comfy_org": "key"})
     else:
         monkeypatch.setattr(threading.current_thread(), "_name", "Thread-2")
-    worker_thread.leave("why")
+    handover.hand_over("why")
     assert guarded.asked == []
     assert list(guarded.queue.currently_running) == [0]
     assert guarded.queue._may_run.is_set()
@@ -173,14 +172,14 @@ def test_what_is_left_is_no_failure_of_a_node_or_of_the_worker() -> None:
     calls: list[str] = []
 
     async def node(prompt_id: str, unique_id: str, obj: Any) -> None:
-        raise worker_thread.PromptHandedOver("why")
+        raise handover.PromptHandedOver("why")
 
     def work(q: Any, server_instance: Any) -> None:
         calls.append("work")
         if len(calls) == 1:
-            asyncio.run(worker_thread._nodes(node)("p", "1", None))
+            asyncio.run(worker_thread.translate_exits(node)("p", "1", None))
 
-    worker_thread._worker(work)(None, None)
+    worker_thread.keep_running(work)(None, None)
     assert calls == ["work", "work"]
 
 
@@ -205,9 +204,9 @@ def test_an_interrupt_is_no_end_of_a_node(interrupt, ends: type[BaseException]) 
         raise obj
 
     with pytest.raises(interrupt):
-        asyncio.run(worker_thread._nodes(node)("p", "1", interrupt()))
+        asyncio.run(worker_thread.translate_exits(node)("p", "1", interrupt()))
     with pytest.raises(ZImageError, match="ZI-NODE-EXIT"):
-        asyncio.run(worker_thread._nodes(node)("p", "1", ends()))
+        asyncio.run(worker_thread.translate_exits(node)("p", "1", ends()))
 
 
 def test_a_host_without_such_a_class(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,7 +230,7 @@ def test_an_interrupt_that_leaves_the_executor_ends_the_prompt_as_interrupted(in
         if q.get() is not None:
             raise interrupt
 
-    worker_thread._worker(work)(queue, server)
+    worker_thread.keep_running(work)(queue, server)
     status = queue.history["a"]["status"]
     assert [event for event, _ in status["messages"]][1:] == ["execution_interrupted"]
     assert status["messages"][1][1]["node_type"] == "Node"
@@ -256,9 +255,9 @@ def test_what_a_gpu_does_not_get_over(
 ) -> None:
     """Is noted for the guardian; a pack in a sandbox can say it and has nobody replaced."""
     found: list[str] = []
-    monkeypatch.setattr(worker_thread.link, "fails", lambda what, _reason: found.append(what))
+    monkeypatch.setattr(guardian, "report_failure", lambda what, _reason: found.append(what))
     trouble = ErrorInfo("error", "RuntimeError", text, "")
     error = translated("pack", "Node", trouble) if sandboxed else RuntimeError(text)
     assert str(error) == text
-    worker_thread._look(error)
+    worker_thread.report_gpu_failure(error)
     assert found == noted

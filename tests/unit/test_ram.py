@@ -10,7 +10,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from zimage_comfyui.patches.memory import ram
+from zimage_comfyui.patches.base import ram
 from zimage_comfyui.tests.fakes import heaps
 
 PROGRAM = """

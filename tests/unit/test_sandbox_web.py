@@ -19,7 +19,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from zimage_comfyui.cli.doctor_sandbox import sandboxes as doctor
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.monitoring import sandbox_source
+from zimage_comfyui.patches.base import sandbox_source
 from zimage_comfyui.patches.monitoring.metrics import sandbox_families
 from zimage_comfyui.sandbox.host.object_table import WorkerDied, WorkerRaised
 from zimage_comfyui.sandbox.protocol import messages as m

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.memory import ram
+from zimage_comfyui.patches.base import handover, ram
+from zimage_comfyui.patches.memory import model_swap
 from zimage_comfyui.patches.memory.model_swap import ATTEMPTS, Swap
-from zimage_comfyui.patches.queue import worker_thread
 from zimage_comfyui.tests.fakes.memory_host import CPU, GPU, MIB, Host, Patcher
 
 
@@ -119,13 +119,13 @@ def test_a_model_that_stays_sends_its_prompt_to_the_next_process(host, guard, mo
 
     def leave(why: str) -> None:
         asked.append(why)
-        raise worker_thread.PromptHandedOver(why)
+        raise handover.PromptHandedOver(why)
 
-    monkeypatch.setattr(worker_thread, "leave", leave)
+    monkeypatch.setattr(model_swap, "hand_over", leave)
     turbo, base = Patcher(60 * MIB), Patcher(60 * MIB)
     load(host, turbo)
     host.sticky = True
-    with pytest.raises(worker_thread.PromptHandedOver):
+    with pytest.raises(handover.PromptHandedOver):
         load(host, base)
     assert on_device(base) == 0
     assert len(asked) == 1

@@ -1,6 +1,6 @@
-"""RAM: how much there is, can be had, and is in use by this process (bytes); one heap for it all.
+"""Measure RAM in bytes: in total, available, and in use by this process; share one heap.
 
-What a container may use counts where that is less than what the machine has.
+Limits of a container count where they are lower than those of the machine.
 """
 
 from __future__ import annotations
@@ -14,14 +14,17 @@ from pathlib import Path
 import psutil
 
 CGROUP = Path("/sys/fs/cgroup")
-"""Where a container finds its own limits."""
+"""Where a container has its own limits."""
 LIMIT = ("memory.max", "memory/memory.limit_in_bytes")
 """Files of version 2 and 1 of cgroups."""
 USAGE = (
     ("memory.current", "memory.stat", ("active_file", "inactive_file")),
-    ("memory/memory.usage_in_bytes", "memory/memory.stat",
-     ("total_active_file", "total_inactive_file")),
-)  # fmt: skip
+    (
+        "memory/memory.usage_in_bytes",
+        "memory/memory.stat",
+        ("total_active_file", "total_inactive_file"),
+    ),
+)
 """Files of version 2 and 1: what all processes of the group use, and the counters of the pages of
 files in it. The kernel reclaims such pages when memory is short; tmpfs is not among them."""
 PAGE = resource.getpagesize()
@@ -33,10 +36,10 @@ ARENA_MAX = -8
 
 
 def one_heap() -> bool:
-    """Have threads that begin from now on share the main thread's heap; False without glibc.
+    """Let new threads share the main thread's heap; return False without glibc.
 
-    glibc gives threads heaps of their own, and ``malloc_trim`` never shortens those: tens of
-    megabytes stay or go by chance. Who has set ``$MALLOC_ARENA_MAX`` keeps that.
+    glibc gives threads heaps of their own, which ``malloc_trim`` never shrinks: whether tens of
+    megabytes are returned depends on chance. ``$MALLOC_ARENA_MAX`` has priority if it is set.
     """
     if "MALLOC_ARENA_MAX" in os.environ:
         return False
@@ -47,13 +50,13 @@ def one_heap() -> bool:
 
 
 def whole() -> int:
-    """All there is, with swap space."""
+    """Return all RAM, with swap space."""
     memory, swap = psutil.virtual_memory().total, psutil.swap_memory().total
     return min(memory, _limit(*LIMIT)) + min(swap, _limit("memory.swap.max"))
 
 
 def available() -> int:
-    """What can be had now without swapping."""
+    """Return the RAM that is available without swapping."""
     machine, limit = psutil.virtual_memory().available, _limit(*LIMIT)
     if limit >= UNLIMITED:
         return machine
@@ -78,7 +81,7 @@ def used_in_container() -> int:
 
 
 def resident() -> int:
-    """What this process has in RAM; some microseconds, as it is asked around every prompt."""
+    """Return the RAM of this process, in a few microseconds."""
     try:
         return int(os.pread(_statm(), 128, 0).split()[1]) * PAGE
     except OSError:  # not Linux
@@ -97,5 +100,5 @@ def _limit(*names: str) -> int:
 
 @functools.cache
 def _statm() -> int:
-    """A descriptor of proc_pid_statm(5), whose second number is resident pages."""
+    """Return a descriptor of proc_pid_statm(5), whose second number is the resident pages."""
     return os.open("/proc/self/statm", os.O_RDONLY)

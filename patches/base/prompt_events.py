@@ -1,4 +1,4 @@
-"""The events with which the host reports the end of a prompt, restored from its history."""
+"""The events that the host sends when a prompt ends, rebuilt from its entry in the history."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 from ...errors import ZImageError
 
 ENDS = frozenset({"execution_success", "execution_error", "execution_interrupted"})
-END, LAST = "end", "last"
+END = "end"
+LAST = "last"
 """Parts of an outcome besides "node ID": one of :data:`ENDS`, and the ``executing`` after it."""
 
 Entry = dict[str, Any]
@@ -18,7 +19,7 @@ Event = tuple[str, dict[str, Any]]
 
 
 def part_of(event: Any, data: Any) -> str | None:
-    """Return which part of an outcome an event is; None for other events."""
+    """Return which part of an outcome an event is; None for all other events."""
     if not isinstance(data, dict) or not isinstance(data.get("prompt_id"), str):
         return None
     if event == "executed":
@@ -30,12 +31,13 @@ def part_of(event: Any, data: Any) -> str | None:
 
 def outcome(id: str, entry: Entry, parts: set[str] | None) -> list[Event]:
     """Return the events of some parts, or of all (None), in the host's order."""
-    meta, events = entry.get("meta") or {}, []
+    meta = entry.get("meta") or {}
+    events: list[Event] = []
     for node, output in (entry.get("outputs") or {}).items():
         if parts is None or f"node {node}" in parts:
-            shown = (meta.get(node) or {}).get("display_node", node)
-            told = {"node": node, "display_node": shown, "output": output, "prompt_id": id}
-            events.append(("executed", told))
+            display_node = (meta.get(node) or {}).get("display_node", node)
+            data = {"node": node, "display_node": display_node, "output": output, "prompt_id": id}
+            events.append(("executed", data))
     if parts is None or END in parts:
         events += [(event, data) for event, data in _messages(entry) if event in ENDS]
     if parts is None or LAST in parts:
@@ -44,17 +46,17 @@ def outcome(id: str, entry: Entry, parts: set[str] | None) -> list[Event]:
 
 
 def ended(entry: Entry) -> float:
-    """Return when a prompt ended, in seconds since 1970; 0 where the history does not say."""
+    """Return when a prompt ended, in seconds since 1970; 0 if the history does not say."""
     times = [data.get("timestamp") for _, data in _messages(entry)]
-    return max((one / 1000 for one in times if isinstance(one, (int, float))), default=0.0)
+    return max((stamp / 1000 for stamp in times if isinstance(stamp, (int, float))), default=0.0)
 
 
 def client(entry: Entry) -> str | None:
-    """Return the ``client_id`` that a prompt was submitted with; None without one."""
+    """Return the ``client_id`` that a prompt was submitted with, None without one."""
     prompt = entry.get("prompt") or ()
     extra = prompt[3] if len(prompt) > 3 else None
-    found = extra.get("client_id") if isinstance(extra, dict) else None
-    return found if isinstance(found, str) else None
+    client_id = extra.get("client_id") if isinstance(extra, dict) else None
+    return client_id if isinstance(client_id, str) else None
 
 
 def _messages(entry: Entry) -> list[Event]:
@@ -63,7 +65,7 @@ def _messages(entry: Entry) -> list[Event]:
 
 
 class Status(NamedTuple):
-    """The same as the host's ``PromptQueue.ExecutionStatus``."""
+    """The fields of the host's ``PromptQueue.ExecutionStatus``."""
 
     status_str: str
     completed: bool
@@ -71,9 +73,9 @@ class Status(NamedTuple):
 
 
 def failure(id: str, error: ZImageError) -> Status:
-    """Return the status of a prompt that ended without its executor."""
-    when = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
-    about = {
+    """Return the status of a prompt that failed without its executor."""
+    start = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
+    details = {
         "node_id": None,
         "node_type": None,
         "executed": [],
@@ -83,21 +85,21 @@ def failure(id: str, error: ZImageError) -> Status:
         "current_inputs": {},
         "current_outputs": [],
     }
-    return Status(
-        "error", False, [("execution_start", when), ("execution_error", {**when, **about})]
-    )
+    messages = [("execution_start", start), ("execution_error", {**start, **details})]
+    return Status("error", False, messages)
 
 
 def interrupted(server: Any, item: tuple[Any, ...]) -> Status:
-    """The status that the host's executor gives a prompt that was interrupted at a node."""
+    """Return the status that the host's executor gives a prompt interrupted at a node."""
     id, prompt = item[1], item[2]
     node = getattr(server, "last_node_id", None)
     kind = prompt[node]["class_type"] if node in prompt else None
-    when = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
-    about = {"node_id": node, "node_type": kind, "executed": []}
+    start = {"prompt_id": id, "timestamp": int(time.time() * 1000)}
+    details = {"node_id": node, "node_type": kind, "executed": []}
     messages: list[Event] = [
-        ("execution_start", when), ("execution_interrupted", {**when, **about})
-    ]  # fmt: skip
+        ("execution_start", start),
+        ("execution_interrupted", {**start, **details}),
+    ]
     return Status("error", False, messages)
 
 
