@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import sys
 import time
 from collections import Counter
@@ -16,6 +17,8 @@ import pytest
 from zimage_comfyui.patches.base import refusals
 from zimage_comfyui.patches.base.registry import NAMES, Registry
 from zimage_comfyui.patches.disk.usage import Use
+from zimage_comfyui.patches.monitoring import metrics
+from zimage_comfyui.patches.monitoring.families import Family, label
 from zimage_comfyui.patches.monitoring.health import Health
 from zimage_comfyui.patches.monitoring.metrics import Metrics
 from zimage_comfyui.patches.monitoring.status import Status, tail
@@ -110,6 +113,33 @@ def test_what_nobody_counts_is_not_there(health: Health) -> None:
         assert word not in names
 
 
+def test_names_follow_the_conventions_of_prometheus(
+    health: Health, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counters and no others end in ``_total``, units are base units, and no name has its kind."""
+    pack = {"status": "running", "starts": 1, "ends": 0, "memory_bytes": 1}
+    packs = {"mode": "auto", "packs": {"a": pack}}
+    monkeypatch.setattr(metrics.sandbox_source, "describe", lambda: packs)
+    families = list(Metrics(health).families())
+    assert len({family.name for family in families}) == len(families) > 20
+    for family in families:
+        words = family.name.split("_")
+        assert re.fullmatch(r"[a-z][a-z0-9_]*", family.name)
+        assert (words[-1] == "total") is (family.kind == "counter"), family.name
+        assert not {"gauge", "counter", "summary", "count", "sum", "bucket"} & {*words}
+        assert not {"ms", "milliseconds", "minutes", "mb", "mib", "percent"} & {*words}
+        assert family.help[0].isupper() or family.help[0].isdigit()
+        assert family.help.endswith(".")
+
+
+@pytest.mark.parametrize("name", ["a", 'b"', "c\\", "d\ne", "名"])
+def test_labels_are_escaped(name: str) -> None:
+    """A value with any character gives one line, from which it can be read back."""
+    line = Family("x", "gauge", "X.", {label("pack", name): 1}).text().splitlines()[-1]
+    value = line.removeprefix('zimage_x{pack="').removesuffix('"} 1')
+    assert value.replace('\\"', '"').replace("\\n", "\n").replace("\\\\", "\\") == name
+
+
 def test_refusals_are_counted(health: Health, tmp_path: Path) -> None:
     """By their code; what was only changed is none."""
     request: Any = SimpleNamespace(headers={}, path="/prompt")
@@ -123,10 +153,10 @@ def test_refusals_are_counted(health: Health, tmp_path: Path) -> None:
 
 def test_the_answer_is_of_prometheus_type_and_quick(health: Health) -> None:
     """The best of ten takes less than 5 ms."""
-    metrics, spent = Metrics(health), []
+    spent = []
     for _ in range(10):
         began = time.perf_counter()
-        answer = asyncio.run(metrics.answer(None))  # type: ignore[arg-type]
+        answer = asyncio.run(Metrics(health).answer(None))  # type: ignore[arg-type]
         spent.append(time.perf_counter() - began)
     assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
     assert min(spent) < 0.005
