@@ -20,7 +20,7 @@ from zimage_comfyui.patches.base import comfyui
 from zimage_comfyui.patches.base.middleware import Gate, Handler, MiddlewarePart
 from zimage_comfyui.patches.base.registry import Registry
 from zimage_comfyui.patches.install import Parts
-from zimage_comfyui.patches.requests.pipeline import INNER, OUTER, REFUSALS, Pipeline
+from zimage_comfyui.patches.requests.pipeline import ERRORS, INNER, OUTER, REFUSALS, Pipeline
 
 ORDER = [*OUTER, "host", *INNER]
 
@@ -82,6 +82,24 @@ def test_a_request_passes_all_places_in_the_order_of_the_list(
 
     assert get(app, fill) == [200]
     assert passed == ORDER
+
+
+@pytest.mark.parametrize(
+    ("outer", "inner"),
+    [
+        (ERRORS, "origins"),  # a Host that cannot be parsed is 400
+        ("origins", "disk"),  # a stranger learns nothing of the disks
+        ("disk", "host"),  # a body may go to a temporary file on a full disk
+        (REFUSALS, "malformed"),
+        ("malformed", "paths"),
+        ("paths", "pictures"),
+        ("queue", "fuse"),  # the fuse has changed the answer that is held back
+        ("fuse", "interrupt"),  # what is refused interrupts nothing
+    ],
+)
+def test_what_has_to_come_first_comes_first(outer: str, inner: str) -> None:
+    """Each pair has a reason; the rest of the order may change."""
+    assert ORDER.index(outer) < ORDER.index(inner)
 
 
 def test_middlewares_of_other_packs_stay_where_they_are(
