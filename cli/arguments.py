@@ -97,6 +97,8 @@ def _add_development(commands: Commands[Parser]) -> None:
     check = _add_command(commands, "check")
     check.add("names", nargs="*", metavar="NAME")
     _add_command(commands, "lock")
+    parts = commands.add_parser("parts")  # without a help text, so the list of commands omits it
+    parts.add_argument("--write", action="store_true")
     bench = _add_command(commands, "bench")
     bench.add("name", nargs="?", metavar="NAME")
     bench.add("--json", action="store_true")

@@ -20,6 +20,7 @@ CHECKS = {
     "basedpyright": ["basedpyright"],
     "import-linter": ["lint-imports", "--no-cache"],
     "codespell": ["codespell"],
+    "parts-table": ["python", "-I", "cli/main.py", "parts"],
 }
 """Command lines by name. ``.pre-commit-config.yaml`` runs the same checks."""
 

@@ -15,6 +15,7 @@ MODULES = {
     "test": "tests",
     "check": "check",
     "lock": "lock",
+    "parts": "parts_table",
     "bench": "bench",
     "validate": "validate",
     "to-api": "validate",

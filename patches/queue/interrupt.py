@@ -21,6 +21,7 @@ from ...errors import ZImageError
 from ..base import comfyui, guardian
 from ..base.middleware import Gate, Slot
 from ..base.prompt_events import interrupted
+from ..base.registry import About
 from .sampler_steps import reaction_time
 from .worker_thread import end_prompt
 
@@ -31,6 +32,15 @@ QUEUE = ("mutex", "currently_running", "task_done")
 """What is used of the host's queue."""
 PAUSE = 1.0
 """Seconds between two tries to be heard by a guardian that is being replaced."""
+
+ABOUT = About(
+    part="interrupt",
+    bare_host="A node that blocks ignores `/interrupt`: no prompt runs anymore, while `/health` "
+    "is 200.",
+    here="After 30 s (`ZIMAGE_INTERRUPT`, 0: never) the prompt ends as interrupted, and the "
+    "guardian replaces the process. Without a guardian, the log and `/health` say that the queue "
+    "stands still.",
+)
 
 
 def create(slot: Slot) -> Interrupt:

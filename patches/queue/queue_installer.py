@@ -16,6 +16,7 @@ from ...errors import ZImageError
 from ..base import comfyui, guardian
 from ..base.hooks import HookPoint, requires_more
 from ..base.limits import DEFAULTS, request_limits
+from ..base.registry import About
 from .durable_queue import durable_class
 from .store import Limits, Store
 
@@ -34,6 +35,15 @@ SEAMS = (
     HookPoint("execution", "PromptQueue.wipe_queue", ("self",)),
     HookPoint("execution", "PromptQueue.delete_queue_item", ("self",)),
     HookPoint("execution", "PromptQueue.get_history", ("self", "prompt_id", "max_items")),
+)
+
+ABOUT = About(
+    part="queue",
+    bare_host="`kill -9` loses queue and history; 10 MB of metadata make `/history` 200 MB.",
+    here="SQLite, `fsync` before 200, at most 64 MiB of history, read from disk except for the "
+    "newest entries (`history_on_disk.py`). A file that cannot be used, or that another server "
+    "uses, refuses prompts until it can be used. See [decision "
+    "0008](decisions/0008-durable-queue.md).",
 )
 
 
