@@ -1,7 +1,7 @@
-"""Which hardening there is, in the order in which it is applied, and how each fared.
+"""The parts of the hardening in the order in which they are applied, and the state of each.
 
-A part that does not fit this host, or fails, is told once in the log and in ``/health`` and leaves
-the host and the other parts as they are.
+A part that does not fit the host, or that fails, is reported once in the log and in ``/health``.
+The host and the other parts stay as they are.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ EARLY = {
     "history": "requests.history_stream",
     "guarded": "guardian_client.guarded",
 }
-"""Parts that are applied while packs load, and the module of each; it has ``create()``."""
+"""Parts that are applied while packs load, and the module of each, which has ``create``."""
 SHARED = {
     "queue": "queue.queue_installer",
     "disk": "disk.disk_guard",
@@ -41,9 +41,10 @@ SHARED = {
     "fuse": "requests.fuse",
     "interrupt": "queue.interrupt",
 }
-"""Those that touch what processes share (queue, output, logs): under a guardian they are applied
-when this server is told to go. The fuse comes after all that refuse: it answers for them. What
-sees requests and refuses none is behind it."""
+"""Parts that use files which servers share (queue, output, logs).
+
+Under a guardian they are applied when it activates this server.
+"""
 MODULES = EARLY | SHARED
 NAMES = tuple(MODULES)
 
@@ -66,28 +67,37 @@ class About:
 
 
 class Part(Protocol):
-    """One hardening. Applying twice is applying once.
+    """One part of the hardening.
 
-    It may have ``reasons()``, why a prompt would not run now, and ``details()`` for ``/health``.
+    A part may also have ``reasons()`` why a prompt would not run now, ``details()`` for
+    ``/health``, and ``settle()``, which writes pending data before the process ends.
     """
 
     @property
     def active(self) -> bool:
-        """True while it does its work."""
+        """True while the part does its work."""
         ...
 
     def apply(self) -> None:
-        """Begin; raises :class:`ZImageError` and changes nothing where the host does not fit."""
+        """Start; a second call has no effect.
+
+        Raises:
+            ZImageError: the host does not fit; nothing was changed.
+        """
         ...
 
     def revert(self) -> None:
-        """Undo; raises :class:`ZImageError` where that is not possible any more."""
+        """Put everything back.
+
+        Raises:
+            ZImageError: that is not possible anymore.
+        """
         ...
 
 
 @dataclass
 class State:
-    """How a part fared: ``active``, ``off``, ``refused`` (the host does not fit) or ``failed``."""
+    """State of a part: ``active``, ``off``, ``refused`` (the host does not fit) or ``failed``."""
 
     name: str
     status: str
@@ -97,12 +107,12 @@ class State:
     part: Part | None = None
 
     def describe(self) -> dict[str, Any]:
-        """For ``/health`` and ``doctor``."""
+        """Return the state for ``/health`` and ``doctor``."""
         status = self.status
         if status == "active" and self.part is not None and not self.part.active:
-            status = "covered"  # by somebody who patched the same place later
-        about = {"code": self.code, "zh": self.chinese, "en": self.english} if self.code else {}
-        return {"status": status, **about, **getattr(self.part, "details", dict)()}
+            status = "covered"  # another pack has replaced the same function since
+        error = {"code": self.code, "zh": self.chinese, "en": self.english} if self.code else {}
+        return {"status": status, **error, **getattr(self.part, "details", dict)()}
 
 
 class Registry:
@@ -117,7 +127,13 @@ class Registry:
         create: Callable[[str], Part],
         names: Collection[str] | None = None,
     ) -> dict[str, State]:
-        """Apply every part (of ``names``) that is not switched off, in order."""
+        """Apply parts in order and return the states.
+
+        Args:
+            off: parts that are switched off.
+            create: creates a part by its name.
+            names: the parts to apply; all without it.
+        """
         for name, state in self.states.items():
             if names is not None and name not in names:
                 continue
@@ -129,46 +145,46 @@ class Registry:
                 part.apply()
             except ZImageError as error:
                 log.warning("Z-Image: hardening %s: %s", name, error)
-                told = (error.code, error.chinese, error.english)
-                self.states[name] = State(name, "refused", *told)
+                self.states[name] = _error_state(name, "refused", error)
             except Exception as error:
                 log.exception("Z-Image: hardening %s failed", name)
                 failed = ZImageError("ZI-PATCH-FAILED", name=name, found=type(error).__name__)
-                told = (failed.code, failed.chinese, failed.english)
-                self.states[name] = State(name, "failed", *told)
+                self.states[name] = _error_state(name, "failed", failed)
             else:
                 self.states[name] = State(name, "active", part=part)
         return self.states
 
     def revert(self) -> None:
-        """Undo every part, the last first."""
+        """Revert every part, the last first."""
         for name, state in reversed(list(self.states.items())):
             if state.part is not None:
                 state.part.revert()
                 self.states[name] = State(name, "off", part=state.part)
 
     def settle(self) -> None:
-        """The process is about to end: what a part has yet to write is written."""
+        """Have every part write its pending data, because the process is about to end."""
         for name, state in self.states.items():
             try:
                 getattr(state.part, "settle", list)()
             except Exception:
-                log.exception("Z-Image: hardening %s has not written its last", name)
+                log.exception("Z-Image: hardening %s has not written its pending data", name)
 
     def reasons(self) -> list[str]:
-        """Why a prompt would not run now, as far as the parts know, or would not be kept."""
+        """Return why a prompt would not run now, or would not be durable."""
         parts = [state.part for state in self.states.values()]
-        found = [reason for part in parts for reason in getattr(part, "reasons", list)()]
-        queue = self.states.get("queue")
-        lost = queue is not None and queue.status in {"refused", "failed"}
-        return [*found, *(["queue"] if lost else [])]
+        reasons = [reason for part in parts for reason in getattr(part, "reasons", list)()]
+        return [*reasons, "queue"] if "queue" in self.missing() else reasons
 
     def missing(self) -> list[str]:
-        """Names of the parts that nobody has switched off and that do not work all the same."""
+        """Return the parts that do not work although nobody has switched them off."""
         return [
             name for name, state in self.states.items() if state.status in {"refused", "failed"}
         ]
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Every part's state by name."""
+        """Return the state of every part by name."""
         return {name: state.describe() for name, state in self.states.items()}
+
+
+def _error_state(name: str, status: str, error: ZImageError) -> State:
+    return State(name, status, error.code, error.chinese, error.english)

@@ -54,6 +54,7 @@ class HostPrecision:
         """Return the bytes of a weight in memory, and of a value that is computed.
 
         Args:
+            header: of the model's file.
             dtype: the loader's input of that name.
         """
         management = comfyui.memory_management()

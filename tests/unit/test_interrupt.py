@@ -63,7 +63,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     )
     monkeypatch.setattr(guardian, "is_heard", lambda: here.heard)
     monkeypatch.setattr(guardian, "ask_to_be_killed", lambda why: not here.asked.append(why))
-    monkeypatch.setattr(interrupt, "PAUSE", GRACE)
+    monkeypatch.setattr(interrupt, "RETRY_SECONDS", GRACE)
     here.sleep = time.sleep
     clock = SimpleNamespace(sleep=lambda seconds: here.sleep(seconds), time=time.time)
     monkeypatch.setattr(interrupt, "time", clock)

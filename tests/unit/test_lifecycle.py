@@ -179,3 +179,12 @@ def test_every_listed_part_subscribes(monkeypatch: pytest.MonkeyPatch) -> None:
             if isinstance(hook, HookPoint) and (hook.module, hook.path) in listed:
                 subscribed[hook.module, hook.path].add(name)
     assert subscribed == listed
+
+
+@pytest.mark.parametrize("name", registry.NAMES)
+def test_every_part_has_its_row(name: str) -> None:
+    """For the table of parts, in its module."""
+    part = importlib.import_module(f"..{registry.MODULES[name]}", registry.__package__)
+    assert part.ABOUT.part == name
+    assert part.ABOUT.bare_host
+    assert part.ABOUT.here
