@@ -1,9 +1,10 @@
 """The order of all middlewares of this pack, in one list.
 
-A request passes :data:`OUTER`, the host's own middlewares and those of other packs, then
-:data:`INNER`; the answer takes the same way back. All places are added to the application at once,
-before the server starts. A part fills its place when it is applied and empties it when it is
-reverted, so the order does not depend on when that happens.
+A request passes :data:`OUTER`, the host's own middlewares and those that other packs have added by
+then, :data:`INNER`, and those of packs that are loaded later; the answer takes the same way back.
+All places are added to the application at once, before the server starts. A part fills its place
+when it is applied and empties it when it is reverted, so the order does not depend on when that
+happens.
 """
 
 from __future__ import annotations
@@ -21,15 +22,14 @@ OUTER = (
     # Answers what malformed input causes in any handler, and judges Host and Origin, which the
     # next place and the host's own check parse.
     ERRORS,
-    # Before the host's check, which looks up Host in DNS; nothing of a stranger's request is read.
+    # Before the host's check, which looks up Host in DNS, and before anything reads the body.
     "origins",
-    # Before the host and all below may write a body to a temporary file; after the judgement of
-    # origins, so that strangers learn nothing of the disks. Answers a disk that is full for all
-    # that write.
+    # Before anything further in writes a body to a temporary file; after the judgement of origins,
+    # so that a page of another site learns nothing of the disks. Answers errors of a full disk.
     "disk",
 )
 INNER = (
-    # Answers errors with a code of all that follow, also where the fuse is switched off.
+    # Answers coded errors of all places that follow, also where the fuse is switched off.
     REFUSALS,
     # The form of a request, before the next places read fields of it.
     "malformed",
@@ -39,8 +39,8 @@ INNER = (
     "pictures",
     # Answers ``GET /history`` in the host's place; there is nothing to judge.
     "history",
-    # Holds back the answer of ``POST /prompt`` until the prompt is durable, and so has to see the
-    # answer last: what the fuse adds to it is added before.
+    # Holds back the answer of ``POST /prompt`` until the prompt is durable; outside of the fuse, so
+    # that the answer is complete by then.
     "queue",
     # Judges and changes prompts, and answers what the queue raises for one.
     "fuse",
