@@ -18,7 +18,7 @@ Entry = dict[str, Any]
 Event = tuple[str, dict[str, Any]]
 
 
-def part_of(event: Any, data: Any) -> str | None:
+def outcome_part(event: Any, data: Any) -> str | None:
     """Return which part of an outcome an event is; None for all other events."""
     if not isinstance(data, dict) or not isinstance(data.get("prompt_id"), str):
         return None

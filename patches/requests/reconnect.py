@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..base.hooks import Argument, HookPoint, Patch
-from ..base.prompt_events import LAST, client, ended, outcome, part_of
+from ..base.prompt_events import LAST, client, ended, outcome, outcome_part
 from ..base.registry import About
 
 log = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ class PendingEvents:
             if not self.restored:
                 self.restored = True
                 self.restore(server.prompt_queue)
-            part = part_of(event, data) if sid is not None else None
+            part = outcome_part(event, data) if sid is not None else None
             if sid is None or part is None:
                 await original(*arguments, **named)
                 if sid is not None and _is_first(event, data, sid):
