@@ -1,4 +1,4 @@
-"""What every benchmark needs: the pack and the host, the machine's description, the report."""
+"""Shared by all benchmarks: pack and host, description of the machine, results."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ MIB = 2**20
 
 
 def pack_dir() -> Path:
-    """The pack's folder, from ``$ZIMAGE_PACK_DIR`` or this file's place."""
+    """Return the pack's folder, from ``$ZIMAGE_PACK_DIR`` or the location of this file."""
     return Path(os.environ.get("ZIMAGE_PACK_DIR") or Path(__file__).resolve().parent.parent)
 
 
 def load_pack() -> None:
-    """Make the pack importable under its alias, as the command line does."""
+    """Make the pack importable with its alias, as the command line does."""
     if ALIAS in sys.modules:
         return
     spec = importlib.util.spec_from_file_location(
@@ -39,7 +39,7 @@ def load_pack() -> None:
 
 
 def the_host() -> Any:
-    """The ComfyUI of ``$ZIMAGE_COMFYUI_DIR``, run with this Python."""
+    """Return the ComfyUI of ``$ZIMAGE_COMFYUI_DIR``, to run with this Python."""
     from zimage_comfyui.cli.host import Host
 
     folder = os.environ.get("ZIMAGE_COMFYUI_DIR")
@@ -49,17 +49,19 @@ def the_host() -> Any:
 
 
 def parser(description: str, repeats: int) -> argparse.ArgumentParser:
-    """Arguments that all benchmarks share."""
+    """Return a parser with the arguments that all benchmarks share."""
     parser = argparse.ArgumentParser(description=description.partition("\n")[0])
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output")
     parser.add_argument("--save", action="store_true", help="also write it to benchmarks/results/")
-    parser.add_argument("--repeats", type=int, default=repeats, help="measured runs of each")
-    parser.add_argument("--note", default="", help="kept in the result, e.g. what else was running")
+    parser.add_argument(
+        "--repeats", type=int, default=repeats, help="measured runs of each contender"
+    )
+    parser.add_argument("--note", default="", help="note for the result, e.g. other load")
     return parser
 
 
 def machine() -> dict[str, Any]:
-    """Processor, memory, system and versions; nothing that names this machine."""
+    """Return processor, memory, system and versions; nothing that identifies this machine."""
     from importlib.metadata import version
 
     from zimage_comfyui.cli import device
@@ -79,7 +81,7 @@ def machine() -> dict[str, Any]:
 
 
 def commit() -> str:
-    """The commit that was measured, ``+`` for a changed tree; ``unknown`` outside git."""
+    """Return the commit, with ``+`` for a changed tree; ``unknown`` outside git."""
     git = ["git", "-C", str(pack_dir())]
     try:
         head = _output([*git, "rev-parse", "--short", "HEAD"])
@@ -89,7 +91,7 @@ def commit() -> str:
 
 
 def summary(values: Sequence[float]) -> dict[str, Any]:
-    """Median, extremes and the values themselves."""
+    """Return median, minimum, maximum and all values."""
     rounded = [round(value, 4) for value in values]
     return {
         "median": round(statistics.median(values), 4),
@@ -100,7 +102,7 @@ def summary(values: Sequence[float]) -> dict[str, Any]:
 
 
 def finish(name: str, options: argparse.Namespace, figures: dict[str, Any], table: str) -> int:
-    """Print and, if asked, store a result; returns the exit code."""
+    """Print a result, and store it with ``--save``; return the exit code."""
     document = {
         "benchmark": name,
         "date": datetime.now(UTC).strftime("%Y-%m-%dT%H:%MZ"),
@@ -120,18 +122,18 @@ def finish(name: str, options: argparse.Namespace, figures: dict[str, Any], tabl
 
 
 def result_path(name: str) -> Path:
-    """Where ``--save`` stores a benchmark's result on such a machine."""
+    """Return the file of a benchmark's result for this kind of machine."""
     kind = "cuda" if machine()["gpus"] else "cpu"
     return pack_dir() / "benchmarks" / "results" / f"{name}-{kind}.json"
 
 
 def say(text: str) -> None:
-    """Progress, on standard error."""
+    """Print progress to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def peak_rss(pid: int) -> int:
-    """Largest resident memory of a process in bytes since it began or :func:`reset_peak`."""
+    """Return the peak of a process's resident memory in bytes since :func:`reset_peak`."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
@@ -139,7 +141,7 @@ def peak_rss(pid: int) -> int:
 
 
 def reset_peak(pid: int) -> None:
-    """Start counting the peak of a process's resident memory anew."""
+    """Reset the peak of a process's resident memory to its current value."""
     Path(f"/proc/{pid}/clear_refs").write_text("5")
 
 

@@ -1,4 +1,4 @@
-"""The three ways to make a picture that ``turbo`` compares, each in a process of its own."""
+"""The three contenders of ``turbo``, each in its own process."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from _graphs import host_graph, nodes_graph
 
 Graph = dict[str, dict[str, Any]]
 PATIENCE = 3600.0
-"""Seconds to wait for a start or a picture: a machine under load is slow, not broken."""
+"""Time limit in seconds of a start or a picture; a machine under load is slow."""
 
 
 @dataclass(frozen=True)
 class Job:
-    """One picture: what every contender is asked for."""
+    """The settings of a picture, the same for every contender."""
 
     prompt: str
     seed: int
@@ -32,8 +32,8 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Made:
-    """One picture made: seconds from request to saved file, peak device memory in bytes."""
+class Rendered:
+    """A picture: seconds from request to saved file, peak device memory in bytes, and the file."""
 
     seconds: float
     device_peak: int
@@ -41,15 +41,15 @@ class Made:
 
 
 class Contender(Protocol):
-    """Something that makes pictures in a process of its own."""
+    """A way to make pictures, in its own process."""
 
     name: str
     pid: int
 
     def start(self) -> None:
-        """Start the process; models may be loaded at the first picture."""
+        """Start the process; models may be loaded with the first picture."""
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> Rendered:
         """Make one picture and save it as PNG."""
         ...
 
@@ -58,13 +58,13 @@ class Contender(Protocol):
 
 
 class ComfyUI:
-    """A real ComfyUI, asked over ``POST /prompt``.
+    """A real ComfyUI, controlled by ``POST /prompt``.
 
     Args:
-        name: for the report.
-        graph: ``graph(job)`` in API form; the saved image is the last node's.
-        with_pack: False starts the host without any node pack but the benchmarks' probe.
-        folder: holds the models (``diffusion_models`` ...) and receives outputs.
+        name: name in the report.
+        graph: ``graph(job)`` returns a prompt in API form; its last node saves the image.
+        with_pack: False starts the host with no other node pack than the benchmarks' probe.
+        folder: folder of the models (``diffusion_models`` ...) and of outputs.
     """
 
     def __init__(
@@ -75,12 +75,12 @@ class ComfyUI:
         os.environ["ZIMAGE_SANDBOX"] = "off"  # the probe measures the server's own process
         self.name = name
         self.graph = graph
-        own = folder / f"server-{name}"
-        packs = own / "bench_packs"
+        server_folder = folder / f"server-{name}"
+        packs = server_folder / "bench_packs"
         packs.mkdir(parents=True)
         (packs / "zimage_bench_probe").symlink_to(pack_dir() / "benchmarks" / "_probe")
         paths = {kind: str(folder / kind) for kind in ("diffusion_models", "text_encoders", "vae")}
-        config = own / "bench.yaml"  # JSON is YAML
+        config = server_folder / "bench.yaml"  # JSON is YAML
         config.write_text(json.dumps({"bench": {"custom_nodes": str(packs), **paths}}))
         allowed = ["zimage_bench_probe", *([pack_name()] if with_pack else [])]
         arguments = (
@@ -90,29 +90,32 @@ class ComfyUI:
             "--whitelist-custom-nodes",
             *allowed,
         )
-        self.server = Server(the_host(), pack_dir(), own, arguments, timeout=PATIENCE)
+        self.server = Server(the_host(), pack_dir(), server_folder, arguments, timeout=PATIENCE)
         self.pid = 0
 
     def start(self) -> None:
+        """Start the server."""
         self.server.start()
         assert self.server.process is not None
         self.pid = self.server.process.pid
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> Rendered:
+        """Run the prompt and read the peak of device memory."""
         run = self.server.client.run(self.graph(job), timeout=PATIENCE)
         if not run.succeeded:
             raise RuntimeError(f"{self.name}: {run.error}")
         image = run.images[0]
         path = self.server.folder / "output" / image["subfolder"] / image["filename"]
         peak = self.server.client.get("/bench/device_peak")["bytes"]
-        return Made(run.seconds, peak, path)
+        return Rendered(run.seconds, peak, path)
 
     def stop(self) -> None:
+        """Stop the server."""
         self.server.stop()
 
 
 class Diffusers:
-    """diffusers' pipeline over the official folder, driven through pipes."""
+    """diffusers' pipeline with the official folder, controlled through pipes."""
 
     name = "diffusers"
 
@@ -122,6 +125,7 @@ class Diffusers:
         self.pid = 0
 
     def start(self) -> None:
+        """Start the worker and wait until the pipeline is loaded."""
         worker = str(Path(__file__).with_name("_diffusers_worker.py"))
         with (self.folder / "diffusers.log").open("w") as log:
             self.process = subprocess.Popen(
@@ -134,16 +138,18 @@ class Diffusers:
         self.pid = self.process.pid
         self._answer()
 
-    def make(self, job: Job) -> Made:
+    def make(self, job: Job) -> Rendered:
+        """Send a request and wait for its response."""
         assert self.process is not None
         assert self.process.stdin is not None
         path = self.folder / "diffusers.png"
         self.process.stdin.write(json.dumps({**vars(job), "path": str(path)}) + "\n")
         self.process.stdin.flush()
         answer = self._answer()
-        return Made(answer["seconds"], answer["device_peak"], path)
+        return Rendered(answer["seconds"], answer["device_peak"], path)
 
     def stop(self) -> None:
+        """Close the pipe, which ends the worker."""
         if self.process is not None:
             assert self.process.stdin is not None
             self.process.stdin.close()
@@ -159,7 +165,12 @@ class Diffusers:
 
 
 def all_three(folder: Path, full: bool) -> list[Contender]:
-    """Our nodes, the host's own, diffusers; ``full`` uses the host's own loaders."""
+    """Return the pack's nodes, the host's nodes and diffusers.
+
+    Args:
+        folder: folder of the models.
+        full: whether the models have the official size, which the host's own loaders read.
+    """
     return [
         ComfyUI("nodes", lambda job: nodes_graph(job, full), True, folder),
         ComfyUI("host", lambda job: host_graph(job, full), False, folder),
@@ -168,7 +179,7 @@ def all_three(folder: Path, full: bool) -> list[Contender]:
 
 
 def pack_name() -> str:
-    """The pack's folder name in the host's ``custom_nodes``, or the one a Server links it under."""
+    """Return the pack's folder name in ``custom_nodes``, or the name that a Server links it as."""
     folder = the_host().custom_nodes
     entries = folder.iterdir() if folder.is_dir() else ()
     for entry in entries:
@@ -178,11 +189,11 @@ def pack_name() -> str:
 
 
 def watch(contender: Contender) -> Callable[[], int]:
-    """Count the peak of resident memory from here on; the result tells it in bytes."""
+    """Reset the peak of resident memory; the result returns the peak in bytes."""
     reset_peak(contender.pid)
     return lambda: peak_rss(contender.pid)
 
 
 def clean(folder: Path) -> None:
-    """Remove the models and everything the contenders wrote."""
+    """Remove the models and all files of the contenders."""
     shutil.rmtree(folder, ignore_errors=True)

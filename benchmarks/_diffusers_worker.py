@@ -1,7 +1,7 @@
-"""diffusers' ZImagePipeline as a process: one JSON request a line in, one JSON answer a line out.
+"""diffusers' ZImagePipeline as a process that reads and writes one JSON document per line.
 
-A request is ``{"prompt", "seed", "width", "height", "steps", "path"}``; the answer tells the
-seconds from request to saved file and the largest device memory since the last request.
+A request is ``{"prompt", "seed", "width", "height", "steps", "path"}``. The response has the
+seconds from request to saved file, and the peak of device memory since the last request.
 """
 
 import json
@@ -29,7 +29,7 @@ for line in sys.stdin:
         guidance_scale=0.0,
         latents=noise,
     ).images[0]
-    picture.save(request["path"], compress_level=4)  # as ComfyUI's SaveImage
+    picture.save(request["path"], compress_level=4)  # like ComfyUI's SaveImage
     seconds = time.monotonic() - began
     peak = 0
     if device == "cuda":

@@ -1,4 +1,4 @@
-"""The same picture as a graph of our nodes and as a graph of the host's own."""
+"""The same picture as a prompt with the pack's nodes and as a prompt with the host's nodes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Graph = dict[str, dict[str, Any]]
 
 
 def nodes_graph(job: Any, full: bool) -> Graph:
-    """Our six nodes, saving PNG as the others do."""
+    """Return a prompt with six nodes of the pack; it saves PNG like the others."""
     file = "bench.safetensors"
     return {
         "load": _node(
@@ -50,7 +50,7 @@ def nodes_graph(job: Any, full: bool) -> Graph:
 
 
 def host_graph(job: Any, full: bool) -> Graph:
-    """The host's own nodes, as in its official template but with the Euler sampler."""
+    """Return a prompt with the host's nodes: its official template with the Euler sampler."""
     size = {"width": job.width, "height": job.height, "batch_size": 1}
     graph = _host_loaders() if full else {"load": _node("BenchLoader")}
     model, clip, vae = (

@@ -1,4 +1,4 @@
-"""Random models for the benchmarks: one set of weights, in the layouts of all contenders."""
+"""Random models for the benchmarks: one set of weights in the layouts of all contenders."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIDDLE = official.Sizes(
     vae_widths=(64, 128, 256, 256),
     vae_blocks=2,
 )
-"""About 0.19 G parameters in the transformer: seconds per picture on two CPU cores."""
+"""About 0.19 G parameters in the transformer: a picture takes seconds on two CPU cores."""
 
 FULL = official.FULL
 TINY = official.Sizes(layers=1)
@@ -43,12 +43,12 @@ def write(folder: Path, sizes: official.Sizes, tokenizer: Path, dtype: torch.dty
         ("text_encoder", "text_encoders", "text_encoder", layouts.text_to_comfy),
         ("vae", "vae", "vae", layouts.vae_to_comfy),
     )
-    for part, place, kind, convert in parts:
+    for part, model_folder, kind, convert in parts:
         source: dict[str, torch.Tensor] = {}
         for file in sorted((folder / "official" / part).glob("*.safetensors")):
             source |= load_file(file)
         state = {name: tensor.contiguous() for name, tensor in convert(source).items()}
-        target = folder / place / "bench.safetensors"
+        target = folder / model_folder / "bench.safetensors"
         target.parent.mkdir(parents=True, exist_ok=True)
         save_file(state, target, {"zimage": json.dumps(_declare(kind, state))})
     if device == "cuda":
@@ -57,10 +57,10 @@ def write(folder: Path, sizes: official.Sizes, tokenizer: Path, dtype: torch.dty
 
 
 def evaluation_flops(sizes: official.Sizes, width: int, height: int, caption: int) -> float:
-    """Matrix-product FLOP of one evaluation of the transformer for a picture in pixels.
+    """Return the FLOP of matrix products of an evaluation of the transformer; sizes in pixels.
 
-    Two per weight and token, and ``4 L^2 dim`` per attention over L tokens; both token counts are
-    padded to a multiple of 32.
+    Two FLOP per weight and token, and ``4 L^2 dim`` per attention over L tokens. Both numbers of
+    tokens are padded to a multiple of 32.
     """
     image = _padded(width // 16 * (height // 16))
     caption = _padded(caption)

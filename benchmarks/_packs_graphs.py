@@ -1,4 +1,4 @@
-"""Prompts that try nodes of other packs, made from ``/object_info`` alone."""
+"""Prompts for nodes of other packs, generated from ``/object_info`` alone."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from typing import Any
 WIDGETS = ("INT", "FLOAT", "STRING", "BOOLEAN")
 TEXT = "a cat, a dog"
 STEPS, LARGEST = 3, 128
-"""Numbers are no greater: pictures of 4096 pixels take minutes."""
+"""Upper limits of numbers, because pictures of 4096 pixels take minutes."""
 MOST = 24
-"""Sockets of ``BenchCatch``."""
+"""Inputs of ``BenchCatch``."""
 Graph = dict[str, dict[str, Any]]
 
 
 class NotRunnableError(Exception):
-    """An input for which there is nothing; the message names it."""
+    """No node gives a value for an input; the message names the input."""
 
 
 class Graphs:
-    """Makes prompts.
+    """Generates prompts.
 
     Args:
         info: ``/object_info`` of all nodes.
@@ -28,27 +28,27 @@ class Graphs:
         self.info = info
         self.kinds = set(info["BenchMake"]["input"]["required"]["kind"][0])
         self.known: dict[str, tuple[str, int, bool]] = {}
-        """Which node is known to give a type, at which of its outputs, and by which prompt."""
+        """For each type, a node that gives it, the index of its output, and the kind of prompt."""
 
     def learn(self, name: str, full: bool) -> None:
-        """This node has run: what it gives can be had for others, unless that may be anything."""
+        """Register the outputs of a node that has run as inputs for others."""
         inputs = self.info[name]["input"]
-        given = [one[0] for group in inputs.values() for one in dict(group).values() if one]
-        if "*" in given:
+        types = [spec[0] for group in inputs.values() for spec in dict(group).values() if spec]
+        if "*" in types:
             return
         for index, kind in enumerate(self.info[name]["output"]):
             if isinstance(kind, str) and kind not in self.kinds and kind != "*":
                 self.known.setdefault(kind, (name, index, full))
 
     def graph(self, name: str, full: bool) -> Graph:
-        """A prompt with this node as ``target``.
+        """Return a prompt with a node as ``target``.
 
         Args:
-            name: of the node.
-            full: with everything that is optional, and with texts that are not empty.
+            name: name of the node.
+            full: whether to set optional inputs and texts that are empty by default.
 
         Raises:
-            NotRunnableError: it needs what nothing gives.
+            NotRunnableError: no node gives a required input.
         """
         graph: Graph = {}
         self._node(graph, name, "target", full, f"{name} {full}", 0)
@@ -61,9 +61,11 @@ class Graphs:
         return graph
 
     def optional(self, name: str) -> bool:
-        """Whether the full prompt says more than the plain one."""
+        """Return whether the full prompt differs from the plain one."""
         inputs = self.info[name]["input"]
-        texts = [_options(one).get("default") == "" for one in inputs.get("required", {}).values()]
+        texts = [
+            _options(spec).get("default") == "" for spec in inputs.get("required", {}).values()
+        ]
         return bool(inputs.get("optional")) or any(texts)
 
     def _node(self, graph: Graph, name: str, id: str, full: bool, salt: str, depth: int) -> None:
@@ -80,8 +82,8 @@ class Graphs:
         graph[id] = {"class_type": name, "inputs": inputs}
 
     def _drop(self, graph: Graph, id: str) -> None:
-        for one in [one for one in graph if one == id or one.startswith(f"{id}.")]:
-            del graph[one]
+        for key in [key for key in graph if key == id or key.startswith(f"{id}.")]:
+            del graph[key]
 
     def _value(
         self, graph: Graph, key: str, spec: Any, id: str, full: bool, salt: str, depth: int
@@ -93,13 +95,13 @@ class Graphs:
             )
         if kind in WIDGETS:
             return STEPS if key == "steps" else _literal(kind, options, full)
-        for one in [*kind.split(","), "IMAGE" if kind == "*" else ""]:
-            if one in self.kinds:
-                made = {"kind": one, "salt": f"{salt} {id}", "one": not full}
-                graph[id] = {"class_type": "BenchMake", "inputs": made}
+        for type_name in [*kind.split(","), "IMAGE" if kind == "*" else ""]:
+            if type_name in self.kinds:
+                inputs = {"kind": type_name, "salt": f"{salt} {id}", "one": not full}
+                graph[id] = {"class_type": "BenchMake", "inputs": inputs}
                 return [id, 0]
-            if one in self.known and depth < 6:
-                name, index, whole = self.known[one]
+            if type_name in self.known and depth < 6:
+                name, index, whole = self.known[type_name]
                 self._node(graph, name, id, whole, salt, depth + 1)
                 return [id, index]
         raise NotRunnableError(f"{key}: nothing gives a {kind}")

@@ -1,4 +1,4 @@
-"""Pictures of results: curves over requests or time, and every single value of a comparison."""
+"""Plots of results: curves over requests or time, and all values of a comparison."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 WIDTH, HEIGHT, EDGE = 900, 180, 60
-"""Of a row, pixels."""
+"""Size of a row in pixels."""
 FINE = 2
-"""Drawn so many times as large, for smooth lines."""
+"""Factor of oversampling, for smooth lines."""
 INK, PALE, BLUE, RED = "#222", "#999", "#1f5fbf", "#c0392b"
 
 
 @dataclass(frozen=True)
 class Curve:
-    """One row: values over something that counts up from 0.
+    """A row with a curve, whose x axis starts at 0.
 
     Attributes:
-        title: above it; the least and the greatest value are added.
+        title: text above the row; minimum and maximum are added.
         points: x and y.
-        axis: what x counts.
+        axis: label of the x axis.
     """
 
     title: str
@@ -36,14 +36,14 @@ class Curve:
 
 @dataclass(frozen=True)
 class Strip:
-    """One row: every value of a series as a dot, with its median and a goal.
+    """A row with all values of a series as dots, their median and a goal.
 
     Attributes:
-        title: above it; the median is added.
-        values: in no order.
-        unit: of the values.
-        goal: drawn in red; None without one.
-        span: ends of the axis; None for the values' own, without the outermost twentieths.
+        title: text above the row; the median is added.
+        values: values in any order.
+        unit: unit of the values.
+        goal: value that is drawn in red; None for no goal.
+        span: ends of the axis; None for the 5th and 95th percentile.
         log: whether the axis is logarithmic.
     """
 
@@ -56,7 +56,7 @@ class Strip:
 
 
 def curves(rows: Sequence[Curve], path: Path) -> None:
-    """Write curves, one below the other, as PNG."""
+    """Write rows of curves as PNG."""
     image, pen, font = _paper(len(rows), HEIGHT)
     for row, curve in enumerate(rows):
         values, last = [y for _, y in curve.points], max(x for x, _ in curve.points)
@@ -72,7 +72,7 @@ def curves(rows: Sequence[Curve], path: Path) -> None:
 
 
 def strips(rows: Sequence[Strip], path: Path) -> None:
-    """Write strips, one below the other, as PNG; the dots' height means nothing."""
+    """Write rows of strips as PNG; the height of a dot is random."""
     height = 110
     image, pen, font = _paper(len(rows), height)
     dice = random.Random(0)
@@ -84,13 +84,13 @@ def strips(rows: Sequence[Strip], path: Path) -> None:
         _box(pen, top, bottom)
         low, high = strip.span or _span(strip.values, strip.goal)
         for value in strip.values:
-            x = _place(value, low, high, strip.log)
+            x = _position(value, low, high, strip.log)
             y = dice.uniform(top + 8, bottom - 8)
             if x is not None:
-                box = [FINE * one for one in (x - 2, y - 2, x + 2, y + 2)]
+                box = [FINE * side for side in (x - 2, y - 2, x + 2, y + 2)]
                 pen.ellipse(box, fill=BLUE)
         for value, colour in ((middle, INK), (strip.goal, RED)):
-            x = None if value is None else _place(value, low, high, strip.log)
+            x = None if value is None else _position(value, low, high, strip.log)
             if x is not None:
                 pen.line(
                     [FINE * x, FINE * top, FINE * x, FINE * bottom], fill=colour, width=2 * FINE
@@ -109,8 +109,8 @@ def _span(values: Sequence[float], goal: float | None) -> tuple[float, float]:
     return low - room, high + room
 
 
-def _place(value: float, low: float, high: float, log: bool) -> float | None:
-    """Where on the axis a value lies; None beside it."""
+def _position(value: float, low: float, high: float, log: bool) -> float | None:
+    """Return the x position of a value in pixels; None outside the axis."""
     if not low <= value <= high:
         return None
     if log:
@@ -128,7 +128,7 @@ def _text(pen: ImageDraw.ImageDraw, font: Any, at: tuple[float, float], text: st
 
 
 def _box(pen: ImageDraw.ImageDraw, top: float, bottom: float) -> None:
-    pen.rectangle([FINE * one for one in (EDGE, top, WIDTH - 20, bottom)], outline=PALE)
+    pen.rectangle([FINE * side for side in (EDGE, top, WIDTH - 20, bottom)], outline=PALE)
 
 
 def _save(image: Image.Image, path: Path) -> None:

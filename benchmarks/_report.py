@@ -1,4 +1,4 @@
-"""The page of results: sections of tables, each from one stored run, in two languages."""
+"""The page of results: sections with tables, each from a stored run, in two languages."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LANGUAGES = {"en": 0, "zh": 1}
 
 @dataclass(frozen=True)
 class Table:
-    """A head and rows of as many cells."""
+    """A header and rows with the same number of cells."""
 
     head: Sequence[Text]
     rows: Sequence[Sequence[Text]]
@@ -23,7 +23,7 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """What one run has shown. ``parts`` are tables, sentences and pictures, in their order."""
+    """The results of a run; ``parts`` are tables, sentences and pictures, in order."""
 
     title: Text
     question: Text
@@ -32,38 +32,38 @@ class Section:
 
 
 def read(folder: Path, name: str) -> dict[str, Any] | None:
-    """A stored result of this machine kind, or None."""
+    """Return a stored result of this kind of machine, or None."""
     path = folder / f"{name}-cpu.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
 
 
 def picture(file: str, english: str, chinese: str) -> Text:
-    """A picture by its path from docs/."""
+    """Return the Markdown of a picture; its path is relative to docs/."""
     return f"![{english}]({file})", f"![{chinese}]({file})"
 
 
 def met(good: bool) -> Text:
-    """Whether a goal was reached, so that a missed one is seen at once."""
+    """Return whether a goal was reached; a missed goal is bold."""
     return ("met", "达到") if good else ("**not met**", "**未达到**")
 
 
 def share(right: int, of: int) -> str:
-    """``198/200 (99.0 %)``."""
+    """Return text such as ``198/200 (99.0 %)``."""
     return f"{right}/{of} ({right / of:.1%})" if of else "–"
 
 
 def named(names: Mapping[str, Text], key: str) -> Text:
-    """The name of a figure, or its key where it has none yet."""
+    """Return the name of a figure, or its key if it has no name."""
     return names.get(key, key)
 
 
 def in_language(text: Text, language: str) -> str:
-    """One of both."""
+    """Return the text in a language."""
     return text if isinstance(text, str) else text[LANGUAGES[language]]
 
 
 def render(section: Section, run: dict[str, Any], language: str) -> str:
-    """A section in Markdown; ``run`` is the stored document."""
+    """Return a section in Markdown; ``run`` is the stored document."""
     lines = [f"## {in_language(section.title, language)}", ""]
     lines += [in_language(section.question, language), ""]
     for part in section.parts:
@@ -82,7 +82,7 @@ def _table(table: Table, language: str) -> list[str]:
 
 
 def origin(run: dict[str, Any], command: str) -> Text:
-    """Machine, date, commit and the command that repeats it."""
+    """Return machine, date, commit and the command that repeats the run."""
     machine = run.get("machine")
     where = run.get("where", "")
     if machine:

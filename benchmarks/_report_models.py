@@ -1,4 +1,4 @@
-"""Sections about what is painted: adherence, the dual encoder, edits, parity, times of Turbo."""
+"""Sections about the models: adherence, dual encoder, edits, parity, times of Turbo."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ FIELDS: dict[str, Text] = {
     "style": ("style", "风格"),
 }
 CONTROLS: dict[str, Text] = {
-    "zero": ("control: nothing instead of text", "对照：没有文本特征"),
+    "zero": ("control: no text features", "对照：没有文本特征"),
     "identity": ("control: no adapter", "对照：不经适配器"),
-    "shuffled": ("control: another prompt's text", "对照：换成别的提示词"),
+    "shuffled": ("control: text of another prompt", "对照：换成其他提示词"),
 }
 
 
-def _tally(name: Text, one: Run) -> list[Text]:
-    fields: list[Text] = [str(one["wrong"].get(field, 0)) for field in FIELDS]
-    return [name, share(one["right"], one["of"]), *fields]
+def _tally(name: Text, tally: Run) -> list[Text]:
+    fields: list[Text] = [str(tally["wrong"].get(field, 0)) for field in FIELDS]
+    return [name, share(tally["right"], tally["of"]), *fields]
 
 
 HEAD: list[Text] = [
@@ -35,20 +35,20 @@ HEAD: list[Text] = [
 
 
 def adherence(run: Run) -> Section:
-    """The bundled models through Qwen3."""
+    """Return the section about prompts encoded by Qwen3."""
     checker = run["checker"]
-    seen = share(checker["right"], checker["of"])
+    accuracy = share(checker["right"], checker["of"])
     return Section(
-        ("Do the small models paint what is asked?", "小模型画得对吗？"),
+        ("Do the small models follow the prompt?", "小模型是否遵循提示词？"),
         (
-            "Combinations that never occur in training, read back by geometry and colour alone.",
-            "训练中从未出现的组合，仅凭几何与颜色读回判断。",
+            "Combinations that do not occur in training, recognised by geometry and colour alone.",
+            "训练中从未出现的组合，仅凭几何与颜色识别。",
         ),
         [
-            Table(HEAD, [_tally(name, one) for name, one in run["adherence"].items()]),
+            Table(HEAD, [_tally(name, tally) for name, tally in run["adherence"].items()]),
             (
-                f"The checker itself, on freshly drawn scenes: {seen}.",
-                f"检查程序本身，对新画的场景：{seen}。",
+                f"The checker itself, on rendered scenes: {accuracy}.",
+                f"检查程序本身，对渲染的场景：{accuracy}。",
             ),
         ],
         "./zimage bench adherence -- --save",
@@ -56,68 +56,70 @@ def adherence(run: Run) -> Section:
 
 
 def dual(run: Run) -> Section:
-    """The same through CLIP and BERT, with controls."""
-    rows = [_tally(name, one) for name, one in run["adherence"].items()]
-    rows += [_tally(named(CONTROLS, name), one) for name, one in run["controls"].items()]
+    """Return the section about prompts encoded by CLIP and BERT, with controls."""
+    rows = [_tally(name, tally) for name, tally in run["adherence"].items()]
+    rows += [_tally(named(CONTROLS, name), tally) for name, tally in run["controls"].items()]
     return Section(
-        ("The same through CLIP-L and the Chinese BERT", "经 CLIP-L 与中文 BERT 双编码器"),
+        ("The same with CLIP-L and the Chinese BERT", "经 CLIP-L 与中文 BERT 双编码器"),
         (
-            "The controls show that it is the trained adapter that carries the meaning.",
-            "对照组说明：意思确实由训练过的适配器传达。",
+            "The controls show that the trained adapter is responsible for the result.",
+            "对照组说明结果来自训练过的适配器。",
         ),
         [Table(HEAD, rows)],
         "./zimage bench dual -- --save",
     )
 
 
+EDIT_HEAD: list[Text] = [
+    ("language", "语言"),
+    ("right", "正确"),
+    ("colour", "颜色"),
+    ("background", "背景"),
+    ("place", "位置"),
+]
+UNCHANGED_HEAD: list[Text] = [
+    ("language, edit", "语言、改动"),
+    ("unchanged area, PSNR, median", "不应改变的区域，PSNR 中位数"),
+    ("all areas together", "所有区域合计"),
+    ("goal ≥ 30 dB", "目标 ≥ 30 dB"),
+    ("pictures ≥ 30 dB", "≥ 30 dB 的图"),
+    ("goal: all", "目标：全部"),
+    ("lowest", "最低"),
+    ("model alone, median", "仅模型，中位数"),
+    ("of it ≥ 30 dB", "其中 ≥ 30 dB"),
+    ("autoencoder alone (bound)", "仅自编码器（上限）"),
+    ("of it ≥ 30 dB", "其中 ≥ 30 dB"),
+]
+
+
 def edit(run: Run) -> Section:
-    """Edits by instruction."""
+    """Return the section about edits by instruction."""
     rows: list[list[Text]] = []
-    kept: list[list[Text]] = []
-    for language, one in run["edits"].items():
-        fields = [share(*one["fields"][field]) for field in ("colour", "background", "place")]
-        rows.append([language, share(one["right"], one["of"]), *fields])
-        kept += _kept(language, one["kept"])
-    first: list[Text] = [
-        ("language", "语言"),
-        ("right", "正确"),
-        ("colour", "颜色"),
-        ("background", "背景"),
-        ("place", "位置"),
-    ]
-    second: list[Text] = [
-        ("language, edit", "语言、改动"),
-        ("kept area, PSNR, median", "不该变的区域 PSNR 中位数"),
-        ("all areas together", "所有区域合计"),
-        ("goal ≥ 30 dB", "目标 ≥ 30 dB"),
-        ("pictures ≥ 30 dB", "≥ 30 dB 的图"),
-        ("goal: all", "目标：全部"),
-        ("lowest", "最低"),
-        ("model alone, median", "仅模型，中位数"),
-        ("of it ≥ 30 dB", "其中 ≥ 30 dB"),
-        ("autoencoder alone (bound)", "仅自编码器（上限）"),
-        ("of it ≥ 30 dB", "其中 ≥ 30 dB"),
-    ]
+    kept_rows: list[list[Text]] = []
+    for language, result in run["edits"].items():
+        fields = [share(*result["fields"][field]) for field in ("colour", "background", "place")]
+        rows.append([language, share(result["right"], result["of"]), *fields])
+        kept_rows += _kept(language, result["kept"])
     return Section(
         ("Edits by instruction", "按指令改图"),
         (
-            f"Unseen changes to unseen pictures, cfg {run['cfg']:g}, as the templates make them: "
-            "with Z-Image Keep after the model. Right: what was to change did, everything else is "
-            "as before.",
-            f"未见过的图、未见过的改动，cfg {run['cfg']:g}，与模板一样在模型之后接“保持原样”。"
-            "正确：该变的变了，其余不变。",
+            f"Edits and pictures that do not occur in training, cfg {run['cfg']:g}, as in the "
+            "templates: with Z-Image Keep after the model. Right: the picture has the requested "
+            "change and no other.",
+            f"训练中未出现的图片和改动，cfg {run['cfg']:g}，与模板一样在模型之后接“保持原样”。"
+            "正确：只发生了所要求的改动。",
         ),
         [
-            Table(first, rows),
-            Table(second, kept),
-            picture("images/edit.png", "Three pictures before and after", "三张图修改之前和之后"),
+            Table(EDIT_HEAD, rows),
+            Table(UNCHANGED_HEAD, kept_rows),
+            picture("images/edit.png", "Three pictures before and after", "三张图片的修改前后对比"),
         ],
         "./zimage bench edit -- --save",
     )
 
 
 def _kept(language: str, areas: Run) -> list[list[Text]]:
-    """Rows of the kept area: all edits, then each kind of edit where the run tells them apart."""
+    """Return rows about the unchanged area: all edits, then each kind of edit if it is stored."""
     groups = {"all": areas} if "of" in areas else areas
     return [
         [
@@ -142,11 +144,16 @@ def _kept(language: str, areas: Run) -> list[list[Text]]:
 
 
 def parity(run: Run) -> Section:
-    """Against diffusers."""
+    """Return the section about the comparison with diffusers."""
     goal = run["goal"]
     rows: list[list[Text]] = [
-        [name, f"{one['absolute']:.1e}", f"{one['relative']:.1e}", met(one["absolute"] <= goal)]
-        for name, one in run["rows"].items()
+        [
+            name,
+            f"{difference['absolute']:.1e}",
+            f"{difference['relative']:.1e}",
+            met(difference["absolute"] <= goal),
+        ]
+        for name, difference in run["rows"].items()
     ]
     head: list[Text] = [
         ("same random weights, float32", "相同的随机权重，float32"),
@@ -158,8 +165,8 @@ def parity(run: Run) -> Section:
         ("Our engine against diffusers", "与 diffusers 逐值比较"),
         (
             "*Mended*: diffusers 0.42 gives padded pieces of a caption more positions than "
-            "features; the surplus is cut off there.",
-            "*mended*：diffusers 0.42 给补齐的文本片段的位置多于特征，比较时去掉多余的位置。",
+            "features; the surplus positions are removed for the comparison.",
+            "*mended*：diffusers 0.42 给填充过的文本片段的位置多于特征，比较时去掉多余的位置。",
         ),
         [Table(head, rows)],
         "./zimage bench parity -- --save",
@@ -167,7 +174,7 @@ def parity(run: Run) -> Section:
 
 
 def turbo(run: Run) -> Section:
-    """Seconds per picture beside the host and diffusers."""
+    """Return the section about seconds per picture, compared with the host and diffusers."""
     names: dict[str, Text] = {
         "nodes": ("our nodes", "本节点包"),
         "host": ("ComfyUI's own nodes", "ComfyUI 原生节点"),
@@ -176,13 +183,13 @@ def turbo(run: Run) -> Section:
     rows: list[list[Text]] = [
         [
             named(names, name),
-            f"{one['seconds']['median']:.1f} s",
-            f"{one['seconds']['min']:.1f} s",
-            f"{one['seconds']['max']:.1f} s",
-            f"{one['peak_rss_mib']:.0f} MiB",
+            f"{result['seconds']['median']:.1f} s",
+            f"{result['seconds']['min']:.1f} s",
+            f"{result['seconds']['max']:.1f} s",
+            f"{result['peak_rss_mib']:.0f} MiB",
             f"{run['ceiling']['share'][name]:.0%}",
         ]
-        for name, one in run["contenders"].items()
+        for name, result in run["contenders"].items()
     ]
     head: list[Text] = [
         "",

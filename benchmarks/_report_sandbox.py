@@ -1,4 +1,4 @@
-"""Sections about other people's packs: cost of a sandbox, and packs that fail."""
+"""Sections about other packs: cost of a sandbox, failing packs, real packs."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ ROWS: dict[str, str] = {
     "fresh48": "48 MiB 传入并传出",
     "kept48": "48 MiB，保留结果",
     "fresh192": "192 MiB 传入并传出",
-    "ask": "包询问主进程",
+    "ask": "节点包调用主进程",
     "serve": "主进程回调",
-    "start": "子进程到首次应答",
+    "start": "子进程到首次响应",
     "view": "bubblewrap 中的首个子进程",
     "view_again": "bubblewrap 中的下一个子进程",
-    "memory": "空闲时自有内存",
+    "memory": "空闲时的独占内存",
     "die": "SIGSEGV 到报错",
 }
 
 
 def sandbox(run: Run) -> Section:
-    """Beside pyisolate, comfy-env and the plain call."""
+    """Return the section about the cost, compared with pyisolate, comfy-env and a plain call."""
     rows: list[list[Text]] = []
     for key, row in run["rows"].items():
         goal, unit = row["goal"], row["unit"]
@@ -45,10 +45,10 @@ def sandbox(run: Run) -> Section:
         "",
     ]
     return Section(
-        ("What a sandbox costs", "沙箱的开销"),
+        ("Cost of a sandbox", "沙箱的开销"),
         (
-            "Asked in turns in one run; ours is confined.",
-            "同一次运行中轮流测量；本项目的沙箱处于受限状态。",
+            "Measured in turns in one run; only our sandbox is confined.",
+            "同一次运行中轮流测量；只有本项目的沙箱受到限制。",
         ),
         [Table(head, rows)],
         "./zimage bench sandbox -- --save",
@@ -63,11 +63,11 @@ def _cell(value: Any, unit: str) -> str:
 
 
 def faults(run: Run) -> Section:
-    """A pack that fails in every way."""
+    """Return the section about a failing pack."""
     rows: list[list[Text]] = []
     for name, ends in run["ends"].items():
-        told = ", ".join(f"{end}: {count}" for end, count in ends.items())
-        rows.append([f"`{name}`", str(sum(ends.values())), told])
+        outcomes = ", ".join(f"{end}: {count}" for end, count in ends.items())
+        rows.append([f"`{name}`", str(sum(ends.values())), outcomes])
     rss = run["rss_mib"]
     summary: list[list[Text]] = [
         [("lost prompts", "丢失的任务"), str(run["lost"]), "0", met(run["lost"] == 0)],
@@ -87,9 +87,9 @@ def faults(run: Run) -> Section:
     return Section(
         ("Packs that fail", "出故障的节点包"),
         (
-            "`kill`: its process is killed at random moments of a prompt; the others are its own "
-            "faults. A prompt may end well or with an error; it must end.",
-            "`kill`：在任务的随机时刻杀死其进程；其余是包自己的故障。任务可以成功，也可以报错，但必须结束。",
+            "`kill`: the worker is killed at random times of a prompt; the others are faults of "
+            "the pack. A prompt may succeed or fail, but it must end.",
+            "`kill`：在任务的随机时刻杀死工作进程；其余是节点包自己的故障。任务可以成功，也可以报错，但必须结束。",
         ),
         [
             Table([("fault", "故障"), ("prompts", "任务"), ("ended with", "结束方式")], rows),
@@ -100,53 +100,56 @@ def faults(run: Run) -> Section:
 
 
 def hostile(run: Run) -> Section:
-    """A pack that tries everything."""
-    found = run["stopped"]
+    """Return the section about a malicious pack."""
+    outcomes = run["stopped"]
     ends: dict[str, list[str]] = {}
-    for name, stopped in found.items():
+    for name, stopped in outcomes.items():
         ends.setdefault(stopped, []).append(f"`{name}`")
-    order = sorted(ends, key=lambda one: (-len(ends[one]), one))
-    rows: list[list[Text]] = [[one, str(len(ends[one])), " ".join(ends[one])] for one in order]
+    order = sorted(ends, key=lambda outcome: (-len(ends[outcome]), outcome))
+    rows: list[list[Text]] = [
+        [outcome, str(len(ends[outcome])), " ".join(ends[outcome])] for outcome in order
+    ]
     return Section(
-        ("A pack that tries everything", "什么都试一遍的节点包"),
+        ("A malicious pack", "恶意节点包"),
         (
-            f"{len(found)} attempts, none of which succeeded, and what each ended with. "
-            "`Permission denied` is Landlock's answer; `Operation not permitted`, `Function not "
-            "implemented` and `SIGSYS` are seccomp's (for signals to others Landlock's); `bad "
-            "message` is ComfyUI's side of the connection, which ends the process.",
-            f"共 {len(found)} 次尝试，没有一次成功；下面是各自的结局。`Permission denied` 来自 "
+            f"The outcome of {len(outcomes)} attempts, none of which succeeded. "
+            "`Permission denied` comes from Landlock; `Operation not permitted`, `Function not "
+            "implemented` and `SIGSYS` come from seccomp (for signals to other processes, from "
+            "Landlock); `bad message` comes from ComfyUI's side of the connection, which ends the "
+            "worker.",
+            f"共 {len(outcomes)} 次尝试，没有一次成功，结果如下。`Permission denied` 来自 "
             "Landlock；`Operation not permitted`、`Function not implemented` 和 `SIGSYS` 来自 "
             "seccomp（向其他进程发信号时来自 Landlock）；`bad message` 来自连接的 ComfyUI 一侧，"
-            "它会结束这个进程。",
+            "它会结束该工作进程。",
         ),
         [
-            Table([("ended with", "结局"), ("attempts", "次数"), ("which", "尝试")], rows),
-            *_in_bubblewrap(found, run.get("stopped_in_bubblewrap", {})),
+            Table([("outcome", "结果"), ("attempts", "次数"), ("which", "尝试")], rows),
+            *_in_bubblewrap(outcomes, run.get("stopped_in_bubblewrap", {})),
         ],
         "./zimage bench hostile -- --save",
     )
 
 
 def _in_bubblewrap(bare: dict[str, str], view: dict[str, str]) -> list[Table | Text]:
-    """What ended otherwise with ``bubblewrap = true``, where the run could have that."""
+    """Return the attempts with another outcome with ``bubblewrap = true``, if it was measured."""
     if not view:
         return []
     others = sorted(name for name in view if view[name] != bare[name])
     rows: list[list[Text]] = [[f"`{name}`", bare[name], view[name]] for name in others]
-    told = (
-        f"With `bubblewrap = true` all {len(view)} were stopped, too; these ended otherwise:",
-        f"`bubblewrap = true` 时全部 {len(view)} 次也都被阻止，其中结局不同的：",
+    sentence = (
+        f"With `bubblewrap = true`, all {len(view)} attempts failed as well; other outcomes:",
+        f"`bubblewrap = true` 时全部 {len(view)} 次也都被阻止，其中结果不同的：",
     )
     head: list[Text] = [
         ("attempt", "尝试"),
         ("without", "不用"),
         ("in bubblewrap", "bubblewrap 中"),
     ]
-    return [told, Table(head, rows)]
+    return [sentence, Table(head, rows)]
 
 
 def packs(run: Run) -> Section:
-    """Real packs, unmodified: each node in the sandbox against the same node in the host."""
+    """Return the section about unmodified packs: each node in the sandbox and in the host."""
     rows: list[list[Text]] = []
     for name, pack in run["packs"].items():
         same, of = pack["same_in_the_sandbox"], pack["run_in_the_host"]
@@ -163,7 +166,7 @@ def packs(run: Run) -> Section:
     ]
     return Section(
         ("Real packs in a sandbox", "真实节点包在沙箱中"),
-        ("Unmodified packs, each node with inputs of its own.", "未改动的节点包，逐个节点运行。"),
+        ("Unmodified packs, each node with generated inputs.", "未改动的节点包，逐个节点运行。"),
         [Table(head, rows)],
         "./zimage bench packs -- --packs FOLDER --save",
     )

@@ -10,55 +10,57 @@ from _report import Section, Table, Text, met, named, picture
 Run = dict[str, Any]
 
 
+RECOVERY_NAMES: dict[str, Text] = {
+    "standby": ("guardian, with a standby", "守护进程，带热备"),
+    "guardian": ("guardian", "守护进程"),
+    "bare": ("bare ComfyUI in a loop", "原版 ComfyUI，循环重启"),
+}
+RECOVERY_HEAD: list[Text] = [
+    "",
+    "kill -9",
+    ("responds, median", "恢复响应，中位数"),
+    ("most", "最慢"),
+    ("completes a prompt", "完成新任务"),
+    ("accepted", "已接受"),
+    ("lost", "丢失"),
+    ("refused connections", "拒绝连接"),
+    ("cut off before a response", "响应前断开"),
+    ("goal: ≤ 1 s, 0 lost, 0 refused", "目标：≤ 1 s，0 丢失，0 拒绝"),
+]
+
+
 def recovery(run: Run) -> Section:
-    """``kill -9``, with and without guardian."""
-    names: dict[str, Text] = {
-        "standby": ("guardian, with a standby", "守护进程，带热备"),
-        "guardian": ("guardian", "守护进程"),
-        "bare": ("bare ComfyUI in a loop", "裸 ComfyUI 循环重启"),
-    }
+    """Return the section about ``kill -9``, with and without guardian."""
     rows: list[list[Text]] = []
-    for name, one in run["contenders"].items():
-        answer, done = one["seconds_to_answer"], one["seconds_to_finished"]
-        good = answer["max"] <= 1 and one["refused"] == one["lost"] == 0
+    for name, result in run["contenders"].items():
+        answer, done = result["seconds_to_answer"], result["seconds_to_finished"]
+        good = answer["max"] <= 1 and result["refused"] == result["lost"] == 0
         rows.append(
             [
-                named(names, name),
-                str(one["kills"]),
+                named(RECOVERY_NAMES, name),
+                str(result["kills"]),
                 f"{answer['median']:.2f} s",
                 f"{answer['max']:.2f} s",
                 f"{done['median']:.2f} s",
-                str(one["accepted"]),
-                str(one["lost"]),
-                str(one["refused"]),
-                str(one["broken"]),
+                str(result["accepted"]),
+                str(result["lost"]),
+                str(result["refused"]),
+                str(result["broken"]),
                 met(good) if name == "standby" else "–",
             ]
         )
-    head: list[Text] = [
-        "",
-        "kill -9",
-        ("answers, median", "恢复应答，中位数"),
-        ("most", "最慢"),
-        ("finishes a prompt", "完成新任务"),
-        ("accepted", "已接受"),
-        ("lost", "丢失"),
-        ("refused connections", "拒绝连接"),
-        ("cut off before an answer", "应答前断开"),
-        ("goal: ≤ 1 s, 0 lost, 0 refused", "目标：≤ 1 s，0 丢失，0 拒绝"),
-    ]
     return Section(
         ("After `kill -9`", "`kill -9` 之后"),
         (
-            "Killed at random while a client submits prompts without a pause.",
-            "客户端不停提交任务时随机杀死服务器。",
+            "The server is killed at random times while a client submits prompts continuously.",
+            "客户端持续提交任务时，在随机时刻杀死服务器。",
         ),
         [
-            Table(head, rows),
+            Table(RECOVERY_HEAD, rows),
             picture(
                 "../benchmarks/results/recovery.png",
-                "Each kill: seconds until the server answers",
-                "每次杀死：到服务器应答的秒数",
+                "Each kill: seconds until the server responds",
+                "每次杀死后，到服务器响应的秒数",
             ),
         ],
         "./zimage bench recovery -- --save",
@@ -66,7 +68,7 @@ def recovery(run: Run) -> Section:
 
 
 def recovery_rows(run: Run) -> list[Strip]:
-    """Every kill, on one axis."""
+    """Return the plot rows of all kills, on the same axis."""
     names = {
         "standby": "guardian with a standby",
         "guardian": "guardian",
@@ -75,24 +77,36 @@ def recovery_rows(run: Run) -> list[Strip]:
     return [
         Strip(
             f"{names[name]}, kill -9 until it answers",
-            one["seconds_to_answer"]["values"],
+            result["seconds_to_answer"]["values"],
             " s",
             1.0 if name == "standby" else None,
             (0.05, 60),
             log=True,
         )
-        for name, one in run["contenders"].items()
+        for name, result in run["contenders"].items()
     ]
 
 
+OVERHEAD_NAMES: dict[str, Text] = {
+    "trivial": ("trivial prompt", "极小的任务"),
+    "turbo": ("Turbo picture, small model", "Turbo 图（小模型）"),
+}
+OVERHEAD_HEAD: list[Text] = [
+    "",
+    ("pairs", "对"),
+    ("bare", "原版"),
+    ("hardened", "加固"),
+    ("difference", "差"),
+    ("ratio", "比"),
+    ("goal", "目标"),
+    "",
+]
+
+
 def overhead(run: Run) -> Section:
-    """What the hardening adds."""
+    """Return the section about the time that the hardening adds."""
     goals, prompts = run["goals"], run["prompts"]
-    names: dict[str, Text] = {
-        "trivial": ("trivial prompt", "极小的任务"),
-        "turbo": ("Turbo picture, small model", "Turbo 图（小模型）"),
-    }
-    beside = goals.get("beside_fsync_ms", 1)  # stored runs of earlier versions lack it
+    beside = goals.get("beside_fsync_ms", 1)  # not in runs of earlier versions
     limits: dict[str, Text] = {
         "trivial": (
             f"≤ one fsync + {beside:.0f} ms = {goals['trivial_ms']:.2f} ms",
@@ -101,39 +115,29 @@ def overhead(run: Run) -> Section:
         "turbo": f"≤ ×{goals['turbo_ratio']:.2f}",
     }
     rows: list[list[Text]] = []
-    for name, one in prompts.items():
+    for name, result in prompts.items():
         rows.append(
             [
-                named(names, name),
-                str(len(one["ratio"]["values"])),
+                named(OVERHEAD_NAMES, name),
+                str(len(result["ratio"]["values"])),
                 *(
-                    f"{one[key]['median']:.2f} ms"
+                    f"{result[key]['median']:.2f} ms"
                     for key in ("bare_ms", "hardened_ms", "difference_ms")
                 ),
-                f"×{one['ratio']['median']:.3f}",
+                f"×{result['ratio']['median']:.3f}",
                 limits[name],
                 met(goals[f"{name}_met"]),
             ]
         )
-    head: list[Text] = [
-        "",
-        ("pairs", "对"),
-        ("bare", "裸"),
-        ("hardened", "加固"),
-        ("difference", "差"),
-        ("ratio", "比"),
-        ("goal", "目标"),
-        "",
-    ]
     return Section(
-        ("What the hardening adds to a prompt", "加固给任务增加多少时间"),
-        ("Medians over pairs, asked in turns.", "成对轮流询问，取中位数。"),
+        ("Overhead of the hardening for a prompt", "加固给任务增加的时间"),
+        ("Medians over pairs of prompts, submitted in turns.", "成对轮流提交，取中位数。"),
         [
-            Table(head, rows),
+            Table(OVERHEAD_HEAD, rows),
             picture(
                 "../benchmarks/results/overhead.png",
-                "What each pair of prompts differs by",
-                "每一对任务相差多少",
+                "The difference of each pair of prompts",
+                "每一对任务的时间差",
             ),
         ],
         "./zimage bench overhead -- --save",
@@ -141,7 +145,7 @@ def overhead(run: Run) -> Section:
 
 
 def overhead_rows(run: Run) -> list[Strip]:
-    """Every pair."""
+    """Return the plot rows of all pairs."""
     goals, prompts = run["goals"], run["prompts"]
     added, ratio = prompts["trivial"]["difference_ms"], prompts["turbo"]["ratio"]
     return [
@@ -151,26 +155,26 @@ def overhead_rows(run: Run) -> list[Strip]:
 
 
 def startup(run: Run) -> Section:
-    """The start, bare and with the pack."""
+    """Return the section about the start, bare and with the pack."""
     names: dict[str, Text] = {
-        "bare": ("bare ComfyUI", "裸 ComfyUI"),
+        "bare": ("bare ComfyUI", "原版 ComfyUI"),
         "pack": ("with this pack", "带本节点包"),
     }
     rows: list[list[Text]] = [
         [
             named(names, name),
-            f"{one['seconds']['median']:.1f} s",
-            f"{one['seconds']['min']:.1f} s",
-            f"{one['seconds']['max']:.1f} s",
-            f"{one['peak_rss_mib']['median']:.0f} MiB",
-            str(one["nodes"]),
+            f"{result['seconds']['median']:.1f} s",
+            f"{result['seconds']['min']:.1f} s",
+            f"{result['seconds']['max']:.1f} s",
+            f"{result['peak_rss_mib']['median']:.0f} MiB",
+            str(result["nodes"]),
         ]
-        for name, one in run["contenders"].items()
+        for name, result in run["contenders"].items()
     ]
     ratio = run["ratios"]["pack/bare"]
     head: list[Text] = [
         "",
-        ("until it answers", "到可应答"),
+        ("until it responds", "到可响应"),
         ("least", "最少"),
         ("most", "最多"),
         ("peak memory", "内存峰值"),
@@ -178,7 +182,7 @@ def startup(run: Run) -> Section:
     ]
     return Section(
         ("Start", "启动"),
-        ("In turns; nothing else loaded.", "轮流启动，不加载其他节点包。"),
+        ("Started in turns, without other packs.", "轮流启动，不加载其他节点包。"),
         [
             Table(head, rows),
             (

@@ -10,40 +10,48 @@ from _report import Section, Table, Text, met, named, picture
 
 Run = dict[str, Any]
 MOST_MIB = 2.0
-"""Of growth in 1000 requests: all of the interval lies below."""
+"""Upper limit of the interval of memory growth in 1000 requests."""
 HEAD: list[Text] = [("what", "项目"), ("figure", "数值"), ("goal", "目标"), ""]
 
 
 def yes(value: bool) -> Text:
-    """Yes or no."""
+    """Return yes or no."""
     return ("yes", "是") if value else ("no", "否")
 
 
-def soak(run: Run) -> Section:
-    """Growth over thousands of requests."""
-    names: dict[str, Text] = {
-        "rss_mib": ("resident memory, MiB", "常驻内存，MiB"),
-        "descriptors": ("descriptors", "文件描述符"),
-        "threads": ("threads", "线程"),
-        "children": ("child processes", "子进程"),
-    }
+GROWTH_NAMES: dict[str, Text] = {
+    "rss_mib": ("resident memory, MiB", "常驻内存，MiB"),
+    "descriptors": ("descriptors", "文件描述符"),
+    "threads": ("threads", "线程"),
+    "children": ("child processes", "子进程"),
+}
+
+
+def _growth(slopes: Run) -> list[list[Text]]:
+    """Return rows with the slope of each reading."""
     rows: list[list[Text]] = []
-    for name, one in run["per_1000_requests"].items():
-        slope, width = one["slope"], one["plus_minus"]
+    for name, growth in slopes.items():
+        slope, width = growth["slope"], growth["plus_minus"]
         memory = name == "rss_mib"
-        goal = ("interval below 2", "区间在 2 以下") if memory else ("0 within", "区间含 0")
+        goal = ("interval below 2", "区间低于 2") if memory else ("interval contains 0", "区间含 0")
         flat = slope + width <= MOST_MIB if memory else abs(slope) <= width
-        rows.append([named(names, name), f"{slope:+.3f} ± {width:.3f}", goal, met(flat)])
+        rows.append([named(GROWTH_NAMES, name), f"{slope:+.3f} ± {width:.3f}", goal, met(flat)])
+    return rows
+
+
+def soak(run: Run) -> Section:
+    """Return the section about growth over thousands of requests."""
+    rows = _growth(run["per_1000_requests"])
     rows += [
         [
-            ("left in use by a prompt, median", "任务后仍占用，中位数"),
+            ("memory in use after a prompt, median", "任务后仍占用的内存，中位数"),
             f"{run['residue_percent']:.2f} %",
             "≤ 0.1 %",
             met(run["residue_percent"] <= 0.1),
         ],
         [("lost requests", "丢失的请求"), str(run["lost"]), "0", met(run["lost"] == 0)],
         [
-            ("same bytes at the end as before", "结束时图片字节与开始时一致"),
+            ("same bytes of a picture at start and end", "开始和结束时的图片字节一致"),
             yes(run["same_bytes"]),
             yes(True),
             met(run["same_bytes"]),
@@ -52,17 +60,16 @@ def soak(run: Run) -> Section:
     if len(run["idle"]) > 1:
         rows += _alone(run["idle"])
     return Section(
-        ("Does anything grow?", "会增长吗？"),
+        ("Does resource usage grow?", "资源占用会增长吗？"),
         (
-            f"{run['requests']} requests by chance; slopes per 1000 requests with "
-            "their 95 % intervals.",
-            f"随机的 {run['requests']} 个请求；每 1000 个请求的斜率和 95 % 区间。",
+            f"{run['requests']} random requests; slopes per 1000 requests with 95 % intervals.",
+            f"{run['requests']} 个随机请求；每 1000 个请求的斜率和 95 % 区间。",
         ),
         [
             Table(HEAD, rows),
             picture(
                 "../benchmarks/results/soak.png",
-                "Memory, descriptors and threads over the requests",
+                "Memory, descriptors and threads over requests",
                 "内存、描述符、线程随请求的变化",
             ),
         ],
@@ -71,29 +78,29 @@ def soak(run: Run) -> Section:
 
 
 def _alone(readings: list[dict[str, float]]) -> list[list[Text]]:
-    """A server that nobody asks anything: before, at the end, and what has grown meanwhile."""
+    """Return rows about an idle server: readings at the start and at the end."""
     first, last = readings[0], readings[-1]
     minutes = f"{last['minute']:g}"
     grown = [name for name in ("descriptors", "threads", "children") if last[name] > first[name]]
     return [
         [
-            (f"left alone for {minutes} minutes: memory", f"闲置 {minutes} 分钟：内存"),
+            (f"idle for {minutes} minutes: memory", f"空闲 {minutes} 分钟：内存"),
             f"{first['rss_mib']:.0f} → {last['rss_mib']:.0f} MiB",
-            ("no more", "不增加"),
+            ("no growth", "不增加"),
             met(last["rss_mib"] <= first["rss_mib"]),
         ],
         [
             ("descriptors, threads, child processes", "文件描述符、线程、子进程"),
             f"{first['descriptors']:g}, {first['threads']:g}, {first['children']:g} → "
             f"{last['descriptors']:g}, {last['threads']:g}, {last['children']:g}",
-            ("no more", "不增加"),
+            ("no growth", "不增加"),
             met(not grown),
         ],
     ]
 
 
 def read_drill(path: Path) -> Run:
-    """What ``./zimage drill`` printed: head line, a row for each fault, totals."""
+    """Parse the output of ``./zimage drill``: head line, a row for each fault, totals."""
     text = path.read_text(encoding="utf-8")
     head = re.match(r"(\d+) faults, (\d+) rounds, seed (\d+); (\S+), commit (\w+), (.*)", text)
     total = re.search(
@@ -123,19 +130,19 @@ def read_drill(path: Path) -> Run:
 
 
 def _doubled(run: Run) -> list[list[Text]]:
-    """Drills did not count it at first."""
+    """Return the row of prompts that ended twice, which older results do not have."""
     count = run["doubled"]
     name = ("prompts that ended twice", "结束两次的任务")
     return [] if count is None else [[name, count, "0", met(count == "0")]]
 
 
 def drill(run: Run) -> Section:
-    """The drill's totals and its slowest faults."""
+    """Return the section with the drill's totals and its slowest faults."""
     ok = sum(int(count) for _, count, _, end in run["rows"] if end == "ok")
     slow = sorted(run["rows"], key=lambda row: -float(row[2]))[:5]
     summary: list[list[Text]] = [
         [
-            ("rounds that ended well", "通过的轮次"),
+            ("rounds passed", "通过的轮次"),
             f"{ok}/{run['rounds']}",
             ("all", "全部"),
             met(ok == run["rounds"]),
@@ -144,10 +151,10 @@ def drill(run: Run) -> Section:
         [("lost prompts", "丢失的任务"), run["lost"], "0", met(run["lost"] == "0")],
         *_doubled(run),
         [("refused connections", "拒绝的连接"), run["refused"], "0", met(run["refused"] == "0")],
-        [("cut off before an answer", "应答前断开"), run["cut off"], "", ""],
-        [("server processes used", "用过的服务器进程"), run["servers"], "", ""],
+        [("cut off before a response", "响应前断开"), run["cut off"], "", ""],
+        [("server processes", "服务器进程数"), run["servers"], "", ""],
         [
-            ("same bytes throughout", "图片字节始终一致"),
+            ("same bytes of a picture", "图片字节一致"),
             yes(run["same bytes"]),
             yes(True),
             met(run["same bytes"]),

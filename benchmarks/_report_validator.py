@@ -1,4 +1,4 @@
-"""Sections about workflows: conversion, verdicts, what is broken, times."""
+"""Sections about workflows: conversion, verdicts, broken workflows, times."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ BREAKS: dict[str, str] = {
     "value removed": "删去值",
     "input misspelt": "输入名写错",
     "link to nowhere": "连到不存在的节点",
-    "link misshapen": "连线格式错",
-    "output that is not there": "没有该输出",
+    "link misshapen": "连线格式错误",
+    "output that is not there": "不存在的输出",
     "link of another type": "类型不符的连线",
     "no number": "不是数字",
     "out of range": "超出范围",
@@ -32,7 +32,7 @@ BREAKS: dict[str, str] = {
     "loose node": "孤立节点",
     "broken text": "损坏的文字",
     "page: link row removed": "页面：删去连线行",
-    "page: input forgets its link": "页面：输入忘了连线",
+    "page: input forgets its link": "页面：输入缺少连线",
     "page: link from nowhere": "页面：来源不存在",
     "page: link id twice": "页面：连线编号重复",
     "page: second link to an input": "页面：一个输入两条连线",
@@ -45,23 +45,34 @@ BREAKS: dict[str, str] = {
 }
 
 
+CONVERSION_HEAD: list[Text] = [
+    "",
+    ("templates", "模板"),
+    ("compared", "比较"),
+    ("equal", "相同"),
+    ("goal: all", "目标：全部"),
+    ("page", "页面用时"),
+    ("to-api", "to-api 用时"),
+]
+
+
 def conversion(run: Run) -> Section:
-    """``to-api`` against the page."""
+    """Return the section about ``to-api``, compared with the page."""
     rows: list[list[Text]] = []
     names: list[Text] = []
-    for name, one in run["sets"].items():
+    for name, result in run["sets"].items():
         rows.append(
             [
                 named(SETS, name),
-                str(one["templates"]),
-                str(one["compared"]),
-                str(one["equal"]),
-                met(one["equal"] == one["compared"]),
-                f"{one['page_seconds']} s",
-                f"{one['our_seconds']:.2f} s",
+                str(result["templates"]),
+                str(result["compared"]),
+                str(result["equal"]),
+                met(result["equal"] == result["compared"]),
+                f"{result['page_seconds']} s",
+                f"{result['our_seconds']:.2f} s",
             ]
         )
-        for template, kinds in one["skipped"].items():
+        for template, kinds in result["skipped"].items():
             listed = ", ".join(f"`{kind}`" for kind in kinds)
             names.append(
                 (
@@ -69,85 +80,81 @@ def conversion(run: Run) -> Section:
                     f"未比较：`{template}`，ComfyUI 没有其中的节点：{listed}。",
                 )
             )
-        for template in one["different"]:
+        for template in result["different"]:
             names.append((f"**Different**: `{template}`.", f"**不同**：`{template}`。"))
-    head: list[Text] = [
-        "",
-        ("templates", "模板"),
-        ("compared", "比较"),
-        ("equal", "相同"),
-        ("goal: all", "目标：全部"),
-        ("page", "页面用时"),
-        ("to-api", "to-api 用时"),
-    ]
     return Section(
-        ("`to-api` against ComfyUI's page", "`to-api` 与 ComfyUI 页面的转换比较"),
+        ("`to-api` compared with ComfyUI's page", "`to-api` 与 ComfyUI 页面的转换比较"),
         (
-            f"What the page would send (`app.graphToPrompt()`, Chromium {run['chromium']}).",
-            f"与页面将发送的内容（`app.graphToPrompt()`，Chromium {run['chromium']}）比较。",
+            f"The page's prompt is that of `app.graphToPrompt()` in Chromium {run['chromium']}.",
+            f"页面的结果取自 Chromium {run['chromium']} 中的 `app.graphToPrompt()`。",
         ),
-        [Table(head, rows), *names],
+        [Table(CONVERSION_HEAD, rows), *names],
         "./zimage bench conversion -- --save",
     )
 
 
 def agreement(run: Run) -> Section:
-    """Our verdicts and the host's, and how long all take."""
-    found = run["agreement"]
-    both = len(found["refused by both"])
-    alone = len(found["refused by us alone"]), len(found["refused by the host alone"])
+    """Return the section about the verdicts of the validator and the host, and their time."""
     head: list[Text] = [("verdicts", "判定"), ("templates", "模板"), ("goal", "目标"), ""]
-    unseen = found["host's errors not told"]
-    rows: list[list[Text]] = [
-        [("accepted by both", "双方接受"), str(found["accepted by both"]), "", ""],
-        [("refused by both", "双方拒绝"), str(both), "", ""],
-        [("refused by us alone", "仅我方拒绝"), str(alone[0]), "0", met(alone[0] == 0)],
-        [("refused by the host alone", "仅 ComfyUI 拒绝"), str(alone[1]), "0", met(alone[1] == 0)],
-        [
-            ("errors of the host not told", "未指出的 ComfyUI 错误"),
-            str(unseen),
-            "0",
-            met(unseen == 0),
-        ],
-    ]
+    rows = _verdicts(run["agreement"])
     times: list[list[Text]] = []
-    for name, one in run["seconds"].items():
+    for name, result in run["seconds"].items():
         label = SETS.get(name, (name, "读取节点类"))
-        times.append([label, str(one.get("files", "")), f"{one['median'] * 1000:.0f} ms"])
+        times.append([label, str(result.get("files", "")), f"{result['median'] * 1000:.0f} ms"])
     return Section(
-        ("Validator: the verdicts of ComfyUI", "校验器：与 ComfyUI 的判定一致吗？"),
+        ("Validator: agreement with ComfyUI", "校验器：与 ComfyUI 的判定一致吗？"),
         (
-            f"All {run['templates']} official templates, judged by a real ComfyUI with "
+            f"All {run['templates']} official templates, checked by a real ComfyUI that has "
             "every file they name.",
             f"全部 {run['templates']} 个官方模板，由具备所需文件的真实 ComfyUI 判定。",
         ),
         [
             Table(head, rows),
             Table(
-                [("time of a whole set", "整组用时"), ("files", "文件"), ("median", "中位数")],
+                [("time of a complete set", "整组用时"), ("files", "文件"), ("median", "中位数")],
                 times,
             ),
             picture(
                 "images/validator.png",
                 "Messages of the validator on two nodes of a Chinese page",
-                "中文页面里两个节点上的校验信息",
+                "中文页面中两个节点上的校验信息",
             ),
             picture(
                 "images/templates.png",
                 "The ten templates in the page's dialog in Chinese",
-                "模板对话框里的十个模板",
+                "模板对话框中的十个模板",
             ),
         ],
         "./zimage bench validator -- --save",
     )
 
 
+def _verdicts(verdicts: Run) -> list[list[Text]]:
+    """Return rows with the number of templates for each pair of verdicts."""
+    both = len(verdicts["refused by both"])
+    ours = len(verdicts["refused by us alone"])
+    hosts = len(verdicts["refused by the host alone"])
+    missing = verdicts["host's errors not told"]
+    return [
+        [("accepted by both", "双方接受"), str(verdicts["accepted by both"]), "", ""],
+        [("refused by both", "双方拒绝"), str(both), "", ""],
+        [("refused by the validator alone", "仅校验器拒绝"), str(ours), "0", met(ours == 0)],
+        [("refused by the host alone", "仅 ComfyUI 拒绝"), str(hosts), "0", met(hosts == 0)],
+        [
+            ("errors of the host not reported", "未报告的 ComfyUI 错误"),
+            str(missing),
+            "0",
+            met(missing == 0),
+        ],
+    ]
+
+
 def breaks(run: Run) -> Section:
-    """Broken workflows by kind of break."""
+    """Return the section about broken workflows, by kind of break."""
     rows: list[list[Text]] = []
     total: dict[str, int] = dict.fromkeys(("made", "harmless", "caught", "missed"), 0)
-    for name, one in run["breaks"].items():
-        counts = {key: one.get(key, 0) for key in total}
+    for name, result in run["breaks"].items():
+        counts = {key: result.get(key, 0) for key in total}
         total = {key: total[key] + counts[key] for key in total}
         rows.append([(name, str(named(BREAKS, name))), *_counts(counts)])
     rows.append([("**all**", "**合计**"), *_counts(total)])
@@ -163,7 +170,8 @@ def breaks(run: Run) -> Section:
     return Section(
         ("Validator: broken workflows", "校验器：破坏过的工作流"),
         (
-            "Caught: the right code at the right node and input, not told before the break.",
+            "Caught: the right code is reported at the right node and input, and was not reported "
+            "before the break.",
             "发现：在正确的节点和输入上报告正确的代码，且破坏之前没有报告。",
         ),
         [Table(head, rows)],
@@ -171,7 +179,7 @@ def breaks(run: Run) -> Section:
     )
 
 
-def _counts(one: dict[str, int]) -> list[Text]:
-    wrong = one["caught"] + one["missed"]
-    found = f"{one['caught'] / wrong:.2%}" if wrong else "–"
-    return [*(str(value) for value in one.values()), found, met(one["missed"] == 0)]
+def _counts(counts: dict[str, int]) -> list[Text]:
+    wrong = counts["caught"] + counts["missed"]
+    caught = f"{counts['caught'] / wrong:.2%}" if wrong else "–"
+    return [*(str(value) for value in counts.values()), caught, met(counts["missed"] == 0)]

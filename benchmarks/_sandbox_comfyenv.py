@@ -1,8 +1,8 @@
 """The pack in a worker of comfy-env, for ``sandbox``.
 
-``register_nodes``, its public way, needs an environment of conda; the worker that it starts is used
-directly, with this Python, and asked in the shorter of its two ways: a function, not a method of a
-node, whose state would be sent both ways. It has no sandbox.
+Its public interface ``register_nodes`` needs a conda environment, so the worker that it starts is
+used directly, with this Python. Functions are called instead of methods of nodes, which is faster,
+because the state of a node is sent in both directions. The worker has no sandbox.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ FOLDER = Path(__file__).parent / "_sandbox"
 
 
 class ComfyEnv:
-    """A worker outside of ComfyUI, where it is at its fastest."""
+    """A worker outside of ComfyUI, which is its fastest configuration."""
 
     def __init__(self) -> None:
         self.worker: Any = None
 
     async def start(self) -> None:
-        """A worker that has imported the pack."""
+        """Start a worker and have it import the pack."""
         from comfy_env.isolation.workers.subprocess import SubprocessWorker
 
         self.worker = SubprocessWorker(
@@ -41,7 +41,7 @@ class ComfyEnv:
             self.worker = None
 
     def pid(self) -> int:
-        """The child."""
+        """Return the process id of the child."""
         return self.worker._process.pid
 
     def _run(self, function: str, **arguments: Any) -> Any:
@@ -64,11 +64,11 @@ class ComfyEnv:
         self._run("die")
 
     async def ask(self, count: int) -> None:
-        """The one question is ComfyUI's progress, and a worker that has ComfyUI answers slower."""
+        """Raise: the only call to the host is ComfyUI's progress, which needs a slower worker."""
         raise UnsupportedError("progress only")
 
     async def serve(self, count: int) -> float:
-        """A worker that waits for its host runs nothing of the pack."""
+        """Raise: a worker that waits for its host cannot run functions of the pack."""
         raise UnsupportedError("no calls into a waiting worker")
 
 

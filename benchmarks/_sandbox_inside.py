@@ -23,10 +23,10 @@ class Inside:
         spec.loader.exec_module(self.pack)
 
     async def stop(self) -> None:
-        """There is nothing to end."""
+        """Do nothing: there is no child."""
 
     def pid(self) -> int:
-        """There is no child."""
+        """Raise: there is no child."""
         raise UnsupportedError("no process of its own")
 
     async def echo(self, value: int) -> Any:
@@ -42,7 +42,7 @@ class Inside:
         return self.pack.add(tensor)
 
     async def die(self) -> None:
-        """It would end the caller."""
+        """Raise: the caller would die."""
         raise UnsupportedError("takes the caller with it")
 
     async def ask(self, count: int) -> None:
@@ -52,15 +52,15 @@ class Inside:
     async def serve(self, count: int) -> float:
         """See :class:`_sandbox_measure.Contender`."""
         self.pack.serve(self, count)
-        return self.took
+        return self.seconds_per_call
 
     def get_node(self, what: str, function: Any = None, count: int = 0) -> int:
-        """What the pack asks of the host."""
+        """Answer the pack, or call its function ``count`` times."""
         if what == "call":
             began = time.perf_counter()
             for index in range(count):
                 function(index)
-            self.took = (time.perf_counter() - began) / count
+            self.seconds_per_call = (time.perf_counter() - began) / count
         return 1
 
 

@@ -1,4 +1,4 @@
-"""The libraries that ``sandbox`` compares with, in an environment of their own."""
+"""The libraries that ``sandbox`` compares with, in their own environment."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ from pathlib import Path
 from _common import say
 
 PACKAGES = ("pyisolate==0.10.2", "comfy-env==0.4.46", "tomli", "tomli-w", "pip")
-"""Without their dependencies: torch, numpy, packaging and uv are those of the pack."""
+"""Installed without dependencies: torch, numpy, packaging and uv come from this environment."""
 SECONDS = 300.0
 
 
 def python(home: Path) -> Path:
-    """A Python that has them and everything of this one; made when there is none.
+    """Return a Python with these libraries and those of this one; install it if necessary.
 
     Raises:
-        OSError: it cannot be made, with the last line that ``uv`` wrote.
+        OSError: the installation failed, with the last line of ``uv``.
     """
     folder = home / "bench-sandbox" / "env"
-    found = folder / "bin" / "python"
+    interpreter = folder / "bin" / "python"
     done = folder / "complete"
     if done.exists() and done.read_text() == _wanted():
-        return found
+        return interpreter
     say(f"installing {', '.join(PACKAGES)} into {folder}")
     shutil.rmtree(folder, ignore_errors=True)
     _uv("venv", "--python", sys.executable, str(folder))
-    _uv("pip", "install", "--python", str(found), "--no-deps", *PACKAGES)
+    _uv("pip", "install", "--python", str(interpreter), "--no-deps", *PACKAGES)
     (site,) = folder.glob("lib/python*/site-packages")
     parent = sysconfig.get_path("purelib")
     (site / "_bench_parent.pth").write_text(f"import site; site.addsitedir({parent!r})\n")
     done.write_text(_wanted())
-    return found
+    return interpreter
 
 
 def environment() -> dict[str, str]:
-    """Variables with which ``uv`` is found by those who call it, too."""
+    """Return environment variables with which child processes find ``uv``."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
     return {**os.environ, "PATH": path, "OMP_NUM_THREADS": "1"}
 

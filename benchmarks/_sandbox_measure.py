@@ -1,7 +1,7 @@
-"""What ``sandbox`` asks of every contender, in the contender's own host process.
+"""The measurements of ``sandbox``, in the host process of a contender.
 
-A process reads the name of a measurement and a count from each line of its standard input and
-writes one JSON document for it. Tensors are made before the clock starts.
+A process reads the name of a measurement and a count from each line of its standard input, and
+writes a JSON document for it. Tensors are created before a measurement starts.
 """
 
 from __future__ import annotations
@@ -21,40 +21,40 @@ WARM_CALLS = 3
 
 
 class UnsupportedError(Exception):
-    """A contender has no such thing."""
+    """A contender does not support a measurement."""
 
 
 class Contender(Protocol):
-    """One way to call a pack's functions."""
+    """A way to call a pack's functions."""
 
     async def start(self) -> None:
-        """Start a child, if there is one, and have it import the pack and answer."""
+        """Start the child, if there is one, have it import the pack, and wait for a response."""
 
     async def stop(self) -> None:
-        """End the child."""
+        """Stop the child."""
 
     def pid(self) -> int:
-        """The child's process."""
+        """Return the process id of the child."""
         ...
 
     async def echo(self, value: int) -> Any:
-        """What came."""
+        """Return the value."""
 
     async def first(self, tensor: Any) -> float:
-        """One element of a tensor."""
+        """Return an element of a tensor."""
         ...
 
     async def add(self, tensor: Any) -> Any:
-        """The tensor plus 1, in memory of its own."""
+        """Return the tensor plus 1, in new memory."""
 
     async def die(self) -> None:
-        """Raises once the child's SIGSEGV is known."""
+        """Kill the child by SIGSEGV; raise once its death is known."""
 
     async def ask(self, count: int) -> None:
-        """The pack asks the host so many times, in one call."""
+        """Have the pack call the host ``count`` times, in one call of the pack."""
 
     async def serve(self, count: int) -> float:
-        """Seconds of one call of a pack's function by the host, in a call by the pack."""
+        """Return seconds per call of the pack's function by the host, within a call of the pack."""
         ...
 
 
@@ -63,19 +63,19 @@ async def _echo(contender: Contender, count: int) -> list[float]:
 
 
 async def _reused(contender: Contender, count: int) -> list[float]:
-    """Changed in place before each call: what is handed over is the tensor, not a memory of it."""
+    """Measure calls with the same tensor, changed in place, so that a cached copy is detected."""
     import torch
 
     tensor = torch.zeros(192 * MIB // 4)
-    took = []
+    seconds = []
     for index in range(count + WARM_CALLS):
         tensor[0] = index
         began = time.perf_counter()
-        found = await contender.first(tensor)
-        took.append(time.perf_counter() - began)
-        if found != index:
-            raise AssertionError(f"read {found}, expected {index}")
-    return took[WARM_CALLS:]
+        value = await contender.first(tensor)
+        seconds.append(time.perf_counter() - began)
+        if value != index:
+            raise AssertionError(f"read {value}, expected {index}")
+    return seconds[WARM_CALLS:]
 
 
 async def _fresh48(contender: Contender, count: int) -> list[float]:
@@ -94,13 +94,13 @@ async def _fresh(contender: Contender, count: int, size: int) -> list[float]:
 
 
 async def _kept48(contender: Contender, count: int) -> list[float]:
-    """As fresh48, with every result kept: none of their memory can be used again."""
+    """Measure like fresh48, with references to all results, so that no memory can be reused."""
     import torch
 
-    kept = []
+    results = []
 
     async def call(tensor: Any) -> None:
-        kept.append(await contender.add(tensor))
+        results.append(await contender.add(tensor))
 
     return await _timed(count, lambda: torch.full((48 * MIB // 4,), 1.0), call)
 
@@ -111,28 +111,28 @@ async def _timed(
     call: Callable[[Any], Awaitable[Any]],
     warm: int = WARM_CALLS,
 ) -> list[float]:
-    took = []
+    seconds = []
     for _ in range(count + warm):
         value = make()
         began = time.perf_counter()
         result = await call(value)
-        took.append(time.perf_counter() - began)
+        seconds.append(time.perf_counter() - began)
         del result, value
-    return took[warm:]
+    return seconds[warm:]
 
 
 async def _start(contender: Contender, count: int) -> list[float]:
-    took = []
+    seconds = []
     for _ in range(count):
         await contender.stop()
         began = time.perf_counter()
         await contender.start()
-        took.append(time.perf_counter() - began)
-    return took
+        seconds.append(time.perf_counter() - began)
+    return seconds
 
 
 async def _view(contender: Contender, count: int) -> list[float]:
-    """As _start, in a view of the file system of its own, and with nothing kept from before."""
+    """Measure like _start, with bubblewrap and a new template."""
     return await _started_in_view(contender, count, False)
 
 
@@ -148,7 +148,7 @@ async def _started_in_view(contender: Contender, count: int, again: bool) -> lis
 
 
 async def _memory(contender: Contender, _count: int) -> list[float]:
-    """Bytes that belong to a new child alone."""
+    """Return the private bytes of a new child."""
     await contender.stop()
     await contender.start()
     await asyncio.sleep(2)
@@ -156,7 +156,7 @@ async def _memory(contender: Contender, _count: int) -> list[float]:
 
 
 async def _die(contender: Contender, count: int) -> list[float]:
-    took = []
+    seconds = []
     for _ in range(count):
         began = time.perf_counter()
         try:
@@ -164,19 +164,19 @@ async def _die(contender: Contender, count: int) -> list[float]:
         except Exception as error:
             if isinstance(error, UnsupportedError):
                 raise
-            took.append(time.perf_counter() - began)
+            seconds.append(time.perf_counter() - began)
         await contender.stop()
         await contender.start()
-    return took
+    return seconds
 
 
 async def _ask(contender: Contender, count: int) -> list[float]:
-    took = []
+    seconds = []
     for _ in range(count):
         began = time.perf_counter()
         await contender.ask(100)
-        took.append((time.perf_counter() - began) / 100)
-    return took
+        seconds.append((time.perf_counter() - began) / 100)
+    return seconds
 
 
 async def _serve(contender: Contender, count: int) -> list[float]:
@@ -200,16 +200,16 @@ MEASURES: dict[str, Callable[[Contender, int], Awaitable[list[float]]]] = {
 
 
 def private_bytes(pid: int) -> int:
-    """Resident memory that no other process shares."""
-    found = 0
+    """Return the resident memory that no other process shares."""
+    total = 0
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith("Private_"):
-            found += int(line.split()[1]) * 1024
-    return found
+            total += int(line.split()[1]) * 1024
+    return total
 
 
 def serve(contender: Contender) -> None:
-    """Answer on the real standard output; everything else that prints goes to standard error."""
+    """Write results to standard output, and redirect all other output to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     asyncio.run(_answer(contender, answers))
@@ -221,17 +221,20 @@ async def _answer(contender: Contender, answers: Any) -> None:
         try:
             if name == "stop":
                 await contender.stop()
-                found: Any = {}
+                result: Any = {}
             elif name == "begin":
                 began = time.perf_counter()
                 await contender.start()
-                found = {"seconds": time.perf_counter() - began, **getattr(contender, "about", {})}
+                result = {
+                    "seconds": time.perf_counter() - began,
+                    **getattr(contender, "details", {}),
+                }
             else:
-                found = await MEASURES[name](contender, count)
+                result = await MEASURES[name](contender, count)
         except UnsupportedError as error:
-            found = {"unsupported": str(error)}
+            result = {"unsupported": str(error)}
         gc.collect()
-        answers.write(json.dumps(found) + "\n")
+        answers.write(json.dumps(result) + "\n")
         answers.flush()
         if name == "stop":
             return

@@ -1,4 +1,4 @@
-"""The pack in a sandbox of ours, for ``sandbox``: the supervisor and all, without a server."""
+"""The pack in our sandbox, for ``sandbox``: with the supervisor, without a server."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ PACK = Path(__file__).parent / "_sandbox" / "pack"
 
 
 def _host_object() -> Any:
-    """An object of the host with ``get_node``, which packs may call of a prompt."""
+    """Return an object of the host with ``get_node``, which packs may call on a prompt."""
     from comfy_execution.graph import DynamicPrompt
 
     class Prompt(DynamicPrompt):
-        took = 0.0
+        seconds_per_call = 0.0
 
         def get_node(self, what: str, function: Any = None, count: int = 0) -> int:
             """Answer, or call a function of the pack."""
@@ -29,14 +29,14 @@ def _host_object() -> Any:
                 began = time.perf_counter()
                 for index in range(count):
                     function(index)
-                self.took = (time.perf_counter() - began) / count
+                self.seconds_per_call = (time.perf_counter() - began) / count
             return 1
 
     return Prompt({})
 
 
 class Ours:
-    """A supervisor with one pack. Confinement is what the product has by default."""
+    """A supervisor with one pack and the default confinement."""
 
     def __init__(self, folder: Path) -> None:
         from zimage_comfyui.sandbox.host.supervisor import Supervisor
@@ -46,56 +46,56 @@ class Ours:
         self.pack = self.supervisor.add(str(PACK), frozenset())
         self.host = _host_object()
         self.instances: dict[str, int] = {}
-        self.about: dict[str, Any] = {}
+        self.details: dict[str, Any] = {}
 
     async def start(self) -> None:
-        """A worker, forked from the template; the first time the template is started, too."""
+        """Fork a worker from the template; the first call also starts the template."""
         self.pack.discover()
         await self.echo(1)
-        if not self.about:
+        if not self.details:
             process = self.pack.process
             assert process is not None
             report = process.report or {}
             parent = process.parent
-            self.about = {
+            self.details = {
                 "template_seconds": parent.seconds,
                 "template_private_bytes": private_bytes(parent.process.pid),
                 "confinement": {name: part.get("state", "?") for name, part in report.items()},
             }
 
     async def start_in_view(self, again: bool) -> float:
-        """Seconds until a worker in bubblewrap has answered.
+        """Return the seconds until a worker in bubblewrap has responded.
 
         Args:
-            again: with the template that the pack has there by then, which has imported ComfyUI.
+            again: whether the template of the pack runs already and has imported ComfyUI.
         """
         from zimage_comfyui.sandbox.confinement import bubblewrap
         from zimage_comfyui.sandbox.host.supervisor import Supervisor
-        from zimage_comfyui.sandbox.policy.policy import Policy, PackRule
+        from zimage_comfyui.sandbox.policy.policy import PackRule, Policy
 
         if (outcome := bubblewrap.available()).state != "applied":
             raise UnsupportedError(outcome.reason)
         supervisor = Supervisor(Policy(default=PackRule(bubblewrap=True)), self.supervisor.home)
         pack = supervisor.add(str(PACK), frozenset())
-        took = 0.0
+        seconds = 0.0
         try:
             for _ in range(1 + again):
                 pack.stop()
                 began = time.perf_counter()
                 pack.discover()
                 pack.node("Echo", "run", 1, {"value": 1})
-                took = time.perf_counter() - began
+                seconds = time.perf_counter() - began
         finally:
             supervisor.stop()
-        return took
+        return seconds
 
     async def stop(self) -> None:
-        """End the worker, not the template."""
+        """Stop the worker, not the template."""
         self.pack.stop()
         self.pack.lift()
 
     def pid(self) -> int:
-        """The worker."""
+        """Return the process id of the worker."""
         assert self.pack.process is not None
         return self.pack.process.pid
 
@@ -126,11 +126,11 @@ class Ours:
     async def serve(self, count: int) -> float:
         """See :class:`_sandbox_measure.Contender`."""
         self._run("Serve", host=self.host, count=count)
-        return self.host.took
+        return self.host.seconds_per_call
 
 
 def main() -> None:
-    """ComfyUI's modules as its server has them, then the questions."""
+    """Import ComfyUI's modules as its server does, then run the measurements."""
     _common.load_pack()
     sys.path.insert(0, os.environ["ZIMAGE_COMFYUI_DIR"])
     import comfy.cli_args

@@ -13,13 +13,13 @@ sys.path.insert(0, str(FOLDER / "extension"))
 
 
 class PyIsolate:
-    """An extension that shares torch, which is its fastest way for tensors."""
+    """An extension that shares torch, which is its fastest configuration for tensors."""
 
     def __init__(self) -> None:
         self.extension: Any = None
 
     async def start(self) -> None:
-        """The environment of the extension is made the first time, and is there after that."""
+        """Start the extension; the first call also creates its environment."""
         import bench_extension
         import pyisolate
 
@@ -42,13 +42,13 @@ class PyIsolate:
         bench_extension.Host().extension = self.extension
 
     async def stop(self) -> None:
-        """End the child."""
+        """Stop the child."""
         if self.extension is not None:
             self.manager.stop_all_extensions()
             self.extension = None
 
     def pid(self) -> int:
-        """The child."""
+        """Return the process id of the child."""
         return self.extension.proc.pid
 
     async def echo(self, value: int) -> Any:

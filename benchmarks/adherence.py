@@ -1,8 +1,8 @@
-"""Adherence: of prompts never trained on, how many pictures of the small models show what they say.
+"""Adherence: share of the small models' pictures that match their prompts.
 
-For Turbo and Base, in Chinese and in English separately, with the variants' own presets and the
-engine that the nodes use. A picture is right when the checker (geometry and colour, nothing
-learned) reads back subject, colour, background, place and style.
+The prompts do not occur in training. Turbo and Base are measured in Chinese and in English, with
+their presets and the engine of the nodes. A picture is right when the checker (geometry and colour,
+nothing learned) recognises subject, colour, background, place and style.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ LANGUAGES = ("zh", "en")
 
 
 def main(argv: list[str]) -> int:
-    """Draw and check; exit code 0 when every picture could be made."""
+    """Make and check pictures; return exit code 0 if every picture could be made."""
     parser = _common.parser(__doc__ or "", repeats=1)
     parser.add_argument("--count", type=int, default=200, help="prompts per variant and language")
-    parser.add_argument("--variant", choices=("turbo", "base"), help="only this one")
-    parser.add_argument("--cfg", type=float, default=-1.0, help="instead of the preset's")
-    parser.add_argument("--seed", type=int, default=1, help="which prompts and noise")
-    parser.add_argument("--sheet", type=Path, help="write the first 48 pictures of each here")
+    parser.add_argument("--variant", choices=("turbo", "base"), help="only this variant")
+    parser.add_argument("--cfg", type=float, default=-1.0, help="instead of the preset")
+    parser.add_argument("--seed", type=int, default=1, help="seed of prompts and noise")
+    parser.add_argument("--sheet", type=Path, help="folder for sheets of the first 48 pictures")
     options = parser.parse_args(argv)
     open_host()
     variants = (options.variant,) if options.variant else ("turbo", "base")
@@ -39,7 +39,7 @@ def main(argv: list[str]) -> int:
 
 
 def open_host() -> None:
-    """Make pack and host importable; without a bar for each of hundreds of pictures."""
+    """Make pack and host importable, without progress bars."""
     _common.load_pack()
     sys.path.insert(0, str(_common.the_host().path))
     import comfy.cli_args
@@ -53,7 +53,7 @@ def open_host() -> None:
 
 
 def check_truth(count: int) -> dict[str, Any]:
-    """How often the checker is right about freshly rendered scenes."""
+    """Return how many rendered scenes the checker recognises."""
     from zimage_comfyui.demo import checker, world
 
     rng = random.Random()
@@ -66,7 +66,7 @@ def check_truth(count: int) -> dict[str, Any]:
 
 
 def measure(options: Any, variant: str, language: str) -> dict[str, Any]:
-    """Right pictures and wrong fields over the held-out prompts of one language."""
+    """Return right pictures and wrong fields of the held-out prompts of a language."""
     from zimage_comfyui.engine import checkpoints, conditioning
 
     scenes, prompts = unseen(options.count, language, options.seed)
@@ -74,17 +74,17 @@ def measure(options: Any, variant: str, language: str) -> dict[str, Any]:
     clip = checkpoints.load_text_encoder(models() / "text_encoders/zimage-small-qwen3.safetensors")
     negative = conditioning.encode(clip, "")
     positives = (conditioning.encode(clip, prompt) for prompt in prompts)
-    made = pictures(options, model, vae, positives, negative)
-    return judge(options, scenes, made, f"{variant}-{language}")
+    images = pictures(options, model, vae, positives, negative)
+    return judge(options, scenes, images, f"{variant}-{language}")
 
 
 def models() -> Path:
-    """The bundled models."""
+    """Return the folder of the bundled models."""
     return _common.pack_dir() / "demo" / "models"
 
 
 def unseen(count: int, language: str, seed: int) -> tuple[list[Any], list[str]]:
-    """Scenes that never occur in training, and a prompt for each, in zh, en or mixed."""
+    """Return held-out scenes and a prompt for each, in zh, en or mixed."""
     from zimage_comfyui.demo import captions, world
 
     rng = random.Random(f"{seed} {language}")
@@ -96,7 +96,7 @@ def unseen(count: int, language: str, seed: int) -> tuple[list[Any], list[str]]:
 
 
 def load(variant: str) -> tuple[Any, Any]:
-    """A small diffusion model and the VAE."""
+    """Load a small diffusion model and the VAE."""
     from zimage_comfyui.engine import checkpoints
 
     name = f"diffusion_models/zimage-small-{variant}.safetensors"
@@ -104,13 +104,13 @@ def load(variant: str) -> tuple[Any, Any]:
     return checkpoints.load_model(models() / name), vae
 
 
-def judge(options: Any, scenes: list[Any], made: Any, name: str) -> dict[str, Any]:
-    """Right pictures and wrong fields; the first pictures on a sheet if one is wanted."""
+def judge(options: Any, scenes: list[Any], images: Any, name: str) -> dict[str, Any]:
+    """Return right pictures and wrong fields; with ``--sheet``, write the first pictures."""
     from zimage_comfyui.demo import checker
 
     wrong: Counter[str] = Counter()
     right, shown = 0, []
-    for scene, picture in zip(scenes, made, strict=True):
+    for scene, picture in zip(scenes, images, strict=True):
         fields = checker.read(picture).matches(scene)
         right += all(fields.values())
         wrong.update(name for name, matches in fields.items() if not matches)
@@ -122,7 +122,7 @@ def judge(options: Any, scenes: list[Any], made: Any, name: str) -> dict[str, An
 
 
 def pictures(options: Any, model: Any, vae: Any, positives: Any, negative: Any) -> Any:
-    """PIL pictures of 128 x 128, one at a time, seeds counting up."""
+    """Yield PIL pictures of 128 x 128 with ascending seeds."""
     import torch
     from PIL import Image
 
@@ -141,7 +141,7 @@ def pictures(options: Any, model: Any, vae: Any, positives: Any, negative: Any) 
 
 
 def sheet(pictures: list[Any]) -> Any:
-    """Pictures of 128 x 128 in rows of eight, as one PIL picture."""
+    """Return pictures of 128 x 128 in rows of eight as a PIL picture."""
     from PIL import Image
 
     sheet = Image.new("RGB", (8 * 132 + 4, -(-len(pictures) // 8) * 132 + 4), "white")
@@ -156,10 +156,10 @@ def _table(figures: dict[str, Any]) -> str:
     return "\n".join([*lines, *rows("variant/language", figures["adherence"])])
 
 
-def rows(title: str, found: dict[str, Any]) -> list[str]:
-    """Lines of a table: how many were right, and what was wrong in the others."""
+def rows(title: str, results: dict[str, Any]) -> list[str]:
+    """Return the lines of a table: right pictures and wrong fields."""
     lines = [f"{title:20} {'right':>9} {'share':>7}  wrong fields"]
-    for name, row in found.items():
+    for name, row in results.items():
         share = row["right"] / row["of"]
         wrong = ", ".join(f"{k} {v}" for k, v in sorted(row["wrong"].items())) or "-"
         lines.append(f"{name:20} {row['right']:>5}/{row['of']:<3} {share:>7.1%}  {wrong}")

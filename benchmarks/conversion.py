@@ -1,7 +1,8 @@
-"""Conversion: workflows that ``to-api`` makes the same prompt of as ComfyUI's page does.
+"""Conversion: compare the prompts of ``to-api`` with those of ComfyUI's page.
 
-Every official template and our own, in a headless Chromium on a real ComfyUI with the pack. Equal
-but for what the page makes up itself: see ``differences`` in tests/browser/conversion.py.
+All official and bundled templates are converted in a headless Chromium on a real ComfyUI with the
+pack. Values that the page generates are ignored, see ``differences`` in
+tests/browser/conversion.py.
 """
 
 from __future__ import annotations
@@ -20,31 +21,31 @@ import _common
 
 
 def main(argv: list[str]) -> int:
-    """Convert all in the page and here; exit code 0 when the page could convert each."""
+    """Convert all templates; return exit code 0 if the page could convert each."""
     parser = _common.parser(__doc__ or "", repeats=1)
-    parser.add_argument("--count", type=int, help="only the first of each set")
+    parser.add_argument("--count", type=int, help="number of templates of each set")
     options = parser.parse_args(argv)
     _common.load_pack()
     from zimage_comfyui.tests.fakes.workflows import official
 
-    own = sorted((_common.pack_dir() / "workflows").glob("*.json"))
-    sets = {"official": official()[: options.count], "bundled": own[: options.count]}
+    bundled = sorted((_common.pack_dir() / "workflows").glob("*.json"))
+    sets = {"official": official()[: options.count], "bundled": bundled[: options.count]}
     figures = {"sets": measure(sets), "chromium": _version()}
     return _common.finish("conversion", options, figures, _table(figures["sets"]))
 
 
 def _program() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser")
-    return found or sys.exit("no Chromium on PATH: apt install chromium")
+    path = shutil.which("chromium") or shutil.which("chromium-browser")
+    return path or sys.exit("no Chromium on PATH: apt install chromium")
 
 
 def _version() -> str:
-    said = subprocess.run([_program(), "--version"], capture_output=True, text=True, check=True)
-    return said.stdout.split()[1]
+    output = subprocess.run([_program(), "--version"], capture_output=True, text=True, check=True)
+    return output.stdout.split()[1]
 
 
 def measure(sets: dict[str, list[Path]]) -> dict[str, Any]:
-    """Each set through page and ``to-api``."""
+    """Convert each set by the page and by ``to-api``."""
     from zimage_comfyui.cli.server import Server
     from zimage_comfyui.tests.browser.chromium import FIRST_VISIT_IS_OVER, launched
     from zimage_comfyui.tests.browser.conversion import converter
@@ -64,7 +65,7 @@ def measure(sets: dict[str, list[Path]]) -> dict[str, Any]:
 
 
 def one_set(name: str, paths: list[Path], ask: Any, knowledge: Any) -> dict[str, Any]:
-    """Counts, names of what differs, and why the others could not be compared."""
+    """Return counts, differences, and unknown nodes of templates that were not compared."""
     from zimage_comfyui.tests.browser.conversion import compared, foreign
     from zimage_comfyui.tests.fakes.workflows import check
 
@@ -81,8 +82,8 @@ def one_set(name: str, paths: list[Path], ask: Any, knowledge: Any) -> dict[str,
         our_seconds += time.perf_counter() - began
         if unknown := foreign(graph, page, knowledge):
             skipped[path.stem] = unknown
-        elif found := compared(graph, page, knowledge):
-            different[path.stem] = found
+        elif differences := compared(graph, page, knowledge):
+            different[path.stem] = differences
         if number % 20 == 0:
             _common.say(f"{name}: {number} of {len(paths)}")
     count = len(paths) - len(skipped)
@@ -99,13 +100,13 @@ def one_set(name: str, paths: list[Path], ask: Any, knowledge: Any) -> dict[str,
 
 def _table(sets: dict[str, Any]) -> str:
     lines = [f"{'set':9} {'templates':>9} {'compared':>8} {'equal':>6} {'page s':>7} {'ours s':>7}"]
-    for name, one in sets.items():
+    for name, result in sets.items():
         lines.append(
-            f"{name:9} {one['templates']:9} {one['compared']:8} {one['equal']:6} "
-            f"{one['page_seconds']:7.1f} {one['our_seconds']:7.2f}"
+            f"{name:9} {result['templates']:9} {result['compared']:8} {result['equal']:6} "
+            f"{result['page_seconds']:7.1f} {result['our_seconds']:7.2f}"
         )
-        lines += [f"  different: {key}: {text}" for key, text in one["different"].items()]
-        lines += [f"  unknown nodes: {key}: {kinds}" for key, kinds in one["skipped"].items()]
+        lines += [f"  different: {key}: {text}" for key, text in result["different"].items()]
+        lines += [f"  unknown nodes: {key}: {kinds}" for key, kinds in result["skipped"].items()]
     return "\n".join(lines)
 
 

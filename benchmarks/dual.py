@@ -1,8 +1,8 @@
-"""Dual encoder: of unseen prompts read by CLIP and BERT, how many pictures show what they say.
+"""Dual encoder: share of pictures that match unseen prompts encoded by CLIP and BERT.
 
-In Chinese, English and both mixed, for Turbo and Base. Three controls say what the figures are
-worth: *zero* gives the model nothing, *identity* hands it the encoders' states without the
-adapter, *shuffled* gives it what belongs to the next prompt. They should be near chance.
+Turbo and Base are measured in Chinese, in English and in both mixed. Three controls validate the
+figures: *zero* gives no text features, *identity* gives the encoders' states without the adapter,
+and *shuffled* gives the features of the next prompt. Their results should be near chance.
 """
 
 from __future__ import annotations
@@ -19,33 +19,33 @@ CONTROLS = ("zero", "identity", "shuffled")
 
 
 def main(argv: list[str]) -> int:
-    """Draw and check; exit code 0 when every picture could be made."""
+    """Make and check pictures; return exit code 0 if every picture could be made."""
     parser = _common.parser(__doc__ or "", repeats=1)
     parser.add_argument("--count", type=int, default=200, help="prompts per variant and language")
     parser.add_argument("--controls", type=int, default=60, help="prompts per control")
-    parser.add_argument("--variant", choices=("turbo", "base"), help="only this one")
-    parser.add_argument("--cfg", type=float, default=-1.0, help="instead of the preset's")
-    parser.add_argument("--seed", type=int, default=2, help="which prompts and noise")
-    parser.add_argument("--sheet", type=Path, help="write the first 48 pictures of each here")
+    parser.add_argument("--variant", choices=("turbo", "base"), help="only this variant")
+    parser.add_argument("--cfg", type=float, default=-1.0, help="instead of the preset")
+    parser.add_argument("--seed", type=int, default=2, help="seed of prompts and noise")
+    parser.add_argument("--sheet", type=Path, help="folder for sheets of the first 48 pictures")
     options = parser.parse_args(argv)
     adherence.open_host()
     figures: dict[str, Any] = {"adherence": {}, "controls": {}}
     for variant in (options.variant,) if options.variant else ("turbo", "base"):
         for language in LANGUAGES:
             _common.say(f"{variant} {language} …")
-            found = measure(options, variant, language, "adapter", options.count)
-            figures["adherence"][f"{variant}/{language}"] = found
+            result = measure(options, variant, language, "adapter", options.count)
+            figures["adherence"][f"{variant}/{language}"] = result
     for control in CONTROLS:
         _common.say(f"{control} …")
-        found = measure(options, options.variant or "turbo", "mixed", control, options.controls)
-        figures["controls"][control] = found
+        result = measure(options, options.variant or "turbo", "mixed", control, options.controls)
+        figures["controls"][control] = result
     lines = adherence.rows("variant/language", figures["adherence"])
     lines += ["", *adherence.rows("control", figures["controls"])]
     return _common.finish("dual", options, figures, "\n".join(lines))
 
 
 def measure(options: Any, variant: str, language: str, way: str, count: int) -> dict[str, Any]:
-    """Right pictures of one variant and language; ``way`` is ``adapter`` or a control."""
+    """Return right pictures of a variant and language; ``way`` is ``adapter`` or a control."""
     from zimage_comfyui.engine import conditioning, dual
 
     models = adherence.models()
@@ -60,18 +60,19 @@ def measure(options: Any, variant: str, language: str, way: str, count: int) -> 
     positives = (conditioning.encode(clip, prompt) for prompt in prompts)
     if way == "zero":
         positives = ([[pair[0] * 0, pair[1]] for pair in positive] for positive in positives)
-    made = adherence.pictures(options, model, vae, positives, conditioning.encode(clip, ""))
-    return adherence.judge(options, scenes, made, f"dual-{variant}-{language}-{way}")
+    images = adherence.pictures(options, model, vae, positives, conditioning.encode(clip, ""))
+    return adherence.judge(options, scenes, images, f"dual-{variant}-{language}-{way}")
 
 
 def without_adapter(clip: Any) -> None:
-    """Both encoders' states as they are, cut or filled to the width of captions."""
+    """Replace the adapter by the encoders' states, truncated or padded to the caption width."""
     import torch
 
     class Identity(torch.nn.Module):
         def __init__(self, trained: Any) -> None:
             super().__init__()
-            self.queries, self.width = trained.queries, trained.config.caption_width
+            self.queries = trained.queries
+            self.width = trained.config.caption_width
 
         def forward(self, clip: Any, bert: Any) -> torch.Tensor:
             states = [part.states[part.mask][None] for part in (clip, bert)]

@@ -1,14 +1,13 @@
-"""Edit: of unseen changes to unseen pictures, how many come out as said, and what else changed.
+"""Edit: share of unseen edits that are right, and PSNR of the area that must not change.
 
-A picture is right when the checker (geometry and colour, nothing learned) reads back every field
-of the wanted scene. *Kept* is the area where a perfect edit changes no pixel, two pixels away from
-any change; its PSNR against the reference says what the model did to what it was not asked about.
-Pictures are judged as the Edit templates make them, after Z-Image Keep; the model without it
-stands beside. The perfect edit through the autoencoder alone bounds what a model can reach. Each
-language has edits of its own.
+A picture is right when the checker (geometry and colour, nothing learned) recognises every field of
+the target scene. *Kept* is the area in which a perfect edit changes no pixel, two pixels away from
+any change; its PSNR shows how much a picture changes there. Pictures are made as in the Edit
+templates, with Z-Image Keep; the figures of the model alone are given as well. The perfect edit
+after encoding and decoding is the upper bound of a model. Each language has its own edits.
 
-``--cfg`` is 2 and ``--steps`` 28 unless they are given: that suits the bundled small model, and the
-Edit templates use it and say so. The preset's 5 and 50 (-1) are for official Edit models.
+The defaults ``--cfg`` 2 and ``--steps`` 28 suit the bundled small model, as in the Edit templates.
+The preset's 5 and 50 (-1) are for official Edit models.
 """
 
 from __future__ import annotations
@@ -31,13 +30,13 @@ WANTED_DB = 30.0
 
 
 def main(argv: list[str]) -> int:
-    """Edit and check; exit code 0 when every picture could be made."""
+    """Run all edits; return exit code 0 if every picture could be made."""
     parser = _common.parser(__doc__ or "", repeats=1)
     parser.add_argument("--count", type=int, default=200, help="edits per language")
-    parser.add_argument("--cfg", type=float, default=2.0, help="-1 for the preset's")
-    parser.add_argument("--steps", type=int, default=28, help="-1 for the preset's")
-    parser.add_argument("--seed", type=int, default=3, help="which edits and noise")
-    parser.add_argument("--sheet", type=Path, help="write pairs of before and after here")
+    parser.add_argument("--cfg", type=float, default=2.0, help="-1 for the preset")
+    parser.add_argument("--steps", type=int, default=28, help="-1 for the preset")
+    parser.add_argument("--seed", type=int, default=3, help="seed of edits and noise")
+    parser.add_argument("--sheet", type=Path, help="folder for sheets of pictures")
     options = parser.parse_args(argv)
     adherence.open_host()
     figures = {}
@@ -48,7 +47,7 @@ def main(argv: list[str]) -> int:
 
 
 def measure(options: Any, language: str) -> dict[str, Any]:
-    """Right edits in all and by what they change, wrong fields, and PSNR on what is kept."""
+    """Return right edits by field, wrong fields, and PSNR of the unchanged area."""
     from zimage_comfyui.demo import checker, edits
     from zimage_comfyui.engine import checkpoints
 
@@ -59,11 +58,11 @@ def measure(options: Any, language: str) -> dict[str, Any]:
     tally: dict[str, Counter[str]] = {field: Counter() for field in edits.VALUES}
     wrong: Counter[str] = Counter()
     alone = 0
-    kept: dict[str, list[Area]] = {field: [] for field in edits.VALUES}
+    kept_areas: dict[str, list[Area]] = {field: [] for field in edits.VALUES}
     shown = []
     for index, edit in enumerate(unseen(options.count, language, options.seed)):
         seed = options.seed * 100_000 + index
-        before, wanted = edit.pictures(SIZE, seed)
+        before, target = edit.pictures(SIZE, seed)
         instruction = edit.instruction(language, rng)
         painted = change(options, model, vae, clip, before, instruction, seed)
         after = with_original(painted, before)
@@ -72,10 +71,10 @@ def measure(options: Any, language: str) -> dict[str, Any]:
         wrong.update(name for name, matches in fields.items() if not matches)
         alone += all(checker.read(painted).matches(edit.after).values())
         area = edits.kept(edit, SIZE, seed)
-        if area.mean() > 0.05:  # a new background leaves little but the subject
-            through = picture(vae, latent(vae, wanted))
-            psnr = (edits.psnr(one, before, area) for one in (after, painted, through))
-            kept[edit.field].append(Area(int(area.sum()), *psnr))
+        if area.mean() > 0.05:  # with a new background, little more than the subject is unchanged
+            through = picture(vae, latent(vae, target))
+            psnr = (edits.psnr(image, before, area) for image in (after, painted, through))
+            kept_areas[edit.field].append(Area(int(area.sum()), *psnr))
         shown += [before, after]
     if options.sheet:
         options.sheet.mkdir(parents=True, exist_ok=True)
@@ -86,33 +85,38 @@ def measure(options: Any, language: str) -> dict[str, Any]:
         "of": options.count,
         "fields": {field: [count["right"], count["all"]] for field, count in tally.items()},
         "wrong": dict(wrong),
-        "kept": {
-            "all": summary([area for areas in kept.values() for area in areas]),
-            **{field: summary(areas) for field, areas in kept.items()},
-        },
+        "kept": by_field(kept_areas),
+    }
+
+
+def by_field(kept_areas: dict[str, list[Area]]) -> dict[str, Any]:
+    """Return the summary of all areas, then that of each kind of edit."""
+    return {
+        "all": summary([area for areas in kept_areas.values() for area in areas]),
+        **{field: summary(areas) for field, areas in kept_areas.items()},
     }
 
 
 class Area(NamedTuple):
-    """What was not to change in one picture: its size in pixels and its PSNRs in dB."""
+    """The area of a picture that must not change: its size in pixels and its PSNRs in dB."""
 
     pixels: int
-    found: float
+    restored: float
     model: float
     autoencoder: float
 
 
 def summary(areas: list[Area]) -> dict[str, float]:
-    """Medians, lowest, how many are enough, and *together*: all their pixels as one area."""
+    """Return medians, minimum, number above the goal, and the PSNR of all areas together."""
     if not areas:
         return {"of": 0}
-    pixels, found, model, bound = zip(*areas, strict=True)
+    pixels, restored, model, bound = zip(*areas, strict=True)
     return {
         "of": len(areas),
-        "enough": enough(found),
-        "together": together(pixels, found),
-        "median": round(statistics.median(found), 1),
-        "lowest": round(min(found), 1),
+        "enough": enough(restored),
+        "together": together(pixels, restored),
+        "median": round(statistics.median(restored), 1),
+        "lowest": round(min(restored), 1),
         "model": round(statistics.median(model), 1),
         "model_together": together(pixels, model),
         "model_enough": enough(model),
@@ -122,25 +126,25 @@ def summary(areas: list[Area]) -> dict[str, float]:
 
 
 def enough(decibels: Sequence[float]) -> int:
-    """How many reach what is wanted."""
-    return sum(one >= WANTED_DB for one in decibels)
+    """Return the number of values that reach the goal."""
+    return sum(value >= WANTED_DB for value in decibels)
 
 
 def together(pixels: Sequence[int], decibels: Sequence[float]) -> float:
-    """PSNR in dB of all areas as one: the mean of their squared errors, by pixels."""
-    errors = (n * 10 ** (-one / 10) for n, one in zip(pixels, decibels, strict=True))
+    """Return the PSNR in dB of all areas as one: the mean squared error of all pixels."""
+    errors = (n * 10 ** (-value / 10) for n, value in zip(pixels, decibels, strict=True))
     return round(-10 * math.log10(sum(errors) / sum(pixels)), 1)
 
 
 def unseen(count: int, language: str, seed: int) -> list[Any]:
-    """Edits of scenes that never occur in training; other ones for each language."""
+    """Return edits between held-out scenes; each language has other edits."""
     from zimage_comfyui.demo import edits
 
     return list(edits.unseen(count, f"{seed} {language} edits"))
 
 
 def latent(vae: Any, shown: Any) -> Any:
-    """The latent [1, 16, H/8, W/8] of a PIL picture."""
+    """Return the latent [1, 16, H/8, W/8] of a PIL picture."""
     import numpy as np
     import torch
 
@@ -151,7 +155,7 @@ def latent(vae: Any, shown: Any) -> Any:
 
 
 def picture(vae: Any, latent: Any) -> Any:
-    """The PIL picture of a latent."""
+    """Return the PIL picture of a latent."""
     from PIL import Image
 
     from zimage_comfyui.engine import decoding
@@ -162,7 +166,7 @@ def picture(vae: Any, latent: Any) -> Any:
 def change(
     options: Any, model: Any, vae: Any, clip: Any, before: Any, instruction: str, seed: int
 ) -> Any:
-    """The edited picture, as a PIL picture."""
+    """Return the edited picture as a PIL picture."""
     import torch
 
     from zimage_comfyui.engine import editing, presets, sampling
@@ -179,14 +183,16 @@ def change(
 
 
 def with_original(after: Any, before: Any) -> Any:
-    """The picture as Z-Image Keep makes it of an edit and its original; PIL pictures all."""
+    """Return the result of Z-Image Keep for an edit and its original, all as PIL pictures."""
     import numpy as np
     import torch
     from PIL import Image
 
     from zimage_comfyui.engine import edit_restore
 
-    pair = (torch.from_numpy(np.asarray(one, np.float32) / 255)[None] for one in (after, before))
+    pair = (
+        torch.from_numpy(np.asarray(image, np.float32) / 255)[None] for image in (after, before)
+    )
     pixels = edit_restore.put_back(*pair)[0][0].numpy() * 255
     return Image.fromarray(pixels.round().astype(np.uint8))
 
@@ -194,22 +200,22 @@ def with_original(after: Any, before: Any) -> Any:
 def _table(figures: dict[str, Any]) -> str:
     fields = list(next(iter(figures.values()))["fields"])
     lines = [f"{'language':9} {'right':>9} {'share':>7}  " + "  ".join(f"{f:>10}" for f in fields)]
-    for language, one in figures.items():
-        each = "  ".join(f"{right:>6}/{of:<3}" for right, of in one["fields"].values())
-        share = one["right"] / one["of"]
-        lines.append(f"{language:9} {one['right']:>5}/{one['of']:<3} {share:>7.1%}  {each}")
+    for language, result in figures.items():
+        each = "  ".join(f"{right:>6}/{of:<3}" for right, of in result["fields"].values())
+        share = result["right"] / result["of"]
+        lines.append(f"{language:9} {result['right']:>5}/{result['of']:<3} {share:>7.1%}  {each}")
     head = ("kept area", ">= 30 dB", "together", "median", "lowest", "model alone", "autoencoder")
     widths = (20, 10, 9, 8, 8, 22, 22)
     lines += ["", "".join(f"{name:>{width}}" for name, width in zip(head, widths, strict=True))]
-    for language, one in figures.items():
-        for field, kept in one["kept"].items():
-            if kept["of"]:
-                of = kept["of"]
+    for language, result in figures.items():
+        for field, area in result["kept"].items():
+            if area["of"]:
+                of = area["of"]
                 lines.append(
-                    f"{language:9} {field:10} {kept['enough']:>4}/{of:<4}"
-                    f"{kept['together']:>6} dB{kept['median']:>6} dB{kept['lowest']:>5} dB"
-                    f"{kept['model']:>8} dB, {kept['model_enough']:>3}/{of:<4}"
-                    f"{kept['autoencoder']:>8} dB, {kept['autoencoder_enough']:>3}/{of:<4}"
+                    f"{language:9} {field:10} {area['enough']:>4}/{of:<4}"
+                    f"{area['together']:>6} dB{area['median']:>6} dB{area['lowest']:>5} dB"
+                    f"{area['model']:>8} dB, {area['model_enough']:>3}/{of:<4}"
+                    f"{area['autoencoder']:>8} dB, {area['autoencoder_enough']:>3}/{of:<4}"
                 )
     return "\n".join(lines)
 

@@ -1,8 +1,8 @@
-"""Faults of a pack in its sandbox: killed at random moments, it crashes, hangs, leaks and floods.
+"""Faults: a pack in its sandbox is killed, crashes, hangs, leaks memory and floods the log.
 
-Prompts of the pack run all the time while its process is killed ``--repeats`` times; then each
-fault of its own, several times. Meanwhile ``/health/live`` is asked twenty times a second. What
-counts: every accepted prompt ends once, the server answers throughout, and its memory returns.
+The worker is killed ``--repeats`` times at random times while prompts of the pack run; then each
+fault of the pack runs several times. ``/health/live`` is requested 20 times a second. Every
+accepted prompt must end once, the server must respond, and its memory must not grow.
 """
 
 from __future__ import annotations
@@ -31,15 +31,17 @@ call_seconds = 4
 memory = 1
 """
 LIMIT = 120.0
-"""Seconds after which a prompt counts as lost."""
+"""Time limit in seconds, after which a prompt counts as lost."""
 MIB = 2**20
 
 
 def main(argv: list[str]) -> int:
-    """Do it; exit code 0 when nothing was lost and the server never stayed silent."""
+    """Run all faults; return exit code 0 if no prompt was lost and the server always responded."""
     parser = _common.parser(__doc__ or "", repeats=1000)
-    parser.add_argument("--each", type=int, default=10, help="times of each fault of the pack")
-    parser.add_argument("--seed", type=int, default=1, help="of the moments")
+    parser.add_argument(
+        "--each", type=int, default=10, help="repetitions of each fault of the pack"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="seed of the random times")
     options = parser.parse_args(argv)
     _common.load_pack()
     from zimage_comfyui.cli.server import Server
@@ -63,16 +65,17 @@ def main(argv: list[str]) -> int:
 
 
 class Campaign:
-    """One server, the prompts that it was given, and how long it took to answer."""
+    """The faults on a server, and the response times of its health check."""
 
     def __init__(self, server: Any, dice: random.Random) -> None:
-        self.server, self.dice = server, dice
+        self.server = server
+        self.dice = dice
         self.process = psutil.Process(server.process.pid)
-        self.asked, self.waits = 0, [0.0]
+        self.waits = [0.0]
         self.over = threading.Event()
 
     def run(self, options: Any) -> dict[str, Any]:
-        """All of it; memory is read when the server is at rest."""
+        """Run all faults; memory is read when the server is idle."""
         prober = threading.Thread(target=self._probe, daemon=True)
         self._work(0)
         before = self._settled()
@@ -84,10 +87,10 @@ class Campaign:
         self.over.set()
         prober.join()
         after = self._settled()
-        counted = {kind: _counted(found) for kind, found in ends.items()}
+        counted = {kind: _counted(results) for kind, results in ends.items()}
         return {
             "ends": counted,
-            "lost": sum(one.get("lost", 0) for one in counted.values()),
+            "lost": sum(counts.get("lost", 0) for counts in counted.values()),
             "silent_seconds": round(max(self.waits), 3),
             "median_answer_ms": round(statistics.median(self.waits) * 1e3, 1),
             "rss_mib": {"before": before, "after": after},
@@ -130,8 +133,8 @@ class Campaign:
         return end if self._work(10**6 + hash((kind, seed)) % 10**6) == "success" else "stayed"
 
     def _pid(self) -> int | None:
-        found = self.server.client.get("/health").get("sandboxes", {}).get("packs", {})
-        return found.get("faults", {}).get("pid")
+        packs = self.server.client.get("/health").get("sandboxes", {}).get("packs", {})
+        return packs.get("faults", {}).get("pid")
 
     def _lift(self) -> None:
         self.server.client.request("/zimage/sandbox/lift", {"pack": "faults"})
@@ -143,16 +146,16 @@ class Campaign:
         return answer["prompt_id"]
 
     def _end(self, prompt: str) -> str:
-        """How a prompt ended: ``success``, the code of the error, or ``lost``."""
+        """Wait for a prompt; return ``success``, the code of its error, or ``lost``."""
         give_up = time.monotonic() + LIMIT
         while time.monotonic() < give_up:
             entry = self.server.client.get(f"/history/{prompt}").get(prompt)
             if entry is None:
                 time.sleep(0.01)
                 continue
-            for kind, about in entry["status"]["messages"]:
+            for kind, data in entry["status"]["messages"]:
                 if kind == "execution_error":
-                    return about["exception_message"].partition("]")[0].lstrip("[")[:40]
+                    return data["exception_message"].partition("]")[0].lstrip("[")[:40]
             return entry["status"]["status_str"]
         return "lost"
 
@@ -167,7 +170,7 @@ def _work(seed: int) -> dict[str, Any]:
 
 
 def _counted(ends: list[str]) -> dict[str, int]:
-    return {one: ends.count(one) for one in sorted(set(ends))}
+    return {end: ends.count(end) for end in sorted(set(ends))}
 
 
 def _table(figures: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""Hostile: what stops each attempt of the pack in ``tests/`` that tries everything.
+"""Hostile: the outcome of each attempt of a malicious pack in a sandbox.
 
-Runs that test; each attempt is one prompt of a real ComfyUI with the pack in a sandbox, and once
-more in bubblewrap, where that can be used.
+It runs the integration test with this pack. Each attempt is a prompt of a real ComfyUI, in a
+sandbox and, where available, also in a sandbox with bubblewrap.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TEST = "tests/integration/test_hostile_pack.py"
 
 
 def main(argv: list[str]) -> int:
-    """Do it; exit code 0 when no attempt succeeded."""
+    """Run the test; return exit code 0 if no attempt succeeded."""
     options = _common.parser(__doc__ or "", repeats=1).parse_args(argv)
     _common.load_pack()
     with tempfile.TemporaryDirectory(prefix="zimage-bench-") as folder:
@@ -27,12 +27,12 @@ def main(argv: list[str]) -> int:
         env = {**os.environ, "ZIMAGE_HOSTILE_TABLE": str(table)}
         code = subprocess.run(command, env=env, stdout=sys.stderr, check=False).returncode
         lines = table.read_text(encoding="utf-8").splitlines() if table.exists() else []
-    found: dict[str, dict[str, str]] = {"stopped": {}, "stopped_in_bubblewrap": {}}
+    outcomes: dict[str, dict[str, str]] = {"stopped": {}, "stopped_in_bubblewrap": {}}
     for where, name, stopped in sorted(line.split("\t") for line in lines):
-        found[where][name] = stopped
-    bare, view = found.values()
+        outcomes[where][name] = stopped
+    bare, view = outcomes.values()
     text = "\n".join(f"{name:28} {bare[name]:28} {view.get(name, '')}" for name in bare)
-    return _common.finish("hostile", options, {**found, "exit": code}, text) or code
+    return _common.finish("hostile", options, {**outcomes, "exit": code}, text) or code
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Overhead: what the hardening adds to a prompt, from its submission to its history.
+"""Overhead: time that the hardening adds to a prompt, from its submission to its history.
 
-The same host twice, with every part of the hardening and with none, alive together and asked in
-turns: a prompt that does next to nothing and a Turbo picture of the bundled models.
+Two servers of the same host run at the same time, with all parts of the hardening and with none.
+They get prompts in turns: a trivial prompt and a Turbo picture of the bundled models.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 import _common
-from _asker import PATIENCE, Asker, Graph, trivial_graph, turbo_graph
+from _client import PATIENCE, Graph, PromptClient, trivial_graph, turbo_graph
 
 KINDS = ("bare", "hardened")
 TRIVIAL, BLOCK = 200, 4096
-"""Pairs of trivial prompts, with one write of so many bytes to the disk after each."""
+"""Pairs of trivial prompts, and bytes that are written to the disk after each."""
 TURBO_RATIO, TRIVIAL_MS = 1.03, 2.0
-"""Goals: the ratio of Turbo pictures; what a trivial prompt costs beside one fsync of this run."""
+"""Goals: ratio of Turbo pictures; milliseconds in addition to one fsync for a trivial prompt."""
 
 
 def main(argv: list[str]) -> int:
-    """Measure both kinds of prompt; exit code 0 when every prompt succeeded."""
+    """Measure both kinds of prompt; return exit code 0 if every prompt succeeded."""
     options = _common.parser(__doc__ or "", repeats=20).parse_args(argv)
     _common.load_pack()
     with tempfile.TemporaryDirectory(prefix="zimage-bench-") as folder, ExitStack() as running:
@@ -40,7 +40,7 @@ def main(argv: list[str]) -> int:
 
 
 def start(kind: str, folder: Path, more: dict[str, str] | None = None) -> Any:
-    """A server of a kind with its files in a folder of its own; ``more`` is for its environment."""
+    """Return a server of a kind in its own folder; ``more`` are environment variables."""
     from zimage_comfyui.cli.server import Server
     from zimage_comfyui.patches.base.registry import NAMES
 
@@ -51,13 +51,13 @@ def start(kind: str, folder: Path, more: dict[str, str] | None = None) -> Any:
 
 
 def check_parts(kind: str, server: Any) -> None:
-    """What is compared is what it is called."""
+    """Check that all parts of the hardening are active, or off for the bare host."""
     parts = server.client.get("/health")["patches"]
-    wanted = "off" if kind == "bare" else "active"
-    found = {name: part["status"] for name, part in parts.items() if part["status"] != wanted}
-    found.pop("guarded", None)  # there is no guardian
-    if found:
-        raise SystemExit(f"{kind}: {found}, expected {wanted}")
+    expected = "off" if kind == "bare" else "active"
+    different = {name: part["status"] for name, part in parts.items() if part["status"] != expected}
+    different.pop("guarded", None)  # these servers run without a guardian
+    if different:
+        raise SystemExit(f"{kind}: {different}, expected {expected}")
 
 
 async def _measure(servers: dict[str, Any], folder: Path, repeats: int) -> dict[str, Any]:
@@ -67,12 +67,12 @@ async def _measure(servers: dict[str, Any], folder: Path, repeats: int) -> dict[
         syncs.append(sync(folder))
 
     async with AsyncExitStack() as open_clients:
-        askers = {
-            kind: await open_clients.enter_async_context(Asker(server))
+        clients = {
+            kind: await open_clients.enter_async_context(PromptClient(server))
             for kind, server in servers.items()
         }
-        prompts = {"trivial": await _pairs(askers, trivial_graph, TRIVIAL, between)}
-        prompts["turbo"] = await _pairs(askers, turbo_graph, repeats)
+        prompts = {"trivial": await _pairs(clients, trivial_graph, TRIVIAL, between)}
+        prompts["turbo"] = await _pairs(clients, turbo_graph, repeats)
     fsync = statistics.median(syncs)
     added = prompts["trivial"]["difference_ms"]["median"]
     return {
@@ -89,25 +89,25 @@ async def _measure(servers: dict[str, Any], folder: Path, repeats: int) -> dict[
 
 
 async def _pairs(
-    askers: dict[str, Asker],
+    clients: dict[str, PromptClient],
     graph: Callable[[int], Graph],
     count: int,
     between: Callable[[], None] = lambda: None,
 ) -> dict[str, Any]:
-    """Both servers in turns, each first as often as second; the first pair is not counted."""
-    took: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
+    """Run prompts on both servers in alternating order; the first pair is not counted."""
+    results: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
     for index in range(count + 1):
         for kind in KINDS if index % 2 else KINDS[::-1]:
-            took[kind].append(await askers[kind].run(graph(index)))
+            results[kind].append(await clients[kind].run(graph(index)))
         between()
-    return compared({kind: runs[1:] for kind, runs in took.items()})
+    return compared({kind: runs[1:] for kind, runs in results.items()})
 
 
-def compared(took: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
-    """Medians of each kind, of the pairs' differences and of their ratios."""
-    pairs = list(zip(took["bare"], took["hardened"], strict=True))
+def compared(results: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
+    """Return medians of each kind, of the differences of pairs and of their ratios."""
+    pairs = list(zip(results["bare"], results["hardened"], strict=True))
     return {
-        **{f"{kind}_ms": _common.summary([run["done"] for run in took[kind]]) for kind in KINDS},
+        **{f"{kind}_ms": _common.summary([run["done"] for run in results[kind]]) for kind in KINDS},
         "difference_ms": _common.summary([ours["done"] - bare["done"] for bare, ours in pairs]),
         "ratio": _common.summary([ours["done"] / bare["done"] for bare, ours in pairs]),
         "accepted_difference_ms": _common.summary(
@@ -117,7 +117,7 @@ def compared(took: dict[str, list[dict[str, float]]]) -> dict[str, Any]:
 
 
 def sync(folder: Path) -> float:
-    """Milliseconds of writing 4 KiB and waiting until the disk has them."""
+    """Return the milliseconds of writing 4 KiB with an ``fsync``."""
     with (folder / "sync.bin").open("ab", buffering=0) as file:
         began = time.perf_counter()
         file.write(bytes(BLOCK))
@@ -127,8 +127,8 @@ def sync(folder: Path) -> float:
 
 def _table(figures: dict[str, Any]) -> str:
     lines = [f"{'':9}{'bare':>11}{'hardened':>11}{'added':>10}{'ratio':>8}{'until 200':>11}"]
-    for name, one in figures["prompts"].items():
-        bare, ours, added, ratio, accepted = (values["median"] for values in one.values())
+    for name, result in figures["prompts"].items():
+        bare, ours, added, ratio, accepted = (values["median"] for values in result.values())
         lines.append(
             f"{name:9}{bare:8.2f} ms{ours:8.2f} ms{added:7.2f} ms{ratio:8.3f}{accepted:8.2f} ms"
         )

@@ -1,8 +1,8 @@
-"""Packs as they are published: what each of their nodes gives in a sandbox and in the host.
+"""Packs: compare the results of published packs' nodes in a sandbox and in the host.
 
-For every pack in ``--packs`` three servers, one after the other: two that load it in their own
-process and one that runs it in a sandbox. Every node for which inputs can be made gets a prompt of
-its own, the same in all three. A node counts when it runs in the host and gives the same twice.
+Each pack in ``--packs`` runs in three servers, one after the other: two load it in their own
+process, and one runs it in a sandbox. Each node for which inputs can be generated gets its own
+prompt, the same in all three. A node counts if it runs in the host and gives the same result twice.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from _packs_graphs import Graph, Graphs, NotRunnableError
 
 HELPER = "bench_packs"
 ROUNDS = 5
-"""So often nodes are looked for that can be run with what those before have given."""
+"""Rounds of running nodes whose inputs are outputs of earlier nodes."""
 LIMIT = 12.0
-"""Seconds for one prompt."""
+"""Time limit of a prompt in seconds."""
 SCRUBBED = frozenset({"filename", "subfolder", "prompt_id"})
 MODELS, GONE = "models", "no end, or the server's end"
 Record = dict[str, Any]
 
 
 def main(argv: list[str]) -> int:
-    """Try all packs; exit code 0 when each of them has loaded."""
+    """Run all packs; return exit code 0 if all of them have loaded."""
     parser = _common.parser(__doc__ or "", repeats=1)
     parser.add_argument("--packs", type=Path, required=True, help="a folder with packs")
-    parser.add_argument("--only", nargs="*", default=[], help="these packs of it")
-    parser.add_argument("--nodes", nargs="*", default=[], help="these nodes of them")
-    parser.add_argument("--python", type=Path, help="that has the libraries which they need")
+    parser.add_argument("--only", nargs="*", default=[], help="names of packs to run")
+    parser.add_argument("--nodes", nargs="*", default=[], help="names of nodes to run")
+    parser.add_argument("--python", type=Path, help="a Python with the libraries of the packs")
     parser.add_argument("--logs", type=Path, help="keep the servers' logs in this folder")
     options = parser.parse_args(argv)
     _common.load_pack()
-    names = sorted(one.name for one in options.packs.iterdir() if one.is_dir())
+    names = sorted(entry.name for entry in options.packs.iterdir() if entry.is_dir())
     tried: dict[str, dict[str, Any]] = {}
     code = 0
     for name in options.only or names:
         tried[name] = Trial(options, name).run()
-        # Every pack takes minutes: what there is is stored at once, beside packs tried before.
-        found = {**(_stored() if options.save else {}), **tried}
+        # A pack takes minutes, so results are stored after each, with those of other packs.
+        results = {**(_stored() if options.save else {}), **tried}
         last = len(tried) == len(options.only or names)
         with contextlib.nullcontext() if last else contextlib.redirect_stdout(None):
-            code = _common.finish("packs", options, {"packs": found}, _table(found))
-    return code or int(not all(one["nodes"] for one in tried.values()))
+            code = _common.finish("packs", options, {"packs": results}, _table(results))
+    return code or int(not all(entry["nodes"] for entry in tried.values()))
 
 
 def _stored() -> dict[str, dict[str, Any]]:
@@ -61,10 +61,11 @@ def _stored() -> dict[str, dict[str, Any]]:
 
 
 class Trial:
-    """One pack in three servers."""
+    """A pack in three servers."""
 
     def __init__(self, options: Any, name: str) -> None:
-        self.options, self.name = options, name
+        self.options = options
+        self.name = name
         self.prompts: dict[str, Graph] = {}
         self.works: list[str] = []
         self.skipped: dict[str, str] = {}
@@ -72,47 +73,47 @@ class Trial:
         self.findings: list[str] = []
 
     def run(self) -> dict[str, Any]:
-        """All of it."""
+        """Run the pack in all servers; return the comparison."""
         results = {}
         for kind in ("host", "again", "sandbox"):
             _common.say(f"{self.name}: {kind}")
             with tempfile.TemporaryDirectory(prefix="zimage-bench-") as folder:
-                # One path for all three: nodes say where they have written.
-                place = Path(tempfile.gettempdir()) / f"zimage-bench-packs-{os.getpid()}"
-                shutil.rmtree(place, ignore_errors=True)
-                Path(folder).rename(place)
+                # The same path for all three, because results may contain paths.
+                shared = Path(tempfile.gettempdir()) / f"zimage-bench-packs-{os.getpid()}"
+                shutil.rmtree(shared, ignore_errors=True)
+                Path(folder).rename(shared)
                 try:
-                    results[kind] = self._served(place, kind)
+                    results[kind] = self._served(shared, kind)
                 finally:
-                    place.rename(folder)
-        folders = {str(place): "…", str(_common.the_host().path): "ComfyUI"}
+                    shared.rename(folder)
+        folders = {str(shared): "…", str(_common.the_host().path): "ComfyUI"}
         return _anywhere(self._compared(results), folders)
 
     def _served(self, folder: Path, kind: str) -> dict[str, Record]:
         with Runner(folder, self.options, self.name, kind) as runner:
             info = runner.server.client.get("/object_info")
-            own = self._own(info)
-            self.info[kind] = {one: info[one] for one in own}
+            own_nodes = self._own(info)
+            self.info[kind] = {entry: info[entry] for entry in own_nodes}
             if kind == "sandbox":
                 health = runner.server.client.get("/health").get("sandboxes", {})
                 self.findings = [
-                    f"{one.get('code')}: {one.get('en', '')}"[:600]
-                    for one in health.get("findings", [])
+                    f"{entry.get('code')}: {entry.get('en', '')}"[:600]
+                    for entry in health.get("findings", [])
                 ]
             if kind == "host":
-                found = self._explored(runner, Graphs(info), own)
-                self.works = [key for key, one in found.items() if one["end"] == "success"]
-                return found
+                records = self._explored(runner, Graphs(info), own_nodes)
+                self.works = [key for key, entry in records.items() if entry["end"] == "success"]
+                return records
             return {key: runner.run(self.prompts[key]) for key in self.works}
 
     def _own(self, info: dict[str, Any]) -> list[str]:
         module = f"custom_nodes.{self.name}"
-        return [name for name, one in info.items() if one.get("python_module") == module]
+        return [name for name, entry in info.items() if entry.get("python_module") == module]
 
-    def _explored(self, runner: Runner, graphs: Graphs, own: list[str]) -> dict[str, Record]:
-        """Run all that can be run, and what can be run with what that has given, and so on."""
-        found: dict[str, Record] = {}
-        left = [one for one in own if not self.options.nodes or one in self.options.nodes]
+    def _explored(self, runner: Runner, graphs: Graphs, own_nodes: list[str]) -> dict[str, Record]:
+        """Run all nodes whose inputs exist, then those that need their outputs, and so on."""
+        records: dict[str, Record] = {}
+        left = [node for node in own_nodes if not self.options.nodes or node in self.options.nodes]
         for _ in range(ROUNDS):
             before = len(left)
             for name in list(left):
@@ -122,10 +123,10 @@ class Trial:
                     for full in (False, True)[: 1 + graphs.optional(name)]:
                         key = f"{name} +" if full else name
                         self.prompts[key] = graphs.graph(name, full)
-                        found[key] = runner.run(self.prompts[key])
-                        if found[key]["end"] == "success":
+                        records[key] = runner.run(self.prompts[key])
+                        if records[key]["end"] == "success":
                             graphs.learn(name, full)
-                        elif found[key]["end"] == GONE:
+                        elif records[key]["end"] == GONE:
                             break
             if len(left) == before:
                 break
@@ -134,7 +135,7 @@ class Trial:
                 graphs.graph(name, False)
             except NotRunnableError as error:
                 self.skipped[name] = str(error)
-        return found
+        return records
 
     def _compared(self, results: dict[str, dict[str, Record]]) -> dict[str, Any]:
         host, again, inside = results["host"], results["again"], results["sandbox"]
@@ -153,13 +154,7 @@ class Trial:
                 elif first == inside[key]:
                     exact.add(name)
         same_nodes = works - {key.removesuffix(" +") for key in differ}
-        one, two, other = self.info["host"], self.info["again"], self.info["sandbox"]
-        # Some draw a default by chance: those say nothing.
-        described = [
-            name
-            for name in one
-            if one[name] == other.get(name) or (one[name] != two.get(name) and name in other)
-        ]
+        described = self._described_equally()
         return {
             "commit": _common.commit(),
             "nodes": len(self.info["host"]),
@@ -179,25 +174,36 @@ class Trial:
             "findings": self.findings,
         }
 
+    def _described_equally(self) -> list[str]:
+        """Return the nodes with the same description; random defaults are ignored."""
+        host, again, sandbox = self.info["host"], self.info["again"], self.info["sandbox"]
+        return [
+            name
+            for name in host
+            if host[name] == sandbox.get(name)
+            or (host[name] != again.get(name) and name in sandbox)
+        ]
+
 
 class Runner:
-    """A server with one pack and the helper."""
+    """A server with a pack and the helper pack."""
 
     def __init__(self, folder: Path, options: Any, name: str, kind: str) -> None:
         from zimage_comfyui.cli.host import Host
         from zimage_comfyui.cli.server import Server, write_paths
         from zimage_comfyui.sandbox.policy.policy import known as granted
 
-        self.folder, packs = folder, folder / "packs"
+        self.folder = folder
+        packs = folder / "packs"
         shutil.copytree(options.packs / name, packs / name)
         (packs / HELPER).symlink_to(_common.pack_dir() / "benchmarks" / "_packs")
         models = folder / MODELS
         demo = _common.pack_dir() / "demo" / "models"
-        known = {one.name: str(one) for one in demo.iterdir() if one.is_dir()}
+        known = {entry.name: str(entry) for entry in demo.iterdir() if entry.is_dir()}
         _files(folder / "input", models)
-        known |= {one.name: str(one) for one in models.iterdir()}
+        known |= {entry.name: str(entry) for entry in models.iterdir()}
         write_paths(folder / "paths.json", {"custom_nodes": str(packs), **known})
-        # Strict mode, so that nothing loads in the host, with what other modes grant this pack.
+        # Strict mode, so that no pack loads in the host, with the grants of the other modes.
         grants = {**granted().get(name.lower(), {}), "run": "sandbox"}
         lines = [f"{key} = {json.dumps(grants[key])}" for key in grants if key != "variables"]
         inside = "\n".join([f'[packs."{name}"]', *lines, ""])
@@ -216,7 +222,7 @@ class Runner:
         return self
 
     def _start(self) -> None:
-        """Without what a server before has left: it would run the prompt that had no end again."""
+        """Start without the queue of an earlier server, which would run its last prompt again."""
         policy = self.folder / "user" / "__zimage" / "sandbox.toml"
         shutil.rmtree(self.folder / "user", ignore_errors=True)
         policy.parent.mkdir(parents=True)
@@ -230,7 +236,7 @@ class Runner:
             shutil.copy(self.server.log, self.kept)
 
     def run(self, graph: Graph) -> Record:
-        """One prompt: how it ended, what came out, and which files there are since."""
+        """Run a prompt; return its end, its outputs and the files that it has written."""
         if not self.server.client.answers():
             self.server.stop()
             self._start()
@@ -240,15 +246,15 @@ class Runner:
         if status != 200:
             return {"end": f"refused: {json.dumps(answer)[:600]}"}
         entry = self._ended(answer["prompt_id"])
-        if (took := time.monotonic() - began) > LIMIT / 4:
-            _common.say(f"  {graph['target']['class_type']}: {took:.0f} s")
+        if (seconds := time.monotonic() - began) > LIMIT / 4:
+            _common.say(f"  {graph['target']['class_type']}: {seconds:.0f} s")
         if entry is None:
             return {"end": GONE}
         if entry["status"]["status_str"] != "success":
             errors = [x for kind, x in entry["status"]["messages"] if kind == "execution_error"]
-            about = errors[0] if errors else {"exception_message": "interrupted"}
-            node = "" if about.get("node_id") == "target" else f"{about.get('node_type')}: "
-            return {"end": f"{node}{about['exception_message']}"[:600]}
+            error = errors[0] if errors else {"exception_message": "interrupted"}
+            node = "" if error.get("node_id") == "target" else f"{error.get('node_type')}: "
+            return {"end": f"{node}{error['exception_message']}"[:600]}
         outputs = entry["outputs"]
         files = self._written()
         return {
@@ -259,31 +265,31 @@ class Runner:
         }
 
     def _ended(self, prompt: str) -> Any:
-        began, asked = time.monotonic(), False
+        began, interrupted = time.monotonic(), False
         while time.monotonic() < began + 1.5 * LIMIT:
             try:
                 if entry := self.server.client.get(f"/history/{prompt}").get(prompt):
                     return entry
             except OSError:
                 return None
-            if time.monotonic() > began + LIMIT and not asked:
-                asked = True
+            if time.monotonic() > began + LIMIT and not interrupted:
+                interrupted = True
                 self.server.client.request("/interrupt", {})
             time.sleep(0.01)
-        self.server.stop()  # it holds on to what it does: the next prompt gets a new one
+        self.server.stop()  # the prompt cannot be interrupted; the next one gets a new server
         return None
 
     def _written(self) -> dict[str, str]:
-        found = {}
+        digests = {}
         for kind in ("output", "temp"):
             for path in sorted((self.folder / kind).rglob("*")):
                 if path.is_file():
-                    found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        return found
+                    digests[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        return digests
 
 
 def _files(inputs: Path, models: Path) -> None:
-    """A picture, a sound, and models of a few kilobytes, for nodes that choose a file."""
+    """Write a picture and models of a few kilobytes, for nodes with file inputs."""
     import numpy as np
     import torch
     from PIL import Image
@@ -296,7 +302,7 @@ def _files(inputs: Path, models: Path) -> None:
         (models / kind).mkdir(parents=True)
     torch.manual_seed(5)
     widths = [32, 32, 64, 64, 128, 128, *[128] * 3, *[64] * 3, *[32] * 3, 128]
-    found = {
+    adapter = {
         "image_proj.proj.weight": torch.randn(512, 48) * 0.1,
         "image_proj.proj.bias": torch.zeros(512),
         "image_proj.norm.weight": torch.ones(128),
@@ -304,8 +310,10 @@ def _files(inputs: Path, models: Path) -> None:
     }
     for index, width in enumerate(widths):
         for part in "kv":
-            found[f"ip_adapter.{2 * index + 1}.to_{part}_ip.weight"] = torch.randn(width, 128) * 0.1
-    save_file(found, models / "ipadapter" / "ip-adapter_sd15.safetensors")
+            adapter[f"ip_adapter.{2 * index + 1}.to_{part}_ip.weight"] = (
+                torch.randn(width, 128) * 0.1
+            )
+    save_file(adapter, models / "ipadapter" / "ip-adapter_sd15.safetensors")
     key = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_q"
     lora = {
         f"{key}.lora_up.weight": torch.randn(32, 2),
@@ -315,63 +323,63 @@ def _files(inputs: Path, models: Path) -> None:
     save_file(lora, models / "loras" / "a.safetensors")
 
 
-def _anywhere(found: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
-    """The same without this machine's folders, which messages name."""
-    text = json.dumps(found)
+def _anywhere(document: dict[str, Any], names: dict[str, str]) -> dict[str, Any]:
+    """Return a document without this machine's folders, which messages may contain."""
+    text = json.dumps(document)
     for folder, name in names.items():
         text = text.replace(json.dumps(folder)[1:-1], name)
     return json.loads(text)
 
 
 def _scrubbed(value: Any) -> Any:
-    """What a node shows, without names that are drawn by chance."""
+    """Return what a node shows, without random names."""
     if isinstance(value, dict):
         return {k: "…" if k in SCRUBBED else _scrubbed(v) for k, v in value.items()}
-    return [_scrubbed(one) for one in value] if isinstance(value, list) else value
+    return [_scrubbed(item) for item in value] if isinstance(value, list) else value
 
 
-def same(one: Any, other: Any) -> bool:
-    """Equal, but for the last digits of tensors."""
-    if isinstance(one, dict) and isinstance(other, dict):
-        if "near" in one and "near" in other and one["tensor"] == other["tensor"]:
-            if one["sha"] == other["sha"]:
+def same(value: Any, other: Any) -> bool:
+    """Return whether results are equal, apart from the last digits of tensors."""
+    if isinstance(value, dict) and isinstance(other, dict):
+        if "near" in value and "near" in other and value["tensor"] == other["tensor"]:
+            if value["sha"] == other["sha"]:
                 return True
-            pairs = list(zip(one["near"], other["near"], strict=True))
+            pairs = list(zip(value["near"], other["near"], strict=True))
             finite = [abs(a) for a, _ in pairs if math.isfinite(a)]
-            least = max(1e-5, 1e-6 * max(finite, default=0.0))  # a sum's rounding
+            least = max(1e-5, 1e-6 * max(finite, default=0.0))  # rounding of sums
             return all(math.isclose(a, b, rel_tol=1e-4, abs_tol=least) for a, b in pairs)
-        return one.keys() == other.keys() and all(same(one[k], other[k]) for k in one)
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
-    return one == other
+        return value.keys() == other.keys() and all(same(value[k], other[k]) for k in value)
+    if isinstance(value, list) and isinstance(other, list):
+        return len(value) == len(other) and all(map(same, value, other))
+    return value == other
 
 
-def difference(one: Any, other: Any) -> str:
-    """Where the two part, in a line."""
-    if isinstance(one, dict) and isinstance(other, dict) and "near" not in one:
+def difference(value: Any, other: Any) -> str:
+    """Return the first difference as a line of text."""
+    if isinstance(value, dict) and isinstance(other, dict) and "near" not in value:
         if other.get("end", "success") != "success":
             return str(other["end"])
-        for key in [*one, *(k for k in other if k not in one)]:
-            if not same(one.get(key), other.get(key)):
-                return f"{key}: {difference(one.get(key), other.get(key))}"
-    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        index = next(i for i, (a, b) in enumerate(zip(one, other, strict=True)) if not same(a, b))
-        return f"{index}: {difference(one[index], other[index])}"
-    return f"{json.dumps(one)[:200]} / {json.dumps(other)[:200]}"
+        for key in [*value, *(k for k in other if k not in value)]:
+            if not same(value.get(key), other.get(key)):
+                return f"{key}: {difference(value.get(key), other.get(key))}"
+    if isinstance(value, list) and isinstance(other, list) and len(value) == len(other):
+        index = next(i for i, (a, b) in enumerate(zip(value, other, strict=True)) if not same(a, b))
+        return f"{index}: {difference(value[index], other[index])}"
+    return f"{json.dumps(value)[:200]} / {json.dumps(other)[:200]}"
 
 
-def _table(found: dict[str, Any]) -> str:
+def _table(results: dict[str, Any]) -> str:
     lines = [f"{'pack':28} nodes described run same exact share"]
-    for name, one in found.items():
-        share = "-" if one["share"] is None else f"{one['share']:.1%}"
-        lines.append(
-            f"{name:28} {one['nodes']:5} {one['described_equally']:9} {one['run_in_the_host']:3} "
-            f"{one['same_in_the_sandbox']:4} {one['to_the_last_bit']:5} {share:>6}"
-        )
-    for name, one in found.items():
-        lines += ["", name, *(f"  {finding}" for finding in one["findings"])]
-        lines += [f"  described differently: {key}" for key in one["described_differently"]]
-        lines += [f"  {key}: {reason}" for key, reason in one["differ"].items()]
+    for name, result in results.items():
+        share = "-" if result["share"] is None else f"{result['share']:.1%}"
+        described, run = result["described_equally"], result["run_in_the_host"]
+        same, exact = result["same_in_the_sandbox"], result["to_the_last_bit"]
+        counts = f"{result['nodes']:5} {described:9} {run:3} {same:4} {exact:5}"
+        lines.append(f"{name:28} {counts} {share:>6}")
+    for name, result in results.items():
+        lines += ["", name, *(f"  {finding}" for finding in result["findings"])]
+        lines += [f"  described differently: {key}" for key in result["described_differently"]]
+        lines += [f"  {key}: {reason}" for key, reason in result["differ"].items()]
     return "\n".join(lines)
 
 

@@ -1,7 +1,7 @@
-"""Parity: greatest difference between our engine on the host and diffusers, same random weights.
+"""Parity: largest difference between the pack's engine and diffusers with the same random weights.
 
-Float32 on the CPU. Inputs are random as well; the comparisons are those of the tests
-(tests/fakes/parity.py), which also hold that a wrong input is seen.
+Float32 on the CPU with random inputs. The comparisons are those of the tests
+(tests/fakes/parity.py), which also check that a wrong input is detected.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ OMNI_WIDTH = 48
 
 
 def main(argv: list[str]) -> int:
-    """Compare all; exit code 0 when every comparison could be made."""
+    """Compare all results; return exit code 0 if every comparison could be made."""
     options = _common.parser(__doc__ or "", repeats=1).parse_args(argv)
     adherence.open_host()
     rows: dict[str, Any] = {}
@@ -34,16 +34,16 @@ def main(argv: list[str]) -> int:
 
 
 def difference(ours: torch.Tensor, true: torch.Tensor) -> dict[str, float]:
-    """Greatest difference of any value, and that over the greatest value."""
+    """Return the largest difference, absolute and relative to the largest value."""
     from zimage_comfyui.tests.fakes.parity import worst
 
-    found = worst(ours, true)
+    largest = worst(ours, true)
     greatest = true.abs().max().item()
-    return {"absolute": found, "relative": found / greatest, "greatest_value": greatest}
+    return {"absolute": largest, "relative": largest / greatest, "greatest_value": greatest}
 
 
 def pipeline(folder: Path, variant: str) -> dict[str, Any]:
-    """Text features, one evaluation and a whole picture (8 steps) of an official folder."""
+    """Compare text features, an evaluation and a picture (8 steps) of an official folder."""
     from diffusers import ZImagePipeline
 
     from zimage_comfyui.engine import conditioning
@@ -66,7 +66,7 @@ def pipeline(folder: Path, variant: str) -> dict[str, Any]:
 
 
 def layouts(folder: Path) -> dict[str, Any]:
-    """The denoiser from diffusers' folder and from ComfyUI's single file of the same weights."""
+    """Compare the denoiser from diffusers' folder and from ComfyUI's file of the same weights."""
     from safetensors.torch import save_file
 
     from zimage_comfyui.engine import checkpoints
@@ -87,7 +87,7 @@ def layouts(folder: Path) -> dict[str, Any]:
 
 
 def omni(folder: Path) -> dict[str, Any]:
-    """Reference pictures, with and without SigLIP2; diffusers as it is, then mended."""
+    """Compare reference pictures, with and without SigLIP2; diffusers unmodified and corrected."""
     from zimage_comfyui.engine import checkpoints
     from zimage_comfyui.tests.fakes import official, parity
     from zimage_comfyui.tests.fakes.references import WHOLE, inputs
@@ -102,28 +102,28 @@ def omni(folder: Path) -> dict[str, Any]:
             parity.mend(setattr)
         for count in (1, 2, 3):
             for siglip in (False, True):
-                given = (
+                arguments = (
                     inputs(count, 2, siglip)
                     if kind == "mended"
                     else inputs(count, 1, siglip, WHOLE)
                 )
                 if kind == "as it is":
                     draw = torch.Generator().manual_seed(4)
-                    given["text"] = torch.randn(1, 64, 128, generator=draw)
-                    given["mask"] = torch.ones(1, 64, dtype=torch.bool)
+                    arguments["text"] = torch.randn(1, 64, 128, generator=draw)
+                    arguments["mask"] = torch.ones(1, 64, dtype=torch.bool)
                 name = (
                     f"Omni, references: {count}{' + SigLIP2' if siglip else ''}; diffusers {kind}"
                 )
-                both = parity.found(model, given), parity.expected(truth, given)
+                both = parity.found(model, arguments), parity.expected(truth, arguments)
                 rows[name] = difference(*both)
     return rows
 
 
 def _table(rows: dict[str, Any]) -> str:
     lines = [f"{'':52} {'absolute':>9} {'relative':>9}  goal {GOAL:.0e}"]
-    for name, one in rows.items():
-        met = "met" if one["absolute"] <= GOAL else "NOT MET"
-        lines.append(f"{name:52} {one['absolute']:9.1e} {one['relative']:9.1e}  {met}")
+    for name, row in rows.items():
+        met = "met" if row["absolute"] <= GOAL else "NOT MET"
+        lines.append(f"{name:52} {row['absolute']:9.1e} {row['relative']:9.1e}  {met}")
     return "\n".join(lines)
 
 

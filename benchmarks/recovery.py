@@ -1,8 +1,8 @@
-"""Recovery: from ``kill -9`` of the server to the next answer and the next finished prompt.
+"""Recovery: time from ``kill -9`` of the server to the next response and the next completed prompt.
 
-With a standby, without one, and the bare host under a loop that starts it again; these two take
-half a minute for each kill and get a tenth of them. Meanwhile a client connects all the time and
-records what is refused and which accepted prompts never end.
+Measured with a standby, without a standby, and for the bare host in a restart loop. The last two
+take half a minute for each kill, so they get a tenth of the kills. Meanwhile a client submits
+prompts and records refused connections and accepted prompts that do not end.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ PROMPT = {
     "2": {"class_type": "PreviewImage", "inputs": {"images": ["1", 0]}},
 }
 QUICK = "quick=0.1"
-"""Each kill is the only one to the guardian; deaths in a row have it wait, up to half a minute."""
+"""A short limit, so that kills do not count as deaths in a row, after which the guardian waits."""
 LIMIT = 300.0
-"""Seconds after which a server counts as gone for good."""
+"""Time limit of a recovery in seconds."""
 
 
 def main(argv: list[str]) -> int:
-    """Kill servers of each kind; exit code 0 unless one stayed away."""
+    """Kill servers of each kind; return exit code 0 if all recovered."""
     parser = _common.parser(__doc__ or "", repeats=10)
-    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="what to kill")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS, help="kinds of servers")
     options = parser.parse_args(argv)
     _common.load_pack()
     contenders = {}
@@ -55,7 +55,7 @@ def main(argv: list[str]) -> int:
 
 
 class Served:
-    """A server that is started again when it dies."""
+    """A server that is restarted when it dies."""
 
     def __init__(self, kind: str, folder: Path) -> None:
         from zimage_comfyui.cli.server import (
@@ -65,7 +65,9 @@ class Served:
             start_command,
         )
 
-        self.kind, self.folder, self.port = kind, folder, free_port()
+        self.kind = kind
+        self.folder = folder
+        self.port = free_port()
         self.host, pack = _common.the_host(), _common.pack_dir()
         self.env = host_environment() | {"ZIMAGE_HOME": str(folder), "ZIMAGE_LOG_DIR": str(folder)}
         self.env["ZIMAGE_GUARD"] = QUICK
@@ -76,9 +78,9 @@ class Served:
         begin = [sys.executable, "-I", str(pack / "cli" / "main.py"), "serve"]
         begin += ["--comfyui", str(self.host.path), "--port", str(self.port)]
         begin += ["--standby", "on" if kind == "standby" else "off", "--"]
-        own = ["--listen", "--port", "--temp-directory", "--extra-model-paths-config"]
+        own_options = ["--listen", "--port", "--temp-directory", "--extra-model-paths-config"]
         arguments = direct[len(main_command(self.host, pack)) :]
-        self.command = begin + _without(arguments, own)
+        self.command = begin + _without(arguments, own_options)
 
     def __enter__(self) -> Served:
         self.ended = threading.Event()
@@ -106,24 +108,24 @@ class Served:
         )
 
     def _keep(self) -> None:
-        """What a service manager does for the bare host."""
+        """Restart the bare host, like a service manager."""
         while self.process.wait() is not None and not self.ended.is_set():
             self.process = self._start()
 
     def log(self) -> list[str]:
-        """The guardian's."""
+        """Return the lines of the guardian's log."""
         path = self.folder / "guardian.log"
         return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
     def pid(self) -> int:
-        """The process that serves."""
+        """Return the process id of the active server."""
         if self.kind == "bare":
             return self.process.pid
         last = [line for line in self.log() if "serves now" in line][-1]
         return int(last.partition("[")[2].partition("]")[0])
 
     def settled(self) -> bool:
-        """Whether everything is as before the last kill."""
+        """Return whether a standby is ready again."""
         if self.kind != "standby":
             return True
         log = self.log()
@@ -131,7 +133,7 @@ class Served:
         return sum("ready after" in line for line in log) > served
 
     def request(self, path: str, body: Any = None, timeout: float = 60) -> Any:
-        """JSON of an answer 200; OSError or HTTPException without one."""
+        """Return the JSON of a response 200; raise OSError or HTTPException without one."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
         try:
             data = None if body is None else json.dumps(body)
@@ -146,21 +148,23 @@ class Served:
             connection.close()
 
     def await_answer(self) -> None:
-        """Until the API answers."""
+        """Wait until the API responds."""
         _until(lambda: _tried(lambda: bool(self.request("/prompt"))))
 
 
 class Client(threading.Thread):
-    """Submits prompts without a pause and keeps what was accepted and what was refused."""
+    """Submits prompts continuously; counts accepted prompts and refused connections."""
 
     def __init__(self, served: Served) -> None:
         super().__init__(daemon=True)
-        self.served, self.done = served, threading.Event()
+        self.served = served
+        self.done = threading.Event()
         self.accepted: list[str] = []
-        self.refused = self.broken = 0
+        self.refused = 0
+        self.broken = 0
 
     def run(self) -> None:
-        """Until :attr:`done`."""
+        """Submit prompts until :attr:`done` is set."""
         while not self.done.wait(0.02):
             try:
                 self.accepted.append(
@@ -169,7 +173,7 @@ class Client(threading.Thread):
             except ConnectionRefusedError:
                 self.refused += 1
             except (OSError, http.client.HTTPException):
-                self.broken += 1  # it was on its way when the server died; nothing was promised
+                self.broken += 1  # the server died before its response, so nothing was accepted
 
 
 def _measure(served: Served, kills: int) -> dict[str, Any]:
@@ -239,13 +243,13 @@ def _alive(pid: int) -> bool:
 
 
 def _without(words: list[str], names: list[str]) -> list[str]:
-    """Arguments without those that ``serve`` gives, and their values."""
-    kept, skip = [], False
+    """Return arguments without those that ``serve`` sets, and without their values."""
+    remaining, skip = [], False
     for word in words:
         if not skip and word not in names:
-            kept.append(word)
+            remaining.append(word)
         skip = word in names
-    return kept
+    return remaining
 
 
 def _table(figures: dict[str, Any]) -> str:
@@ -253,12 +257,12 @@ def _table(figures: dict[str, Any]) -> str:
         f"{'':9}{'answers':>9}{'max':>8}{'finishes':>10}{'max':>8}"
         f"{'accepted':>10}{'lost':>6}{'refused':>9}"
     ]
-    for kind, one in figures["contenders"].items():
-        answer, finished = one["seconds_to_answer"], one["seconds_to_finished"]
+    for kind, result in figures["contenders"].items():
+        answer, finished = result["seconds_to_answer"], result["seconds_to_finished"]
         lines.append(
             f"{kind:9}{answer['median']:7.2f} s{answer['max']:6.2f} s"
             f"{finished['median']:8.2f} s{finished['max']:6.2f} s"
-            f"{one['accepted']:10}{one['lost']:6}{one['refused']:9}"
+            f"{result['accepted']:10}{result['lost']:6}{result['refused']:9}"
         )
     return "\n".join(lines)
 

@@ -1,6 +1,6 @@
-"""Report: writes docs/results.md, its translation and plots from the results that are stored.
+"""Report: write docs/results.md, its translation and plots from the stored results.
 
-Nothing is measured. A test holds that both pages are what this writes; run it after ``--save``.
+Nothing is measured. A test compares both pages with the output; run it after ``--save``.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ SECTIONS: list[tuple[str, Callable[[dict[str, Any]], _report.Section]]] = [
     ("packs", packs.packs),
 ]
 HEADS = {
-    "en": """# Measured
+    "en": """# Results
 
 [中文](results.zh-CN.md)
 
-Every figure is from a run that is stored in [`benchmarks/results/`](../benchmarks/results);
-[how the benchmarks measure](../benchmarks/METHOD.md). Compare ratios, not seconds, between
-machines. A goal that was not reached says **not met**.
-This page is written by `./zimage bench report`.
+All figures are from stored runs in [`benchmarks/results/`](../benchmarks/results);
+[METHOD.md](../benchmarks/METHOD.md) describes how they are measured. Compare ratios between
+machines, not seconds. A goal that was not reached is marked **not met**.
+`./zimage bench report` generates this page.
 """,
     "zh": """# 实测结果
 
 [English](results.md)
 
-每个数字都来自 [`benchmarks/results/`](../benchmarks/results) 里保存的一次运行；测量方法见
-[METHOD.md](../benchmarks/METHOD.md)（英文）。不同机器之间请比较比值，不要比较秒数。没有达到的目标标为**未达到**。
+所有数据都来自 [`benchmarks/results/`](../benchmarks/results) 中保存的运行结果；测量方法见
+[METHOD.md](../benchmarks/METHOD.md)（英文）。不同机器之间请比较比值，不要比较秒数。未达到的目标标为**未达到**。
 本页由 `./zimage bench report` 生成。
 """,
 }
@@ -63,7 +63,7 @@ NAMES = {"en": "results.md", "zh": "results.zh-CN.md"}
 
 
 def pages(pack: Path) -> dict[str, str]:
-    """Text of each page by its file name."""
+    """Return the text of each page by its file name."""
     folder = pack / "benchmarks" / "results"
     runs = {name: _stored(folder, name) for name, _ in SECTIONS}
     texts = {}

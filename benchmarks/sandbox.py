@@ -1,7 +1,7 @@
-"""Sandbox: what a pack in a process of its own costs: ours, pyisolate, comfy-env, and a plain call.
+"""Sandbox: cost of a pack in its own process, for our sandbox, pyisolate, comfy-env and a call.
 
-Ours is measured confined, the others as they come: pyisolate's bubblewrap is off, comfy-env has
-nothing of the kind. All are asked in turns.
+Only our sandbox is confined: pyisolate's bubblewrap is off, and comfy-env has no confinement. All
+are measured in turns.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ ROWS: dict[str, tuple[str, float, str, float | None, int, int]] = {
     "memory": ("memory of its own, idle", 1 / MIB, "MiB", 60, 1, 1),
     "die": ("SIGSEGV until the error", 1e3, "ms", 20, 1, 3),
 }
-"""What is asked: for the table, factor and unit, goal in that unit, times a round, rounds."""
+"""Measurements: text of the table, factor, unit, goal in this unit, calls a round, rounds."""
 CONTENDERS = ("ours", "pyisolate", "comfyenv", "inside")
 
 
 def main(argv: list[str]) -> int:
-    """Measure all that there are; exit code 0 when ours answered everything."""
+    """Measure all available contenders; return exit code 0."""
     parser = _common.parser(__doc__ or "", repeats=1)
     parser.add_argument("--only", nargs="+", choices=CONTENDERS, default=CONTENDERS)
     options = parser.parse_args(argv)
@@ -48,21 +48,22 @@ def main(argv: list[str]) -> int:
         try:
             values = _rounds(running, options.repeats)
         finally:
-            for one in running.values():
-                one.stop()
+            for contender in running.values():
+                contender.stop()
     figures = _figures(running, values, absent)
     return _common.finish("sandbox", options, figures, _table(figures))
 
 
 class Contender:
-    """A host process that is asked over pipes.
+    """A host process that is controlled through pipes.
 
     Attributes:
-        about: what it said when its first child had answered.
+        details: its response after the first start of its child.
     """
 
     def __init__(self, name: str, python: str, folder: Path) -> None:
-        self.name, self.log = name, folder / f"{name}.log"
+        self.name = name
+        self.log = folder / f"{name}.log"
         path = str(Path(__file__).with_name(f"_sandbox_{name}.py"))
         _common.the_host()
         env = _sandbox_install.environment()
@@ -75,10 +76,10 @@ class Contender:
                 env=env,
                 text=True,
             )
-        self.about: dict[str, Any] = self.ask("begin", 0)
+        self.details: dict[str, Any] = self.ask("begin", 0)
 
     def ask(self, name: str, count: int) -> Any:
-        """One measurement.
+        """Return the result of a measurement.
 
         Raises:
             OSError: the process has ended.
@@ -92,12 +93,12 @@ class Contender:
         except BrokenPipeError:
             line = ""
         if not line:
-            said = self.log.read_text().strip().splitlines()[-1:]
-            raise OSError(f"{self.name} has ended: {' '.join(said)[:300]}")
+            last_line = self.log.read_text().strip().splitlines()[-1:]
+            raise OSError(f"{self.name} has ended: {' '.join(last_line)[:300]}")
         return json.loads(line)
 
     def stop(self) -> None:
-        """End it and its child."""
+        """Stop the process and its child."""
         try:
             self.ask("stop", 0)
             self.process.wait(20)
@@ -108,14 +109,16 @@ class Contender:
 def _start(names: list[str], folder: Path, absent: dict[str, str]) -> dict[str, Contender]:
     from zimage_comfyui.config import Settings
 
-    theirs, running = "", {}
+    other_python, running = "", {}
     for name in names:
         try:
             if name in {"pyisolate", "comfyenv"}:
-                theirs = theirs or str(_sandbox_install.python(Settings.from_environment().home))
+                other_python = other_python or str(
+                    _sandbox_install.python(Settings.from_environment().home)
+                )
             _common.say(f"starting {name}")
-            own = theirs if name in {"pyisolate", "comfyenv"} else sys.executable
-            running[name] = Contender(name, own, folder)
+            interpreter = other_python if name in {"pyisolate", "comfyenv"} else sys.executable
+            running[name] = Contender(name, interpreter, folder)
         except OSError as error:
             absent[name] = str(error)
             _common.say(f"{name}: {error}")
@@ -123,21 +126,23 @@ def _start(names: list[str], folder: Path, absent: dict[str, str]) -> dict[str, 
 
 
 def _rounds(running: dict[str, Contender], repeats: int) -> dict[str, dict[str, Any]]:
-    """Values in seconds or bytes of each measurement, or why there are none."""
+    """Return the values of each measurement in seconds or bytes, or a reason for no values."""
     values: dict[str, dict[str, Any]] = {}
     for key, (_, factor, unit, _, count, rounds) in ROWS.items():
         row = values[key] = {}
         for turn in range(rounds * repeats):
             names = list(running)
             for name in names[turn % len(names) :] + names[: turn % len(names)]:
-                found = _asked(running[name], key, count)
-                if isinstance(found, str):
-                    row[name] = found
+                result = _asked(running[name], key, count)
+                if isinstance(result, str):
+                    row[name] = result
                 elif not isinstance(row.get(name), str):
-                    row.setdefault(name, []).extend(found)
+                    row.setdefault(name, []).extend(result)
         shown = {
-            name: one if isinstance(one, str) else f"{statistics.median(one) * factor:.3g} {unit}"
-            for name, one in row.items()
+            name: outcome
+            if isinstance(outcome, str)
+            else f"{statistics.median(outcome) * factor:.3g} {unit}"
+            for name, outcome in row.items()
         }
         _common.say(f"{key}: {shown}")
     return values
@@ -145,10 +150,10 @@ def _rounds(running: dict[str, Contender], repeats: int) -> dict[str, dict[str, 
 
 def _asked(contender: Contender, key: str, count: int) -> list[float] | str:
     try:
-        found = contender.ask(key, count)
+        result = contender.ask(key, count)
     except OSError as error:
         return str(error)
-    return found["unsupported"] if isinstance(found, dict) else found
+    return result["unsupported"] if isinstance(result, dict) else result
 
 
 def _figures(
@@ -157,29 +162,29 @@ def _figures(
     rows = {}
     for key, (text, factor, unit, goal, _, _) in ROWS.items():
         rows[key] = {"what": text, "unit": unit, "goal": goal}
-        for name, found in values[key].items():
-            if isinstance(found, str):
-                rows[key][name] = found
+        for name, outcome in values[key].items():
+            if isinstance(outcome, str):
+                rows[key][name] = outcome
                 continue
-            scaled = [round(one * factor, 4) for one in found]
-            kept = scaled if len(scaled) <= 40 else []
+            scaled = [round(item * factor, 4) for item in outcome]
+            stored = scaled if len(scaled) <= 40 else []
             rows[key][name] = {
                 "median": statistics.median(scaled),
                 "min": min(scaled),
                 "max": max(scaled),
                 "count": len(scaled),
-                "values": kept,
+                "values": stored,
             }
-    about = {name: one.about for name, one in running.items()}
-    return {"rows": rows, "contenders": about, "absent": absent, "packages": _packages()}
+    details = {name: item.details for name, item in running.items()}
+    return {"rows": rows, "contenders": details, "absent": absent, "packages": _packages()}
 
 
 def _packages() -> list[str]:
-    return [one for one in _sandbox_install.PACKAGES if "==" in one]
+    return [package for package in _sandbox_install.PACKAGES if "==" in package]
 
 
 def _table(figures: dict[str, Any]) -> str:
-    """Medians, with the smallest value of each: what else runs only ever adds."""
+    """Return the table: medians with minimum values, which other load affects least."""
     lines = [f"{'':30}{'goal':>9}" + "".join(f"{name:>22}" for name in CONTENDERS)]
     for row in figures["rows"].values():
         goal = "" if row["goal"] is None else f"{row['goal']:g} {row['unit']}"
@@ -187,19 +192,19 @@ def _table(figures: dict[str, Any]) -> str:
         lines.append(f"{row['what']:30}{goal:>9}{cells}")
     for name, why in figures["absent"].items():
         lines.append(f"{name}: {why}")
-    if (about := figures["contenders"].get("ours")) is not None:
+    if (details := figures["contenders"].get("ours")) is not None:
         lines.append(
-            f"the template of ours: {about['template_seconds']:.1f} s once, "
-            f"{about['template_private_bytes'] / MIB:.0f} MiB private"
+            f"the template of ours: {details['template_seconds']:.1f} s once, "
+            f"{details['template_private_bytes'] / MIB:.0f} MiB private"
         )
     return "\n".join(lines)
 
 
 def _cell(row: dict[str, Any], name: str) -> str:
-    found = row.get(name)
-    if found is None or isinstance(found, str):
+    outcome = row.get(name)
+    if outcome is None or isinstance(outcome, str):
         return "-"
-    return f"{found['median']:.3g} (min {found['min']:.3g})"
+    return f"{outcome['median']:.3g} (min {outcome['min']:.3g})"
 
 
 if __name__ == "__main__":

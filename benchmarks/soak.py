@@ -1,11 +1,11 @@
-"""Soak: thousands of mixed requests to one hardened server, and whether anything grows.
+"""Soak: growth of a hardened server's resources over thousands of mixed requests.
 
-Trivial prompts, pictures of both variants, every template, failing and exiting nodes, refused
-requests and clients that vanish, in random order. Resident memory, descriptors, threads and child
-processes are read while nothing runs; slopes come with their 95 % intervals. Which models are in
-memory changes its level by more than anything that grows, so readings are compared with those of
-the same models. The first and the last picture have to be the same bytes. Meanwhile a second server
-has been asked some hundred times and is then left alone for an hour.
+The requests are in random order: trivial prompts, pictures of both variants, every template,
+failing and exiting nodes, refused requests, and clients that disconnect. Resident memory,
+descriptors, threads and child processes are read while the server is idle; slopes have 95 %
+intervals. The loaded models affect memory more than any growth, so readings are compared among the
+same models. The first and the last picture must have the same bytes. A second server gets some
+hundred requests and is then idle for an hour.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ import psutil
 EVERY = 50
 """Requests between two readings."""
 WARM = 0.2
-"""Share of the run that counts as warming up: the first of everything is loaded in it."""
+"""Share of the run that is not counted, because modules and models are loaded in it."""
 MIX = {
     "trivial": 54,
     "turbo": 18,
@@ -46,17 +46,17 @@ MIX = {
     "vanishing": 3,
 }
 BEFORE_IDLE = 300
-"""Requests to the server that is then left alone."""
+"""Requests to the server that is idle afterwards."""
 REFUSED = ([1], "text", {}, {"prompt": []}, {"prompt": {"1": 5}}, {"prompt": {}})
 PLOTS = {"rss_mib": "resident memory, MiB", "descriptors": "descriptors", "threads": "threads"}
 
 
 def main(argv: list[str]) -> int:
-    """Run the mix; exit code 0 unless a prompt was lost or the pictures differ."""
+    """Run the requests; return exit code 0 unless a prompt was lost or the pictures differ."""
     parser = _common.parser(__doc__ or "", repeats=5000)
-    parser.add_argument("--seed", type=int, default=7, help="order of the requests")
+    parser.add_argument("--seed", type=int, default=7, help="seed of the order of requests")
     parser.add_argument(
-        "--idle", type=float, default=60, metavar="MINUTES", help="leave a server alone"
+        "--idle", type=float, default=60, metavar="MINUTES", help="time of an idle server"
     )
     parser.add_argument("--plot", default="", metavar="FILE", help="also draw the curves (PNG)")
     options = parser.parse_args(argv)
@@ -99,9 +99,11 @@ def _soak(server: Any, requests: int, dice: random.Random) -> dict[str, Any]:
         if number % EVERY == 0:
             readings.append({"request": number, **_settle(server), **_reading(process)})
             _common.say(f"{number}/{requests}: {readings[-1]['rss_mib']:.0f} MiB")
-    warm = [one for one in readings if one["request"] > WARM * requests]
+    warm = [reading for reading in readings if reading["request"] > WARM * requests]
     slopes = {
-        name: slope([(one["request"] / 1000, one[name], one["models"]) for one in warm])
+        name: slope(
+            [(reading["request"] / 1000, reading[name], reading["models"]) for reading in warm]
+        )
         for name in ("rss_mib", "descriptors", "threads", "children")
     }
     return {
@@ -109,18 +111,19 @@ def _soak(server: Any, requests: int, dice: random.Random) -> dict[str, Any]:
         "mix": MIX,
         "lost": lost,
         "same_bytes": _picture(server, "turbo", 1) == first,
-        "sets_of_models": len({one["models"] for one in warm}),
+        "sets_of_models": len({reading["models"] for reading in warm}),
         "per_1000_requests": slopes,
-        "residue_percent": statistics.median(abs(one["residue_percent"]) for one in warm),
+        "residue_percent": statistics.median(abs(reading["residue_percent"]) for reading in warm),
         "readings": readings,
     }
 
 
 class Idle:
-    """A server that has been asked a little and is then asked nothing: a reading every minute."""
+    """A server that gets some requests and is then idle; it is read every minute."""
 
     def __init__(self, server: Any, minutes: float) -> None:
-        dice, self.minutes = random.Random(1), round(minutes)
+        dice = random.Random(1)
+        self.minutes = round(minutes)
         for number in range(BEFORE_IDLE):
             (kind,) = dice.choices(list(MIX), list(MIX.values()))
             _request(server, kind, number)
@@ -136,13 +139,13 @@ class Idle:
             self.readings.append({"minute": minute, **_reading(self.process)})
 
     def wait(self) -> list[dict[str, float]]:
-        """All readings, once they have been made."""
+        """Wait for the last reading; return all readings."""
         self.thread.join()
         return self.readings
 
 
 def _request(server: Any, kind: str, number: int) -> bool:
-    """Whether it ended as it should."""
+    """Send a request; return whether it ended as expected."""
     if kind == "refused":
         return server.client.request("/prompt", REFUSED[number % len(REFUSED)])[0] == 400
     if kind in {"turbo", "base"}:
@@ -157,7 +160,7 @@ def _request(server: Any, kind: str, number: int) -> bool:
 
 
 def _template(server: Any, seed: int) -> bool:
-    """One of the templates as it is, with another seed."""
+    """Run a template with another seed."""
     from zimage_comfyui.cli import templates
 
     names = templates.names(_common.pack_dir())
@@ -168,15 +171,15 @@ def _template(server: Any, seed: int) -> bool:
 
 
 def _vanish(server: Any, graph: dict[str, Any], name: str) -> bool:
-    """A client whose WebSocket is not read, and is cut off while its prompt runs."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as one:
-        one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        one.sendall(
+    """Submit a prompt with a WebSocket that is not read, and reset it while the prompt runs."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.sendall(
             f"GET /ws?clientId={name} HTTP/1.1\r\nHost: 127.0.0.1:{server.port}\r\n"
             "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
             "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n".encode()
         )
-        if b" 101 " not in one.recv(4096):
+        if b" 101 " not in connection.recv(4096):
             return False
         body = {"prompt": graph, "client_id": name}
         status, answer = server.client.request("/prompt", body)
@@ -192,7 +195,7 @@ def _vanish(server: Any, graph: dict[str, Any], name: str) -> bool:
 
 
 def _picture(server: Any, variant: str, seed: int) -> str:
-    """Digest of a small picture; empty when it failed."""
+    """Return the SHA-256 of a small picture; empty for a failure."""
     name = {"turbo": "电商海报生成", "base": "Base 高质量"}[variant]
     path = _common.pack_dir() / "workflows" / "api" / f"{name}.json"
     graph = json.loads(path.read_text(encoding="utf-8"))
@@ -216,23 +219,23 @@ def _remove(server: Any, images: list[dict[str, str]]) -> None:
 
 
 def _settle(server: Any) -> dict[str, Any]:
-    """Wait until what the last prompt took has been given back, which its client need not.
+    """Wait until the server has freed the memory of the last prompt.
 
     Returns:
-        ``residue_percent``, what the last prompt that moved memory left in use and no model
-        accounts for, and ``models``, the sizes of those that are loaded.
+        ``residue_percent``: memory that the last prompt left in use, without loaded models;
+        ``models``: the sizes of loaded models.
     """
     for _ in range(3000):
-        found = server.client.get("/health")
-        memory, models = (found["patches"][name] for name in ("memory", "residency"))
-        if found["queue"]["history"] <= memory["prompts"] + memory["refused"]:  # bounded
-            loaded = sorted(one["mb"] for one in models["models"])
+        health = server.client.get("/health")
+        memory, models = (health["patches"][name] for name in ("memory", "residency"))
+        if health["queue"]["history"] <= memory["prompts"] + memory["refused"]:  # bounded
+            loaded = sorted(model["mb"] for model in models["models"])
             return {
                 "residue_percent": round(100 * memory["last_deviation"], 3),
                 "models": " + ".join(map(str, loaded)),
             }
         time.sleep(0.02)
-    raise SystemExit("a minute after its last prompt the server has not given its memory back")
+    raise SystemExit("the server has not freed its memory a minute after its last prompt")
 
 
 def _reading(process: psutil.Process) -> dict[str, float]:
@@ -246,12 +249,13 @@ def _reading(process: psutil.Process) -> dict[str, float]:
 
 
 def slope(points: list[tuple[float, float, str]]) -> dict[str, float | None]:
-    """Least squares with one slope and a level for each kind, and half its 95 % interval (normal).
-
-    Both are None for too few points.
+    """Fit one slope and a level for each kind by least squares.
 
     Args:
         points: x, y and kind.
+
+    Returns:
+        The slope and half of its 95 % interval (normal distribution); None for too few points.
     """
     kinds = defaultdict(list)
     for x, y, kind in points:
@@ -265,19 +269,21 @@ def slope(points: list[tuple[float, float, str]]) -> dict[str, float | None]:
     free = len(points) - len(kinds) - 1
     if free < 1 or not width:
         return {"slope": None, "plus_minus": None}
-    found = sum(x * y for x, y in apart) / width
-    spread = math.sqrt(sum((y - found * x) ** 2 for x, y in apart) / free / width)
-    return {"slope": round(found, 3), "plus_minus": round(1.96 * spread, 3)}
+    gradient = sum(x * y for x, y in apart) / width
+    spread = math.sqrt(sum((y - gradient * x) ** 2 for x, y in apart) / free / width)
+    return {"slope": round(gradient, 3), "plus_minus": round(1.96 * spread, 3)}
 
 
 def draw(readings: list[dict[str, float]], idle: list[dict[str, float]], path: Path) -> None:
-    """Memory, descriptors and threads over requests, and memory over idle minutes, as PNG."""
+    """Write memory, descriptors and threads over requests, and memory over idle time, as PNG."""
     rows = [
-        _plots.Curve(title, [(one["request"], one[name]) for one in readings], "requests")
+        _plots.Curve(
+            title, [(reading["request"], reading[name]) for reading in readings], "requests"
+        )
         for name, title in PLOTS.items()
     ]
     if len(idle) > 1:
-        alone = [(one["minute"], one["rss_mib"]) for one in idle]
+        alone = [(reading["minute"], reading["rss_mib"]) for reading in idle]
         rows.append(
             _plots.Curve("resident memory of a server that is left alone, MiB", alone, "minutes")
         )
@@ -291,11 +297,11 @@ def _table(figures: dict[str, Any]) -> str:
         f"left by a prompt: {figures['residue_percent']} %",
         "per 1000 requests:",
     ]
-    for name, one in figures["per_1000_requests"].items():
-        if one["slope"] is None:
+    for name, growth in figures["per_1000_requests"].items():
+        if growth["slope"] is None:
             lines.append(f"  {name:12} too few readings")
         else:
-            lines.append(f"  {name:12} {one['slope']:+8.3f} ± {one['plus_minus']:.3f}")
+            lines.append(f"  {name:12} {growth['slope']:+8.3f} ± {growth['plus_minus']:.3f}")
     if len(figures["idle"]) > 1:
         first, last = figures["idle"][0], figures["idle"][-1]
         changes = (f"{name} {last[name] - first[name]:+g}" for name in figures["per_1000_requests"])

@@ -1,6 +1,6 @@
-"""Startup: seconds and memory until the bare host answers, against the host with this pack.
+"""Startup: seconds and memory until a server responds, for the bare host and with this pack.
 
-Interleaved starts of a real ComfyUI, each until its API answers. Both load no other node pack.
+Both kinds start in turns, each until its API responds. They load no other node pack.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ KINDS = ("bare", "pack")
 
 
 def main(argv: list[str]) -> int:
-    """Start both kinds in turns; exit code 0 when every start succeeded."""
+    """Start both kinds in turns; return exit code 0 if every start succeeded."""
     options = _common.parser(__doc__ or "", repeats=5).parse_args(argv)
     _common.load_pack()
     from _contenders import pack_name
@@ -28,10 +28,10 @@ def main(argv: list[str]) -> int:
     nodes: dict[str, int] = {}
     for index in range(options.repeats + 1):  # the first of each fills the disk cache
         for kind in KINDS if index % 2 else KINDS[::-1]:
-            took, peak, nodes[kind] = _start(("--disable-all-custom-nodes", *allowed[kind]))
-            _common.say(f"{kind} {index}: {took:.2f} s{'' if index else ' (not counted)'}")
+            duration, peak, nodes[kind] = _start(("--disable-all-custom-nodes", *allowed[kind]))
+            _common.say(f"{kind} {index}: {duration:.2f} s{'' if index else ' (not counted)'}")
             if index:
-                seconds[kind].append(took)
+                seconds[kind].append(duration)
                 rss[kind].append(peak / _common.MIB)
     figures = {
         "contenders": {
@@ -48,7 +48,7 @@ def main(argv: list[str]) -> int:
 
 
 def _start(arguments: tuple[str, ...]) -> tuple[float, int, int]:
-    """Seconds until the API answers, peak RSS in bytes, number of nodes of one start."""
+    """Return seconds until the API responds, peak RSS in bytes, and number of nodes."""
     from zimage_comfyui.cli.server import Server
 
     with tempfile.TemporaryDirectory(prefix="zimage-bench-") as folder:
@@ -63,7 +63,7 @@ def _start(arguments: tuple[str, ...]) -> tuple[float, int, int]:
 
 
 def _ratio(seconds: dict[str, list[float]], rss: dict[str, list[float]]) -> dict[str, float]:
-    """Median of the ratios of neighbouring starts."""
+    """Return the median of the ratios of consecutive starts."""
     return {
         name: round(
             statistics.median(
@@ -76,13 +76,13 @@ def _ratio(seconds: dict[str, list[float]], rss: dict[str, list[float]]) -> dict
 
 
 def _table(figures: dict[str, Any]) -> str:
-    """The figures for people."""
+    """Return the table."""
     lines = [f"{'':6} {'seconds':>8} {'min':>6} {'max':>6} {'RSS MiB':>8} {'nodes':>6}"]
-    for kind, one in figures["contenders"].items():
-        took = one["seconds"]
+    for kind, result in figures["contenders"].items():
+        duration = result["seconds"]
         lines.append(
-            f"{kind:6} {took['median']:8.2f} {took['min']:6.2f} {took['max']:6.2f} "
-            f"{one['peak_rss_mib']['median']:8.0f} {one['nodes']:6}"
+            f"{kind:6} {duration['median']:8.2f} {duration['min']:6.2f} {duration['max']:6.2f} "
+            f"{result['peak_rss_mib']['median']:8.0f} {result['nodes']:6}"
         )
     ratio = figures["ratios"]["pack/bare"]
     lines.append(f"pack/bare: seconds {ratio['seconds']:.3f}, memory {ratio['peak_rss_mib']:.3f}")

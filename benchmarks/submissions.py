@@ -1,8 +1,8 @@
-"""Submissions: how many prompts a server accepts in a second, from one client and from sixteen.
+"""Submissions: prompts that a server accepts in a second, from one client and from sixteen.
 
-The same host twice, with every part of the hardening and with none, alive together and asked in
-turns. A submission is a ``POST /prompt`` of a graph that does next to nothing, until its answer
-200. The worker runs what has been accepted meanwhile.
+Two servers of the same host run at the same time, with all parts of the hardening and with none,
+and get submissions in turns. A submission is a ``POST /prompt`` of a trivial prompt until its
+response 200. Meanwhile the worker runs accepted prompts as usual.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import _common
-from _asker import trivial_graph
+from _client import trivial_graph
 from overhead import KINDS, check_parts, start, sync
 
 CONNECTIONS = (16, 1)
 SUBMISSIONS = 2000
 SYNCS = 20
-"""Writes of 4 KiB to the disk, each with an ``fsync``, for each repeat."""
+"""Writes of 4 KiB with an ``fsync`` for each repetition."""
 GOAL, AIM = 0.7, 0.9
-"""Of the bare host's rate with the most connections: at least, and wanted."""
+"""Share of the bare host's rate with the most connections: required and desired."""
 LIMITS = {"ZIMAGE_LIMITS": f"waiting={100 * SUBMISSIONS}"}
 
 
 def main(argv: list[str]) -> int:
-    """Measure both servers; exit code 0 when every prompt was accepted."""
+    """Measure both servers; return exit code 0 if every prompt was accepted."""
     parser = _common.parser(__doc__ or "", repeats=5)
-    parser.add_argument("--count", type=int, default=SUBMISSIONS, help="submissions of each run")
+    parser.add_argument("--count", type=int, default=SUBMISSIONS, help="submissions of a run")
     options = parser.parse_args(argv)
     _common.load_pack()
     with tempfile.TemporaryDirectory(prefix="zimage-bench-") as folder, ExitStack() as running:
@@ -61,7 +61,7 @@ async def _measure(servers: dict[str, Any], folder: Path, options: Any) -> dict[
 
 
 def summarized(rates: dict[int, dict[str, list[float]]]) -> dict[str, Any]:
-    """Medians of the rates and of the ratios of each pair, by connections; and the goal."""
+    """Return medians of rates and of the ratios of pairs, by connections, and the goal."""
     connections = {}
     for count, of_kind in rates.items():
         pairs = zip(of_kind["bare"], of_kind["hardened"], strict=True)
@@ -74,7 +74,7 @@ def summarized(rates: dict[int, dict[str, list[float]]]) -> dict[str, Any]:
 
 
 async def _submit(server: Any, connections: int, count: int) -> float:
-    """Accepted submissions in a second; afterwards nothing waits or runs."""
+    """Return accepted submissions per second; wait until the queue is empty."""
     graphs = iter([_request(index) for index in range(count)])
     clients = [await Connection.open(server.url) for _ in range(connections)]
 
@@ -94,7 +94,7 @@ async def _submit(server: Any, connections: int, count: int) -> float:
 
 
 class Connection:
-    """A connection of HTTP/1.1 that stays open; it costs less than a library's would."""
+    """A persistent HTTP/1.1 connection, with less overhead than that of a library."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
@@ -107,7 +107,7 @@ class Connection:
         return cls(*await asyncio.open_connection(parts.hostname, parts.port))
 
     async def send(self, request: bytes) -> None:
-        """Send a request and read the answer, which has to be 200."""
+        """Send a request and read the response, which must be 200."""
         self.writer.write(request)
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = int(head.partition("content-length:")[2].partition("\r")[0])

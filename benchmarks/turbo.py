@@ -1,8 +1,8 @@
-"""Turbo: seconds per picture and peak memory of our nodes, the bare host's own and diffusers.
+"""Turbo: seconds per picture and peak memory of the pack's nodes, the host's nodes and diffusers.
 
-Same random weights, same prompts and noise, 8 evaluations, interleaved, every contender in a
-process of its own. On the CPU at a middle size; on CUDA at full size, with the share of the
-matrix-product ceiling of the same card. METHOD.md says what is counted.
+All have the same random weights, prompts and noise and 8 evaluations, run in turns, and have their
+own process. Models have a medium size on the CPU and full size on CUDA. The share of the ceiling of
+matrix products on the same device is given. METHOD.md describes what is counted.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ PAIRS = (("nodes", "host"), ("nodes", "diffusers"), ("host", "diffusers"))
 
 
 def main(argv: list[str]) -> int:
-    """Run the comparison; exit code 0 when every contender made every picture."""
+    """Run the comparison; return exit code 0 if every contender made every picture."""
     parser = _common.parser(__doc__ or "", repeats=3)
     parser.add_argument("--size", help="WIDTHxHEIGHT (default 320x256; on CUDA 1024x1024)")
-    parser.add_argument("--tiny", action="store_true", help="smallest models: does it run at all?")
+    parser.add_argument("--tiny", action="store_true", help="smallest models, for a trial")
     options = parser.parse_args(argv)
     _common.load_pack()
     import _contenders
@@ -56,13 +56,13 @@ def main(argv: list[str]) -> int:
 
 
 def _measure(contenders: list[Any], repeats: int, width: int, height: int) -> dict[str, Any]:
-    """One picture each to warm up, then ``repeats`` rounds in rotating order."""
+    """Make a picture each as warm-up, then ``repeats`` rounds in rotating order."""
     import _contenders
 
     def job(index: int) -> Any:
         return _contenders.Job(PROMPT.format(index), index, width, height, STEPS)
 
-    made: dict[str, list[Any]] = {contender.name: [] for contender in contenders}
+    results: dict[str, list[Any]] = {contender.name: [] for contender in contenders}
     first, peaks, difference = {}, {}, 0.0
     try:
         for contender in contenders:
@@ -73,9 +73,11 @@ def _measure(contenders: list[Any], repeats: int, width: int, height: int) -> di
         for index in range(1, repeats + 1):
             turn = index % len(contenders)
             for contender in contenders[turn:] + contenders[:turn]:
-                made[contender.name].append(contender.make(job(index)))
-                _common.say(f"{contender.name} {index}: {made[contender.name][-1].seconds:.2f} s")
-            difference = max(difference, _difference([made[name][-1].path for name in made]))
+                results[contender.name].append(contender.make(job(index)))
+                _common.say(
+                    f"{contender.name} {index}: {results[contender.name][-1].seconds:.2f} s"
+                )
+            difference = max(difference, _difference([results[name][-1].path for name in results]))
         rss = {name: peak() for name, peak in peaks.items()}
     finally:
         for contender in contenders:
@@ -84,18 +86,20 @@ def _measure(contenders: list[Any], repeats: int, width: int, height: int) -> di
         "largest_difference": difference,
         "contenders": {
             name: {
-                "seconds": _common.summary([one.seconds for one in pictures]),
+                "seconds": _common.summary([result.seconds for result in pictures]),
                 "first_seconds": round(first[name], 4),
                 "peak_rss_mib": round(rss[name] / _common.MIB, 1),
-                "peak_device_mib": round(max(one.device_peak for one in pictures) / _common.MIB, 1),
+                "peak_device_mib": round(
+                    max(result.device_peak for result in pictures) / _common.MIB, 1
+                ),
             }
-            for name, pictures in made.items()
+            for name, pictures in results.items()
         },
     }
 
 
 def _difference(paths: list[Path]) -> float:
-    """Largest difference of any value between pictures of the same job, of 255."""
+    """Return the largest difference between pictures of the same job, in 0..255."""
     import numpy as np
     from PIL import Image
 
@@ -104,21 +108,21 @@ def _difference(paths: list[Path]) -> float:
 
 
 def _ratios(contenders: dict[str, Any]) -> dict[str, dict[str, float]]:
-    """Each pair's median seconds and peak memory, first over second: below 1 favours the first."""
+    """Return ratios of median seconds and peak memory; below 1, the first contender is better."""
     memory = "peak_device_mib" if contenders["host"]["peak_device_mib"] else "peak_rss_mib"
     return {
-        f"{one}/{other}": {
+        f"{first}/{second}": {
             "seconds": round(
-                contenders[one]["seconds"]["median"] / contenders[other]["seconds"]["median"], 3
+                contenders[first]["seconds"]["median"] / contenders[second]["seconds"]["median"], 3
             ),
-            memory: round(contenders[one][memory] / contenders[other][memory], 3),
+            memory: round(contenders[first][memory] / contenders[second][memory], 3),
         }
-        for one, other in PAIRS
+        for first, second in PAIRS
     }
 
 
 def _ceiling(flops: float, contenders: dict[str, Any]) -> dict[str, Any]:
-    """The transformer's products against what one large product reaches on this machine."""
+    """Compare the transformer's matrix products with one large product on this machine."""
     rate = _product_rate()
     return {
         "tflop_per_picture": round(flops / 1e12, 3),
@@ -131,7 +135,7 @@ def _ceiling(flops: float, contenders: dict[str, Any]) -> dict[str, Any]:
 
 
 def _product_rate() -> float:
-    """FLOP per second of the best of several large square products, in the working precision."""
+    """Return the FLOP per second of the fastest of several large products."""
     import time
 
     import torch
@@ -151,13 +155,13 @@ def _product_rate() -> float:
 
 
 def _table(figures: dict[str, Any]) -> str:
-    """The figures for people."""
+    """Return the table."""
     ceiling = figures["ceiling"]
     lines = [f"{'':10} {'s/picture':>10} {'first':>8} {'RSS MiB':>9} {'GPU MiB':>9} {'share':>6}"]
-    for name, one in figures["contenders"].items():
+    for name, result in figures["contenders"].items():
         lines.append(
-            f"{name:10} {one['seconds']['median']:10.3f} {one['first_seconds']:8.2f} "
-            f"{one['peak_rss_mib']:9.0f} {one['peak_device_mib']:9.0f} "
+            f"{name:10} {result['seconds']['median']:10.3f} {result['first_seconds']:8.2f} "
+            f"{result['peak_rss_mib']:9.0f} {result['peak_device_mib']:9.0f} "
             f"{ceiling['share'][name]:6.0%}"
         )
     for pair, ratio in figures["ratios"].items():

@@ -1,6 +1,6 @@
-"""Validator: agreement with the host, broken workflows caught, and time, on official templates.
+"""Validator: agreement with the host, detected breaks, and time, on official templates.
 
-A real ComfyUI with every file that the templates name gives the verdicts; nothing is run.
+The verdicts are those of a real ComfyUI with every file that the templates name. No prompt runs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TIMES = 5
 
 
 def main(argv: list[str]) -> int:
-    """Measure all three; exit code 0."""
+    """Measure all three; return exit code 0."""
     parser = _common.parser(__doc__ or "", repeats=5)
     parser.add_argument("--times", type=int, default=TIMES, help="broken variants of each template")
     options = parser.parse_args(argv)
@@ -41,7 +41,7 @@ def main(argv: list[str]) -> int:
 
 
 def _times(repeats: int) -> dict[str, Any]:
-    """Seconds to check all bundled and all official templates, node classes read beforehand."""
+    """Return the seconds to check all bundled and all official templates."""
     from zimage_comfyui.tests.fakes.workflows import official
     from zimage_comfyui.validator import snapshot
     from zimage_comfyui.validator.check import check_bytes
@@ -66,14 +66,14 @@ def _times(repeats: int) -> dict[str, Any]:
             for path in paths:
                 check_bytes(path.read_bytes(), stored)
 
-        everything()  # reads the disk
+        everything()  # fills the disk cache
         seconds = [timed(everything) for _ in range(repeats)]
         figures[name] = {"files": len(paths), **_common.summary(seconds)}
     return figures
 
 
 def _agreement(saved: dict[str, Any], stored: Any) -> dict[str, Any]:
-    """Our errors and the host's, template by template."""
+    """Compare the errors of the validator with those of the host for each template."""
     from zimage_comfyui.cli.server import Server
     from zimage_comfyui.tests.fakes import verdicts
     from zimage_comfyui.tests.fakes.workflows import check
@@ -88,30 +88,37 @@ def _agreement(saved: dict[str, Any], stored: Any) -> dict[str, Any]:
         with Server(_common.the_host(), _common.pack_dir(), home, arguments) as server:
             known = Knowledge(server.client.get("/object_info"))
             results = {name: check(document, known) for name, document in saved.items()}
-            said = verdicts.ask(server.client, [one.prompt for one in results.values()])
-    both = list(zip(results.items(), said, strict=True))
+            host_verdicts = verdicts.ask(
+                server.client, [result.prompt for result in results.values()]
+            )
+    both = list(zip(results.items(), host_verdicts, strict=True))
     return {
-        "accepted by both": sum(v.clean and one.ok for (_, one), v in both),
-        "refused by both": [name for (name, one), v in both if not v.clean and not one.ok],
-        "refused by us alone": [name for (name, one), v in both if v.clean and not one.ok],
-        "refused by the host alone": [name for (name, one), v in both if not v.clean and one.ok],
+        "accepted by both": sum(v.clean and result.ok for (_, result), v in both),
+        "refused by both": [name for (name, result), v in both if not v.clean and not result.ok],
+        "refused by us alone": [name for (name, result), v in both if v.clean and not result.ok],
+        "refused by the host alone": [
+            name for (name, result), v in both if not v.clean and result.ok
+        ],
         "host's errors not told": sum(
-            len(verdicts.unseen(v, one.findings)) for (_, one), v in both
+            len(verdicts.unseen(v, result.findings)) for (_, result), v in both
         ),
     }
 
 
 def _breaks(saved: dict[str, Any], stored: Any, times: int) -> dict[str, Any]:
-    """For each kind of break: made, harmless and by which rule, caught, missed."""
+    """Return for each kind of break the numbers made, harmless by a rule, caught and missed."""
     from zimage_comfyui.tests.fakes import mutations, page_mutations, workflows
 
-    fine = {name: one for name, one in saved.items() if name not in workflows.UNKNOWN}
-    prompts = {name: workflows.check(one, stored).prompt or {} for name, one in fine.items()}
+    fine = {name: document for name, document in saved.items() if name not in workflows.UNKNOWN}
+    prompts = {
+        name: workflows.check(document, stored).prompt or {} for name, document in fine.items()
+    }
     known = workflows.with_files(stored, prompts.values())
     figures = {}
     for breakers, documents in ((mutations.API, prompts), (page_mutations.PAGE, fine)):
         goods = [
-            mutations.Good(name, one, workflows.told(one, known)) for name, one in documents.items()
+            mutations.Good(name, document, workflows.told(document, known))
+            for name, document in documents.items()
         ]
         for name, breaker in breakers.items():
             count, missed = mutations.trial(name, breaker, goods, known, times)
@@ -122,23 +129,22 @@ def _breaks(saved: dict[str, Any], stored: Any, times: int) -> dict[str, Any]:
 
 
 def _table(figures: dict[str, Any]) -> str:
-    """The figures for people."""
+    """Return the table."""
     lines = [
         f"{'kind of break':32} {'made':>5} {'harmless':>8} {'caught':>6} {'missed':>6} {'share':>7}"
     ]
-    for name, one in figures["breaks"].items():
-        lines.append(
-            f"{name:32} {one['made']:5} {one.get('harmless', 0):8} {one.get('caught', 0):6} "
-            f"{one.get('missed', 0):6} {one['share']:7.2%}"
-        )
+    for name, result in figures["breaks"].items():
+        harmless, caught, missed = (result.get(key, 0) for key in ("harmless", "caught", "missed"))
+        counts = f"{result['made']:5} {harmless:8} {caught:6} {missed:6}"
+        lines.append(f"{name:32} {counts} {result['share']:7.2%}")
     lines += ["", f"official templates: {figures['templates']}"]
     for name, value in figures["agreement"].items():
         shown = f"{len(value)}: {', '.join(value)}" if isinstance(value, list) else value
         lines.append(f"{name}: {shown}")
     lines.append("")
-    for name, one in figures["seconds"].items():
-        files = f" ({one['files']} files)" if "files" in one else ""
-        lines.append(f"{name}{files}: {one['median'] * 1000:.0f} ms")
+    for name, result in figures["seconds"].items():
+        files = f" ({result['files']} files)" if "files" in result else ""
+        lines.append(f"{name}{files}: {result['median'] * 1000:.0f} ms")
     return "\n".join(lines)
 
 

@@ -1,7 +1,6 @@
-"""A node pack for benchmarks only: inputs of any kind for other packs' nodes, and what they gave.
+"""A node pack for benchmarks: inputs of any kind for nodes, and fingerprints of their results.
 
-It runs in ComfyUI's process, so what it says of a result is said in the same way wherever the node
-ran that gave it.
+It runs in ComfyUI's process, so fingerprints do not depend on where the tested node runs.
 """
 
 import random
@@ -9,12 +8,12 @@ import random
 import numpy
 import torch
 
-from .caught import said
-from .made import MAKERS
+from .fingerprint import fingerprint
+from .inputs import MAKERS
 
 
 def forget_seeds():
-    """What a node draws without a seed of its own shall differ from start to start."""
+    """Seed the generators randomly, so that nodes without a seed differ between runs."""
     torch.seed()
     random.seed()
     numpy.random.seed()
@@ -24,7 +23,7 @@ forget_seeds()
 
 
 class AnyType(str):
-    """Fits every socket."""
+    """A type that matches every other type."""
 
     __slots__ = ()
 
@@ -39,7 +38,7 @@ MOST = 24
 
 
 class BenchMake:
-    """A value of one kind, the same in every process; ``salt`` keeps it from being reused."""
+    """Makes a value of a kind, the same in every process; ``salt`` prevents caching."""
 
     RETURN_TYPES = (ANY,)
     FUNCTION = "make"
@@ -51,19 +50,19 @@ class BenchMake:
         return {"required": inputs}
 
     def make(self, kind, salt, one):
-        """Make it; ``one`` picture or latent instead of two."""
+        """Make the value; with ``one``, a single picture or latent instead of two."""
         with torch.random.fork_rng():
             torch.manual_seed(sum(kind.encode()))
-            found = MAKERS[kind]()
+            value = MAKERS[kind]()
         if one and kind in {"IMAGE", "MASK"}:
-            found = found[:1]
+            value = value[:1]
         elif one and kind == "LATENT":
-            found["samples"] = found["samples"][:1]
-        return (found,)
+            value["samples"] = value["samples"][:1]
+        return (value,)
 
 
 class BenchCatch:
-    """What came out, as text that two runs can be compared by."""
+    """Returns fingerprints of values, to compare two runs."""
 
     RETURN_TYPES = ()
     FUNCTION = "catch"
@@ -76,10 +75,12 @@ class BenchCatch:
         return {"optional": {f"value{i}": (ANY,) for i in range(MOST)}}
 
     def catch(self, **values):
-        """Say it."""
-        forget_seeds()  # nodes leave the generators as they seeded them
+        """Return the fingerprint of each value."""
+        forget_seeds()  # a node may have seeded the generators
         with torch.random.fork_rng(), torch.inference_mode():
-            return {"ui": {"caught": [{name: said(one) for name, one in values.items()}]}}
+            return {
+                "ui": {"caught": [{name: fingerprint(value) for name, value in values.items()}]}
+            }
 
 
 NODE_CLASS_MAPPINGS = {"BenchMake": BenchMake, "BenchCatch": BenchCatch}

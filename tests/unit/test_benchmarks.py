@@ -102,7 +102,7 @@ def test_submissions_compares_each_pair():
 def test_overhead_asks_for_something_new_each_time():
     """What a server has already made costs nothing."""
     import _common
-    from _asker import trivial_graph, turbo_graph
+    from _client import trivial_graph, turbo_graph
 
     _common.load_pack()
     for graph in (trivial_graph, turbo_graph):

@@ -1,4 +1,4 @@
-"""The client and the prompts of ``overhead``."""
+"""The client and the prompts of ``overhead`` and ``submissions``."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ import _common
 
 TEMPLATE = "电商海报生成"
 PATIENCE = 600.0
-"""Seconds to wait for a start or an event."""
+"""Time limit in seconds of a start or an event."""
 
 Graph = dict[str, dict[str, Any]]
 
 
-class Asker:
-    """One client of one server, with connections that stay open."""
+class PromptClient:
+    """A client of a server with persistent connections."""
 
     def __init__(self, server: Any) -> None:
-        self.url, self.id = server.url, f"bench-{server.port}"
+        self.url = server.url
+        self.id = f"bench-{server.port}"
 
-    async def __aenter__(self) -> Asker:
+    async def __aenter__(self) -> PromptClient:
         import aiohttp
 
         self.session = aiohttp.ClientSession()
@@ -32,8 +33,9 @@ class Asker:
         await self.session.close()
 
     async def run(self, graph: Graph) -> dict[str, float]:
-        """Milliseconds to the answer of ``POST /prompt`` and to having the entry of history."""
-        body, began = {"prompt": graph, "client_id": self.id}, time.perf_counter()
+        """Return milliseconds until the response of ``POST /prompt`` and until the history."""
+        body = {"prompt": graph, "client_id": self.id}
+        began = time.perf_counter()
         async with self.session.post(f"{self.url}/prompt", json=body) as answer:
             id = (await answer.json())["prompt_id"]
         accepted = time.perf_counter() - began
@@ -56,7 +58,7 @@ def _ends(message: Any, id: str) -> bool:
 
 
 def trivial_graph(index: int) -> Graph:
-    """An empty picture of a colour of its own, so that nothing comes from the cache."""
+    """Return a prompt for an empty picture; each index has another colour, to avoid the cache."""
     size = {"width": 64, "height": 64, "batch_size": 1}
     return {
         "1": {"class_type": "EmptyImage", "inputs": {**size, "color": index}},
@@ -65,7 +67,7 @@ def trivial_graph(index: int) -> Graph:
 
 
 def turbo_graph(index: int) -> Graph:
-    """The poster template with a seed of its own."""
+    """Return the poster template with the index as seed."""
     from zimage_comfyui.cli import templates
 
     path = templates.find(_common.pack_dir(), TEMPLATE)

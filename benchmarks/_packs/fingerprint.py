@@ -1,4 +1,4 @@
-"""What a value is, in words that two runs can be compared by; models are tried, not looked at."""
+"""Fingerprints of values, to compare two runs; a model is represented by its outputs."""
 
 import hashlib
 
@@ -6,13 +6,13 @@ import comfy.sample
 import comfy.samplers
 import torch
 
-from . import made
+from . import inputs
 
 DEEPEST, LONGEST, SEEN = 12, 200, 48
 
 
-def said(value, depth=0):
-    """A value that JSON can hold: the same for the same value."""
+def fingerprint(value, depth=0):
+    """Return a JSON value that is equal for equal values."""
     if value is None or isinstance(value, bool | int | float):
         return value if not isinstance(value, float) else repr(value)
     if isinstance(value, str):
@@ -22,20 +22,24 @@ def said(value, depth=0):
     if isinstance(value, torch.Tensor):
         return _tensor(value)
     if isinstance(value, dict):
-        return {str(k): said(v, depth + 1) for k, v in list(value.items())[:LONGEST] if k != "uuid"}
-    if hasattr(value, "_fields"):  # a named tuple is a class of the pack's own
+        return {
+            str(k): fingerprint(v, depth + 1)
+            for k, v in list(value.items())[:LONGEST]
+            if k != "uuid"
+        }
+    if hasattr(value, "_fields"):  # a named tuple is a class of the pack
         return "object"
     if isinstance(value, list | tuple):
-        return [said(one, depth + 1) for one in value[:LONGEST]]
+        return [fingerprint(item, depth + 1) for item in value[:LONGEST]]
     if isinstance(value, set | frozenset):
-        return sorted(str(one) for one in value)
+        return sorted(str(item) for item in value)
     if type(value).__module__ == "numpy":
         return _tensor(torch.as_tensor(value.copy())) if value.ndim else value.item()
     return _object(value, depth)
 
 
 def _tensor(value):
-    """Type, shape, digest, and some of its numbers, for what differs in the last digits."""
+    """Return type, shape, digest and some numbers, to compare with a tolerance."""
     value = value.detach().cpu().contiguous()
     data = value.reshape(-1).view(torch.uint8).numpy().tobytes() if value.numel() else b""
     flat = value.reshape(-1).to(torch.float64) if value.dtype != torch.complex64 else value.real
@@ -49,10 +53,10 @@ def _tensor(value):
 def _object(value, depth):
     for name, kind in _kinds():
         if isinstance(value, kind):
-            return {name: said(_TRIED[name](value), depth + 1)}
+            return {name: fingerprint(_TRIED[name](value), depth + 1)}
     if callable(value):
         return "function"
-    return "object"  # a pack's own: of use to its nodes only, which are run with it
+    return "object"  # a class of the pack, which only its own nodes use
 
 
 def _kinds():
@@ -80,16 +84,16 @@ class _Draws(type):
 
 
 class _Noise(metaclass=_Draws):
-    """Whatever can draw noise."""
+    """Any object that generates noise."""
 
 
 def _fixed(kind):
     torch.manual_seed(sum(kind.encode()))
-    return made.MAKERS[kind]()
+    return inputs.MAKERS[kind]()
 
 
 def _sampled(model, sampler=None, conditioning=None):
-    """Two steps with fixed noise: whatever was done to the model shows in the samples."""
+    """Sample two steps with fixed noise; changes of the model change the samples."""
     torch.manual_seed(3)
     latent, cond = torch.zeros(1, 4, 8, 12), conditioning or _fixed("CONDITIONING")
     noise, sigmas = torch.randn(latent.shape), torch.tensor([8.0, 2.0, 0.0])
@@ -107,17 +111,17 @@ def _guided(guider):
 
 
 def _controlled(control):
-    one = control.copy().set_cond_hint(_fixed("IMAGE")[:1].movedim(-1, 1))
-    (cond, about), *rest = _fixed("CONDITIONING")
-    about = {**about, "control": one, "control_apply_to_uncond": True}
-    return _sampled(made.MAKERS["MODEL"](), conditioning=[[cond, about], *rest])
+    hinted = control.copy().set_cond_hint(_fixed("IMAGE")[:1].movedim(-1, 1))
+    (cond, extras), *others = _fixed("CONDITIONING")
+    extras = {**extras, "control": hinted, "control_apply_to_uncond": True}
+    return _sampled(inputs.MAKERS["MODEL"](), conditioning=[[cond, extras], *others])
 
 
 _TRIED = {
     "model": _sampled,
     "clip": lambda one: one.encode_from_tokens_scheduled(one.tokenize("a red cat")),
     "vae": lambda one: one.decode(torch.ones(1, 4, 4, 4)),
-    "sampler": lambda one: _sampled(made.MAKERS["MODEL"](), one),
+    "sampler": lambda one: _sampled(inputs.MAKERS["MODEL"](), one),
     "guider": _guided,
     "control": _controlled,
     "vision": lambda one: one.encode_image(_fixed("IMAGE"))["last_hidden_state"],

@@ -1,4 +1,4 @@
-"""Small inputs of every kind that ComfyUI's own nodes exchange; weights are random, and seeded."""
+"""Small inputs of every type of ComfyUI's own nodes; weights are random with a fixed seed."""
 
 import functools
 import importlib
@@ -15,7 +15,7 @@ import comfy.supported_models
 import torch
 
 WIDTH = 128
-"""Of the text encoder's states."""
+"""Width of the text encoder's states."""
 BATCH, HIGH, WIDE = 2, 64, 96
 
 
@@ -28,10 +28,10 @@ def _image():
 
 
 def _mask():
-    found = torch.zeros(BATCH, HIGH, WIDE)
-    found[:, 16:40, 24:72] = 1.0
-    found[:, 20:30, 30:40] = 0.5
-    return found
+    mask = torch.zeros(BATCH, HIGH, WIDE)
+    mask[:, 16:40, 24:72] = 1.0
+    mask[:, 20:30, 30:40] = 0.5
+    return mask
 
 
 def _latent():
@@ -63,7 +63,7 @@ UNET = {
     "num_head_channels": -1,
     "dtype": torch.float32,
 }
-"""SD 1.5's layout, a tenth as wide: most patches of models are written for it."""
+"""The layout of SD 1.5 at a tenth of its width; most model patches are written for it."""
 
 
 @functools.cache
@@ -76,9 +76,11 @@ def _unet():
 
 
 def _filled(module):
-    dice = torch.Generator().manual_seed(1)  # whoever asks first
-    for one in module.parameters():
-        one.data = torch.randn(one.shape, generator=dice) * (0.5 / max(1, one[0].numel()) ** 0.5)
+    dice = torch.Generator().manual_seed(1)  # independent of the order of calls
+    for parameter in module.parameters():
+        parameter.data = torch.randn(parameter.shape, generator=dice) * (
+            0.5 / max(1, parameter[0].numel()) ** 0.5
+        )
     module.eval()
 
 
@@ -107,9 +109,9 @@ def _vae():
         "dropout": 0.0,
         "resolution": 64,
     }
-    found = comfy.sd.VAE(sd={}, config={"params": {"ddconfig": config, "embed_dim": 4}})
-    _filled(found.first_stage_model)
-    return found
+    vae = comfy.sd.VAE(sd={}, config={"params": {"ddconfig": config, "embed_dim": 4}})
+    _filled(vae.first_stage_model)
+    return vae
 
 
 @functools.cache
@@ -129,10 +131,10 @@ def _clip_vision():
     }
     with tempfile.NamedTemporaryFile("w", suffix=".json", delete=False) as file:
         json.dump(config, file)
-    found = comfy.clip_vision.ClipVisionModel(file.name)
+    model = comfy.clip_vision.ClipVisionModel(file.name)
     os.unlink(file.name)
-    _filled(found.model)
-    return found
+    _filled(model.model)
+    return model
 
 
 @functools.cache
@@ -142,9 +144,9 @@ def _upscale_model():
     shapes = {0: (8, 3, 3, 3), 1: (8,), 2: (8, 8, 3, 3), 3: (8,), 4: (12, 8, 3, 3)}
     state = {f"body.{index}.weight": torch.rand(shape) * 0.1 for index, shape in shapes.items()}
     state |= {f"body.{index}.bias": torch.zeros(shapes[index][0]) for index in (0, 2, 4)}
-    found = CompactArch().load(state)
-    _filled(found.model)
-    return found
+    model = CompactArch().load(state)
+    _filled(model.model)
+    return model
 
 
 @functools.cache
@@ -165,10 +167,10 @@ def _control():
 
 
 def _guider():
-    found = comfy.samplers.CFGGuider(_unet().clone())
-    found.set_conds(_conditioning(), _conditioning())
-    found.set_cfg(3.0)
-    return found
+    guider = comfy.samplers.CFGGuider(_unet().clone())
+    guider.set_conds(_conditioning(), _conditioning())
+    guider.set_cfg(3.0)
+    return guider
 
 
 def _noise():
@@ -225,5 +227,5 @@ MAKERS = {
     "STRING": lambda: "a cat, a dog",
     "BOOLEAN": lambda: True,
 }
-"""By the name of the type."""
+"""A function for each type."""
 assert management.cpu_state == management.CPUState.CPU, "for the processor alone"
