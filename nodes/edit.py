@@ -24,39 +24,7 @@ class ZImageEdit(io.ComfyNode):
             description="Changes a picture as the instruction says. An Edit model looks at up to "
             "three pictures; Turbo and Base repaint the first (sampler: denoise below 1), or with "
             "a mask only the masked part.",
-            inputs=[
-                io.Model.Input("model", tooltip="An Edit model, or Turbo or Base."),
-                io.Clip.Input("clip", tooltip="The text encoder from the Z-Image loader."),
-                io.Vae.Input("vae", tooltip="The VAE from the Z-Image loader."),
-                io.Image.Input(
-                    "image",
-                    tooltip="The picture to change; it sets the size. Of a batch the first is "
-                    "changed, and the others are references (Edit only).",
-                ),
-                io.String.Input(
-                    "prompt",
-                    multiline=True,
-                    default="",
-                    tooltip="Edit: what to change, e.g. 'make the star blue'. Turbo and Base: what "
-                    "the whole picture should show.",
-                ),
-                io.String.Input(
-                    "negative_prompt",
-                    multiline=True,
-                    default="",
-                    tooltip="What to avoid. Used only when cfg is above 1 (guidance above 0).",
-                ),
-                io.Image.Input("image_2", optional=True, tooltip="Edit: a second reference."),
-                io.Image.Input("image_3", optional=True, tooltip="Edit: a third reference."),
-                io.Mask.Input(
-                    "mask", optional=True, tooltip="White is painted anew, black stays as it is."
-                ),
-                io.ClipVision.Input(
-                    "clip_vision",
-                    optional=True,
-                    tooltip="SigLIP2, for Omni models that were trained with it.",
-                ),
-            ],
+            inputs=_inputs(),
             outputs=[
                 io.Conditioning.Output(display_name="positive"),
                 io.Conditioning.Output(display_name="negative"),
@@ -104,3 +72,39 @@ class ZImageEdit(io.ComfyNode):
         pair = [editing.encode_instruction(clip, text, latents, siglip) for text in texts]
         start = latents[0] if mask is not None else torch.zeros_like(latents[0])
         return io.NodeOutput(*pair, reference_images.masked(start, mask))
+
+
+def _inputs() -> list[io.Input]:
+    return [
+        io.Model.Input("model", tooltip="An Edit model, or Turbo or Base."),
+        io.Clip.Input("clip", tooltip="The text encoder from the Z-Image loader."),
+        io.Vae.Input("vae", tooltip="The VAE from the Z-Image loader."),
+        io.Image.Input(
+            "image",
+            tooltip="The picture to change; it sets the size. Of a batch the first is "
+            "changed, and the others are references (Edit only).",
+        ),
+        io.String.Input(
+            "prompt",
+            multiline=True,
+            default="",
+            tooltip="Edit: what to change, e.g. 'make the star blue'. Turbo and Base: what "
+            "the whole picture should show.",
+        ),
+        io.String.Input(
+            "negative_prompt",
+            multiline=True,
+            default="",
+            tooltip="What to avoid. Used only when cfg is above 1 (guidance above 0).",
+        ),
+        io.Image.Input("image_2", optional=True, tooltip="Edit: a second reference."),
+        io.Image.Input("image_3", optional=True, tooltip="Edit: a third reference."),
+        io.Mask.Input(
+            "mask", optional=True, tooltip="White is painted anew, black stays as it is."
+        ),
+        io.ClipVision.Input(
+            "clip_vision",
+            optional=True,
+            tooltip="SigLIP2, for Omni models that were trained with it.",
+        ),
+    ]
