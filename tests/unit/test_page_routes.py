@@ -182,7 +182,7 @@ def test_findings_come_with_place_code_and_both_languages(host: Host) -> None:
     assert (finding["code"], finding["node"], finding["input"]) == (
         "ZI-WF-CHOICE", "4", "sampler_name",
     )  # fmt: skip
-    assert "不在选项中" in finding["zh"]
+    assert "不是有效选项" in finding["zh"]
     assert "Choose one of them" in finding["en"]
 
 
