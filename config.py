@@ -14,25 +14,25 @@ from urllib.parse import parse_qs, urlsplit
 from .errors import ZImageError
 
 PACK_DIR = Path(os.path.abspath(__file__)).parent
-"""This folder. Not resolved: it may be a link inside somebody's ``custom_nodes``."""
+"""This folder. Not resolved: it may be a link in a ``custom_nodes``."""
 IDLE_MINUTES = 10.0
 INTERRUPT_SECONDS = 30.0
 MEGAPIXELS, MOST_MEGAPIXELS = 100.0, 178.0
-"""Default and largest limit of a picture that is opened; beyond the latter Pillow refuses."""
+"""Default and largest limit of a picture. Pillow refuses pictures above the largest."""
 SAMPLING = r"(?:turbo|base|edit)\.(?:cuda|cpu)"
 DEADLINES = rf"{SAMPLING}|grace"
-"""What ``$ZIMAGE_DEADLINES`` may name; all but ``grace`` may be ``auto``."""
+"""Names in ``$ZIMAGE_DEADLINES``; all but ``grace`` may be ``auto``."""
 SANDBOX_MODES = ("auto", "strict", "off")
 GUARD = "ZIMAGE_GUARD"
 
 
 class InvalidValue(NamedTuple):
-    """A variable whose value cannot be used, so that its default counts.
+    """A variable with an invalid value, so that its default is used.
 
     Attributes:
-        name: of the variable.
-        found: its value, or the part that cannot be used; ``…`` where it may be secret.
-        expected: what it may be.
+        name: the variable.
+        found: the value, or the invalid part; ``…`` if it may be secret.
+        expected: valid values.
     """
 
     name: str
@@ -46,7 +46,7 @@ class InvalidValue(NamedTuple):
 
 
 class Reader:
-    """Reads variables and collects those whose values cannot be used.
+    """Reads variables and collects those with invalid values.
 
     Args:
         env: the environment.
@@ -70,13 +70,13 @@ class Reader:
     def numbers(
         self, name: str, names: str, expected: str, automatic: str = ""
     ) -> dict[str, float]:
-        """Return the pairs of ``name=number`` with commas between; others are left out.
+        """Return pairs of ``name=number``, separated by commas, without the invalid ones.
 
         Args:
-            name: of the variable.
-            names: regular expression of what it may name.
+            name: the variable.
+            names: regular expression of valid names.
             expected: an example.
-            automatic: regular expression of what may be set to ``auto``.
+            automatic: regular expression of names that may be ``auto``.
         """
         numbers: dict[str, float] = {}
         for word in self.env.get(name, "").split(","):
@@ -88,14 +88,14 @@ class Reader:
         return numbers
 
     def automatic(self, name: str, names: str) -> frozenset[str]:
-        """Return the names that are set to ``auto`` among pairs with commas between."""
+        """Return the names that are set to ``auto`` in pairs separated by commas."""
         words = self.env.get(name, "").split(",")
         return frozenset(
             word.partition("=")[0].strip() for word in words if _is_automatic(word, names)
         )
 
     def choice(self, name: str, choices: tuple[str, ...]) -> str | None:
-        """Return one of the choices, None when the variable is unset or has another value."""
+        """Return one of the choices; None if the variable is unset or invalid."""
         text = self.env.get(name, "")
         if text in choices:
             return text
@@ -104,28 +104,28 @@ class Reader:
         return None
 
     def addresses(self, name: str, expected: str, mail: bool = False) -> tuple[str, ...]:
-        """Return addresses for alerts, with spaces between; others are left out."""
+        """Return addresses for alerts, separated by spaces, without the invalid ones."""
         words = tuple(self.env.get(name, "").split())
         usable = tuple(url for url in words if _is_address(url, mail))
-        if usable != words:  # what it holds may be secret
+        if usable != words:  # the value may be secret
             self.unfit.append(InvalidValue(name, "…", expected))
         return usable
 
 
 @dataclass(frozen=True)
 class Disk:
-    """What the disk guard goes by. A value that cannot be used leaves the default in place.
+    """Settings of the disk guard. An invalid value leaves the default in place.
 
     Attributes:
-        keep_days: files in ComfyUI's output and temp folders older than this are deleted, with 0
-            none are (``$ZIMAGE_KEEP_DAYS``, 0 to 36500). None by default: in somebody's own
-            ComfyUI they are somebody's pictures.
+        keep_days: older files in ComfyUI's output and temp folders are deleted, with 0 none
+            (``$ZIMAGE_KEEP_DAYS``, 0 to 36500). The default is 0: in a user's own ComfyUI, they are
+            the user's pictures.
         percent: of a disk's space or inodes in use, above which new prompts are refused
             (``$ZIMAGE_DISK_PERCENT``, 10 to 100).
-        alert_urls: whom to tell (``$ZIMAGE_ALERT_URL``, spaces between): http and https addresses
-            get JSON, all others are Apprise's.
+        alert_urls: where alerts go (``$ZIMAGE_ALERT_URL``, separated by spaces): http and https
+            addresses get JSON, all others are Apprise's.
         alert_mail: ``smtp[s]://user:password@host:port/?from=…&to=…`` (``$ZIMAGE_ALERT_MAIL``).
-        unfit: variables of these whose values cannot be used.
+        unfit: these variables with invalid values.
     """
 
     keep_days: float = 0.0
@@ -136,7 +136,7 @@ class Disk:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Disk:
-        """Read the settings; never fails."""
+        """Read the settings. This never fails."""
         reader = Reader(env)
         mails = reader.addresses("ZIMAGE_ALERT_MAIL", "smtp[s]://host/?to=…", mail=True)
         return cls(
@@ -149,60 +149,62 @@ class Disk:
 
 
 SERVER, NEW = "ZIMAGE_SERVER", "new"
-"""A guardian starts each of its servers with this variable, and this value."""
+"""The guardian starts each of its servers with this variable and value."""
 UNGUARDED = "ZIMAGE_UNGUARDED"
-"""Set by ``serve`` for a server that should have had a guardian."""
+"""Set by ``serve`` for a server whose guardian could not run."""
 
 
 def claim() -> None:
-    """Make the guardian's mark this process's own: it keeps it when it executes itself anew, and
-    what it starts does not have it."""
+    """Replace the guardian's value by this process's id.
+
+    The process keeps the variable when it executes itself again, and a child has the id of another
+    process.
+    """
     os.environ[SERVER] = str(os.getpid())
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything the product takes from its surroundings.
+    """Everything that the product reads from its environment.
 
     Attributes:
         home: private environment, embedded host and caches (``$ZIMAGE_HOME``).
         log_dir: where logs go (``$ZIMAGE_LOG_DIR``), or None.
         comfyui: the ComfyUI named by ``$COMFYUI_PATH``, or None.
         active_env: the virtual or conda environment the user has activated, or None.
-        off: hardening parts that are switched off (``$ZIMAGE_OFF``, names with commas between).
+        off: parts of the hardening that are off (``$ZIMAGE_OFF``, separated by commas).
         guardian: control socket of the guardian that started this server
             (``$ZIMAGE_GUARDIAN``), or None.
-        guarded: whether that guardian has started this very process (``$ZIMAGE_SERVER``), and not
-            a server of its that has handed down its environment; see :func:`claim`.
-        unguarded: whether ``serve`` has started this server without the guardian that it should
-            have had (``$ZIMAGE_UNGUARDED``).
-        listen_fds: listening sockets that systemd has handed to this process (``$LISTEN_FDS``).
-        notify_socket: where systemd wants to be told how a service is (``$NOTIFY_SOCKET``).
+        guarded: whether that guardian has started this process (``$ZIMAGE_SERVER``), not a parent
+            that has passed on its environment; see :func:`claim`.
+        unguarded: whether ``serve`` has started this server without a guardian because the guardian
+            could not run (``$ZIMAGE_UNGUARDED``).
+        listen_fds: listening sockets from systemd (``$LISTEN_FDS``).
+        notify_socket: systemd's socket for the state of a service (``$NOTIFY_SOCKET``).
         disk: see :class:`Disk`.
-        idle_minutes: without a prompt, after which models are unloaded, 0 for never
+        idle_minutes: minutes without a prompt after which models are unloaded, 0 for never
             (``$ZIMAGE_IDLE_MINUTES``).
-        interrupt_seconds: for a prompt to end after it was interrupted, before it is ended with its
-            process, 0 for ever (``$ZIMAGE_INTERRUPT``).
+        interrupt_seconds: seconds for an interrupted prompt to end, after which its process is
+            ended, 0 for no limit (``$ZIMAGE_INTERRUPT``).
         interrupt_is_set: whether ``$ZIMAGE_INTERRUPT`` has a value.
-        hosts: names of this server in small letters, besides the ones that cannot be anybody's
-            (``$ZIMAGE_HOSTS``, commas between).
-        megapixels: width x height / 10^6 of the largest picture that is opened
+        hosts: further names of this server, in lower case (``$ZIMAGE_HOSTS``, separated by commas).
+        megapixels: size of the largest picture that is opened, width x height / 10^6
             (``$ZIMAGE_MAX_MEGAPIXELS``, 1 to 178).
-        deadlines: seconds for which a sampler may work on one megapixel, by variant and device, as
+        deadlines: seconds for sampling one megapixel, by variant and device, as
             ``{"turbo.cuda": 8.0}``, and ``grace`` (``$ZIMAGE_DEADLINES``,
             ``turbo.cuda=8,edit.cpu=900,grace=20``).
-        auto_deadlines: each variant and device whose own steps set the time, as ``turbo.cuda``
+        auto_deadlines: variants and devices whose own steps set the deadline, as ``turbo.cuda``
             (``$ZIMAGE_DEADLINES``, ``turbo.cuda=auto``).
-        limits: of requests, where they differ from the defaults, by the names in
-            :data:`.patches.fuse.LIMITS` (``$ZIMAGE_LIMITS``, ``waiting=5000,steps=100``).
-        guard: limits of the guardian that differ from its own, by their names in
+        limits: limits of requests that differ from the defaults, by the names in
+            :data:`.patches.requests.fuse.LIMITS` (``$ZIMAGE_LIMITS``, ``waiting=5000,steps=100``).
+        guard: limits of the guardian that differ from the defaults, by their names in
             :class:`.guardian.limits.Limits` (``$ZIMAGE_GUARD``, ``silence=30,grace=120``).
-        sandbox: takes the place of ``mode`` in ``sandbox.toml`` (``$ZIMAGE_SANDBOX``: ``auto``,
+        sandbox: overrides ``mode`` in ``sandbox.toml`` (``$ZIMAGE_SANDBOX``: ``auto``,
             ``strict``, ``off``), or None.
-        color: False when ``$NO_COLOR`` is set (https://no-color.org) or ``$TERM`` is ``dumb``; else
-            what is written to a terminal has colours.
-        ci: True when ``$CI`` says so; then missing test tools are failures, not skips.
-        unfit: variables whose values cannot be used, those of :class:`Disk` among them.
+        color: whether output to a terminal has colours; False if ``$NO_COLOR`` is set
+            (https://no-color.org) or ``$TERM`` is ``dumb``.
+        ci: whether this is CI (``$CI``), where a missing test tool is a failure, not a skip.
+        unfit: variables with invalid values, including those of :class:`Disk`.
     """
 
     home: Path
@@ -232,7 +234,7 @@ class Settings:
 
     @property
     def data(self) -> Path:
-        """What people make and add with the embedded host: pictures, workflows, models."""
+        """The user's data of the embedded host: pictures, workflows, models."""
         return self.home / "data"
 
     @classmethod
@@ -250,7 +252,7 @@ class Settings:
             guardian=_path(env["ZIMAGE_GUARDIAN"]) if env.get("ZIMAGE_GUARDIAN") else None,
             unguarded=bool(env.get(UNGUARDED)),
             guarded=env.get(SERVER) in {NEW, str(os.getpid())},
-            listen_fds=_handed_down(env),
+            listen_fds=_listen_fds(env),
             notify_socket=env.get("NOTIFY_SOCKET", ""),
             disk=disk,
             idle_minutes=reader.number(
@@ -284,12 +286,12 @@ def _is_automatic(word: str, names: str) -> bool:
 
 
 def _names(text: str) -> frozenset[str]:
-    """Words with commas or spaces between."""
+    """Return words that are separated by commas or spaces."""
     return frozenset(re.split(r"[,\s]+", text.strip())) - {""}
 
 
 def _float(text: str) -> float:
-    """The number in a text, NaN for any other."""
+    """Return the number in a text, NaN if it is not a number."""
     try:
         return float(text)
     except ValueError:
@@ -297,20 +299,20 @@ def _float(text: str) -> float:
 
 
 def _is_address(url: str, mail: bool) -> bool:
-    """Whether an alert can be sent there, as far as one can see."""
+    """Return whether an alert address is well-formed."""
     try:
         parts = urlsplit(url)
         if mail:
-            fit = parts.scheme in {"smtp", "smtps"} and "to" in parse_qs(parts.query)
-            return bool(fit and parts.hostname and parts.port != 0)
+            is_mail = parts.scheme in {"smtp", "smtps"} and "to" in parse_qs(parts.query)
+            return bool(is_mail and parts.hostname and parts.port != 0)
         if parts.scheme in {"http", "https"}:
             return bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is none
+    except ValueError:  # an invalid port
         return False
     return bool(parts.scheme) and "://" in url
 
 
-def _handed_down(env: Mapping[str, str]) -> int:
-    """Sockets meant for this process and no child of it, as ``sd_listen_fds(3)`` says."""
+def _listen_fds(env: Mapping[str, str]) -> int:
+    """Return the number of sockets for this process, not for its parent: ``sd_listen_fds(3)``."""
     count = env.get("LISTEN_FDS", "")
     return int(count) if count.isdecimal() and env.get("LISTEN_PID") == str(os.getpid()) else 0

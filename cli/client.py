@@ -50,7 +50,7 @@ class Run:
 
     @property
     def error(self) -> dict[str, Any] | None:
-        """The ``execution_error`` message of a failed run: ``exception_message``, ``node_id``, etc."""
+        """The ``execution_error`` message of a failed run, with ``exception_message``."""
         for name, data in self.history.get("status", {}).get("messages", []):
             if name == "execution_error":
                 return data

@@ -63,17 +63,17 @@ def _progress(line: str) -> None:
 
 
 def _show(report: DrillReport) -> None:
-    found = report.document()
-    broken = {name: what for name, what in report.broken}
+    faults = report.document()["faults"]
+    broken = dict(report.broken)
     result(f"{'fault':34} {'rounds':>6} {'median s':>9}")
-    for name, one in sorted(found["faults"].items()):
+    for name, fault in sorted(faults.items()):
         skipped = report.skipped.get(name)
         state = broken.get(name, f"跳过 / skipped: {skipped}" if skipped else "ok")
-        result(f"{name:34} {one['rounds']:6} {one['median_seconds']:9.1f}  {state}")
+        result(f"{name:34} {fault['rounds']:6} {fault['median_seconds']:9.1f}  {state}")
     result("")
     doubled, lost = len(report.doubled), len(report.lost)
     result(f"已接受 / accepted {report.accepted}，重复 / doubled {doubled}，丢失 / lost {lost}")
     refused, cut_off = len(report.refused), report.disconnected
-    result(f"连接被拒绝 / refused {refused}，应答前断开 / cut off {cut_off}")
+    result(f"连接被拒绝 / refused {refused}，响应前断开 / cut off {cut_off}")
     result(f"服务器进程 / servers {report.servers}，图片字节一致 / same bytes {report.same_bytes}")
     result("通过 / passed" if report.ok else "失败 / FAILED")

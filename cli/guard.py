@@ -27,63 +27,51 @@ from .terminal import LACKING, Stop, complain
 
 STANDBY_BYTES = 6 * 2**30
 """Free memory that ``--standby auto`` needs."""
-SYSTEMD = ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES", "NOTIFY_SOCKET", "WATCHDOG_PID",
-           "WATCHDOG_USEC")  # fmt: skip
+SYSTEMD = (
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_PID",
+    "WATCHDOG_USEC",
+)
+"""Variables of systemd for the guardian, which its servers do not get."""
 
 
 def run(
-    command: list[str], env: dict[str, str], host: Host, options: argparse.Namespace,
-    settings: Settings, folder: Path,
-) -> int | None:  # fmt: skip
+    command: list[str],
+    env: dict[str, str],
+    host: Host,
+    options: argparse.Namespace,
+    settings: Settings,
+    folder: Path,
+) -> int | None:
     """Run the guardian until it is told to stop.
 
+    Args:
+        command: the command of a server.
+        env: the environment of a server.
+        host: the ComfyUI.
+        options: the options of ``serve``.
+        settings: the settings.
+        folder: folder for the state of the guardian.
+
     Returns:
-        The exit code; None when ComfyUI is to be started without a guardian instead.
+        The exit code; None if ComfyUI has to be started without a guardian.
 
     Raises:
         Stop: ``ZI-PORT-USED``, ``ZI-ADDRESS``, ``ZI-GUARDIAN-TAKEN`` or ``ZI-ENV-HOME``.
     """
-    try:
-        os.close(os.pidfd_open(os.getpid()))
-    except (AttributeError, OSError):  # an old kernel, or a container that forbids it
+    if not _has_process_descriptors():
         return None
-    name = f"port-{options.port}"
-    env = {key: value for key, value in env.items() if key not in SYSTEMD}
-    env["ZIMAGE_GUARDIAN"] = str(folder / f"{name}.sock")
-    gpu = "--cpu" not in command
-
-    def start(mode: Mode, temporary: Path) -> list[str]:
-        return [*command, *more_arguments(mode, temporary, options.rest, names_of(host))]
-
-    logs = settings.log_dir or settings.home / "logs"
-    env["ZIMAGE_LOG_DIR"] = str(logs)
-    configure_logging(logs)
-    # Every server empties the temporary folder when it starts; a shared one has one server.
-    standby = _standby(options.standby, gpu) and not own_temporary(options.rest)
+    config = _configure(command, env, host, options, settings, folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _lock(folder / f"{name}.lock"):
-            sockets = _sockets(options, settings, adopt=(folder / f"{name}.sock").exists())
-            config = LaunchConfig(
-                command=start,
-                working_folder=host.path,
-                env=env,
-                state_folder=folder,
-                name=name,
-                standby=standby,
-                gpu=gpu,
-                notify_address=settings.notify_socket,
-                on_terminal=sys.stderr.isatty(),
-                reopen_sockets=lambda: open_all(options.host, options.port),
-            )
-            guardian = Guardian(config, sockets, limits(settings))
+        with _lock(folder / f"{config.name}.lock"):
+            adopt = (folder / f"{config.name}.sock").exists()
+            guardian = Guardian(config, _sockets(options, settings, adopt), limits(settings))
             outcome = guardian.run()
-            for listener in guardian.sockets:
-                if settings.listen_fds:  # systemd has them open, too: nobody could bind the port
-                    listener.set_inheritable(True)
-                    listener.detach()
-                else:
-                    listener.close()
+            _release(guardian.sockets, inherited_from_systemd=settings.listen_fds > 0)
     except ZImageError as error:
         raise Stop(LACKING, error.code, **error.found) from error
     except OSError as error:
@@ -91,6 +79,60 @@ def run(
     if outcome is Outcome.PORT_IN_USE:
         raise Stop(LACKING, "ZI-PORT-USED", found=options.port)
     return 0 if outcome is Outcome.STOPPED else None
+
+
+def _has_process_descriptors() -> bool:
+    """Return whether pidfd_open(2) works: old kernels and some containers do not have it."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def _configure(
+    command: list[str],
+    env: dict[str, str],
+    host: Host,
+    options: argparse.Namespace,
+    settings: Settings,
+    folder: Path,
+) -> LaunchConfig:
+    """Return the configuration of the guardian, and configure its log."""
+    name = f"port-{options.port}"
+    gpu = "--cpu" not in command
+    logs = settings.log_dir or settings.home / "logs"
+    env = {key: value for key, value in env.items() if key not in SYSTEMD}
+    env["ZIMAGE_GUARDIAN"] = str(folder / f"{name}.sock")
+    env["ZIMAGE_LOG_DIR"] = str(logs)
+    configure_logging(logs)
+
+    def start(mode: Mode, temporary: Path) -> list[str]:
+        return [*command, *more_arguments(mode, temporary, options.rest, names_of(host))]
+
+    return LaunchConfig(
+        command=start,
+        working_folder=host.path,
+        env=env,
+        state_folder=folder,
+        name=name,
+        # Every server empties the temporary folder when it starts; a shared one has one server.
+        standby=_standby(options.standby, gpu) and not own_temporary(options.rest),
+        gpu=gpu,
+        notify_address=settings.notify_socket,
+        on_terminal=sys.stderr.isatty(),
+        reopen_sockets=lambda: open_all(options.host, options.port),
+    )
+
+
+def _release(sockets: list[socket.socket], inherited_from_systemd: bool) -> None:
+    """Close the listening sockets; keep those of systemd for the ComfyUI without a guardian."""
+    for listener in sockets:
+        if inherited_from_systemd:  # systemd has them open, too, so nobody could bind the port
+            listener.set_inheritable(True)
+            listener.detach()
+        else:
+            listener.close()
 
 
 def limits(settings: Settings) -> Limits:

@@ -169,10 +169,10 @@ def obstacle(home: Path, error: OSError) -> Stop:
     """Return the error for a failed write into ``home``: a full disk, or another reason."""
     if re.search(rf"\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]", str(error)):
         return no_space(home)
-    found: object = error.strerror or error
+    reason: object = error.strerror or error
     if isinstance(error, shutil.Error):  # copytree's list of (source, target, reason)
-        found = error.args[0][0][-1]
-    return Stop(LACKING, "ZI-ENV-HOME", path=home, found=found)
+        reason = error.args[0][0][-1]
+    return Stop(LACKING, "ZI-ENV-HOME", path=home, found=reason)
 
 
 def pip_settings(env: dict[str, str]) -> dict[str, str]:

@@ -19,9 +19,19 @@ from .server import host_environment, main_command, pack_arguments, require_free
 from .terminal import LACKING, Stop, say
 
 MODEL_KINDS = (
-    "diffusion_models", "text_encoders", "vae", "diffusers", "zimage_adapters", "loras",
-    "checkpoints", "clip_vision", "controlnet", "embeddings", "upscale_models", "model_patches",
-)  # fmt: skip
+    "diffusion_models",
+    "text_encoders",
+    "vae",
+    "diffusers",
+    "zimage_adapters",
+    "loras",
+    "checkpoints",
+    "clip_vision",
+    "controlnet",
+    "embeddings",
+    "upscale_models",
+    "model_patches",
+)
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:

@@ -104,7 +104,7 @@ def test_wrong_size_is_told_in_both_languages_with_its_code(
     report.wait_for()
     text = report.inner_text()
     assert "图像尺寸 1000×1024 无效" in text
-    assert "Image size 1000×1024 cannot be used" in text
+    assert "Invalid image size 1000×1024" in text
     assert server.client.answers()
 
 

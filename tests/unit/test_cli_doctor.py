@@ -29,7 +29,7 @@ def test_every_line_is_in_both_languages(
     server = {"url": "x", "running": True, "status": "ok", "patches": {"fuse": "active"}}
     monkeypatch.setattr(doctor, "_probe", lambda _: probe)
     monkeypatch.setattr(doctor, "discover", lambda *_: Host(Path("none"), Path("python"), "x"))
-    monkeypatch.setattr(doctor.running, "report", lambda _: server | {"problems": []})
+    monkeypatch.setattr(doctor.doctor_server, "report", lambda _: server | {"problems": []})
     doctor.run(parse(["doctor"]), Settings(home=Path("/unused")))
     lines = capsys.readouterr().out.splitlines()
     facts = [line.strip() for line in lines if not re.match(" *[✗!]|    ", line)]
@@ -73,7 +73,7 @@ def sound(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
     monkeypatch.setattr(doctor, "discover", lambda *_: host)
     monkeypatch.setattr(doctor, "_probe", lambda _: {"torch": torch})
     monkeypatch.setattr(doctor.shutil, "disk_usage", lambda _: SimpleNamespace(free=9e9))
-    monkeypatch.setattr(doctor.running, "report", lambda _: {"problems": []})
+    monkeypatch.setattr(doctor.doctor_server, "report", lambda _: {"problems": []})
     return Settings(home=tmp_path / "home")
 
 

@@ -82,7 +82,7 @@ def test_a_wrong_limit_is_told_at_the_start(
         assert {"ZIMAGE_GUARD", found, expected} == {
             one for one in ("ZIMAGE_GUARD", found, expected) if one in line
         }
-    assert "现按默认值处理" in chinese
+    assert "已改用默认值" in chinese
     assert "Its default counts instead" in english
 
 

@@ -51,7 +51,7 @@ def test_a_finding_is_told_with_the_line_of_the_file(
     shown = capsys.readouterr().out
     begin = shown.index("error[ZI-WF-CHOICE]")
     lines = shown[begin:].partition("\n\n")[0].split("\n")
-    assert lines[0].startswith("error[ZI-WF-CHOICE]: “KSampler”的 sampler_name = eulr 不在选项中")
+    assert lines[0].startswith("error[ZI-WF-CHOICE]: “KSampler”的 sampler_name = eulr 不是有效选项")
     assert lines[1] == f'  --> {file}:2:24 · 节点 node 4 "KSampler" · sampler_name'
     assert lines[2:5] == [
         "   |",
