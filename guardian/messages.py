@@ -67,7 +67,7 @@ REASONS = {
 
 MODES = {
     Mode.NORMAL: Bilingual("正常模式", "normal"),
-    Mode.SAFE: Bilingual("安全模式", "safe"),
+    Mode.SAFE: Bilingual("降级模式", "degraded"),
     Mode.CPU: Bilingual("CPU 模式", "cpu"),
 }
 

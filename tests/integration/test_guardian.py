@@ -340,7 +340,7 @@ def test_less_is_started_after_deaths_in_a_row(guard) -> None:
     guarded.whoever()
     log = guarded.log()
     assert log.count("ended: exit 5") == PATIENT.failures
-    assert "starting a server (safe)" in log
+    assert "starting a server (degraded)" in log
     wait(lambda: "to be replaced: stable again" in guarded.log())
     wait(lambda: guarded.log().count("starting a server (normal)") > PATIENT.failures)
 

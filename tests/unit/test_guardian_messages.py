@@ -36,7 +36,7 @@ def test_a_mode_is_shown_in_the_language_of_its_line() -> None:
     """Every mode has a name in Chinese and in English."""
     assert set(MODES) == set(Mode)
     assert str(event_text("spawn", mode=MODES[Mode.SAFE])) == (
-        "正在启动服务器（安全模式） / starting a server (safe)"
+        "正在启动服务器（降级模式） / starting a server (degraded)"
     )
 
 
