@@ -10,13 +10,7 @@ from __future__ import annotations
 from . import commands, generation, sandbox, server, workflows
 from .bilingual import Bilingual
 
-CATALOGUE: dict[str, Bilingual] = (
-    generation.TEXTS
-    | workflows.TEXTS
-    | server.TEXTS
-    | commands.TEXTS
-    | {code: Bilingual(*texts) for code, texts in sandbox.TEXTS.items()}
-)
+CATALOGUE = generation.TEXTS | workflows.TEXTS | server.TEXTS | commands.TEXTS | sandbox.TEXTS
 """Texts by code."""
 SANDBOXED = "zimage_sandbox"
 """Attribute of an exception from a pack in a sandbox: the name of the pack."""
