@@ -187,7 +187,7 @@ def test_a_node_that_stops_a_run_says_why_in_the_page_s_language(
     comfy.run()
     note = comfy.page.locator(".zimage-note", has_text="[ZI-SIZE] 图像尺寸 1000×1024 无效")
     note.wait_for()
-    assert "Image size" not in note.inner_text()
+    assert "Invalid image size" not in note.inner_text()
     comfy.page.wait_for_function(RING_IS_ON, arg="ZImageLatent")
 
 

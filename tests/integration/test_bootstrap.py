@@ -128,7 +128,7 @@ def test_no_network_is_told_in_one_sentence(small: Pack) -> None:
     done = small.run("bench", **unset)
     assert done.returncode == 3
     assert "[ZI-ENV-NETWORK] 无法连接软件包源" in done.stderr
-    assert "[ZI-ENV-NETWORK] The package index cannot be reached" in done.stderr
+    assert "[ZI-ENV-NETWORK] Cannot reach the package index" in done.stderr
     assert "Traceback" not in done.stderr
 
 

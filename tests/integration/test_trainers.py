@@ -195,8 +195,8 @@ def test_one_encoder_is_not_enough(runs: dict[str, Future], number: int) -> None
     lines = said[number].splitlines()
     assert len(lines) == 2
     assert all("ZI-TRAIN-ENCODERS" in line for line in lines)
-    assert "必须同时给出" in lines[0]
-    assert "both needed" in lines[1]
+    assert "必须同时指定" in lines[0]
+    assert "Give both" in lines[1]
     assert not trainer.work.exists()
     assert not trainer.out.exists()
 

@@ -83,7 +83,7 @@ def test_a_wrong_limit_is_told_at_the_start(
             one for one in ("ZIMAGE_GUARD", found, expected) if one in line
         }
     assert "已改用默认值" in chinese
-    assert "Its default counts instead" in english
+    assert "The default is used instead" in english
 
 
 def test_right_limits_are_not_told(capsys: pytest.CaptureFixture[str]) -> None:

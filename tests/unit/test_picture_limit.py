@@ -151,7 +151,7 @@ def test_no_picture_is_named(patches, helpers, tmp_path: Path) -> None:
     with pytest.raises(UnidentifiedImageError) as caught:
         helpers.pillow(Image.open, str(path))
     assert isinstance(caught.value, ZImageError)
-    assert str(caught.value).startswith("[ZI-PICTURE-FILE] “照片.png”")
+    assert str(caught.value).startswith("[ZI-PICTURE-FILE] 无法读取图像“照片.png”")
     assert str(tmp_path) not in str(caught.value)
     with pytest.raises(FileNotFoundError):
         helpers.pillow(Image.open, str(tmp_path / "none.png"))

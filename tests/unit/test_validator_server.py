@@ -97,7 +97,7 @@ def test_what_the_fuse_makes_smaller_is_a_warning(prompt: Document, stored: Know
     assert json.dumps(prompt) == before
     (told,) = _judge(prompt)
     assert (told["node"], told["input"]) == (found.node, found.input)
-    assert "改成 4096" in found.chinese
+    assert "改为 4096" in found.chinese
     assert "makes it 4096" in found.english
 
 
