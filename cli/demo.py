@@ -42,11 +42,11 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     log = settings.log_dir / "comfyui.log" if settings.log_dir else None
     with Server(host, PACK_DIR, log=log) as server:
         say(Bilingual(f"提交模板“{options.template}”", f"submitting the template to {server.url}"))
-        done = _generate(server.client, graph)
-        files = _save(server.client, done, out, options.template)
+        finished = _generate(server.client, graph)
+        files = _save(server.client, finished, out, options.template)
         seconds = {
             "start": round(server.seconds_to_start, 2),
-            "generate": round(done.seconds, 2),
+            "generate": round(finished.seconds, 2),
             "total": round(time.monotonic() - start, 2),
         }
     _report(options, [str(path) for path in files], seconds)
@@ -75,16 +75,16 @@ def _report(options: argparse.Namespace, files: list[str], seconds: dict[str, fl
 
 def _generate(client: Client, graph: templates.Graph) -> Run:
     try:
-        done = client.run(graph, timeout=3600, on_event=_Progress(graph))
+        finished = client.run(graph, timeout=3600, on_event=_Progress(graph))
     except RefusedError as error:
         raise Stop(FAILED, "ZI-RUN-FAILED", found=_refusal(error.answer)) from error
     except (OSError, HTTPException, TimeoutError) as error:
         raise Stop(FAILED, "ZI-RUN-FAILED", found=str(error) or "timeout") from error
-    if done.error:
-        raise Stop.from_node(FAILED, done.error["exception_message"].strip())
-    if not done.succeeded or not done.images:
-        raise Stop(FAILED, "ZI-RUN-FAILED", found="没有图像 / no picture")
-    return done
+    if finished.error:
+        raise Stop.from_node(FAILED, finished.error["exception_message"].strip())
+    if not finished.succeeded or not finished.images:
+        raise Stop(FAILED, "ZI-RUN-FAILED", found=Bilingual("没有图像", "no picture"))
+    return finished
 
 
 def _refusal(answer: dict[str, Any]) -> str:
@@ -96,10 +96,10 @@ def _refusal(answer: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _save(client: Client, done: Run, out: Path, template: str) -> list[Path]:
+def _save(client: Client, finished: Run, out: Path, template: str) -> list[Path]:
     """Download every picture and write it under an unused name."""
     paths = []
-    for image in done.images:
+    for image in finished.images:
         if image.get("type") != "output":  # previews
             continue
         suffix = Path(image["filename"]).suffix

@@ -139,8 +139,10 @@ def _probe(host: Host) -> Part:
     """Return the report of the host's own Python, an error when it does not run."""
     command = [str(host.python), "-I", str(PACK_DIR / "cli" / "probe.py"), str(host.path)]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=300, check=True, cwd=host.path)
-        return json.loads(done.stdout)
+        process = subprocess.run(
+            command, capture_output=True, timeout=300, check=True, cwd=host.path
+        )
+        return json.loads(process.stdout)
     except (OSError, subprocess.SubprocessError, ValueError) as error:
         return {"torch": {"error": f"{type(error).__name__}: {error}"}}
 

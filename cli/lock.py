@@ -24,8 +24,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     command += ["--universal", "--python-version", "3.11", "--generate-hashes", "--quiet"]
     command += ["--no-emit-index-url", "--no-emit-find-links"]
     command += ["--custom-compile-command", "./zimage lock", "--output-file", "requirements.lock"]
-    done = subprocess.run(command, cwd=PACK_DIR, check=False)
-    if done.returncode:
+    process = subprocess.run(command, cwd=PACK_DIR, check=False)
+    if process.returncode:
         return FAILED
     with Server(discover(settings, PACK_DIR), PACK_DIR) as server:
         snapshot.store(server.client.get("/object_info"))

@@ -171,7 +171,7 @@ def _knowledge(source: str | None) -> Knowledge:
     except OSError as error:
         raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=error.strerror or error) from error
     except json.JSONDecodeError as error:
-        reason = "不是 JSON / it is not JSON"
+        reason = Bilingual("不是 JSON", "it is not JSON")
         raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=reason) from error
     except (ValueError, HTTPException) as error:
         raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=error) from error

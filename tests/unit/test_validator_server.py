@@ -98,7 +98,7 @@ def test_what_the_fuse_makes_smaller_is_a_warning(prompt: Document, stored: Know
     (told,) = _judge(prompt)
     assert (told["node"], told["input"]) == (found.node, found.input)
     assert "改为 4096" in found.chinese
-    assert "makes it 4096" in found.english
+    assert "changes it to 4096" in found.english
 
 
 def test_what_the_fuse_lets_through_is_fine(stored: Knowledge) -> None:
