@@ -90,14 +90,18 @@ class Parser(argparse.ArgumentParser):
         text = texts.OPTIONS.get(f"{command} {name}") or texts.OPTIONS[name]
         self.add_argument(name, help=str(text.format(**values) if values else text), **options)
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         """Parse a command line, and exit with 2 on wrong usage."""
         try:
             return super().parse_args(args, namespace)
         except argparse.ArgumentError as error:
             self.exit_with(describe(error))
 
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+    def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self, args: Any = None, namespace: Any = None
+    ) -> Any:
         """Parse the arguments of a command, and exit with 2 on wrong usage."""
         try:
             return super().parse_known_args(args, namespace)
