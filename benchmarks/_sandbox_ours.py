@@ -52,14 +52,14 @@ class Ours:
         """Fork a worker from the template; the first call also starts the template."""
         self.pack.discover()
         await self.echo(1)
-        if not self.details:
-            process = self.pack.process
-            assert process is not None
-            report = process.report or {}
-            parent = process.parent
-            self.details = {
-                "template_seconds": parent.seconds,
-                "template_private_bytes": private_bytes(parent.process.pid),
+        if not self.about:
+            session = self.pack.session
+            assert session is not None
+            report = session.report or {}
+            template = session.process.template
+            self.about = {
+                "template_seconds": template.start_seconds,
+                "template_private_bytes": private_bytes(template.process.pid),
                 "confinement": {name: part.get("state", "?") for name, part in report.items()},
             }
 

@@ -1,11 +1,11 @@
-"""Other people's node packs in processes of their own.
+"""Node packs of other authors in processes of their own.
 
-``policy`` says which; ``loading`` takes the place of ComfyUI's loader for them; ``proxy`` makes the
-node classes that stand in ComfyUI for what runs elsewhere; ``supervisor`` keeps one ``process``
-for each pack. On the other side ``template`` has imported ComfyUI and forks a ``worker`` for each
-pack, which confines itself (``confinement``), imports the pack and answers. Both sides share
-``messages``, ``values``, ``arena`` and ``link``, and import nothing else of this folder, since a
-worker is started by file.
+``policy`` decides which packs; ``loading`` replaces ComfyUI's loader for them; ``host`` runs their
+workers; ``web`` connects them with ComfyUI's server. ``worker`` is the other side: a template
+process that has imported ComfyUI forks a worker for each pack, which confines itself
+(``confinement``), imports the pack and answers calls. Host and worker share only ``protocol`` and
+``confinement``, since a worker is started by file, without the rest of the product.
 
-What a worker sends is never trusted: messages are of closed types, nothing in them names code.
+The host trusts nothing that a worker sends: messages have closed types, and nothing in them names
+code.
 """

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import ZImageError
 from .host.log_capture import clean
-from .host.object_table import WorkerDied, WorkerRaised
 from .loading.description_limits import LONGEST_TEXT
+from .protocol.exceptions import WorkerDied, WorkerRaised
 
 if TYPE_CHECKING:
-    from .host.process import Process
+    from .host.session import WorkerSession
     from .protocol import messages as m
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,7 @@ class Changes:
         loaded: its description when ComfyUI loaded it.
         digest: of the pack's files, as they are now.
         before: that digest when ComfyUI loaded it.
-        describe: asks a process for a description.
+        describe: asks a worker for a description.
 
     Attributes:
         nodes: names of node classes that were added or removed, sorted.
@@ -41,7 +41,7 @@ class Changes:
         loaded: m.PackInfo,
         digest: Callable[[], str],
         before: str,
-        describe: Callable[[Process], m.PackInfo],
+        describe: Callable[[WorkerSession], m.PackInfo],
     ) -> None:
         self.name = name
         self.nodes: list[str] = []
@@ -50,19 +50,19 @@ class Changes:
         self._before = before
         self._describe = describe
 
-    def started(self, process: Process) -> None:
+    def started(self, session: WorkerSession) -> None:
         """Compare in the background: reading files and importing the pack take time."""
         threading.Thread(
-            target=self.compare, args=(process,), name="zimage-changes", daemon=True
+            target=self.compare, args=(session,), name="zimage-changes", daemon=True
         ).start()
 
-    def compare(self, process: Process) -> None:
-        """Ask the process for its node classes, if the pack's files have changed."""
+    def compare(self, session: WorkerSession) -> None:
+        """Ask the worker for its node classes, if the pack's files have changed."""
         try:
             if self._digest() == self._before:
                 self.nodes = []
                 return
-            described = self._describe(process)
+            described = self._describe(session)
         except (WorkerDied, WorkerRaised, ZImageError, TimeoutError, OSError) as error:
             log.warning("Z-Image: %s: %s", self.name, error)
             return

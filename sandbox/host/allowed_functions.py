@@ -1,7 +1,6 @@
-"""Functions of ComfyUI that packs in sandboxes may have the host run: samplers, loaders, nodes.
+"""The closed list of ComfyUI's functions that the host runs for packs: samplers, loaders, nodes.
 
-Files are safetensors inside the folders of models, nothing else: no path leads out of them, and
-nothing is unpickled for a pack.
+Only safetensors files inside the folders of models are loaded, and nothing is unpickled.
 """
 
 from __future__ import annotations
@@ -10,36 +9,63 @@ import importlib
 import inspect
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..protocol.core_nodes import ALL, LOADERS
 from ..protocol.messages import FILE
-from .dispatch import data, flat, made, moved
-
-if TYPE_CHECKING:
-    from .process import Process
+from . import allowed_model_sampling as samplings
+from . import allowed_samplers as samplers
+from .created_objects import created
+from .object_table import HostObjects
+from .value_tree import is_data, to_device
+from .worker_objects import require_data
 
 SUFFIXES = (".safetensors", ".sft")
-LOADING = frozenset({"dtype", "weight_dtype", "load_device", "offload_device", "fp8_optimizations"})
-"""What ``model_options`` of a loader may say."""
+LOADER_OPTIONS = frozenset(
+    {"dtype", "weight_dtype", "load_device", "offload_device", "fp8_optimizations"}
+)
+"""Keys of a loader's ``model_options`` that are passed on."""
 
 
-def run(process: Process, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """One of :data:`FUNCTIONS`.
+class PackSession(Protocol):
+    """The session with a pack's worker."""
+
+    @property
+    def name(self) -> str:
+        """Name of the pack."""
+        ...
+
+    @property
+    def quota(self) -> int:
+        """Bytes that the host stores for the worker."""
+        ...
+
+    @property
+    def host_objects(self) -> HostObjects:
+        """The objects of the host that the worker refers to."""
+        ...
+
+
+def call_function(session: PackSession, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """Call one of :data:`FUNCTIONS`.
 
     Raises:
-        PermissionError: there is no such function, or it would not do that for a pack.
+        PermissionError: there is no such function, or it refuses these arguments.
     """
     function = FUNCTIONS.get(name)
     if function is None:
         raise PermissionError(f"there is no function {name[:100]!r}")
     value = function(*args, **kwargs)
-    made.add(process, value, (args, kwargs, list(process.objects.all())))
+    created.add(session, value, (args, kwargs, session.host_objects.all()))
     return value
 
 
 def model_file(path: Any, kinds: tuple[str, ...] = ()) -> str:
-    """The path of a model's file, if a pack may have it loaded.
+    """Return the absolute path of a model's file that may be loaded for a pack.
+
+    Args:
+        path: of the file.
+        kinds: kinds of folder that may contain it; all if empty.
 
     Raises:
         PermissionError: it lies elsewhere, or is no safetensors file.
@@ -54,7 +80,7 @@ def model_file(path: Any, kinds: tuple[str, ...] = ()) -> str:
             continue
         for folder in folders:
             if _inside(path, os.path.abspath(folder)) and os.path.isfile(path):
-                _no_link_out(path, folder)
+                _require_link_inside(path, folder)
                 return path
     raise PermissionError(f"no file of a model: {path[-200:]}")
 
@@ -63,18 +89,28 @@ def _inside(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _no_link_out(path: str, folder: str) -> None:
-    """Users link models from elsewhere, and may; where packs can write, links stay inside."""
+def _require_link_inside(path: str, folder: str) -> None:
+    """Check links in folders that packs can write to; elsewhere, links are the user's.
+
+    Raises:
+        PermissionError: the link leads out of the folder.
+    """
     import folder_paths
 
-    theirs = [folder_paths.get_output_directory(), folder_paths.get_user_directory()]
-    theirs += [folder_paths.get_temp_directory(), *folder_paths.get_folder_paths("custom_nodes")]
-    written = any(_inside(os.path.abspath(folder), os.path.abspath(one)) for one in theirs)
-    if written and not _inside(os.path.realpath(path), os.path.realpath(folder)):
+    writable = [
+        folder_paths.get_output_directory(),
+        folder_paths.get_user_directory(),
+        folder_paths.get_temp_directory(),
+        *folder_paths.get_folder_paths("custom_nodes"),
+    ]
+    folder_is_writable = any(
+        _inside(os.path.abspath(folder), os.path.abspath(parent)) for parent in writable
+    )
+    if folder_is_writable and not _inside(os.path.realpath(path), os.path.realpath(folder)):
         raise PermissionError(f"a link out of the folder: {path[-200:]}")
 
 
-def _named_file(name: Any, kinds: tuple[str, ...]) -> None:
+def _require_listed_file(name: Any, kinds: tuple[str, ...]) -> None:
     import folder_paths
 
     if name == "pixel_space" and "vae" in kinds:
@@ -86,19 +122,27 @@ def _named_file(name: Any, kinds: tuple[str, ...]) -> None:
     raise PermissionError(f"no file of a model: {str(name)[:200]!r}")
 
 
-def _state(value: Any) -> dict[str, Any]:
-    """Weights: tensors by key, or those in a file."""
+def _weights(value: Any) -> dict[str, Any]:
+    """Return weights: tensors by key, or those in a file.
+
+    Raises:
+        PermissionError: the value is something else.
+    """
     if isinstance(value, dict) and set(value) == {FILE}:
         import comfy.utils
 
         return comfy.utils.load_torch_file(model_file(value[FILE]), safe_load=True)
-    if not isinstance(value, dict) or next(flat(value), None) is not None:
+    if not isinstance(value, dict) or not is_data(value):
         raise PermissionError("weights are tensors by key")
     return dict(value)
 
 
-def _loading(options: Any) -> dict[str, Any]:
-    return {k: v for k, v in dict(options or {}).items() if k in LOADING and v is not None}
+def _loader_options(options: Any) -> dict[str, Any]:
+    return {
+        key: value
+        for key, value in dict(options or {}).items()
+        if key in LOADER_OPTIONS and value is not None
+    }
 
 
 def _embeddings() -> list[str]:
@@ -108,75 +152,99 @@ def _embeddings() -> list[str]:
 
 
 def _checkpoint(
-    ckpt_path: Any, output_vae: Any = True, output_clip: Any = True, output_clipvision: Any = False,
-    embedding_directory: Any = None, output_model: Any = True, model_options: Any = None,
+    ckpt_path: Any,
+    output_vae: Any = True,
+    output_clip: Any = True,
+    output_clipvision: Any = False,
+    embedding_directory: Any = None,
+    output_model: Any = True,
+    model_options: Any = None,
     te_model_options: Any = None,
-) -> Any:  # fmt: skip
+) -> Any:
     import comfy.sd
 
     return tuple(
         comfy.sd.load_checkpoint_guess_config(
-            model_file(ckpt_path), bool(output_vae), bool(output_clip), bool(output_clipvision),
-            _embeddings(), bool(output_model), model_options=_loading(model_options),
-            te_model_options=_loading(te_model_options),
+            model_file(ckpt_path),
+            bool(output_vae),
+            bool(output_clip),
+            bool(output_clipvision),
+            _embeddings(),
+            bool(output_model),
+            model_options=_loader_options(model_options),
+            te_model_options=_loader_options(te_model_options),
         )
-    )  # fmt: skip
+    )
 
 
 def _state_checkpoint(
-    sd: Any, output_vae: Any = True, output_clip: Any = True, output_clipvision: Any = False,
-    embedding_directory: Any = None, output_model: Any = True, model_options: Any = None,
-    te_model_options: Any = None, metadata: Any = None,
-) -> Any:  # fmt: skip
+    sd: Any,
+    output_vae: Any = True,
+    output_clip: Any = True,
+    output_clipvision: Any = False,
+    embedding_directory: Any = None,
+    output_model: Any = True,
+    model_options: Any = None,
+    te_model_options: Any = None,
+    metadata: Any = None,
+) -> Any:
     import comfy.sd
 
     return comfy.sd.load_state_dict_guess_config(
-        _state(sd), bool(output_vae), bool(output_clip), bool(output_clipvision), _embeddings(),
-        bool(output_model), _loading(model_options), te_model_options=_loading(te_model_options),
-    )  # fmt: skip
+        _weights(sd),
+        bool(output_vae),
+        bool(output_clip),
+        bool(output_clipvision),
+        _embeddings(),
+        bool(output_model),
+        _loader_options(model_options),
+        te_model_options=_loader_options(te_model_options),
+    )
 
 
 def _diffusion(unet_path: Any, model_options: Any = None) -> Any:
     import comfy.sd
 
-    return comfy.sd.load_diffusion_model(model_file(unet_path), _loading(model_options))
+    return comfy.sd.load_diffusion_model(model_file(unet_path), _loader_options(model_options))
 
 
 def _state_diffusion(sd: Any, model_options: Any = None, metadata: Any = None) -> Any:
     import comfy.sd
 
-    return comfy.sd.load_diffusion_model_state_dict(_state(sd), _loading(model_options))
+    return comfy.sd.load_diffusion_model_state_dict(_weights(sd), _loader_options(model_options))
 
 
 def _clip(
-    ckpt_paths: Any, embedding_directory: Any = None, clip_type: Any = "STABLE_DIFFUSION",
+    ckpt_paths: Any,
+    embedding_directory: Any = None,
+    clip_type: Any = "STABLE_DIFFUSION",
     model_options: Any = None,
-) -> Any:  # fmt: skip
+) -> Any:
     import comfy.sd
 
-    files = [model_file(one) for one in ckpt_paths]
+    files = [model_file(path) for path in ckpt_paths]
     kind = comfy.sd.CLIPType[str(clip_type)]
-    return comfy.sd.load_clip(files, _embeddings(), kind, _loading(model_options))
+    return comfy.sd.load_clip(files, _embeddings(), kind, _loader_options(model_options))
 
 
 def _vae(sd: Any = None, dtype: Any = None, metadata: Any = None, **_: Any) -> Any:
     import comfy.sd
 
-    found = comfy.sd.VAE(sd=_state(sd), dtype=dtype)
-    found.throw_exception_if_invalid()
-    return found
+    vae = comfy.sd.VAE(sd=_weights(sd), dtype=dtype)
+    vae.throw_exception_if_invalid()
+    return vae
 
 
 def _lora(model: Any, clip: Any, lora: Any, strength_model: Any, strength_clip: Any) -> Any:
     import comfy.sd
 
     return comfy.sd.load_lora_for_models(
-        model, clip, _state(lora), float(strength_model), float(strength_clip)
+        model, clip, _weights(lora), float(strength_model), float(strength_clip)
     )
 
 
 def _by_path(module: str, name: str) -> Callable[..., Any]:
-    """A loader that takes a path and nothing else that counts."""
+    """Return a loader of a file by path; other arguments are ignored."""
 
     def load(path: Any, *_: Any, **__: Any) -> Any:
         return getattr(importlib.import_module(module), name)(model_file(path))
@@ -184,9 +252,11 @@ def _by_path(module: str, name: str) -> Callable[..., Any]:
     return load
 
 
-def _by_state(module: str, name: str) -> Callable[..., Any]:
+def _by_weights(module: str, name: str) -> Callable[..., Any]:
+    """Return a loader of weights; other arguments are ignored."""
+
     def load(sd: Any, *_: Any, **__: Any) -> Any:
-        return getattr(importlib.import_module(module), name)(_state(sd))
+        return getattr(importlib.import_module(module), name)(_weights(sd))
 
     return load
 
@@ -194,32 +264,37 @@ def _by_state(module: str, name: str) -> Callable[..., Any]:
 def _controlnet(ckpt_path: Any, model: Any = None, model_options: Any = None) -> Any:
     import comfy.controlnet
 
-    return comfy.controlnet.load_controlnet(model_file(ckpt_path), model, _loading(model_options))
+    return comfy.controlnet.load_controlnet(
+        model_file(ckpt_path), model, _loader_options(model_options)
+    )
 
 
 def _node(name: Any, args: Any, kwargs: Any) -> Any:
-    """A node of ComfyUI's own; what it gives, as a tuple."""
+    """Run a node of ComfyUI and return its outputs.
+
+    Raises:
+        PermissionError: the node is not run for packs, or is not ComfyUI's own.
+    """
     if name not in ALL:
         raise PermissionError(f"the node {str(name)[:100]!r} is not run for packs")
     nodes: Any = importlib.import_module("nodes")
     from comfy_api.internal import _ComfyNodeInternal
 
     node = nodes.NODE_CLASS_MAPPINGS[name]
-    own = node.__module__ == "nodes" or "comfy_extras" in node.__module__
-    if not own:
+    if node.__module__ != "nodes" and "comfy_extras" not in node.__module__:
         raise PermissionError(f"the node {name!r} is not ComfyUI's own"[:200])
     v3 = issubclass(node, _ComfyNodeInternal)
     function = node.execute if v3 else getattr(node(), node.FUNCTION)
     given = inspect.signature(function).bind(*args, **kwargs).arguments
     for parameter, kinds in LOADERS.get(name, {}).items():
-        _named_file(given.get(parameter), kinds)
-    data([*given.values()], functions=True)
-    found = function(*args, **kwargs)
-    return list(found.result or ()) if v3 else found
+        _require_listed_file(given.get(parameter), kinds)
+    require_data([*given.values()], functions=True)
+    output = function(*args, **kwargs)
+    return list(output.result or ()) if v3 else output
 
 
-def loaded(target: Any, kind: str, args: Any, kwargs: Any) -> Any:
-    """Call a model that the host keeps, on its device; tensors come back from there."""
+def call_loaded_model(target: Any, kind: str, args: Any, kwargs: Any) -> Any:
+    """Call a model of the host on its device and return the result on the CPU."""
     import comfy.model_management as management
 
     device = management.get_torch_device()
@@ -227,11 +302,12 @@ def loaded(target: Any, kind: str, args: Any, kwargs: Any) -> Any:
         target.to(device)
     else:
         device = next(target.parameters()).device
-    return moved(target(*moved(list(args), device), **moved(dict(kwargs), device)), "cpu")
+    result = target(*to_device(list(args), device), **to_device(dict(kwargs), device))
+    return to_device(result, "cpu")
 
 
 def _module_size(module: Any) -> int:
-    """Bytes of a model's weights."""
+    """Return the bytes of a model's weights."""
     import comfy.model_management
     import torch
 
@@ -244,50 +320,44 @@ def _keep_on_device(models: Any, *_: Any, **__: Any) -> None:
     import comfy.model_management
     import comfy.model_patcher
 
-    patchers = [getattr(one, "patcher", one) for one in models]
-    if not all(isinstance(one, comfy.model_patcher.ModelPatcher) for one in patchers):
+    patchers = [getattr(model, "patcher", model) for model in models]
+    if not all(isinstance(patcher, comfy.model_patcher.ModelPatcher) for patcher in patchers):
         raise TypeError("models")
     comfy.model_management.load_models_gpu(patchers)
 
 
-def _functions() -> dict[str, Callable[..., Any]]:
-    from . import allowed_samplers as samplers
-
-    return {
-        "node": _node,
-        "nodes.common_ksampler": samplers.common,
-        "comfy.sample.sample": samplers.sample,
-        "comfy.sample.sample_custom": samplers.sample_custom,
-        "comfy.samplers.sample": samplers.samplers_sample,
-        "comfy.samplers.calculate_sigmas": samplers.calculate_sigmas,
-        "comfy.samplers.sampler_object": samplers.sampler_object,
-        "comfy.samplers.ksampler": samplers.ksampler,
-        "sampler": samplers.sampler,
-        "guider": samplers.guider,
-        "guider.sample": samplers.guider_sample,
-        "noise": samplers.noise,
-        "model_sampling": samplers.model_sampling,
-        "own_model_sampling": samplers.own_model_sampling,
-        "comfy.sd.load_checkpoint_guess_config": _checkpoint,
-        "comfy.sd.load_state_dict_guess_config": _state_checkpoint,
-        "comfy.sd.load_diffusion_model": _diffusion,
-        "comfy.sd.load_diffusion_model_state_dict": _state_diffusion,
-        "comfy.sd.load_clip": _clip,
-        "comfy.sd.load_style_model": _by_path("comfy.sd", "load_style_model"),
-        "comfy.sd.load_gligen": _by_path("comfy.sd", "load_gligen"),
-        "comfy.sd.load_lora_for_models": _lora,
-        "comfy.sd.VAE": _vae,
-        "comfy.controlnet.load_controlnet": _controlnet,
-        "comfy.controlnet.load_controlnet_state_dict": _by_state(
-            "comfy.controlnet", "load_controlnet_state_dict"
-        ),
-        "comfy.clip_vision.load": _by_path("comfy.clip_vision", "load"),
-        "comfy.clip_vision.load_clipvision_from_sd": _by_state(
-            "comfy.clip_vision", "load_clipvision_from_sd"
-        ),
-        "comfy.model_management.load_models_gpu": _keep_on_device,
-        "comfy.model_management.module_size": _module_size,
-    }
-
-
-FUNCTIONS = _functions()
+FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "node": _node,
+    "nodes.common_ksampler": samplers.common,
+    "comfy.sample.sample": samplers.sample,
+    "comfy.sample.sample_custom": samplers.sample_custom,
+    "comfy.samplers.sample": samplers.samplers_sample,
+    "comfy.samplers.calculate_sigmas": samplers.calculate_sigmas,
+    "comfy.samplers.sampler_object": samplers.sampler_object,
+    "comfy.samplers.ksampler": samplers.ksampler,
+    "sampler": samplers.sampler,
+    "guider": samplers.guider,
+    "guider.sample": samplers.guider_sample,
+    "noise": samplers.noise,
+    "model_sampling": samplings.model_sampling,
+    "own_model_sampling": samplings.own_model_sampling,
+    "comfy.sd.load_checkpoint_guess_config": _checkpoint,
+    "comfy.sd.load_state_dict_guess_config": _state_checkpoint,
+    "comfy.sd.load_diffusion_model": _diffusion,
+    "comfy.sd.load_diffusion_model_state_dict": _state_diffusion,
+    "comfy.sd.load_clip": _clip,
+    "comfy.sd.load_style_model": _by_path("comfy.sd", "load_style_model"),
+    "comfy.sd.load_gligen": _by_path("comfy.sd", "load_gligen"),
+    "comfy.sd.load_lora_for_models": _lora,
+    "comfy.sd.VAE": _vae,
+    "comfy.controlnet.load_controlnet": _controlnet,
+    "comfy.controlnet.load_controlnet_state_dict": _by_weights(
+        "comfy.controlnet", "load_controlnet_state_dict"
+    ),
+    "comfy.clip_vision.load": _by_path("comfy.clip_vision", "load"),
+    "comfy.clip_vision.load_clipvision_from_sd": _by_weights(
+        "comfy.clip_vision", "load_clipvision_from_sd"
+    ),
+    "comfy.model_management.load_models_gpu": _keep_on_device,
+    "comfy.model_management.module_size": _module_size,
+}

@@ -1,100 +1,103 @@
-"""The host's arenas for one worker: those that it reads, and those that it may write into."""
+"""The shared memory of the host and one worker: an arena for each direction."""
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.codec import ValueTroubleError
-from ..protocol.shared_memory import Arena, Chunk, QuotaError, make_chunk, seal
-from ..protocol.tensor_transfer import Lender, copy_out
+from ..protocol.arena import Arena
+from ..protocol.exceptions import CodecError, QuotaError
+from ..protocol.shared_memory import Chunk, make_chunk, seal
+from ..protocol.tensor_transfer import ArenaWriter, copy_out
 
 
 class Arenas:
-    """Both, each within a quota.
+    """Both arenas, each within a quota. The host makes the chunks of both.
 
     Args:
-        quota: bytes that each side may have waiting for the other.
-        hand_over: gives the worker a chunk, ``(number, descriptor)``.
+        quota: bytes of each arena.
+        send_descriptor: sends the worker a chunk, ``(number, descriptor)``.
     """
 
-    def __init__(self, quota: int, hand_over: Callable[[int, int], None]) -> None:
-        self.quota, self._hand_over = quota, hand_over
-        self._arena = Arena(quota, lambda _number, size: self._make(size, writable=False))
-        self._lender = Lender(self._arena)
-        self._theirs: dict[int, Chunk] = {}
-        self._count = 0
+    def __init__(self, quota: int, send_descriptor: Callable[[int, int], None]) -> None:
+        self.quota = quota
+        self._send_descriptor = send_descriptor
+        self._arena = Arena(quota, lambda _number, size: self._make_chunk(size, writable=False))
+        self._writer = ArenaWriter(self._arena)
+        self._worker_chunks: dict[int, Chunk] = {}
+        self._chunk_count = 0
 
     def put(self, view: Any, size: int) -> m.BufferRef:
-        """Have bytes where the worker can read them."""
-        return self._lender.put(view, size)
+        """Store bytes where the worker can read them."""
+        return self._writer.put(view, size)
 
-    def copy(self, place: m.BufferRef) -> Any:
-        """What the worker has put down, where it cannot change it any more.
+    def copy(self, buffer: m.BufferRef) -> Any:
+        """Return a copy of what the worker has stored.
 
         Raises:
-            ValueTroubleError: it has no such place.
+            CodecError: the reference is outside of the worker's chunks.
         """
-        chunk = self._theirs.get(place.arena)
-        if chunk is None or not 0 <= place.offset <= place.offset + place.size <= chunk.size:
-            raise ValueTroubleError("no such place")
-        chunk.touched = max(chunk.touched, place.offset + place.size)
-        return copy_out(chunk.memory, place)
+        chunk = self._worker_chunks.get(buffer.arena)
+        end = buffer.offset + buffer.size
+        if chunk is None or not 0 <= buffer.offset <= end <= chunk.size:
+            raise CodecError("no such place")
+        chunk.touched_bytes = max(chunk.touched_bytes, end)
+        return copy_out(chunk.memory, buffer)
 
     def lend(self, size: int) -> int:
-        """A chunk that the worker may write into; its number.
+        """Make a chunk that the worker may write to.
+
+        Returns:
+            Its number.
 
         Raises:
             QuotaError: the worker has as much as it may.
         """
-        held = sum(chunk.size for chunk in self._theirs.values())
-        if size <= 0 or held + size > self.quota:
-            raise QuotaError(f"{held + size} > {self.quota} bytes")
-        chunk = self._make(size, writable=True)
-        self._theirs[chunk.number] = chunk
+        allocated = sum(chunk.size for chunk in self._worker_chunks.values())
+        if size <= 0 or allocated + size > self.quota:
+            raise QuotaError(f"{allocated + size} > {self.quota} bytes")
+        chunk = self._make_chunk(size, writable=True)
+        self._worker_chunks[chunk.number] = chunk
         return chunk.number
 
-    def _make(self, size: int, writable: bool) -> Chunk:
-        self._count += 1
-        chunk = make_chunk(self._count, size)
+    def _make_chunk(self, size: int, writable: bool) -> Chunk:
+        self._chunk_count += 1
+        chunk = make_chunk(self._chunk_count, size)
         try:
             seal(chunk, writable)
-            self._hand_over(chunk.number, chunk.fd)
+            self._send_descriptor(chunk.number, chunk.fd)
         except BaseException:
-            _close(chunk)
+            chunk.close()
             raise
         return chunk
 
     def give_back(self, leases: Iterable[int]) -> None:
-        """The worker needs them no more."""
+        """End leases that the worker has returned."""
         for lease in leases:
             self._arena.give_back(lease)
 
     def drop(self, numbers: Iterable[int]) -> None:
-        """The worker has no use for these chunks of its own any more."""
+        """Close chunks that the worker does not use any more."""
         for number in numbers:
-            if (chunk := self._theirs.pop(number, None)) is not None:
-                _close(chunk)
+            if (chunk := self._worker_chunks.pop(number, None)) is not None:
+                chunk.close()
 
     def trim(self, seconds: float) -> list[int]:
-        """Give back the memory of what was empty for so long; numbers of chunks that are gone."""
+        """Free chunks that were empty for that many seconds.
+
+        Returns:
+            Their numbers.
+        """
         return self._arena.trim(seconds)
 
     @property
-    def kept(self) -> int:
-        """Bytes of this process that wait for their next use: what it reads is copied at once."""
-        return self._arena.kept + sum(chunk.touched for chunk in [*self._theirs.values()])
+    def idle_bytes(self) -> int:
+        """Bytes that nothing uses; the host copies at once what the worker has written."""
+        worker_bytes = sum(chunk.touched_bytes for chunk in [*self._worker_chunks.values()])
+        return self._arena.idle_bytes + worker_bytes
 
     def close(self) -> None:
-        """Give everything back to the system."""
+        """Free all chunks."""
         self._arena.close()
-        self.drop(list(self._theirs))
-
-
-def _close(chunk: Chunk) -> None:
-    with contextlib.suppress(BufferError):  # a tensor lives there: it goes with the tensor
-        chunk.memory.close()
-    os.close(chunk.fd)
+        self.drop(list(self._worker_chunks))

@@ -1,79 +1,108 @@
-"""How long a call may take, and how it is ended when nobody wants it any more."""
+"""Time limits of a call, and its interruption by the user."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 from ...errors import Said
 from ..protocol import messages as m
+from ..protocol.exceptions import WorkerDied
 from .calls import GRACE_SECONDS
-from .object_table import WorkerDied
-from .process import Process
 
 
-class Limit:
-    """Judges, every tenth of a second, whether a call goes on.
+class Killable(Protocol):
+    """The process of a worker."""
+
+    def kill(self, reason: str | None = None) -> None:
+        """End it."""
+        ...
+
+
+class CallControl(Protocol):
+    """The session of a running call."""
+
+    @property
+    def process(self) -> Killable:
+        """The process of the worker."""
+        ...
+
+    def cancel(self, number: int) -> None:
+        """Ask the worker to stop a call."""
+        ...
+
+
+Check = Callable[[CallControl, float], None]
+"""Called with the session and the seconds of silence; raises to end a call."""
+
+
+class CallDeadline:
+    """Checks every tenth of a second whether a call may go on.
 
     Args:
-        seconds: for the call, 0 for no limit.
-        silent: without a sign of life, 0 for no limit.
-        call: to be cancelled when ``unwanted`` says so.
-        unwanted: whether the user has interrupted.
-        give_up: leave the process as it is, and only stop waiting.
+        seconds: longest call, 0 for no limit.
+        silent_seconds: longest time without a sign of life, 0 for no limit.
+        call: the call to cancel when the user interrupts.
+        interrupted: returns whether the user has interrupted.
+        keep_process: whether the process goes on when the time is over, and only the waiting ends.
     """
 
     def __init__(
         self,
         seconds: float,
-        silent: float,
+        silent_seconds: float,
         call: m.Call | None = None,
-        unwanted: Callable[[], bool] = lambda: False,
-        give_up: bool = False,
+        interrupted: Callable[[], bool] = lambda: False,
+        keep_process: bool = False,
     ) -> None:
-        self.seconds, self.silent, self.call = seconds, silent, call
-        self.unwanted, self.give_up = unwanted, give_up
+        self.seconds = seconds
+        self.silent_seconds = silent_seconds
+        self.call = call
+        self.interrupted = interrupted
+        self.keep_process = keep_process
         self.began = time.monotonic()
-        self.cancelled = 0.0
+        self.cancelled_at = 0.0
 
-    def __call__(self, process: Process, silence: float) -> None:
-        """Cancel, or end the process.
+    def __call__(self, session: CallControl, silence: float) -> None:
+        """Cancel the call, or end the process.
 
         Raises:
-            WorkerDied: it was ended.
+            WorkerDied: the process was ended.
+            TimeoutError: the time is over, and the process goes on.
         """
         now = time.monotonic()
-        lasted = now - self.began
-        if self.seconds and lasted > self.seconds:
-            if self.give_up:
+        duration = now - self.began
+        if self.seconds and duration > self.seconds:
+            if self.keep_process:
                 raise TimeoutError(f"no answer in {self.seconds:g} s")
-            said = f"{self.seconds:g}"
-            self._end(process, Said(f"more than {said} s", f"超过 {said} 秒"))
-        if self.silent and min(silence, lasted) > self.silent:
-            said = f"{self.silent:g}"
-            self._end(process, Said(f"no sign of life for {said} s", f"{said} 秒没有动静"))
-        if self.cancelled and now - self.cancelled > GRACE_SECONDS:
-            process.kill("interrupted")
+            limit = f"{self.seconds:g}"
+            _end(session, Said(f"more than {limit} s", f"超过 {limit} 秒"))
+        if self.silent_seconds and min(silence, duration) > self.silent_seconds:
+            limit = f"{self.silent_seconds:g}"
+            _end(session, Said(f"no sign of life for {limit} s", f"{limit} 秒无心跳"))
+        if self.cancelled_at and now - self.cancelled_at > GRACE_SECONDS:
+            session.process.kill("interrupted")
             raise_interrupted()
-        if self.call is not None and not self.cancelled and self.unwanted():
-            self.cancelled = now
-            process.cancel(self.call.number)
-
-    @staticmethod
-    def _end(process: Process, why: str) -> None:
-        process.kill(why)
-        raise WorkerDied(why)
+        if self.call is not None and not self.cancelled_at and self.interrupted():
+            self.cancelled_at = now
+            session.cancel(self.call.number)
 
 
-def interrupted() -> bool:
-    """Whether the user has asked ComfyUI to stop."""
+def _end(session: CallControl, reason: str) -> None:
+    session.process.kill(reason)
+    raise WorkerDied(reason)
+
+
+def user_interrupted() -> bool:
+    """Return whether the user has asked ComfyUI to stop."""
     import comfy.model_management
 
     return comfy.model_management.processing_interrupted()
 
 
 def raise_interrupted() -> None:
-    """As ComfyUI does when a prompt is interrupted."""
+    """Raise ComfyUI's exception for an interrupted prompt."""
     import comfy.model_management
 
     raise comfy.model_management.InterruptProcessingException()

@@ -1,4 +1,4 @@
-"""Calls of a worker that have not ended, and what it asks while it runs them."""
+"""Calls that a worker is running."""
 
 from __future__ import annotations
 
@@ -7,148 +7,90 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.exceptions import kind_of, refusal
-from ..protocol.shared_memory import QuotaError
-from .object_table import WorkerDied
-
-if TYPE_CHECKING:
-    from .process import Process
 
 SLICE_SECONDS = 0.1
-"""How often it is judged whether a call goes on."""
+"""How often the limits of a call are checked."""
 GRACE_SECONDS = 5.0
-"""After a call was cancelled, until its process is ended."""
-INBOX_FRAMES, INBOX_BYTES = 10_000, m.FRAME_BYTES
-"""What may wait for one call: its threads ask one question at a time, each."""
+"""Time between the interruption of a call and the end of its process."""
+INBOX_FRAMES = 10_000
+"""Frames that may wait for one call: each of its threads sends one request at a time."""
+INBOX_BYTES = m.FRAME_BYTES
+
+OnEvent = Callable[[str, Any], None]
+"""Called with kind and value of an event."""
 
 
 @dataclass
-class Pending:
+class PendingCall:
     """A call that has not ended.
 
     Attributes:
-        call: what was sent.
-        inbox: frames and their sizes, for whoever waits for it.
-        told: what to do with events.
-        late: progress that came too soon after the last.
-        running: whether the worker has it, and has not told of its end.
+        call: the message.
+        on_event: called for each event, or None.
+        inbox: frames and their sizes, for the thread that waits for the call.
+        delayed_progress: progress that came too soon after the one before.
+        running: whether the worker has the call, and has not reported its end.
     """
 
     call: m.Call
-    told: Callable[[str, Any], None] | None
+    on_event: OnEvent | None
     inbox: deque[tuple[Any, int]] = field(default_factory=deque)
-    late: m.Event | None = None
+    delayed_progress: m.Event | None = None
     running: bool = False
-    _came: int = 0
-    _went: int = 0
-    _judged: float = field(default_factory=time.monotonic)
+    _received_bytes: int = 0
+    _taken_bytes: int = 0
+    _checked: float = field(default_factory=time.monotonic)
 
-    def room(self, size: int) -> bool:
-        """Whether so many bytes more may wait; there is always room for one frame."""
-        waiting = self._came - self._went
+    def has_room(self, size: int) -> bool:
+        """Return whether a frame of that size may wait; the first one always may."""
+        waiting = self._received_bytes - self._taken_bytes
         return not waiting or (len(self.inbox) < INBOX_FRAMES and waiting + size <= INBOX_BYTES)
 
     def put(self, frame: Any, size: int) -> None:
-        """Called by who reads, so each count is one thread's."""
-        self._came += size
+        """Add a frame; only the thread that reads from the worker calls this."""
+        self._received_bytes += size
         self.inbox.append((frame, size))
 
     def take(self) -> tuple[Any, int]:
-        """Called by who waits."""
+        """Remove the first frame; only the thread that waits for the call calls this."""
         frame, size = self.inbox.popleft()
-        self._went += size
+        self._taken_bytes += size
         return frame, size
 
-    def due(self, now: float) -> bool:
-        """Whether it is time to judge; then it is not for a while."""
-        if now - self._judged < SLICE_SECONDS:
+    def check_due(self, now: float) -> bool:
+        """Return whether the limits have to be checked, at most once in :data:`SLICE_SECONDS`."""
+        if now - self._checked < SLICE_SECONDS:
             return False
-        self._judged = now
+        self._checked = now
         return True
 
 
-class Calls:
-    """By number; true while there is one."""
+class PendingCalls:
+    """The calls of one worker by number; true if there are any."""
 
     def __init__(self) -> None:
-        self._pending: dict[int, Pending] = {}
-        self._number = 0
+        self._pending: dict[int, PendingCall] = {}
+        self._count = 0
         self._lock = threading.Lock()
 
-    def open(self, call: m.Call, told: Callable[[str, Any], None] | None) -> Pending:
-        """A call that is about to be sent gets its number."""
+    def open(self, call: m.Call, on_event: OnEvent | None) -> PendingCall:
+        """Give a call its number before it is sent."""
         with self._lock:
-            self._number += 1
-            call.number = self._number
-        pending = self._pending[call.number] = Pending(call, told)
+            self._count += 1
+            call.number = self._count
+        pending = self._pending[call.number] = PendingCall(call, on_event)
         return pending
 
     def close(self, call: m.Call) -> None:
-        """Nobody waits for it any more."""
+        """Remove a call."""
         self._pending.pop(call.number, None)
 
-    def of(self, number: int) -> Pending | None:
-        """The call with that number, if it has not ended."""
+    def get(self, number: int) -> PendingCall | None:
+        """Return the call with a number if it has not ended."""
         return self._pending.get(number)
 
     def __bool__(self) -> bool:
         return bool(self._pending)
-
-
-class Questions:
-    """What a worker asks, answered in the thread that waits for its call.
-
-    Args:
-        process: the worker.
-        answer: ``(process, target object or None, name, arguments, bytes of the question)``.
-    """
-
-    def __init__(
-        self, process: Process, answer: Callable[[Process, Any, str, Any, int], Any]
-    ) -> None:
-        self._process, self._answer = process, answer
-        self._asking = threading.local()
-        self._open: list[int] = []
-
-    @property
-    def innermost(self) -> int:
-        """The question that a call back belongs inside: this thread's, else the last; or 0."""
-        return getattr(self._asking, "number", 0) or (self._open or [0])[-1]
-
-    def answer(self, question: m.HostRequest, size: int) -> m.HostResponse:
-        """Do what is asked; the worker is told what went wrong, unless it has ended by that.
-
-        Args:
-            size: of the question, in bytes.
-        """
-        process = self._process
-        had = process.held.bytes
-        arguments = process.unpack(question.arguments, process.held)
-        target = None
-        if question.target is not None:
-            target = process.trusted(process.objects.find, question.target.number)
-        before = getattr(self._asking, "number", 0)
-        self._asking.number = question.number
-        self._open.append(question.number)
-        try:
-            held = process.held.bytes
-            if held > max(had, process.quota):  # what brings nothing may be what ends it
-                raise QuotaError(f"the host keeps {held} > {process.quota} bytes for this pack")
-            if question.target is None and question.name == "arena":
-                value: Any = process.lend(int(arguments[0]))
-            else:
-                value = self._answer(process, target, question.name, arguments, size)
-            return m.HostResponse(question.number, process.codec.pack(value))
-        except WorkerDied:
-            raise
-        except BaseException as error:
-            # An interrupt of ComfyUI, no Exception in newer ones: the worker waits for an answer.
-            if not isinstance(error, Exception) and kind_of(error) != "interrupted":
-                raise
-            return m.HostResponse(question.number, error=refusal(error))
-        finally:
-            self._asking.number = before
-            self._open.remove(question.number)

@@ -1,4 +1,4 @@
-"""What a worker sends, as bytes: frames, bounded in size and time, and the report of its crash."""
+"""Reads frames of a worker within limits of size and time, and the report of its crash."""
 
 from __future__ import annotations
 
@@ -13,97 +13,112 @@ import time
 from ..protocol import messages as m
 
 FRAME_SECONDS = 10
-"""How long a message may be on its way."""
+"""Longest time from the beginning of a frame to its end."""
 READ_BYTES = 2**20
-REPORT_SECONDS = 1.0
-"""How long the next piece of faulthandler's report may be on its way; what ends it is known."""
-LONGEST_REPORT_SECONDS = 2.0
+REPORT_PART_SECONDS = 1.0
+"""Longest time between two parts of faulthandler's report."""
+REPORT_SECONDS = 2.0
 REPORT_BYTES = 64 * 2**10
+REPORT_END = b"(total: "
 SIGNALS = {
-    "Segmentation fault": "SIGSEGV", "Aborted": "SIGABRT", "Bus error": "SIGBUS",
-    "Floating point exception": "SIGFPE", "Illegal instruction": "SIGILL",
-}  # fmt: skip
-"""In faulthandler's words."""
-FATAL = b"Fatal Python error"
-NAMED = re.compile(rf"Fatal Python error: ({'|'.join(SIGNALS)})\n")
+    "Segmentation fault": "SIGSEGV",
+    "Aborted": "SIGABRT",
+    "Bus error": "SIGBUS",
+    "Floating point exception": "SIGFPE",
+    "Illegal instruction": "SIGILL",
+}
+"""Signals by faulthandler's names for them."""
+FATAL_ERROR = b"Fatal Python error"
+NAMED_ERROR = re.compile(rf"Fatal Python error: ({'|'.join(SIGNALS)})\n")
 
 
-class Crash(Exception):
-    """The worker has told of its own end.
+class WorkerCrash(Exception):
+    """A report of faulthandler in the worker.
 
     Attributes:
-        told: faulthandler's report, as far as it came.
-        signal: the name of the signal, None if it does not say.
-        unnamed: whether it is an end all the same, so the kernel will say which.
+        report: its text, as far as it arrived.
+        signal: the name of the signal, None if the report does not contain it.
+        signal_unknown: whether it is a crash whose signal the kernel has to tell.
     """
 
-    def __init__(self, told: bytes) -> None:
-        super().__init__(told[:200])
-        self.told = told
-        found = NAMED.match(told.decode("utf-8", "replace"))
-        self.signal = SIGNALS[found.group(1)] if found else None
-        begun = told[: len(FATAL)]
-        self.unnamed = found is None and begun == FATAL[: len(begun)]  # it may tell no more
+    def __init__(self, report: bytes) -> None:
+        super().__init__(report[:200])
+        self.report = report
+        named = NAMED_ERROR.match(report.decode("utf-8", "replace"))
+        self.signal = SIGNALS[named.group(1)] if named else None
+        beginning = report[: len(FATAL_ERROR)]  # the report may be cut off anywhere
+        self.signal_unknown = named is None and FATAL_ERROR.startswith(beginning)
 
 
-class Incoming:
+class FrameReader:
     """The host's reading end.
 
     Args:
-        connection: frames, as ``multiprocessing``'s ``Connection`` sends them.
-        handover: the socket for descriptors. A worker sends nothing there but faulthandler's
-            report, which comes long before the kernel has taken the memory of the process apart.
+        connection: frames in the format of ``multiprocessing``'s ``Connection``.
+        descriptors: the socket for descriptors. A worker sends nothing on it but faulthandler's
+            report, which arrives long before the kernel has ended the process.
     """
 
-    def __init__(self, connection: socket.socket, handover: socket.socket) -> None:
-        self._connection, self._handover = connection, handover
-        self._arrivals = select.poll()
-        self._arrivals.register(connection, select.POLLIN)
-        self._arrivals.register(handover, select.POLLIN)
+    def __init__(self, connection: socket.socket, descriptors: socket.socket) -> None:
+        self._connection = connection
+        self._descriptors = descriptors
+        self._readable = select.poll()
+        self._readable.register(connection, select.POLLIN)
+        self._readable.register(descriptors, select.POLLIN)
 
-    def frame(self, seconds: float) -> bytes | None:
-        """One message, None if none begins within that time.
+    def read(self, seconds: float) -> bytes | None:
+        """Return one frame, None if none begins within that time.
 
         Raises:
-            Crash: the worker has crashed.
-            BlockingIOError: a message does not end.
-            ValueError: it is too long.
-            EOFError, OSError: the worker has hung up.
+            WorkerCrash: the worker has crashed.
+            BlockingIOError: the frame does not end in time.
+            ValueError: the frame is too long.
+            EOFError: the worker has closed the connection.
+            OSError: the connection is broken.
         """
-        arrived = self._arrivals.poll(1000 * seconds)
-        if not arrived:
+        ready = self._readable.poll(1000 * seconds)
+        if not ready:
             return None
-        if all(fd != self._connection.fileno() for fd, _ in arrived):
-            raise Crash(self.report(REPORT_SECONDS))
-        until = time.monotonic() + FRAME_SECONDS
-        (size,) = struct.unpack("!i", self._exactly(4, until))
+        if all(fd != self._connection.fileno() for fd, _ in ready):
+            raise WorkerCrash(self.read_report(REPORT_PART_SECONDS))
+        deadline = time.monotonic() + FRAME_SECONDS
+        (size,) = struct.unpack("!i", self._read_exactly(4, deadline))
         if not 0 <= size <= m.FRAME_BYTES:
             raise ValueError(f"{size} bytes, at most {m.FRAME_BYTES}")
-        return self._exactly(size, until)
+        return self._read_exactly(size, deadline)
 
-    def _exactly(self, size: int, until: float) -> bytes:
-        parts, missing = [], size
+    def _read_exactly(self, size: int, deadline: float) -> bytes:
+        parts: list[bytes] = []
+        missing = size
         while missing:
             part = os.read(self._connection.fileno(), min(missing, READ_BYTES))
             if not part:
                 raise EOFError
             parts.append(part)
             missing -= len(part)
-            if missing and time.monotonic() > until:
+            if missing and time.monotonic() > deadline:
                 raise BlockingIOError(f"{missing} of {size} bytes did not come")
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    def report(self, seconds: float) -> bytes:
-        """What faulthandler has written, in many small pieces: so long no more has come."""
-        told, last = b"", time.monotonic() + LONGEST_REPORT_SECONDS
+    def read_report(self, seconds: float) -> bytes:
+        """Return faulthandler's report, which is written in many small parts.
+
+        Args:
+            seconds: longest time to wait for the next part.
+        """
+        report = b""
+        deadline = time.monotonic() + REPORT_SECONDS
         with contextlib.suppress(OSError):
-            arrivals = select.poll()
-            arrivals.register(self._handover, select.POLLIN)
-            while b"(total: " not in told and len(told) < REPORT_BYTES and time.monotonic() < last:
-                if not arrivals.poll(1000 * seconds):
-                    break
-                part = self._handover.recv(REPORT_BYTES, socket.MSG_DONTWAIT)
+            readable = select.poll()
+            readable.register(self._descriptors, select.POLLIN)
+            while (
+                REPORT_END not in report
+                and len(report) < REPORT_BYTES
+                and time.monotonic() < deadline
+                and readable.poll(1000 * seconds)
+            ):
+                part = self._descriptors.recv(REPORT_BYTES, socket.MSG_DONTWAIT)
                 if not part:
                     break
-                told += part
-        return told
+                report += part
+        return report

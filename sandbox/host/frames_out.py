@@ -1,4 +1,4 @@
-"""What a worker is sent, as bytes: frames as ``Connection`` reads them, bounded in time."""
+"""Writes frames to a worker within a time limit."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import threading
 import time
 
 SEND_SECONDS = 10.0
-"""How long a message may be on its way,"""
+"""Longest time to send an empty frame."""
 BYTES_PER_SECOND = 20 * 2**20
-"""and longer by its size."""
+"""The limit for a frame grows by a second for so many bytes."""
 
 
-class Outgoing:
-    """The host's writing end.
+class FrameWriter:
+    """The host's writing end. Frames have the format of ``multiprocessing``'s ``Connection``.
 
     Args:
         connection: to the worker.
@@ -23,32 +23,33 @@ class Outgoing:
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
-        self._room = select.poll()
-        self._room.register(connection, select.POLLOUT)
+        self._writable = select.poll()
+        self._writable.register(connection, select.POLLOUT)
         self._lock = threading.Lock()
 
-    def frame(self, data: bytes) -> None:
-        """Send one message.
+    def write(self, data: bytes) -> None:
+        """Send one frame.
 
         Raises:
-            OSError: the worker has hung up, or does not read on.
+            TimeoutError: the worker does not read it in time.
+            OSError: the worker has closed the connection.
         """
-        until = time.monotonic() + SEND_SECONDS + len(data) / BYTES_PER_SECOND
+        deadline = time.monotonic() + SEND_SECONDS + len(data) / BYTES_PER_SECOND
         parts = [memoryview(struct.pack("!i", len(data))), memoryview(data)]
         with self._lock:
             while parts:
                 try:
                     sent = self._connection.sendmsg(parts, (), socket.MSG_DONTWAIT)
                 except BlockingIOError:
-                    self._wait(until)
+                    self._wait(deadline)
                     continue
                 while parts and sent >= len(parts[0]):
                     sent -= len(parts.pop(0))
                 if parts:
                     parts[0] = parts[0][sent:]
-                    self._wait(until)
+                    self._wait(deadline)
 
-    def _wait(self, until: float) -> None:
-        left = until - time.monotonic()
-        if left <= 0 or not self._room.poll(1000 * left):
+    def _wait(self, deadline: float) -> None:
+        seconds = deadline - time.monotonic()
+        if seconds <= 0 or not self._writable.poll(1000 * seconds):
             raise TimeoutError("the worker does not read")

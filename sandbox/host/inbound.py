@@ -1,120 +1,135 @@
-"""One message of a worker on its way to become values: what it may cost the host."""
+"""Deserialization of one message of a worker, within limits on what it costs the host."""
 
 from __future__ import annotations
 
 import threading
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
 from ..protocol import messages as m
-from ..protocol.codec import Codec, ValueTroubleError
+from ..protocol.codec import Codec, Port
+from ..protocol.exceptions import CodecError
 
-if TYPE_CHECKING:
-    from .process import Process
-
-MOST_HANDLES = 100_000
-"""Objects of one worker that the host may have."""
-MOST_KEYS = 4096
-"""Keys and members of one message that are neither text nor plain numbers: whoever chooses those
-can have them collide, and each is then compared with all others."""
+MAX_HANDLES = 100_000
+"""Objects of one worker that the host may have handles for."""
+MAX_UNSAFE_KEYS = 4096
+"""Keys and members of one message that are neither text nor plain numbers. The sender can choose
+them so that their hashes are equal, and each is then compared with all others."""
 
 
-class Held:
+class CopiedBytes:
     """Bytes that were copied for a worker and that something still refers to."""
 
     def __init__(self) -> None:
-        self._bytes = 0
-        self._gone: deque[int] = deque()
+        self._total = 0
+        self._freed: deque[int] = deque()
         self._lock = threading.Lock()
 
     def add(self, buffer: Any, size: int) -> None:
-        """Count it until it goes."""
-        weakref.finalize(buffer, self._gone.append, size).atexit = False  # which may be anywhere
+        """Count a buffer until it is freed."""
+        # The finalizer may run anywhere, so it takes no lock.
+        weakref.finalize(buffer, self._freed.append, size).atexit = False
         with self._lock:
-            self._bytes += size
+            self._total += size
 
     @property
-    def bytes(self) -> int:
-        """What there is now."""
+    def total(self) -> int:
+        """The current number of bytes."""
         with self._lock:
-            while self._gone:
-                self._bytes -= self._gone.popleft()
-            return self._bytes
+            while self._freed:
+                self._total -= self._freed.popleft()
+            return self._total
 
 
-class Arriving:
-    """The codec's port for one message.
+class WorkerPort(Port, Protocol):
+    """The host's port for one worker."""
 
-    What lies at one place is copied once, however often the message names it: a tensor that a list
-    has twice is one tensor there, and is one here.
+    @property
+    def quota(self) -> int:
+        """Bytes that the worker may have in shared memory."""
+        ...
+
+    @property
+    def handle_count(self) -> int:
+        """Objects of the worker that the host has handles for."""
+        ...
+
+
+class InboundPort:
+    """The codec's port for one message of a worker.
+
+    Each buffer is copied once, however often the message refers to it: a tensor that a list
+    contains twice is one tensor in the worker, and is one here.
 
     Args:
-        process: whose message it is.
-        held: counts the copies as long as there are any.
+        port: of the worker.
+        copied: counts the copies while there are any.
 
     Attributes:
-        leases: to be given back.
+        leases: to return after the message was read.
     """
 
-    def __init__(self, process: Process, held: Held | None = None) -> None:
-        self._process, self._held = process, held
+    def __init__(self, port: WorkerPort, copied: CopiedBytes | None = None) -> None:
         self.leases: list[int] = []
+        self._port = port
+        self._copied = copied
         self._copies: dict[tuple[int, int, int], Any] = {}
         self._bytes = 0
 
     def unpack(self, value: m.Value) -> Any:
-        """The value; no cycle keeps what was copied for it."""
-        return Codec(self, MOST_KEYS).unpack(value)
+        """Return the value. No reference cycle keeps the copies of its buffers alive."""
+        return Codec(self, MAX_UNSAFE_KEYS).unpack(value)
 
-    def get(self, place: m.BufferRef) -> Any:
-        """See :class:`values.Port`.
-
-        Raises:
-            ValueTroubleError: the message names more than an arena can have.
-        """
-        self.leases.append(place.lease)
-        key = (place.arena, place.offset, place.size)
-        found = self._copies.get(key)
-        if found is None:
-            self._bytes += max(place.size, 0)
-            if self._bytes > self._process.quota:
-                raise ValueTroubleError(f"{self._bytes} bytes, at most {self._process.quota}")
-            found = self._copies[key] = self._process.get(place)
-            if self._held is not None:
-                self._held.add(found, place.size)
-        return found
-
-    def native(self, value: m.WorkerRef | m.HostRef) -> Any:
-        """See :class:`values.Port`.
+    def get(self, buffer: m.BufferRef) -> Any:
+        """Return a copy of a buffer.
 
         Raises:
-            ValueTroubleError: the host has too many of them.
+            CodecError: the message refers to more bytes than an arena can have.
         """
-        if self._process.handles >= MOST_HANDLES:
-            raise ValueTroubleError(f"more than {MOST_HANDLES} objects")
-        return self._process.native(value)
+        self.leases.append(buffer.lease)
+        key = (buffer.arena, buffer.offset, buffer.size)
+        copy = self._copies.get(key)
+        if copy is None:
+            self._bytes += max(buffer.size, 0)
+            if self._bytes > self._port.quota:
+                raise CodecError(f"{self._bytes} bytes, at most {self._port.quota}")
+            copy = self._copies[key] = self._port.get(buffer)
+            if self._copied is not None:
+                self._copied.add(copy, buffer.size)
+        return copy
+
+    def dereference(self, reference: m.WorkerRef | m.HostRef) -> Any:
+        """Return the object of a reference.
+
+        Raises:
+            CodecError: the host has too many handles.
+        """
+        if self._port.handle_count >= MAX_HANDLES:
+            raise CodecError(f"more than {MAX_HANDLES} objects")
+        return self._port.dereference(reference)
 
     def put(self, view: Any, size: int) -> m.BufferRef:
-        """See :class:`values.Port`."""
-        return self._process.put(view, size)
+        """See :class:`codec.Port`."""
+        return self._port.put(view, size)
 
-    def foreign(self, value: Any) -> m.WorkerRef | m.HostRef:
-        """See :class:`values.Port`."""
-        return self._process.foreign(value)
+    def reference(self, value: Any) -> m.WorkerRef | m.HostRef:
+        """See :class:`codec.Port`."""
+        return self._port.reference(value)
 
 
-def leases(frame: Any) -> list[int]:
-    """Leases in a message that nobody will look at."""
-    found, open_ends = [], [frame]
-    while open_ends:
-        one = open_ends.pop()
-        if isinstance(one, m.BufferRef):
-            found.append(one.lease)
-        elif isinstance(one, list | tuple):
-            open_ends += one
-        elif isinstance(one, msgspec.Struct):
-            open_ends += [getattr(one, name) for name in one.__struct_fields__]
-    return found
+def leases_in(frame: Any) -> list[int]:
+    """Return the leases in a message that nobody will read."""
+    leases: list[int] = []
+    remaining = [frame]
+    while remaining:
+        part = remaining.pop()
+        if isinstance(part, m.BufferRef):
+            leases.append(part.lease)
+        elif isinstance(part, list | tuple):
+            remaining += part
+        elif isinstance(part, msgspec.Struct):
+            remaining += [getattr(part, name) for name in part.__struct_fields__]
+    return leases

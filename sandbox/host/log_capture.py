@@ -1,4 +1,4 @@
-"""What workers print: into the host's log, line by line, harmless, and its end for messages."""
+"""Standard output of workers: into the host's log, and its last lines for error messages."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from collections import deque
 
 log = logging.getLogger("zimage.sandbox")
 CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+"""Characters that a terminal or a log could take for a command."""
 LINE_CHARACTERS = 1000
 TAIL_LINES = 20
 READ_BYTES = 65536
 PIPE_BYTES = 2**20
-"""The most that a pipe holds."""
+"""Largest capacity of a pipe."""
 LINES_PER_SECOND = 200
-"""Of one pack in the host's log; the rest is counted. Its end can still be read in full."""
+"""Of one pack in the host's log. The others are counted; the last lines are always available."""
 
 
 class Output:
-    """The pipe that one pack prints into, one process after the other.
+    """The pipe for the standard output of one pack's processes.
 
     Attributes:
-        tail: the last lines of the process that prints now.
+        reading: the descriptor of the reading end.
+        writing: the descriptor of the writing end.
+        tail: the last lines of the current process.
     """
 
     def __init__(self, name: str) -> None:
@@ -34,63 +37,71 @@ class Output:
         self.reading, self.writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         os.set_blocking(self.writing, True)
         self.tail: deque[str] = deque(maxlen=TAIL_LINES)
-        self._rest = b""
-        self._second, self._lines, self._left_out = 0, 0, 0
+        self._partial_line = b""
+        self._second = 0
+        self._lines = 0
+        self._omitted = 0
         self._lock = threading.Lock()
 
-    def pump(self) -> bool:
-        """Take what is there; False when there was nothing."""
+    def read(self) -> bool:
+        """Read what is in the pipe, up to a limit; return False if it is empty."""
         with self._lock, contextlib.suppress(BlockingIOError):
             data = os.read(self.reading, READ_BYTES)
-            self._take(data)
+            self._add(data)
             return bool(data)
         return False
 
     def add(self, data: bytes) -> None:
-        """Lines that came another way, after what is in the pipe."""
-        self._empty()
+        """Add lines from another source, after what is in the pipe."""
+        self._read_all()
         with self._lock:
-            self._take(data)
+            self._add(data)
 
-    def _empty(self) -> None:
-        """Read what the pipe can hold, not what somebody goes on to write."""
+    def _read_all(self) -> None:
+        """Read as much as the pipe can hold: a process may never stop writing."""
         for _ in range(PIPE_BYTES // READ_BYTES + 1):
-            if not self.pump():
+            if not self.read():
                 break
 
-    def _take(self, data: bytes) -> None:
-        *lines, rest = (self._rest + data).split(b"\n")
-        self._rest = rest[-READ_BYTES:]
+    def _add(self, data: bytes) -> None:
+        *lines, rest = (self._partial_line + data).split(b"\n")
+        self._partial_line = rest[-READ_BYTES:]
         for line in lines:
-            self._line(line)
+            self._add_line(line)
 
-    def _line(self, line: bytes) -> None:
+    def _add_line(self, line: bytes) -> None:
         text = clean(line.decode("utf-8", "backslashreplace"))
         if not text.startswith("Extension modules: "):  # of faulthandler: a page of names
             self.tail.append(text)
         now = int(time.monotonic())
         if now != self._second:
-            if self._left_out:
-                log.warning("[%s] … %d lines left out", self.name, self._left_out)
-            self._second, self._lines, self._left_out = now, 0, 0
+            if self._omitted:
+                log.warning("[%s] … %d lines left out", self.name, self._omitted)
+            self._second = now
+            self._lines = 0
+            self._omitted = 0
         self._lines += 1
         if self._lines > LINES_PER_SECOND:
-            self._left_out += 1
+            self._omitted += 1
         else:
             log.info("[%s] %s", self.name, text)
 
     def begin(self) -> deque[str]:
-        """Another process prints from here on; its last lines, as they come."""
-        self._empty()  # into the last lines of the one before
+        """Start the tail of a new process and return it; it grows with the output."""
+        self._read_all()  # belongs to the process before
         with self._lock:
             self.tail = deque(maxlen=TAIL_LINES)
             return self.tail
 
-    def last(self, of: deque[str] | None = None) -> str:
-        """The last lines of a process, else of the newest, with what is in the pipe."""
-        self._empty()
+    def last(self, tail: deque[str] | None = None) -> str:
+        """Return the last lines, including what is in the pipe.
+
+        Args:
+            tail: of a process; else that of the current one.
+        """
+        self._read_all()
         with self._lock:
-            return "\n".join(self.tail if of is None else of)
+            return "\n".join(self.tail if tail is None else tail)
 
     def close(self) -> None:
         """Close both ends."""
@@ -99,34 +110,35 @@ class Output:
 
 
 def clean(text: str) -> str:
-    """One line without anything that a terminal or a log would take for a command."""
-    text = CONTROL.sub(lambda found: f"\\x{ord(found.group()):02x}", text.rstrip("\r"))
+    """Return one line of limited length, with escapes for control characters."""
+    text = CONTROL.sub(lambda match: f"\\x{ord(match.group()):02x}", text.rstrip("\r"))
     return text if len(text) <= LINE_CHARACTERS else text[:LINE_CHARACTERS] + "…"
 
 
 def clean_lines(text: str, characters: int) -> str:
-    """Lines that cannot be taken for somebody else's: those after the first are indented.
+    """Return clean lines, indented after the first, so that they cannot forge log entries.
 
     Args:
-        characters: the most that is kept, of the beginning.
+        text: of a worker.
+        characters: the result is cut after so many.
     """
     lines = text[: characters + 1].split("\n")
-    found = "\n  ".join(map(clean, lines))
-    return found if len(found) <= characters else found[:characters] + "…"
+    cleaned = "\n  ".join(map(clean, lines))
+    return cleaned if len(cleaned) <= characters else cleaned[:characters] + "…"
 
 
-class Pump:
-    """One thread that reads what all packs print."""
+class OutputReader:
+    """One thread that reads the output of all packs."""
 
     def __init__(self) -> None:
         self._selector = selectors.DefaultSelector()
-        self._wake, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._selector.register(self._wake, selectors.EVENT_READ)
+        self._wake_reading, self._wake_writing = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        self._selector.register(self._wake_reading, selectors.EVENT_READ)
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
     def add(self, output: Output) -> None:
-        """Read this one, too."""
+        """Read this output, too."""
         with self._lock:
             self._selector.register(output.reading, selectors.EVENT_READ, output)
             if self._thread is None:
@@ -134,15 +146,15 @@ class Pump:
                     target=self._run, name="zimage-sandbox-logs", daemon=True
                 )
                 self._thread.start()
-        os.write(self._waker, b"x")
+        os.write(self._wake_writing, b"x")
 
     def _run(self) -> None:
         while True:
             for key, _ in self._selector.select():
                 if key.data is None:
                     with contextlib.suppress(BlockingIOError):
-                        os.read(self._wake, 4096)
+                        os.read(self._wake_reading, 4096)
                 else:
                     with contextlib.suppress(OSError):
-                        key.data.pump()
-            time.sleep(0.01)  # a flood costs a hundred reads a second, not a core
+                        key.data.read()
+            time.sleep(0.01)  # a flood of output costs a hundred reads a second, not a whole core

@@ -1,4 +1,4 @@
-"""What is raised in ComfyUI for what was raised in a sandbox."""
+"""Exceptions that ComfyUI gets for exceptions that were raised in a sandbox."""
 
 from __future__ import annotations
 
@@ -10,42 +10,61 @@ from .log_capture import clean, clean_lines
 
 log = logging.getLogger(__name__)
 
-BUILTIN = {
-    one.__name__: one
-    for one in (
-        ArithmeticError, AssertionError, AttributeError, EOFError, FileNotFoundError,
-        FloatingPointError, ImportError, IndexError, KeyError, LookupError, ModuleNotFoundError,
-        NameError, NotImplementedError, OSError, OverflowError, PermissionError, RecursionError,
-        RuntimeError, TypeError, ValueError, ZeroDivisionError, Exception,
+BUILTIN_ERRORS = {
+    kind.__name__: kind
+    for kind in (
+        ArithmeticError,
+        AssertionError,
+        AttributeError,
+        EOFError,
+        FileNotFoundError,
+        FloatingPointError,
+        ImportError,
+        IndexError,
+        KeyError,
+        LookupError,
+        ModuleNotFoundError,
+        NameError,
+        NotImplementedError,
+        OSError,
+        OverflowError,
+        PermissionError,
+        RecursionError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+        Exception,
     )
-}  # fmt: skip
-"""Exceptions that are raised again as themselves; a closed list, by name."""
-LONGEST_MESSAGE, LONGEST_TRACE = 8000, 64 * 2**10
+}
+"""The exceptions that keep their type, by name."""
+MAX_MESSAGE = 8000
+MAX_TRACE = 64 * 2**10
 
 
-def received(trouble: m.ErrorInfo) -> m.ErrorInfo:
-    """What a worker tells of an exception, fit for a log and a page."""
+def sanitized(error: m.ErrorInfo) -> m.ErrorInfo:
+    """Return a worker's error with text that is safe in a log and on a page."""
     return m.ErrorInfo(
-        trouble.kind,
-        clean(trouble.type)[:200],
-        clean_lines(trouble.message, LONGEST_MESSAGE),
-        clean_lines(trouble.trace[-LONGEST_TRACE:], 2 * LONGEST_TRACE),
+        error.kind,
+        clean(error.type)[:200],
+        clean_lines(error.message, MAX_MESSAGE),
+        clean_lines(error.trace[-MAX_TRACE:], 2 * MAX_TRACE),
     )
 
 
-def translated(pack: str, node: str, trouble: m.ErrorInfo) -> BaseException:
-    """What to raise in the host for what was raised in a worker."""
-    if trouble.kind == "interrupted":
+def host_exception(pack: str, node: str, error: m.ErrorInfo) -> BaseException:
+    """Log a worker's error and return the exception to raise in the host."""
+    if error.kind == "interrupted":
         import comfy.model_management
 
         return comfy.model_management.InterruptProcessingException()
-    log.error("Z-Image: %s, %s:\n%s", pack, node, trouble.trace)
-    if trouble.kind == "memory":
-        return ZImageError("ZI-SANDBOX-MEMORY", pack=pack, node=node, found=trouble.message)
-    if (kind := BUILTIN.get(trouble.type)) is not None:
-        error = kind(trouble.message)
-        setattr(error, SANDBOXED, pack)
-        return error
+    log.error("Z-Image: %s, %s:\n%s", pack, node, error.trace)
+    if error.kind == "memory":
+        return ZImageError("ZI-SANDBOX-MEMORY", pack=pack, node=node, found=error.message)
+    if (kind := BUILTIN_ERRORS.get(error.type)) is not None:
+        exception = kind(error.message)
+        setattr(exception, SANDBOXED, pack)
+        return exception
     return ZImageError(
-        "ZI-SANDBOX-RAISED", pack=pack, node=node, found=f"{trouble.type}: {trouble.message}"
+        "ZI-SANDBOX-RAISED", pack=pack, node=node, found=f"{error.type}: {error.message}"
     )

@@ -1,4 +1,4 @@
-"""The host's end of a template process: asks it for workers, hears how they end."""
+"""The host's end of a template process, which forks workers and reports how they end."""
 
 from __future__ import annotations
 
@@ -31,15 +31,20 @@ CREDENTIALS = struct.Struct("3i")
 CREDENTIALS_BYTES = socket.CMSG_SPACE(CREDENTIALS.size)
 
 
-class Parent:
-    """A template process and the workers it has made.
+class TemplateClient:
+    """A template process and the workers that it has forked.
 
     Args:
         comfyui: folder of the host's code.
-        arguments: for its command line, as a worker shall see it.
+        arguments: of ComfyUI's command line, as workers see it.
         environment: variables of the template and, unless replaced, of its workers.
-        output: descriptor for what it prints.
-        inside: what to put before its command line.
+        output: descriptor for its standard output.
+        command_prefix: command that runs the template's command line, such as bubblewrap.
+
+    Attributes:
+        ready: whether it has imported ComfyUI.
+        ended: whether it has ended.
+        start_seconds: how long the import took.
     """
 
     def __init__(
@@ -48,55 +53,67 @@ class Parent:
         arguments: list[str],
         environment: Mapping[str, str],
         output: int,
-        inside: Sequence[str] = (),
+        command_prefix: Sequence[str] = (),
     ) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-        self._control = ours
-        self.inside = list(inside)
+        self._control, template_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.command_prefix = list(command_prefix)
         self._token = 0
         self._lock = threading.Lock()
         self._changed = threading.Condition()
         self._pids: dict[int, int] = {}
         self._alive: dict[int, int] = {}
-        self._ends: dict[int, int] = {}
+        self._statuses: dict[int, int] = {}
         self._listeners: dict[int, Callable[[int], None]] = {}
         self.ready = False
-        self.gone = False
-        self.began = time.monotonic()
-        self.seconds = 0.0
-        command = [sys.executable, "-I", str(TEMPLATE), str(theirs.fileno()), comfyui, *arguments]
+        self.ended = False
+        self.start_seconds = 0.0
+        self._began = time.monotonic()
+        fd = template_end.fileno()
+        command = [sys.executable, "-I", str(TEMPLATE), str(fd), comfyui, *arguments]
         start = functools.partial(
             subprocess.Popen[bytes],
-            [*inside, *command],
+            [*command_prefix, *command],
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             env=dict(environment),
-            pass_fds=(theirs.fileno(),),
+            pass_fds=(fd,),
             start_new_session=True,
         )
+        with template_end:
+            self.process = self._start(start)
+
+    def _start(self, start: Callable[[], subprocess.Popen[bytes]]) -> subprocess.Popen[bytes]:
+        """Start the process in the thread that listens to it.
+
+        Raises:
+            ZImageError: ``ZI-SANDBOX-START``.
+        """
         started: Future[subprocess.Popen[bytes]] = Future()
         threading.Thread(
-            target=self._live, args=(start, started), name="zimage-template", daemon=True
+            target=self._run, args=(start, started), name="zimage-template", daemon=True
         ).start()
-        with theirs:
-            try:
-                self.process = started.result()
-            except OSError as error:
-                ours.close()
-                raise ZImageError("ZI-SANDBOX-START", found=error) from error
+        try:
+            return started.result()
+        except OSError as error:
+            self._control.close()
+            raise ZImageError("ZI-SANDBOX-START", found=error) from error
 
-    def _live(
+    def _run(
         self,
         start: Callable[[], subprocess.Popen[bytes]],
         started: Future[subprocess.Popen[bytes]],
     ) -> None:
-        """Start it and listen, in one thread: the kernel ends it with the thread that made it."""
+        """Start the process and listen to it until it ends.
+
+        One thread does both: the kernel kills the process (``PR_SET_PDEATHSIG``) when the thread
+        that has started it ends.
+        """
         try:
             process = start()
             started.set_result(process)
-        except BaseException as error:  # noqa: BLE001  for whoever waits
+        except BaseException as error:  # noqa: BLE001  passed on to the thread that waits
             started.set_exception(error)
         else:
             self._listen()
@@ -105,44 +122,57 @@ class Parent:
     def _listen(self) -> None:
         while True:
             try:
-                data, about, _, _ = self._control.recvmsg(REPLY.size, CREDENTIALS_BYTES)
+                data, ancillary, _, _ = self._control.recvmsg(REPLY.size, CREDENTIALS_BYTES)
             except OSError:
-                data, about = b"", []
+                data, ancillary = b"", []
             if len(data) != REPLY.size:
                 break
             kind, token, status = REPLY.unpack(data)
-            with self._changed:
-                if kind == b"r":
-                    self.ready, self.seconds = True, time.monotonic() - self.began
-                elif kind == b"s":
-                    self._pids[token] = self._alive[token] = _sender(about)
-                else:
-                    self._ends[token] = status
-                    self._alive.pop(token, None)
-                self._changed.notify_all()
+            self._note(kind, token, status, ancillary)
             if kind == b"e" and (listener := self._listeners.pop(token, None)) is not None:
                 listener(status)
-        self._end_groups()
+        self._kill_groups()
         with self._changed:
-            self.gone = True
+            self.ended = True
             self._changed.notify_all()
         for listener in list(self._listeners.values()):
-            listener(9)  # they died with it
+            listener(signal.SIGKILL)  # the workers have ended with the template
 
-    def _end_groups(self) -> None:
-        """A template that was killed leaves what its workers have started; they cannot leave their
-        worker's group, where system calls are filtered."""
-        for pid in filter(None, self._alive.values()):  # 0 would be this one's own group
+    def _note(
+        self, kind: bytes, token: int, status: int, ancillary: list[tuple[int, int, bytes]]
+    ) -> None:
+        """Store what a reply says."""
+        with self._changed:
+            if kind == b"r":
+                self.ready = True
+                self.start_seconds = time.monotonic() - self._began
+            elif kind == b"s":
+                self._pids[token] = self._alive[token] = _sender(ancillary)
+            else:
+                self._statuses[token] = status
+                self._alive.pop(token, None)
+            self._changed.notify_all()
+
+    def _kill_groups(self) -> None:
+        """Kill the process groups of the workers.
+
+        A template that was killed cannot end what its workers have started. Where system calls are
+        filtered, those processes cannot leave the group of their worker.
+        """
+        for pid in filter(None, self._alive.values()):  # 0 would be the host's own group
             with contextlib.suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
         self._alive.clear()
 
-    def spawn(self, fds: tuple[int, int, int], ended: Callable[[int], None]) -> tuple[int, int]:
-        """A new worker with these descriptors; its token and process.
+    def spawn(self, fds: tuple[int, int, int], on_exit: Callable[[int], None]) -> tuple[int, int]:
+        """Fork a worker.
 
         Args:
-            fds: for frames, for descriptors, for what it prints.
-            ended: called with the status of ``wait`` once it is over, in another thread.
+            fds: its descriptors for frames, for descriptors, and for standard output.
+            on_exit: called with the status of ``waitpid`` when it has ended, in another thread.
+
+        Returns:
+            Its token and its process id.
 
         Raises:
             ZImageError: ``ZI-SANDBOX-START``.
@@ -150,31 +180,38 @@ class Parent:
         with self._lock:
             self._token += 1
             token = self._token
-        self._await(lambda: self.ready, START_SECONDS)
-        self._listeners[token] = ended
+        self._wait_for(lambda: self.ready, START_SECONDS)
+        self._listeners[token] = on_exit
         try:
             socket.send_fds(self._control, [REQUEST.pack(token)], list(fds))
         except OSError as error:
             raise ZImageError("ZI-SANDBOX-START", found=error) from error
-        self._await(lambda: token in self._pids or token in self._ends, SPAWN_SECONDS)
+        self._wait_for(lambda: token in self._pids or token in self._statuses, SPAWN_SECONDS)
         if not (pid := self._pids.pop(token, 0)):
-            found = Said("ended at once", "立即结束了")
-            raise ZImageError("ZI-SANDBOX-START", found=found)
+            reason = Said("ended at once", "立即结束了")
+            raise ZImageError("ZI-SANDBOX-START", found=reason)
         return token, pid
 
-    def _await(self, what: Callable[[], bool], seconds: float) -> None:
-        with self._changed:
-            if not self._changed.wait_for(lambda: what() or self.gone, seconds) or self.gone:
-                found = Said(f"not in {seconds:g} s", f"{seconds:g} 秒内没有完成")
-                if self.gone:
-                    found = Said("the template has ended", "模板进程已结束")
-                raise ZImageError("ZI-SANDBOX-START", found=found)
+    def _wait_for(self, condition: Callable[[], bool], seconds: float) -> None:
+        """Wait for a reply.
 
-    def end_of(self, token: int, seconds: float) -> int | None:
-        """Status of ``wait`` of a worker, if it ends within that time."""
+        Raises:
+            ZImageError: ``ZI-SANDBOX-START``.
+        """
         with self._changed:
-            self._changed.wait_for(lambda: token in self._ends or self.gone, seconds)
-            return self._ends.get(token)
+            in_time = self._changed.wait_for(lambda: condition() or self.ended, seconds)
+            if in_time and not self.ended:
+                return
+            reason = Said(f"not in {seconds:g} s", f"{seconds:g} 秒内没有完成")
+            if self.ended:
+                reason = Said("the template has ended", "模板进程已结束")
+            raise ZImageError("ZI-SANDBOX-START", found=reason)
+
+    def wait_status(self, token: int, seconds: float) -> int | None:
+        """Return the status of ``waitpid`` of a worker, None if it does not end in that time."""
+        with self._changed:
+            self._changed.wait_for(lambda: token in self._statuses or self.ended, seconds)
+            return self._statuses.get(token)
 
     def close(self) -> None:
         """End the template and all its workers."""
@@ -188,16 +225,16 @@ class Parent:
         self.process.wait()
 
 
-def _sender(about: list[tuple[int, int, bytes]]) -> int:
-    """The process that a message is from, as this one's namespace calls it."""
-    for level, kind, data in about:
+def _sender(ancillary: list[tuple[int, int, bytes]]) -> int:
+    """Return the sender's process id in this process's namespace."""
+    for level, kind, content in ancillary:
         if level == socket.SOL_SOCKET and kind == socket.SCM_CREDENTIALS:
-            return int(CREDENTIALS.unpack(data[: CREDENTIALS.size])[0])
+            return int(CREDENTIALS.unpack(content[: CREDENTIALS.size])[0])
     return 0
 
 
-def words(status: int) -> str:
-    """How a process ended, in the words of a shell: ``SIGSEGV`` or ``exit 3``."""
+def describe_status(status: int) -> str:
+    """Return how a process ended, such as ``SIGSEGV`` or ``exit 3``."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ...errors import Said
 from ..host.log_capture import clean, clean_lines
-from ..host.object_table import WorkerDied
 from ..protocol import messages as m
+from ..protocol.exceptions import WorkerDied
 
 LONGEST_TEXT = 200
 MOST_TEXTS = 1000
@@ -24,7 +24,7 @@ def sound(info: m.PackInfo) -> m.PackInfo:
     for texts in (info.patched, info.handlers, info.taken):
         texts[:] = [clean(text)[:LONGEST_TEXT] for text in texts[:MOST_TEXTS]]
     for node in info.nodes:
-        node.trouble = clean_lines(node.trouble, 2000)
+        node.error = clean_lines(node.error, 2000)
     return info
 
 

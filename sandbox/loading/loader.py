@@ -118,9 +118,9 @@ class PackLoader:
         current_digest = functools.partial(digest_of, path, pack.rule, ignore, version)
         digest = current_digest()
         descriptions = self.supervisor.descriptions
-        pack.keep = functools.partial(descriptions.save, pack.name, digest)
+        pack.store_description(functools.partial(descriptions.save, pack.name, digest))
         info = descriptions.load(pack.name, digest)
-        if info is not None and any(node.trouble for node in info.nodes):
+        if info is not None and any(node.error for node in info.nodes):
             # The cause may be a file of models that is there by now.
             info = info if state_of(info.looked_at) == info.state else None
         if info is None:
@@ -170,7 +170,7 @@ class PackLoader:
             try:
                 proxy = self._proxy(node, pack)
             except Exception as error:  # noqa: BLE001  a worker's description must not end the host
-                refused.append(f"{clean(node.name)} ({node.trouble or error})")
+                refused.append(f"{clean(node.name)} ({node.error or error})")
                 continue
             proxy.RELATIVE_PYTHON_MODULE = module
             nodes.NODE_CLASS_MAPPINGS[node.name] = proxy

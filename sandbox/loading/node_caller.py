@@ -38,8 +38,8 @@ class Caller(Protocol):
 
 def current_inputs(info: m.NodeInfo, caller: Caller) -> tuple[Any, Any]:
     """Return ``INPUT_TYPES`` and ``/object_info``; ask the sandbox only if they can change."""
-    if info.trouble:
-        raise RuntimeError(info.trouble)
+    if info.error:
+        raise RuntimeError(info.error)
     if info.dynamic:
         return caller.inputs(info.name)
     return unpack_description(info.inputs), unpack_description(info.info)

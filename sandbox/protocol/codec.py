@@ -1,273 +1,161 @@
-"""Python values as :data:`messages.Value`, and back.
+"""Serialization of Python values as :data:`.values.Value`, and back.
 
-Both sides use it; each brings a :class:`Port`, which knows where tensors lie and what to do with
-objects that are nobody's plain data.
+Both sides use it. Each side brings a :class:`Port`, which knows where tensors are stored and how
+objects that are no plain data are referred to.
 """
 
 from __future__ import annotations
 
-import sys
-from typing import Any, Protocol
+import importlib
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, cast
 
 from . import messages as m
+from .exceptions import CodecError
+from .libraries import import_torch, loaded
+from .tensor_codec import NUMPY_KINDS, TORCH_DTYPES, pack_numpy, pack_torch, unpack_tensor
 
-DEEPEST = 100
-"""Nesting beyond which a value is refused."""
-INLINE_BYTES = 16 * 2**10
-"""Tensors up to here travel in the frame."""
-TORCH_DTYPES = frozenset(
-    {
-        "float16", "bfloat16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8",
-        "uint16", "uint32", "uint64", "bool", "complex64", "complex128", "float8_e4m3fn",
-        "float8_e5m2",
-    }
-)  # fmt: skip
-NUMPY_KINDS = frozenset("biufc")
-WIDEST = 2**63
-PLAIN_KEYS = frozenset({str, int, float, bool, type(None), m.Bytes, m.Odd})
-"""Of these nobody finds many with the same hash."""
-
-
-class ValueTroubleError(TypeError):
-    """A value that cannot cross, or a message that says something impossible."""
+MAX_DEPTH = 100
+"""Deepest nesting of a value."""
+MAX_DIGITS = 10_000
+MIN_INT = -(2**63)
+MAX_INT = 2**64 - 1
+SAFE_KEYS = frozenset({str, int, float, bool, type(None), m.Bytes, m.SurrogateText})
+"""Key types for which nobody can choose many values with the same hash."""
+NO_SUCH_TYPE = "\0 no such type"
+NO_SUCH_INPUT = "\0 no such input"
+_type_of: Callable[[Any], type[Any]] = type
+_dict_contains: Callable[[Any, Any], bool] = dict[Any, Any].__contains__
+_dict_items: Callable[[Any], Iterable[tuple[Any, Any]]] = dict[Any, Any].items
+"""Methods of ``dict`` itself, where a subclass may override them."""
+DEVICES = frozenset({"cpu", "cuda", "mps", "meta"})
 
 
 class Port(Protocol):
-    """What one side of the border has."""
+    """One side of the connection: its shared memory and its objects."""
 
     def put(self, view: Any, size: int) -> m.BufferRef:
         """Store ``size`` bytes, a contiguous tensor on the CPU or array, for the other side."""
         ...
 
-    def get(self, place: m.BufferRef) -> Any:
-        """A buffer with what the other side stored."""
+    def get(self, buffer: m.BufferRef) -> Any:
+        """Return a buffer with bytes that the other side has stored."""
         ...
 
-    def foreign(self, value: Any) -> m.WorkerRef | m.HostRef:
-        """How an object that is no plain data crosses."""
+    def reference(self, value: Any) -> m.WorkerRef | m.HostRef:
+        """Return a reference to an object that is no plain data."""
         ...
 
-    def native(self, value: m.WorkerRef | m.HostRef) -> Any:
-        """The object, or what stands for it here."""
+    def dereference(self, reference: m.WorkerRef | m.HostRef) -> Any:
+        """Return the object of a reference, or a stand-in for it."""
         ...
 
 
 class Codec:
-    """Packs and unpacks for one port.
+    """A serializer for one port.
 
     Args:
-        port: what this side has.
-        keys: how many keys and members of sets may be of types other than :data:`PLAIN_KEYS`.
+        port: this side of the connection.
+        max_unsafe_keys: how many keys and members of sets may have types other than
+            :data:`SAFE_KEYS`.
     """
 
-    def __init__(self, port: Port, keys: float = float("inf")) -> None:
-        self.port, self._keys = port, keys
+    def __init__(self, port: Port, max_unsafe_keys: float = float("inf")) -> None:
+        self.port = port
+        self._unsafe_keys_left = max_unsafe_keys
 
     def pack(self, value: Any, depth: int = 0) -> m.Value:
-        """A value as a message.
+        """Serialize a value.
 
         Raises:
-            ValueTroubleError: it is nested too deeply, or holds itself.
+            CodecError: the value is nested too deeply, or contains itself.
         """
-        kind = type(value)
+        kind = _type_of(value)
         if value is None or kind is bool or kind is float:
             return value
         if kind is int:
-            return value if -WIDEST <= value < 2 * WIDEST else m.Big(hex(value))
+            return value if MIN_INT <= value <= MAX_INT else m.BigInt(hex(value))
         if kind is str:
-            return _text(value)
-        if depth > DEEPEST:
-            raise ValueTroubleError(f"nested more than {DEEPEST} deep")
-        if (pack := _PLAIN.get(kind)) is not None:
+            return _pack_text(value)
+        if depth > MAX_DEPTH:
+            raise CodecError(f"nested more than {MAX_DEPTH} deep")
+        if (pack := _PACK.get(kind)) is not None:
             return pack(self, value, depth + 1)
-        return self._library(value, kind, depth)
+        packed = self._pack_torch(value, kind)
+        if packed is None:
+            packed = self._pack_numpy(value, kind, depth)
+        return self._pack_other(value, kind, depth) if packed is None else packed
 
-    def _library(self, value: Any, kind: type, depth: int) -> m.Value:
-        """What is no builtin type; libraries are only asked for if they are there."""
-        torch, numpy = sys.modules.get("torch"), sys.modules.get("numpy")
-        if torch is not None:
-            if kind is torch.Tensor or kind is torch.nn.Parameter:
-                return self._torch(value)
-            if kind is torch.dtype:
-                return m.Named("dtype", str(value).partition(".")[2])
-            if kind is torch.device:
-                return m.Named("device", str(value))
-            if kind is torch.Size:
-                return m.Tuple(list(value))
-        if numpy is not None:
-            if kind is numpy.ndarray and value.dtype.kind in NUMPY_KINDS:
-                return self._numpy(value, numpy)
-            if isinstance(value, numpy.generic) and value.dtype.kind in NUMPY_KINDS:
-                return self.pack(value.item(), depth + 1)
+    def unpack(self, value: m.Value) -> Any:
+        """Return the value that a message stands for.
+
+        Raises:
+            CodecError: the message is impossible, such as a shape for another number of bytes.
+        """
+        unpack = _UNPACK.get(type(value))
+        return value if unpack is None else unpack(self, value)
+
+    def unpack_key(self, value: m.Value) -> Any:
+        """Return a key of a dictionary or a member of a set.
+
+        Raises:
+            CodecError: there are too many whose hashes the sender can choose.
+        """
+        if type(value) not in SAFE_KEYS:
+            self._unsafe_keys_left -= 1
+            if self._unsafe_keys_left < 0:
+                raise CodecError("too many keys that are neither text nor plain numbers")
+        return self.unpack(value)
+
+    def _pack_torch(self, value: Any, kind: type[Any]) -> m.Value:
+        """Serialize a value of torch; None for all others, also if torch is not imported."""
+        torch = loaded("torch")
+        if torch is None:
+            return None
+        if kind is torch.Tensor or kind is torch.nn.Parameter:
+            return pack_torch(value, self.port.put)
+        if kind is torch.dtype:
+            return m.TorchName("dtype", str(value).partition(".")[2])
+        if kind is torch.device:
+            return m.TorchName("device", str(value))
+        return m.Tuple(list(value)) if kind is torch.Size else None
+
+    def _pack_numpy(self, value: Any, kind: type[Any], depth: int) -> m.Value:
+        """Serialize a value of NumPy; None for all others, also if NumPy is not imported."""
+        numpy = loaded("numpy")
+        if numpy is None:
+            return None
+        if kind is numpy.ndarray and value.dtype.kind in NUMPY_KINDS:
+            return pack_numpy(value, self.port.put)
+        if isinstance(value, numpy.generic) and value.dtype.kind in NUMPY_KINDS:
+            return self.pack(value.item(), depth + 1)
+        return None
+
+    def _pack_other(self, value: Any, kind: type[Any], depth: int) -> m.Value:
+        """Serialize an instance of a subclass of a builtin type, or a reference."""
         if kind.__name__ == "ExecutionBlocker" and kind.__module__.startswith("comfy_execution"):
             return m.Blocked(value.message)
         if isinstance(value, str):
-            return self._strange_text(value)
+            return _pack_text_subclass(value)
         if isinstance(value, dict):
-            return self._strange_dict(value, depth)
-        if isinstance(value, tuple) and not hasattr(value, "_fields"):
-            return m.Tuple([self.pack(one, depth + 1) for one in value])
+            return self._pack_dict_subclass(cast("dict[Any, Any]", value), depth)
+        if isinstance(value, tuple) and not hasattr(cast(Any, value), "_fields"):
+            return m.Tuple([self.pack(item, depth + 1) for item in cast("tuple[Any]", value)])
         if isinstance(value, list):
-            return m.List([self.pack(one, depth + 1) for one in value])
+            return m.List([self.pack(item, depth + 1) for item in cast("list[Any]", value)])
         if isinstance(value, int):
             return self.pack(int(value), depth + 1)
-        return self.port.foreign(value)
+        return self.port.reference(value)
 
-    def _strange_text(self, value: str) -> m.Value:
-        plain = str.__str__(value)
-        differs = value != "\0 no such type"  # what "any type" says it never does
-        return _text(plain) if differs else m.Any_(plain)
-
-    def _strange_dict(self, value: dict[Any, Any], depth: int) -> m.Value:
-        items = _items(self, value, depth + 1)
-        probe = "\0 no such input"
-        if probe in value and not dict.__contains__(value, probe):
+    def _pack_dict_subclass(self, value: dict[Any, Any], depth: int) -> m.Value:
+        items = _pack_items(self, value, depth + 1)
+        if NO_SUCH_INPUT in value and not _dict_contains(value, NO_SUCH_INPUT):
             try:
-                default = self.pack(value[probe], depth + 1)
+                default = self.pack(value[NO_SUCH_INPUT], depth + 1)
             except (KeyError, TypeError):
                 default = None
-            return m.Flexible(items, default)
+            return m.OpenDict(items, default)
         return m.Dict(items)
-
-    def _torch(self, value: Any) -> m.Tensor:
-        import torch
-
-        dtype = str(value.dtype).partition(".")[2]
-        if dtype not in TORCH_DTYPES or value.layout is not torch.strided:
-            raise ValueTroubleError(f"tensor of {value.dtype}, {value.layout}")
-        shape, size = list(value.shape), value.numel() * value.element_size()
-        plain = value.is_cpu and value.is_contiguous() and not (value.is_conj() or value.is_neg())
-        order = None if plain else _order(value)
-        if not plain:
-            value = value.detach().resolve_conj().resolve_neg().to("cpu")
-            value = (value if order is None else value.permute(order)).contiguous()
-        if size <= INLINE_BYTES:
-            flat = value.detach().reshape(-1)
-            data = flat.view(torch.uint8).numpy().tobytes() if size else b""
-            return m.Tensor("torch", dtype, shape, data=data, order=order)
-        return m.Tensor("torch", dtype, shape, place=self.port.put(value, size), order=order)
-
-    def _numpy(self, value: Any, numpy: Any) -> m.Tensor:
-        dtype, shape = value.dtype.str, list(value.shape)
-        if value.nbytes <= INLINE_BYTES:
-            return m.Tensor("numpy", dtype, shape, data=value.tobytes())
-        flat = numpy.ascontiguousarray(value).reshape(-1).view(numpy.uint8)
-        return m.Tensor("numpy", dtype, shape, place=self.port.put(flat, flat.nbytes))
-
-    def unpack(self, value: m.Value) -> Any:
-        """The value that a message stands for.
-
-        Raises:
-            ValueTroubleError: it says something impossible, such as a shape of other bytes.
-        """
-        kind = type(value)
-        if (unpack := _UNPACK.get(kind)) is not None:
-            return unpack(self, value)
-        if kind is m.WorkerRef or kind is m.HostRef:
-            return self.port.native(value)  # type: ignore[arg-type]
-        return value
-
-    def key(self, value: m.Value) -> Any:
-        """The same, of a key or a member of a set.
-
-        Raises:
-            ValueTroubleError: there are too many whose hashes can be chosen.
-        """
-        if type(value) not in PLAIN_KEYS:
-            self._keys -= 1
-            if self._keys < 0:
-                raise ValueTroubleError("too many keys that are neither text nor plain numbers")
-        return self.unpack(value)
-
-    def _tensor(self, value: m.Tensor) -> Any:
-        if (value.data is None) == (value.place is None):
-            raise ValueTroubleError("a tensor lies in one place")
-        if any(length < 0 for length in value.shape) or len(value.shape) > 32:
-            raise ValueTroubleError(f"shape {value.shape[:40]}")
-        data: Any = bytearray(value.data) if value.data is not None else None
-        if value.kind == "torch" and value.dtype in TORCH_DTYPES:
-            return self._to_torch(value, data)
-        if value.kind == "numpy" and _is_numpy(value.dtype):
-            return self._to_numpy(value, data)
-        raise ValueTroubleError(f"tensor of {value.kind} {value.dtype}"[:200])
-
-    def _to_torch(self, value: m.Tensor, data: Any) -> Any:
-        import torch
-
-        dtype = getattr(torch, value.dtype)
-        count = _count(value, dtype.itemsize, data)
-        if not count:
-            return torch.empty(value.shape, dtype=dtype)
-        data = data if value.place is None else self.port.get(value.place)
-        found = torch.frombuffer(data, dtype=dtype, count=count)
-        if value.order is None:
-            return found.reshape(value.shape)
-        if sorted(value.order) != list(range(len(value.shape))):
-            raise ValueTroubleError(f"order {value.order[:40]}")
-        found = found.reshape([value.shape[i] for i in value.order])
-        return found.permute([value.order.index(i) for i in range(len(value.order))])
-
-    def _to_numpy(self, value: m.Tensor, data: Any) -> Any:
-        import numpy
-
-        dtype = numpy.dtype(value.dtype)
-        count = _count(value, dtype.itemsize, data)
-        if not count:
-            return numpy.empty(value.shape, dtype=dtype)
-        data = data if value.place is None else self.port.get(value.place)
-        return numpy.frombuffer(data, dtype=dtype, count=count).reshape(value.shape)
-
-
-def _order(value: Any) -> list[int] | None:
-    """Dimensions of a tensor from slowest to fastest, None if that is as they are numbered."""
-    if value.is_contiguous():
-        return None
-    strides = value.stride()
-    order = sorted(range(value.ndim), key=lambda i: -strides[i])
-    return order if value.permute(order).is_contiguous() else None
-
-
-def _count(value: m.Tensor, item: int, data: bytearray | None) -> int:
-    """Number of elements, if the bytes are as many as the shape says."""
-    count = 1
-    for length in value.shape:
-        count *= length
-    found = len(data) if data is not None else value.place.size if value.place else -1
-    if count * item != found:
-        raise ValueTroubleError(f"{found} bytes for a shape of {count} x {item}")
-    return count
-
-
-def _is_numpy(name: str) -> bool:
-    return (
-        2 < len(name) < 5
-        and name[0] in "<|="
-        and name[1] in NUMPY_KINDS
-        and name[2:] in {"1", "2", "4", "8", "16"}
-    )
-
-
-def _text(value: str) -> str | m.Odd:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return m.Odd(value.encode("utf-8", "surrogatepass"))
-    return value
-
-
-def _items(codec: Codec, value: dict[Any, Any], depth: int) -> list[tuple[m.Value, m.Value]]:
-    return [(codec.pack(k, depth), codec.pack(v, depth)) for k, v in dict.items(value)]
-
-
-_PLAIN: dict[type, Any] = {
-    list: lambda c, v, d: m.List([c.pack(one, d) for one in v]),
-    tuple: lambda c, v, d: m.Tuple([c.pack(one, d) for one in v]),
-    dict: lambda c, v, d: m.Dict(_items(c, v, d)),
-    set: lambda c, v, d: m.Set([c.pack(one, d) for one in v]),
-    frozenset: lambda c, v, d: m.Set([c.pack(one, d) for one in v]),
-    bytes: lambda c, v, d: m.Bytes(v),
-    bytearray: lambda c, v, d: m.Bytes(bytes(v)),
-}
 
 
 class AnyType(str):
@@ -293,71 +181,148 @@ class FlexibleInputs(dict[Any, Any]):
         return self.default
 
 
-def _blocked(_codec: Codec, value: m.Blocked) -> Any:
-    from comfy_execution.graph import ExecutionBlocker
-
-    return ExecutionBlocker(value.message)
-
-
-def _named(_codec: Codec, value: m.Named) -> Any:
-    import torch
-
-    if value.kind == "dtype" and value.name in TORCH_DTYPES:
-        return getattr(torch, value.name)
-    kind, _, index = value.name.partition(":")
-    known = value.kind == "device" and kind in {"cpu", "cuda", "mps", "meta"}
-    if known and len(index) < 4 and (not index or index.isdecimal()):
-        return torch.device(value.name)
-    raise ValueTroubleError(f"{value.kind} {value.name}"[:200])
-
-
-def _flexible(codec: Codec, value: m.Flexible) -> Any:
-    found = FlexibleInputs(_dict(codec, value))
-    found.default = codec.unpack(value.default)
-    return found
-
-
-def _dict(codec: Codec, value: m.Dict | m.Flexible) -> dict[Any, Any]:
+def _pack_text(value: str) -> str | m.SurrogateText:
     try:
-        return {codec.key(k): codec.unpack(v) for k, v in value.items}
-    except TypeError as error:
-        raise ValueTroubleError(str(error)) from None
+        value.encode()
+    except UnicodeEncodeError:
+        return m.SurrogateText(value.encode("utf-8", "surrogatepass"))
+    return value
 
 
-def _set(codec: Codec, value: m.Set) -> set[Any]:
+def _pack_text_subclass(value: str) -> m.Value:
+    text = str.__str__(value)
+    differs = value != NO_SUCH_TYPE  # "any type" of a pack never differs
+    return _pack_text(text) if differs else m.AnyTypeName(text)
+
+
+def _pack_items(codec: Codec, value: dict[Any, Any], depth: int) -> list[tuple[m.Value, m.Value]]:
+    return [(codec.pack(key, depth), codec.pack(item, depth)) for key, item in _dict_items(value)]
+
+
+def _pack_list(codec: Codec, value: list[Any], depth: int) -> m.Value:
+    return m.List([codec.pack(item, depth) for item in value])
+
+
+def _pack_tuple(codec: Codec, value: tuple[Any, ...], depth: int) -> m.Value:
+    return m.Tuple([codec.pack(item, depth) for item in value])
+
+
+def _pack_dict(codec: Codec, value: dict[Any, Any], depth: int) -> m.Value:
+    return m.Dict(_pack_items(codec, value, depth))
+
+
+def _pack_set(codec: Codec, value: set[Any] | frozenset[Any], depth: int) -> m.Value:
+    return m.Set([codec.pack(item, depth) for item in value])
+
+
+def _pack_bytes(_codec: Codec, value: bytes | bytearray, _depth: int) -> m.Value:
+    return m.Bytes(bytes(value))
+
+
+_PACK: dict[type, Callable[[Codec, Any, int], m.Value]] = {
+    list: _pack_list,
+    tuple: _pack_tuple,
+    dict: _pack_dict,
+    set: _pack_set,
+    frozenset: _pack_set,
+    bytes: _pack_bytes,
+    bytearray: _pack_bytes,
+}
+
+
+def _unpack_reference(codec: Codec, value: m.WorkerRef | m.HostRef) -> Any:
+    return codec.port.dereference(value)
+
+
+def _unpack_list(codec: Codec, value: m.List) -> list[Any]:
+    return [codec.unpack(item) for item in value.items]
+
+
+def _unpack_tuple(codec: Codec, value: m.Tuple) -> tuple[Any, ...]:
+    return tuple([codec.unpack(item) for item in value.items])
+
+
+def _unpack_dict(codec: Codec, value: m.Dict | m.OpenDict) -> dict[Any, Any]:
     try:
-        return {codec.key(one) for one in value.items}
+        return {codec.unpack_key(key): codec.unpack(item) for key, item in value.items}
     except TypeError as error:
-        raise ValueTroubleError(str(error)) from None
+        raise CodecError(str(error)) from None
 
 
-def _big(_codec: Codec, value: m.Big) -> int:
-    if len(value.digits) > 10_000:
-        raise ValueTroubleError("an integer of more than 10,000 digits")
+def _unpack_set(codec: Codec, value: m.Set) -> set[Any]:
+    try:
+        return {codec.unpack_key(item) for item in value.items}
+    except TypeError as error:
+        raise CodecError(str(error)) from None
+
+
+def _unpack_big_int(_codec: Codec, value: m.BigInt) -> int:
+    if len(value.digits) > MAX_DIGITS:
+        raise CodecError(f"an integer of more than {MAX_DIGITS:,} digits")
     try:
         return int(value.digits, 16)
     except ValueError:
-        raise ValueTroubleError("no integer") from None
+        raise CodecError("no integer") from None
 
 
-def _odd(_codec: Codec, value: m.Odd) -> str:
+def _unpack_surrogate_text(_codec: Codec, value: m.SurrogateText) -> str:
     try:
         return value.data.decode("utf-8", "surrogatepass")
     except UnicodeDecodeError:
-        raise ValueTroubleError("no text") from None
+        raise CodecError("no text") from None
 
 
-_UNPACK: dict[type, Any] = {
-    m.List: lambda c, v: [c.unpack(one) for one in v.items],
-    m.Tuple: lambda c, v: tuple([c.unpack(one) for one in v.items]),
-    m.Set: _set,
-    m.Dict: _dict,
-    m.Big: _big,
-    m.Odd: _odd,
-    m.Bytes: lambda c, v: v.data,
-    m.Tensor: Codec._tensor,
-    m.Named: _named,
-    m.Blocked: _blocked,
-    m.Any_: lambda c, v: AnyType(v.name),
-    m.Flexible: _flexible,
+def _unpack_bytes(_codec: Codec, value: m.Bytes) -> bytes:
+    return value.data
+
+
+def _unpack_tensor(codec: Codec, value: m.Tensor) -> Any:
+    return unpack_tensor(value, codec.port.get)
+
+
+def _unpack_torch_name(_codec: Codec, value: m.TorchName) -> Any:
+    torch = import_torch()
+    if value.kind == "dtype" and value.name in TORCH_DTYPES:
+        return getattr(torch, value.name)
+    kind, _, index = value.name.partition(":")
+    if (
+        value.kind == "device"
+        and kind in DEVICES
+        and len(index) < 4
+        and (not index or index.isdecimal())
+    ):
+        return torch.device(value.name)
+    raise CodecError(f"{value.kind} {value.name}"[:200])
+
+
+def _unpack_blocked(_codec: Codec, value: m.Blocked) -> Any:
+    graph: Any = importlib.import_module("comfy_execution.graph")
+    return graph.ExecutionBlocker(value.message)
+
+
+def _unpack_any_type(_codec: Codec, value: m.AnyTypeName) -> AnyType:
+    return AnyType(value.name)
+
+
+def _unpack_open_dict(codec: Codec, value: m.OpenDict) -> FlexibleInputs:
+    inputs = FlexibleInputs(_unpack_dict(codec, value))
+    inputs.default = codec.unpack(value.default)
+    return inputs
+
+
+_UNPACK: dict[type, Callable[[Codec, Any], Any]] = {
+    m.WorkerRef: _unpack_reference,
+    m.HostRef: _unpack_reference,
+    m.List: _unpack_list,
+    m.Tuple: _unpack_tuple,
+    m.Set: _unpack_set,
+    m.Dict: _unpack_dict,
+    m.BigInt: _unpack_big_int,
+    m.SurrogateText: _unpack_surrogate_text,
+    m.Bytes: _unpack_bytes,
+    m.Tensor: _unpack_tensor,
+    m.TorchName: _unpack_torch_name,
+    m.Blocked: _unpack_blocked,
+    m.AnyTypeName: _unpack_any_type,
+    m.OpenDict: _unpack_open_dict,
 }

@@ -1,8 +1,8 @@
-"""Nodes of ComfyUI that packs in sandboxes may have the host run: a closed list of names.
+"""Closed lists of ComfyUI's nodes that the host runs for packs in sandboxes.
 
-Left out: what writes files (``CheckpointSave`` and its like), trains, compiles, reads pickles
-(``HypernetworkLoader``) or folders (``DiffusersLoader``), and all that have nothing to do with
-objects of the host: those run in the sandbox itself.
+Not listed are nodes that write files (such as ``CheckpointSave``), train, compile, read pickles
+(``HypernetworkLoader``) or folders (``DiffusersLoader``), and nodes that do not use objects of the
+host: those run in the sandbox itself.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ USERS = frozenset(
     unCLIPConditioning
     """.split()  # noqa: SIM905
 ) | {"Epsilon Scaling"}
-"""Run in the host when they get an object of the host."""
+"""Nodes that run in the host if an input is an object of the host."""
 
 MAKERS = frozenset(
     """
@@ -60,7 +60,7 @@ MAKERS = frozenset(
     SamplerEulerAncestralCFGPP SamplerEulerCFGpp SamplerLCMUpscale SamplerLMS
     """.split()  # noqa: SIM905
 )
-"""Run in the host always: they make samplers and the like from numbers."""
+"""Nodes that always run in the host: they make samplers and similar objects from numbers."""
 
 LOADERS: dict[str, dict[str, tuple[str, ...]]] = {
     "CheckpointLoaderSimple": {"ckpt_name": ("checkpoints",)},
@@ -86,6 +86,6 @@ LOADERS: dict[str, dict[str, tuple[str, ...]]] = {
     "CreateHookModelAsLora": {"ckpt_name": ("checkpoints",)},
     "CreateHookModelAsLoraModelOnly": {"ckpt_name": ("checkpoints",)},
 }
-"""Loaders, the inputs that name a file, and the kinds of folder that it may be in."""
+"""Loaders, their inputs that name a file, and the kinds of folder that may contain it."""
 
 ALL = USERS | MAKERS | LOADERS.keys()

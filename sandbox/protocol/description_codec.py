@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from . import messages as m
-from .codec import Codec, ValueTroubleError
+from .codec import Codec
+from .exceptions import CodecError
 
 MAX_UNSAFE_KEYS = 4096
 
@@ -17,33 +18,33 @@ class DescriptionPort:
         """Refuse a tensor.
 
         Raises:
-            ValueTroubleError: always.
+            CodecError: always.
         """
-        raise ValueTroubleError("a tensor in a description")
+        raise CodecError("a tensor in a description")
 
-    def get(self, place: m.BufferRef) -> Any:
+    def get(self, buffer: m.BufferRef) -> Any:
         """Refuse a tensor.
 
         Raises:
-            ValueTroubleError: always.
+            CodecError: always.
         """
-        raise ValueTroubleError("a tensor in a description")
+        raise CodecError("a tensor in a description")
 
-    def foreign(self, value: Any) -> m.WorkerRef | m.HostRef:
+    def reference(self, value: Any) -> m.WorkerRef | m.HostRef:
         """Refuse an object.
 
         Raises:
-            ValueTroubleError: always.
+            CodecError: always.
         """
-        raise ValueTroubleError(f"a {type(value).__name__} in a description")
+        raise CodecError(f"a {type(value).__name__} in a description")
 
-    def native(self, value: m.WorkerRef | m.HostRef) -> Any:
+    def dereference(self, reference: m.WorkerRef | m.HostRef) -> Any:
         """Refuse an object.
 
         Raises:
-            ValueTroubleError: always.
+            CodecError: always.
         """
-        raise ValueTroubleError("an object in a description")
+        raise CodecError("an object in a description")
 
 
 def pack_description(value: Any) -> m.Value:
@@ -55,6 +56,6 @@ def unpack_description(value: m.Value) -> Any:
     """Return a part of a pack's description, which may come from a hostile pack.
 
     Raises:
-        ValueTroubleError: the description contradicts itself.
+        CodecError: the description contradicts itself.
     """
     return Codec(DescriptionPort(), MAX_UNSAFE_KEYS).unpack(value)

@@ -1,176 +1,67 @@
-"""What host and worker say to each other: closed types, decoded by msgspec.
+"""Messages between host and worker: closed types, decoded by msgspec.
 
-A frame is one msgpack document of one of the types in :data:`FromHost` or :data:`FromWorker`. What
-does not decode ends the connection. Values inside are of :data:`Value`: numbers and text as they
-are, everything else in a type of its own; none of them names code.
+A frame is one msgpack document of one of the types in :data:`FromHost` or :data:`FromWorker`. The
+receiver closes the connection if a frame does not decode. This module is imported as ``m``, since
+its names, such as ``m.Call`` and ``m.List``, say little without a prefix.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, dataclass_transform
+import importlib
+from collections.abc import Callable
+from typing import Any
 
-import msgspec
+from .values import (
+    AnyTypeName,
+    BigInt,
+    Blocked,
+    BufferRef,
+    Bytes,
+    Dict,
+    HostRef,
+    List,
+    OpenDict,
+    Set,
+    Struct,
+    SurrogateText,
+    Tensor,
+    TorchName,
+    Tuple,
+    Value,
+    WorkerRef,
+    field,
+)
 
-if TYPE_CHECKING:
-    from dataclasses import field
-
-    @dataclass_transform(field_specifiers=(field,))
-    class Struct:
-        def __init_subclass__(cls, tag: str | None = None, frozen: bool = False) -> None: ...
-
-else:
-    field = msgspec.field
-
-    class Struct(msgspec.Struct, tag_field="@"):
-        """One whose kind is told beside its fields, which may have any name."""
-
+__all__ = [
+    "AnyTypeName",
+    "BigInt",
+    "Blocked",
+    "BufferRef",
+    "Bytes",
+    "Dict",
+    "HostRef",
+    "List",
+    "OpenDict",
+    "Set",
+    "SurrogateText",
+    "Tensor",
+    "TorchName",
+    "Tuple",
+    "Value",
+    "WorkerRef",
+]
+"""The types of values, so that ``m`` has all that a message is made of."""
 
 FRAME_BYTES = 256 * 2**20
-"""Largest frame. Tensors travel beside it, in arenas."""
+"""Largest frame. Tensors are not in frames but in shared memory."""
 FILE = "\0zimage file"
 """The key of a dictionary that stands for the unchanged content of a file."""
 PREVIEW = "\0zimage preview"
 """The key of a dictionary that stands for ComfyUI's own callback with previews."""
 
 
-class List(Struct, tag="l"):
-    items: list[Value]
-
-
-class Tuple(Struct, tag="u"):
-    items: list[Value]
-
-
-class Set(Struct, tag="s"):
-    items: list[Value]
-
-
-class Dict(Struct, tag="d"):
-    items: list[tuple[Value, Value]]
-
-
-class Big(Struct, tag="b"):
-    """An integer beyond 64 bits, in hexadecimal."""
-
-    digits: str
-
-
-class Odd(Struct, tag="o"):
-    """Text that UTF-8 cannot carry: UTF-8 with surrogates let through."""
-
-    data: bytes
-
-
-class Bytes(Struct, tag="y"):
-    data: bytes
-
-
-class BufferRef(Struct, frozen=True):
-    """Where bytes lie: in an arena of the sender, or in a file handed over for them alone.
-
-    Attributes:
-        arena: number of the arena.
-        offset: in bytes.
-        size: in bytes.
-        lease: to be given back with :class:`Returned` once nothing refers to the bytes.
-    """
-
-    arena: int
-    offset: int
-    size: int
-    lease: int
-
-
-class Tensor(Struct, tag="t"):
-    """Contiguous elements, as bytes here or at a place.
-
-    ``kind`` is ``torch`` or ``numpy``; ``dtype`` one of the names in ``values``; ``order`` the
-    dimensions from the slowest to the fastest, if that is not their own order: what comes out of a
-    sum depends on it in the last bit.
-    """
-
-    kind: str
-    dtype: str
-    shape: list[int]
-    data: bytes | None = None
-    place: BufferRef | None = None
-    order: list[int] | None = None
-
-
-class Named(Struct, tag="n"):
-    """A ``torch.dtype`` or ``torch.device`` by its name."""
-
-    kind: str
-    name: str
-
-
-class Blocked(Struct, tag="x"):
-    """ComfyUI's ``ExecutionBlocker``."""
-
-    message: str | None
-
-
-class Any_(Struct, tag="a"):
-    """A type name that is equal to all others, as nodes have for "any type"."""
-
-    name: str
-
-
-class Flexible(Struct, tag="f"):
-    """A dictionary of inputs that says it has every name."""
-
-    items: list[tuple[Value, Value]]
-    default: Value
-
-
-class WorkerRef(Struct, tag="h"):
-    """An object that stays in the worker.
-
-    ``number`` is the worker's; ``name`` is for messages; ``calls`` is True for what can be called.
-    """
-
-    number: int
-    name: str
-    calls: bool = False
-
-
-class HostRef(Struct, tag="m"):
-    """An object that stays in the host, such as a MODEL.
-
-    ``number`` is the host's; ``kind`` says which operations it has, ``type`` of which of ComfyUI's
-    classes it is (see ``kinds``).
-    """
-
-    number: int
-    kind: str
-    type: str = ""
-
-
-Value = (
-    None
-    | bool
-    | int
-    | float
-    | str
-    | Bytes
-    | List
-    | Tuple
-    | Set
-    | Dict
-    | Big
-    | Odd
-    | Tensor
-    | Named
-    | Blocked
-    | Any_
-    | Flexible
-    | WorkerRef
-    | HostRef
-)
-
-
 class Context(Struct):
-    """What ComfyUI knows while a node runs: prompt, node and index in a list of inputs."""
+    """ComfyUI's execution context of a node: prompt, node and index in a list of inputs."""
 
     prompt: str
     node: str
@@ -180,17 +71,17 @@ class Context(Struct):
 
 
 class Begin(Struct, tag="begin"):
-    """The first frame: which pack this worker is for, and what it may do.
+    """The first frame: the pack of this worker and its permissions.
 
     Attributes:
         path: folder or file of the pack, as the host writes it.
         parent: what ComfyUI calls the folder of packs, ``custom_nodes``.
-        ignore: names of nodes that the host has itself.
+        ignore: names of nodes that ComfyUI itself has.
         directories: ``output``, ``input``, ``temp`` and ``user`` folders.
         folders: kinds of model, with their folders and suffixes.
-        jail: what is granted (see ``confinement``), or None for no confinement.
+        jail: permissions (see ``confinement``), or None for no confinement.
         environment: variables that replace those of the template.
-        quota: bytes that may lie in this worker's arena.
+        quota: bytes that this worker may have in shared memory.
     """
 
     path: str
@@ -204,7 +95,14 @@ class Begin(Struct, tag="begin"):
 
 
 class Function(Struct):
-    """A function of a node class: parameters that it names, whether it takes others."""
+    """A function of a node class.
+
+    Attributes:
+        name: of the function.
+        arguments: names of its parameters.
+        open: whether it takes other keyword arguments as well.
+        coroutine: whether it is asynchronous.
+    """
 
     name: str
     arguments: list[str]
@@ -212,16 +110,16 @@ class Function(Struct):
     coroutine: bool
 
 
-class NodeInfo(Struct):
+class NodeInfo(Struct, rename={"error": "trouble"}):
     """One node class, as the host needs it.
 
     Attributes:
         attributes: of the class, those that ComfyUI reads; of a V3 class, those of its schema.
         inputs: what ``INPUT_TYPES`` gave.
-        info: what a V3 class says of itself for ``/object_info``.
-        functions: by their role: ``run``, ``changed``, ``validate``, ``lazy``.
-        dynamic: its inputs depend on files, so they are asked for anew.
-        trouble: why its inputs are not known.
+        info: the entry of a V3 class in ``/object_info``.
+        functions: by role: ``run``, ``changed``, ``validate``, ``lazy``.
+        dynamic: whether its inputs depend on files, so that they are read again.
+        error: why its inputs are not known.
     """
 
     name: str
@@ -232,26 +130,27 @@ class NodeInfo(Struct):
     info: Value
     functions: dict[str, Function]
     dynamic: bool
-    trouble: str = ""
+    error: str = ""
 
 
 class PackInfo(Struct):
-    """What a pack is, once it was imported.
+    """A pack as its import in the worker showed it.
 
     Attributes:
-        loaded: as ComfyUI judges it.
-        trace: the end of what went wrong.
-        missing: a library that it did not find.
-        web: folders of the page, by name.
+        loaded: whether the import succeeded by ComfyUI's rules.
+        nodes: its node classes.
+        trace: the end of the traceback if the import failed.
+        missing: a library that the import did not find.
+        web: folders for the page, by name.
         routes: method and path.
-        static: folders that are served as they are, by the beginning of their paths.
-        folders: kinds of model it has registered or changed.
+        static: folders that are served unchanged, by path prefix.
+        folders: kinds of model that it has registered or changed.
         patched: functions and classes of ComfyUI that it has replaced in its process.
-        handlers: what it has hung into the server that cannot be outside, such as ``middleware``.
+        handlers: server hooks that have no effect outside of the sandbox, such as ``middleware``.
         names: display names of nodes.
-        taken: nodes of it that ComfyUI has itself.
+        taken: its nodes whose names ComfyUI already has.
         looked_at: files and folders that its inputs depend on.
-        state: of these, as the host saw them then.
+        state: of these files, as the host saw it when the description was made.
     """
 
     loaded: bool
@@ -271,9 +170,10 @@ class PackInfo(Struct):
 
 
 class Inputs(Struct):
-    """Inputs of nodes as they are now: what a :class:`NodeInfo` has as ``inputs`` and ``info``.
+    """Current inputs of nodes.
 
     Attributes:
+        nodes: ``inputs`` and ``info`` of a :class:`NodeInfo`, by name of the node.
         looked_at: files and folders that they depend on.
     """
 
@@ -285,14 +185,17 @@ class Call(Struct, tag="call"):
     """Run something in the worker.
 
     Attributes:
-        number: answered by :class:`Done` or :class:`Failed` with the same one.
-        what: ``node`` (a function of a node), ``class`` (of its class), ``object`` (call one of
-            its objects), ``describe``, ``inputs``, ``route``.
-        inside: number of the question that the caller is answering, or 0: the call is run by
-            whoever asked.
+        number: :class:`Done` or :class:`Failed` for this call has the same number.
+        what: ``node`` (a method of a node), ``class`` (a method of its class), ``object`` (call one
+            of the worker's objects), ``describe``, ``inputs``, ``route``.
+        inside: number of the :class:`HostRequest` during which the host makes this call, or 0. The
+            thread that waits for that request runs the call.
         name: node class, or route.
-        function: name of the node's function.
-        instance: which instance of the node.
+        function: name of the node's method.
+        instance: number of the node's instance or of the worker's object.
+        arguments: of the function.
+        hidden: ComfyUI's hidden inputs.
+        context: of the node.
     """
 
     number: int
@@ -307,7 +210,7 @@ class Call(Struct, tag="call"):
 
 
 class HostResponse(Struct, tag="answer"):
-    """The answer to a :class:`Question`; ``error`` is what to raise."""
+    """The response to a :class:`HostRequest`: a value, or an error to raise."""
 
     number: int
     value: Value = None
@@ -315,32 +218,44 @@ class HostResponse(Struct, tag="answer"):
 
 
 class Cancel(Struct, tag="cancel"):
-    """The call is not wanted any more."""
+    """Interrupt a call."""
 
     number: int
 
 
 class Forget(Struct, tag="forget"):
-    """Objects or node instances of the worker that nobody in the host has any more."""
+    """Decrease the reference counts of objects, and delete node instances.
+
+    Attributes:
+        objects: number of the object and how many references ended.
+        instances: numbers of node instances.
+    """
 
     objects: list[tuple[int, int]] = field(default_factory=list)
     instances: list[int] = field(default_factory=list)
 
 
 class Returned(Struct, tag="returned"):
-    """Leases that may be used again."""
+    """Return leases: the sender of the bytes may reuse their memory."""
 
     leases: list[int]
 
 
 class Dropped(Struct, tag="dropped"):
-    """Arenas of the sender that are no more; what they took is free once nobody has them open."""
+    """Name chunks of shared memory that the sender has closed, so that the receiver closes them."""
 
     arenas: list[int]
 
 
 class ErrorInfo(Struct):
-    """An exception, as text; ``kind`` is ``error``, ``interrupted`` or ``memory``."""
+    """An exception as text.
+
+    Attributes:
+        kind: ``error``, ``interrupted`` or ``memory``.
+        type: name of its class.
+        message: its text.
+        trace: the traceback, if the receiver may see it.
+    """
 
     kind: str
     type: str
@@ -349,19 +264,28 @@ class ErrorInfo(Struct):
 
 
 class Done(Struct, tag="done"):
+    """The result of a call."""
+
     number: int
     value: Value = None
 
 
-class Failed(Struct, tag="failed"):
+class Failed(Struct, tag="failed", rename={"error": "trouble"}):
+    """The exception of a call."""
+
     number: int
-    trouble: ErrorInfo
+    error: ErrorInfo
 
 
 class HostRequest(Struct, tag="question"):
-    """Asked of the host while a call is running.
+    """Ask the host for something while a call is running.
 
-    ``target`` is an object of the host, or None for a function that the host offers by ``name``.
+    Attributes:
+        number: the :class:`HostResponse` has the same number.
+        inside: number of the call.
+        target: an object of the host, or None for one of the host's functions.
+        name: the operation of the object, or the function.
+        arguments: positional and keyword arguments.
     """
 
     number: int
@@ -372,7 +296,13 @@ class HostRequest(Struct, tag="question"):
 
 
 class Event(Struct, tag="event"):
-    """To be told to the page: ``progress``, ``preview``, ``send`` or ``text``."""
+    """Tell the page something during a call.
+
+    Attributes:
+        kind: ``progress``, ``preview``, ``send`` or ``text``.
+        inside: number of the call, 0 outside of any.
+        value: depends on the kind.
+    """
 
     kind: str
     inside: int
@@ -380,13 +310,13 @@ class Event(Struct, tag="event"):
 
 
 class Heartbeat(Struct, tag="beat"):
-    """A sign of life; ``busy`` is the number of calls that are running."""
+    """Show that the worker is alive; ``busy`` is the number of calls that are running."""
 
     busy: int
 
 
 class Ready(Struct, tag="ready"):
-    """The worker has confined itself; ``report`` says with what."""
+    """Report that the worker has confined itself, and by which mechanisms."""
 
     report: dict[str, dict[str, str]]
 
@@ -394,10 +324,12 @@ class Ready(Struct, tag="ready"):
 FromHost = Call | HostResponse | Cancel | Forget | Returned | Dropped
 FromWorker = Done | Failed | HostRequest | Event | Heartbeat | Ready | Forget | Returned | Dropped
 
-encode = msgspec.msgpack.Encoder().encode
-begin = msgspec.msgpack.Decoder(Begin).decode
-inputs = msgspec.msgpack.Decoder(Inputs).decode
-node_info = msgspec.msgpack.Decoder(NodeInfo).decode
-pack_info = msgspec.msgpack.Decoder(PackInfo).decode
-from_host = msgspec.msgpack.Decoder(FromHost).decode
-from_worker = msgspec.msgpack.Decoder(FromWorker).decode
+_msgpack: Any = importlib.import_module("msgspec.msgpack")  # typed here: the checks run without it
+
+encode: Callable[[Any], bytes] = _msgpack.Encoder().encode
+begin: Callable[[bytes], Begin] = _msgpack.Decoder(Begin).decode
+inputs: Callable[[bytes], Inputs] = _msgpack.Decoder(Inputs).decode
+node_info: Callable[[bytes], NodeInfo] = _msgpack.Decoder(NodeInfo).decode
+pack_info: Callable[[bytes], PackInfo] = _msgpack.Decoder(PackInfo).decode
+from_host: Callable[[bytes], FromHost] = _msgpack.Decoder(FromHost).decode
+from_worker: Callable[[bytes], FromWorker] = _msgpack.Decoder(FromWorker).decode

@@ -13,14 +13,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import Said, ZImageError
-from ..host.call_deadline import Limit
+from ..host.call_deadline import CallControl, CallDeadline
 from ..host.calls import GRACE_SECONDS
 from ..host.log_capture import clean
-from ..host.object_table import WorkerDied, WorkerRaised
 from ..host.pack import Pack
-from ..host.process import Process
+from ..host.session import WorkerSession
 from ..protocol import messages as m
-from ..protocol.codec import ValueTroubleError
+from ..protocol.exceptions import CodecError, WorkerDied, WorkerRaised
 from .events import tell
 
 log = logging.getLogger(__name__)
@@ -50,8 +49,8 @@ class Deadline:
         self.until = time.monotonic() + seconds
         self.over = False
 
-    def __call__(self, process: Process, _silence: float) -> None:
-        """Check the time; called regularly by :meth:`Process.call`.
+    def __call__(self, session: CallControl, _silence: float) -> None:
+        """Check the time; called regularly by :meth:`WorkerSession.call`.
 
         Raises:
             WorkerDied: the process was killed.
@@ -59,11 +58,11 @@ class Deadline:
         late = time.monotonic() - self.until
         if late > 0 and not self.over:
             self.over = True
-            process.cancel(self.call.number)
+            session.cancel(self.call.number)
         elif late > GRACE_SECONDS:
             seconds = f"{self.seconds:g}"
             reason = Said(f"a request took more than {seconds} s", f"一个请求超过了 {seconds} 秒")
-            process.kill(reason)
+            session.process.kill(reason)
             raise WorkerDied(reason)
 
 
@@ -71,7 +70,7 @@ class Forwarder:
     """Sends requests to processes, each from a thread of its own that waits for the response."""
 
     def __init__(self) -> None:
-        self._loaded: weakref.WeakSet[Process] = weakref.WeakSet()
+        self._loaded: weakref.WeakSet[WorkerSession] = weakref.WeakSet()
         self._waiting: Counter[str] = Counter()
 
     async def ask(self, pack: Pack, message: dict[str, Any]) -> Any:
@@ -94,23 +93,23 @@ class Forwarder:
 
     def run(self, pack: Pack, message: dict[str, Any]) -> Any:
         """Return the response as :meth:`ask` does, in the calling thread."""
-        with pack.use() as process:
-            return self._run(pack, process, message)
+        with pack.use() as session:
+            return self._run(pack, session, message)
 
-    def _run(self, pack: Pack, process: Process, message: dict[str, Any]) -> Any:
+    def _run(self, pack: Pack, session: WorkerSession, message: dict[str, Any]) -> Any:
         seconds = min(pack.rule.call_seconds or LONGEST_SECONDS, LONGEST_SECONDS)
         deadline = Deadline(m.Call(0, "route"), seconds)
         path = str(message["target"]).partition("?")[0][:200]
         route: dict[str, Any] = {"pack": pack.name, "route": path}
         try:
-            self._load(pack, process)
-            return self._call(process, deadline, message)
+            self._load(pack, session)
+            return self._call(session, deadline, message)
         except WorkerDied as error:
-            pack.crashed(process, error.found)  # counted like any other crash
+            pack.crashed(session, error.reason)  # counted like any other crash
             if deadline.over:
                 raise ZImageError("ZI-SANDBOX-ROUTE-SLOW", **route, found=seconds) from None
-            raise ZImageError("ZI-SANDBOX-ROUTE-DIED", **route, found=error.found) from None
-        except (WorkerRaised, ValueTroubleError) as error:
+            raise ZImageError("ZI-SANDBOX-ROUTE-DIED", **route, found=error.reason) from None
+        except (WorkerRaised, CodecError) as error:
             if deadline.over:
                 raise ZImageError("ZI-SANDBOX-ROUTE-SLOW", **route, found=seconds) from None
             raise _coded(error, route) from None
@@ -118,39 +117,39 @@ class Forwarder:
     def start(self, pack: Pack) -> None:
         """Start a pack's process and import the pack before the first request; log failures."""
         try:
-            with pack.use() as process:
-                self._begin(pack, process)
+            with pack.use() as session:
+                self._begin(pack, session)
         except (WorkerRaised, ZImageError) as error:
             log.warning("Z-Image: %s: %s", pack.name, error)
 
-    def _begin(self, pack: Pack, process: Process) -> None:
+    def _begin(self, pack: Pack, session: WorkerSession) -> None:
         try:
-            self._load(pack, process)
+            self._load(pack, session)
         except WorkerDied as error:
-            pack.crashed(process, error.found)
+            pack.crashed(session, error.reason)
 
-    def _load(self, pack: Pack, process: Process) -> None:
+    def _load(self, pack: Pack, session: WorkerSession) -> None:
         """Have a new process import the pack first, within its own time limit."""
-        if process not in self._loaded:
+        if session not in self._loaded:
             seconds = pack.rule.load_seconds
-            process.call(m.Call(0, "describe"), None, Limit(seconds, seconds))
-            self._loaded.add(process)
+            session.call(m.Call(0, "describe"), None, CallDeadline(seconds, seconds))
+            self._loaded.add(session)
 
-    def _call(self, process: Process, deadline: Deadline, message: dict[str, Any]) -> Any:
+    def _call(self, session: WorkerSession, deadline: Deadline, message: dict[str, Any]) -> Any:
         deadline.until = time.monotonic() + deadline.seconds
-        deadline.call.arguments = process.codec.pack(message)
-        return process.call(deadline.call, lambda kind, value: tell(kind, value, None), deadline)
+        deadline.call.arguments = session.objects.codec.pack(message)
+        return session.call(deadline.call, lambda kind, value: tell(kind, value, None), deadline)
 
 
-def _coded(error: WorkerRaised | ValueTroubleError, route: dict[str, Any]) -> ZImageError:
+def _coded(error: WorkerRaised | CodecError, route: dict[str, Any]) -> ZImageError:
     """Return the error for what a handler raised, and log its traceback."""
-    if isinstance(error, ValueTroubleError):
+    if isinstance(error, CodecError):
         return ZImageError("ZI-SANDBOX-ROUTE-ANSWER", pack=route["pack"], found=error)
-    trouble = error.trouble
-    for line in trouble.trace.splitlines()[-40:]:
+    info = error.error
+    for line in info.trace.splitlines()[-40:]:
         log.warning("[%s] %s", route["pack"], clean(line))
-    text = f"{trouble.type}: {trouble.message}"[:500]
-    if (code := REFUSALS.get(trouble.type)) is not None:
+    text = f"{info.type}: {info.message}"[:500]
+    if (code := REFUSALS.get(info.type)) is not None:
         return ZImageError(code, pack=route["pack"], found=text)
     return ZImageError("ZI-SANDBOX-ROUTE-RAISED", **route, found=text)
 

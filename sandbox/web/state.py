@@ -97,17 +97,16 @@ def restart_for(supervisor: Supervisor, rules: ReloadablePolicy) -> list[str]:
 def _pid(pack: Pack) -> int | None:
     """Return the id of a pack's process; None if it does not run."""
     process = pack.process
-    alive = process is not None and process.status is None and process.dead is None
-    return process.pid if process is not None and alive else None
+    return process.pid if process is not None and process.alive else None
 
 
 def _pack(pack: Pack, refused: bool) -> dict[str, Any]:
     pid = _pid(pack)
-    process = pack.process
+    session = pack.session
     status = "running" if pid is not None else "resting"
     if refused or pack.quarantined:
         status = "refused" if refused else "quarantined"
-    report = (process.report if process is not None else None) or pack.report
+    report = (session.report if session is not None else None) or pack.report
     return {
         "status": status,
         "pid": pid,

@@ -76,7 +76,7 @@ class SandboxWeb:
             table.post(f"{PREFIX}/{action}")(_coded(functools.partial(self.act, action)))
         table.post(f"{PREFIX}/reload")(_coded(self.reload))
         sandbox_source.set_source(self.describe)
-        sandbox_source.set_kept(self.supervisor.kept)
+        sandbox_source.set_kept(self.supervisor.idle_bytes)
 
     async def _on_startup(self, app: web.Application) -> None:
         """Add the innermost middlewares, once all other middlewares and routes are there."""

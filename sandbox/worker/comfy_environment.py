@@ -9,7 +9,7 @@ import threading
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.codec import ValueTroubleError
+from ..protocol.exceptions import CodecError
 from .describe import inputs
 from .file_watch import FileWatch
 from .host_functions import HostFunctions
@@ -54,7 +54,7 @@ class ComfyEnvironment:
             return self._call_object(call)
         if call.what == "route" and self._pack is not None:
             return self._pack.http.answer(call.number, self.worker.codec.unpack(call.arguments))
-        raise ValueTroubleError(call.what)
+        raise CodecError(call.what)
 
     def _runs_at_once(self, call: m.Call) -> bool:
         """Return whether the page waits for this call: it runs while a node does, as in ComfyUI."""

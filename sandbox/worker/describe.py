@@ -51,7 +51,7 @@ def describe(name: str, node: Any, display: str | None, watch: FileWatch) -> m.N
         info.inputs, info.info, info.dynamic = inputs(node, v3, watch)
         return m.node_info(m.encode(info))  # fails if a name cannot be encoded
     except Exception as error:  # noqa: BLE001  a faulty node must not affect the others
-        faulty.trouble = _text(f"{type(error).__name__}: {error}"[:2000])
+        faulty.error = _text(f"{type(error).__name__}: {error}"[:2000])
         return faulty
 
 

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.codec import ValueTroubleError
+from ..protocol.exceptions import CodecError
 
 
 class ExportedObjects:
@@ -34,12 +34,12 @@ class ExportedObjects:
         """Return the object of a reference.
 
         Raises:
-            ValueTroubleError: there is none.
+            CodecError: there is none.
         """
         try:
             return self._objects[number][0]
         except KeyError:
-            raise ValueTroubleError(f"no object {number}: the sandbox was restarted") from None
+            raise CodecError(f"no object {number}: the sandbox was restarted") from None
 
     def forget(self, counts: list[tuple[int, int]]) -> None:
         """Subtract references that the host has released; drop objects without any."""

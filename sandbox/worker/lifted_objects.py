@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ..protocol.operations import KINDS
+from ..protocol.operations import OPERATIONS
 from .host_client import HostClient
 from .remote_objects import HostObject, Options
 
@@ -80,7 +80,7 @@ def _model_sampling(value: Any) -> tuple[str, Any]:
 
 def _methods_and_values(value: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the methods, which run here, and the readable attributes."""
-    kind = KINDS["MODEL_SAMPLING"]
+    kind = OPERATIONS["MODEL_SAMPLING"]
     methods = {k: getattr(value, k) for k in sorted(kind.methods) if hasattr(value, k)}
     return methods, {k: getattr(value, k) for k in sorted(kind.reads) if hasattr(value, k)}
 

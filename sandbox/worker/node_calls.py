@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.codec import ValueTroubleError
+from ..protocol.exceptions import CodecError
 from .progress import handler
 from .worker import Worker
 
@@ -30,7 +30,7 @@ class NodeCalls:
         """Run a node's function; return its result or, if it is a coroutine, a coroutine."""
         node = self.nodes.get(call.name)
         if node is None:
-            raise ValueTroubleError(f"no node {call.name}")
+            raise CodecError(f"no node {call.name}")
         function = self._bound(node, call)
         self._set_context(call.context)
         import torch

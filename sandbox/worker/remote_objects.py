@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 from ..protocol import messages as m
-from ..protocol.operations import KINDS, Kind
+from ..protocol.operations import OPERATIONS, Operations
 from .host_client import HostClient
 
-NOTHING = Kind()
+NOTHING = Operations()
 IGNORED = frozenset({"to", "cpu", "cuda", "eval", "float", "half", "requires_grad_"})
 """Methods of modules that only the host decides about; they return the handle."""
 
@@ -39,8 +39,8 @@ class HostObject:
         return self._zimage_client.ask(self._zimage_ref, name, [list(args), kwargs])
 
     @property
-    def _zimage_kind(self) -> Kind:
-        return KINDS.get(self._zimage_ref.kind, NOTHING)
+    def _zimage_kind(self) -> Operations:
+        return OPERATIONS.get(self._zimage_ref.kind, NOTHING)
 
     @property
     def __class__(self) -> type:  # type: ignore[override]

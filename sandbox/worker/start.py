@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 
 from ..confinement import Jail, close_others, confine
 from ..protocol import messages as m
-from ..protocol.tensor_transfer import Handover
+from ..protocol.descriptor_channel import DescriptorChannel
 from .comfy_environment import listen
 from .worker import Worker
 
@@ -33,7 +33,7 @@ def start(frames: int, descriptors: int) -> None:
     begin = m.begin(connection.recv_bytes(m.FRAME_BYTES))
     os.environ.clear()
     os.environ.update(begin.environment)
-    worker = Worker(connection, Handover(socket.socket(fileno=descriptors)), begin.quota)
+    worker = Worker(connection, DescriptorChannel(socket.socket(fileno=descriptors)), begin.quota)
     report: dict[str, dict[str, str]] = {}
     if begin.jail is not None:
         granted = {

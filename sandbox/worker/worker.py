@@ -20,10 +20,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from ..protocol import messages as m
-from ..protocol.codec import Codec, ValueTroubleError
-from ..protocol.exceptions import HostError, as_exception, trouble
-from ..protocol.shared_memory import Arena, Chunk
-from ..protocol.tensor_transfer import Borrower, Handover, Lender
+from ..protocol.arena import Arena
+from ..protocol.codec import Codec
+from ..protocol.descriptor_channel import DescriptorChannel
+from ..protocol.error_info import to_exception, worker_error_info
+from ..protocol.exceptions import CodecError, HostError
+from ..protocol.shared_memory import Chunk
+from ..protocol.tensor_transfer import ArenaReader, ArenaWriter
 from .coroutines import CoroutineThread
 from .exported_objects import ExportedObjects
 from .lifted_objects import lifted
@@ -54,7 +57,7 @@ class Worker:
         instances: of the pack's node classes, by the host's number.
     """
 
-    def __init__(self, connection: Connection, descriptors: Handover, quota: int) -> None:
+    def __init__(self, connection: Connection, descriptors: DescriptorChannel, quota: int) -> None:
         self.connection = connection
         self.descriptors = descriptors
         self.codec = Codec(self)
@@ -66,8 +69,8 @@ class Worker:
         self.runs_at_once: Callable[[m.Call], bool] = _never
         self.on_cancel: Callable[[int], None] = _ignore
         self._arena = Arena(quota, self._new_arena)
-        self._lender = Lender(self._arena)
-        self._borrower = Borrower(descriptors, self._return_lease)
+        self._writer = ArenaWriter(self._arena)
+        self._reader = ArenaReader(descriptors, self._return_lease)
         self._calls: queue.SimpleQueue[m.Call] = queue.SimpleQueue()
         self._inboxes: dict[int, queue.SimpleQueue[Any]] = {}
         self._numbers = itertools.count(1)
@@ -82,24 +85,24 @@ class Worker:
 
     def put(self, view: Any, size: int) -> m.BufferRef:
         """See :class:`codec.Port`."""
-        return self._lender.put(view, size)
+        return self._writer.put(view, size)
 
-    def get(self, place: m.BufferRef) -> Any:
+    def get(self, buffer: m.BufferRef) -> Any:
         """See :class:`codec.Port`."""
-        return self._borrower.get(place)
+        return self._reader.get(buffer)
 
-    def foreign(self, value: Any) -> m.WorkerRef | m.HostRef:
+    def reference(self, value: Any) -> m.WorkerRef | m.HostRef:
         """See :class:`codec.Port`."""
         if type(value) is HostObject:
             return value._zimage_ref
         counterpart = lifted(self, value)
         return self.objects.export(value) if counterpart is None else counterpart._zimage_ref
 
-    def native(self, value: m.WorkerRef | m.HostRef) -> Any:
+    def dereference(self, reference: m.WorkerRef | m.HostRef) -> Any:
         """See :class:`codec.Port`."""
-        if isinstance(value, m.WorkerRef):
-            return self.objects.find(value.number)
-        return self.handles.take(value)
+        if isinstance(reference, m.WorkerRef):
+            return self.objects.find(reference.number)
+        return self.handles.take(reference)
 
     def _new_arena(self, _number: int, size: int) -> Chunk:
         number = int(self.ask(None, "arena", [size]))
@@ -116,7 +119,7 @@ class Worker:
         """Send one frame; end the process if the host has closed the connection."""
         data = m.encode(frame)
         if len(data) > m.FRAME_BYTES:
-            raise ValueTroubleError(f"{len(data)} bytes are more than {m.FRAME_BYTES}")
+            raise CodecError(f"{len(data)} bytes are more than {m.FRAME_BYTES}")
         try:
             with self._send_lock:
                 self.connection.send_bytes(data)
@@ -142,7 +145,7 @@ class Worker:
                 if isinstance(frame, m.Call):
                     self.serve(frame)
                 elif frame.error is not None:
-                    raise as_exception(frame.error)
+                    raise to_exception(frame.error)
                 else:
                     return self.codec.unpack(frame.value)
         finally:
@@ -179,7 +182,7 @@ class Worker:
             else:
                 self.send(m.Done(call.number, self.codec.pack(result)))
         except BaseException as error:  # noqa: BLE001  sys.exit() in a node is a failure, too
-            self.send(m.Failed(call.number, trouble(error)))
+            self.send(m.Failed(call.number, worker_error_info(error)))
         finally:
             self._running_calls -= 1
             running.reset(token)
@@ -188,7 +191,7 @@ class Worker:
         try:
             self.send(m.Done(call.number, self.codec.pack(await coroutine)))
         except BaseException as error:  # noqa: BLE001  sys.exit() in a node is a failure, too
-            self.send(m.Failed(call.number, trouble(error)))
+            self.send(m.Failed(call.number, worker_error_info(error)))
         finally:
             self._running_calls -= 1
 

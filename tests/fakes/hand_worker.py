@@ -9,13 +9,13 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
+from zimage_comfyui.sandbox.host.launch import start_worker
 from zimage_comfyui.sandbox.host.log_capture import Output
-from zimage_comfyui.sandbox.host.process import Process
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.web.events import Asides
 
 
-class Parent:
+class Template:
     """A template: it forks nothing, and keeps the worker's ends.
 
     Attributes:
@@ -25,11 +25,11 @@ class Parent:
     told: Iterator[int | None] = iter(())
 
     def spawn(self, fds: tuple[int, int, int], _ended: Callable[[int], None]) -> tuple[int, int]:
-        """See ``parent.Parent``; no process has that number."""
+        """See ``TemplateClient``; no process has that number."""
         self.frames, self.handover, self.output = map(os.dup, fds)
         return 1, 2**31 - 1
 
-    def end_of(self, _token: int, _seconds: float) -> int | None:
+    def wait_status(self, _token: int, _seconds: float) -> int | None:
         """It was killed, if it has been told by now."""
         return next(self.told, 9)
 
@@ -38,10 +38,10 @@ class Worker:
     """What a worker sends, by hand."""
 
     def __init__(self, asides: Asides) -> None:
-        self.parent: Any = Parent()
+        self.parent: Any = Template()
         begin = m.Begin("pack", "custom_nodes", [], {}, {}, None, {}, 2**20)
         output = Output("some")
-        self.host = Process("some", self.parent, begin, output, lambda *_: None, 2**20, asides)
+        self.host = start_worker("some", self.parent, begin, output, lambda *_: None, asides)
         self.connection = Connection(self.parent.frames)
         self.threads: list[threading.Thread] = []
         assert m.begin(self.connection.recv_bytes()) == begin
@@ -82,7 +82,7 @@ def by_hand(clock: Callable[[], float]) -> Iterator[Worker]:
     found.host.close()
     for one in found.threads:
         one.join(60)  # it uses what is closed now
-    found.host.output.close()
+    found.host.process.output.close()
     found.connection.close()
     os.close(found.parent.handover)
     os.close(found.parent.output)
@@ -102,7 +102,7 @@ def listen(worker: Worker) -> list[Any]:
 
 def tensor(worker: Worker, size: int, offset: int = 0, lease: int = 1) -> m.Tensor:
     """One that lies in the worker's arena."""
-    if not worker.host._arenas._theirs:
-        worker.host.lend(2**20)
-    (number,) = worker.host._arenas._theirs
-    return m.Tensor("numpy", "|u1", [size], place=m.BufferRef(number, offset, size, lease))
+    if not worker.host.objects.arenas._worker_chunks:
+        worker.host.objects.arenas.lend(2**20)
+    (number,) = worker.host.objects.arenas._worker_chunks
+    return m.Tensor("numpy", "|u1", [size], buffer=m.BufferRef(number, offset, size, lease))

@@ -19,7 +19,7 @@ from zimage_comfyui.patches.queue import worker_thread
 from zimage_comfyui.patches.queue.durable_queue import durable_class
 from zimage_comfyui.patches.queue.store import Store
 from zimage_comfyui.patches.queue.worker_thread import fail_running
-from zimage_comfyui.sandbox.host.raised import translated
+from zimage_comfyui.sandbox.host.raised import host_exception
 from zimage_comfyui.sandbox.protocol.messages import ErrorInfo
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 
@@ -257,7 +257,7 @@ def test_what_a_gpu_does_not_get_over(
     found: list[str] = []
     monkeypatch.setattr(guardian, "report_failure", lambda what, _reason: found.append(what))
     trouble = ErrorInfo("error", "RuntimeError", text, "")
-    error = translated("pack", "Node", trouble) if sandboxed else RuntimeError(text)
+    error = host_exception("pack", "Node", trouble) if sandboxed else RuntimeError(text)
     assert str(error) == text
     worker_thread.report_gpu_failure(error)
     assert found == noted

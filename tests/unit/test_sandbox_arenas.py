@@ -14,9 +14,9 @@ from zimage_comfyui.sandbox.host.supervisor import Supervisor
 from zimage_comfyui.sandbox.policy.policy import Policy
 from zimage_comfyui.sandbox.protocol import buffer_pool as warm_module
 from zimage_comfyui.sandbox.protocol import messages as m
-from zimage_comfyui.sandbox.protocol.buffer_pool import Warm
-from zimage_comfyui.sandbox.protocol.codec import ValueTroubleError
-from zimage_comfyui.sandbox.protocol.shared_memory import PAGE, QuotaError
+from zimage_comfyui.sandbox.protocol.buffer_pool import BufferPool
+from zimage_comfyui.sandbox.protocol.exceptions import CodecError, QuotaError
+from zimage_comfyui.sandbox.protocol.shared_memory import PAGE
 
 
 def test_a_worker_writes_within_its_quota() -> None:
@@ -39,7 +39,7 @@ def test_nothing_is_read_elsewhere(place: tuple[int, int, int]) -> None:
     arenas = Arenas(2**20, lambda _number, _fd: None)
     arenas.lend(2**20)
     assert arenas.copy(m.BufferRef(1, 2**20 - 1, 1, 9)) == b"\0"
-    with pytest.raises(ValueTroubleError, match="no such place"):
+    with pytest.raises(CodecError, match="no such place"):
         arenas.copy(m.BufferRef(*place, 9))
     arenas.close()
 
@@ -47,24 +47,24 @@ def test_nothing_is_read_elsewhere(place: tuple[int, int, int]) -> None:
 def test_what_waits_for_its_next_use_is_known() -> None:
     """What was used and has no lease; a chunk that was never used has no pages."""
     arenas = Arenas(2**30, lambda _number, _fd: None)
-    assert arenas.kept == 0
+    assert arenas.idle_bytes == 0
     first, second = (arenas._arena.lease(4 * PAGE)[2] for _ in range(2))
-    assert arenas.kept == 0
+    assert arenas.idle_bytes == 0
     arenas.give_back([first])
-    assert arenas.kept == 4 * PAGE
+    assert arenas.idle_bytes == 4 * PAGE
     arenas.give_back([second])
-    assert arenas.kept == 8 * PAGE
+    assert arenas.idle_bytes == 8 * PAGE
     third = arenas._arena.lease(PAGE)[2]
-    assert arenas.kept == 7 * PAGE
+    assert arenas.idle_bytes == 7 * PAGE
     arenas.give_back([third])
     assert arenas.trim(0) == [1]
-    assert arenas.kept == 0
+    assert arenas.idle_bytes == 0
     theirs = arenas.lend(16 * PAGE)
-    assert arenas.kept == 0
+    assert arenas.idle_bytes == 0
     arenas.copy(m.BufferRef(theirs, PAGE, PAGE, 1))
-    assert arenas.kept == 2 * PAGE
+    assert arenas.idle_bytes == 2 * PAGE
     arenas.drop([theirs])
-    assert arenas.kept == 0
+    assert arenas.idle_bytes == 0
     arenas.close()
 
 
@@ -74,26 +74,28 @@ def test_a_server_knows_what_all_its_sandboxes_keep(
     """Warm buffers and arenas; packs without a process keep nothing."""
     supervisor = Supervisor(Policy(), tmp_path)
     supervisor.packs = _packs(None, 5, 7)
-    monkeypatch.setattr(warm_module, "kept", lambda: 100)
-    assert supervisor.kept() == 112
+    monkeypatch.setattr(warm_module, "idle_bytes", lambda: 100)
+    assert supervisor.idle_bytes() == 112
 
 
 def test_warm_buffers_and_what_lingers_are_kept() -> None:
     """Not what is in use."""
-    pool = Warm(2**30)
+    pool = BufferPool(2**30)
     buffer = pool.take(1)
-    assert pool.kept == 0
+    assert pool.idle_bytes == 0
     del buffer
-    assert pool.kept == pool.held > 0
-    pool.linger(b"", 100)
-    assert pool.kept == pool.held + 100
+    assert pool.idle_bytes == pool.unused_bytes > 0
+    pool.free_later(b"", 100)
+    assert pool.idle_bytes == pool.unused_bytes + 100
     pool.trim()
-    assert pool.kept == 0
+    assert pool.idle_bytes == 0
 
 
 def _packs(*kept: int | None) -> Any:
     return {
-        str(number): SimpleNamespace(process=None if one is None else SimpleNamespace(kept=one))
+        str(number): SimpleNamespace(
+            session=None if one is None else SimpleNamespace(idle_bytes=one)
+        )
         for number, one in enumerate(kept)
     }
 

@@ -8,11 +8,11 @@ import pytest
 
 from zimage_comfyui.sandbox.changes import MOST_NAMED, Changes
 from zimage_comfyui.sandbox.host.log_capture import Output
-from zimage_comfyui.sandbox.host.object_table import WorkerDied
 from zimage_comfyui.sandbox.host.pack import Pack
 from zimage_comfyui.sandbox.policy.policy import PackRule
 from zimage_comfyui.sandbox.protocol import messages as m
-from zimage_comfyui.tests.fakes.fake_process import FakeProcess
+from zimage_comfyui.sandbox.protocol.exceptions import WorkerDied
+from zimage_comfyui.tests.fakes.fake_session import FakeSession
 from zimage_comfyui.tests.fakes.waiting import wait
 
 
@@ -47,7 +47,7 @@ def changes(described: Any, digest: str = "new") -> Changes:
 def test_added_and_removed_classes_need_a_restart(described: Any, entries: list[str]) -> None:
     """Of a process whose pack is loaded; one that fails is told by its calls."""
     some = changes(described)
-    some.compare(FakeProcess())  # type: ignore[arg-type]
+    some.compare(FakeSession())  # type: ignore[arg-type]
     assert some.waiting() == entries
 
 
@@ -55,7 +55,7 @@ def test_a_pack_whose_files_are_the_same_is_not_asked() -> None:
     """What was found before is over when the files are as they were."""
     some = changes(AssertionError("asked"), "old")
     some.nodes = ["C"]
-    some.compare(FakeProcess())  # type: ignore[arg-type]
+    some.compare(FakeSession())  # type: ignore[arg-type]
     assert some.waiting() == []
 
 
@@ -63,7 +63,7 @@ def test_many_names_and_long_ones_are_cut() -> None:
     """A pack can say anything."""
     names = [f"{number:03}\x1b[2J\n" + "x" * 10**5 for number in range(100)]
     some = changes(info("A", "B", *names))
-    some.compare(FakeProcess())  # type: ignore[arg-type]
+    some.compare(FakeSession())  # type: ignore[arg-type]
     entries = some.waiting()
     assert len(entries) == MOST_NAMED + 1
     assert entries[-1] == "packs.some.nodes.…"
@@ -74,7 +74,7 @@ def test_many_names_and_long_ones_are_cut() -> None:
 def test_every_later_process_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     """That of the panel's restart, or of the next call after an end."""
     monkeypatch.setattr(Pack, "_describe", lambda *_, **__: info("A", "C"))
-    made = [FakeProcess(), FakeProcess()]
+    made = [FakeSession(), FakeSession()]
     start: Any = lambda _pack: made.pop(0)  # noqa: E731
     some = Pack("some", PackRule(), start, Output("some"))
     some.ready()

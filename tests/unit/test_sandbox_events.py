@@ -12,7 +12,7 @@ from typing import Any
 import numpy
 import pytest
 
-from zimage_comfyui.sandbox.host import process
+from zimage_comfyui.sandbox.host import event_relay, session
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.web import events
 from zimage_comfyui.sandbox.web.events import EVENTS_PER_SECOND
@@ -40,7 +40,7 @@ def test_events_outside_of_calls_are_so_many_a_second(
 ) -> None:
     """The rest is counted and told once; in the next second there is room again."""
     told: list[Any] = []
-    monkeypatch.setattr(process, "tell", lambda kind, value, _: told.append((kind, value)))
+    monkeypatch.setattr(event_relay, "tell", lambda kind, value, _: told.append((kind, value)))
     caplog.set_level(logging.WARNING, events.__name__)
     for second in range(2):
         clock.now += 1
@@ -49,9 +49,9 @@ def test_events_outside_of_calls_are_so_many_a_second(
             worker.host.drain()
         assert len(told) == (second + 1) * EVENTS_PER_SECOND
     assert told[-1] == ("send", ["some.event", EVENTS_PER_SECOND - 1, None])
-    assert worker.host._asides.left_out == 40
+    assert worker.host._events.asides.left_out == 40
     assert [one.name for one in caplog.records] == [events.__name__]
-    assert worker.host.dead is None
+    assert worker.host.process.end_reason is None
 
 
 def test_other_events_belong_to_a_call(
@@ -59,18 +59,18 @@ def test_other_events_belong_to_a_call(
 ) -> None:
     """Progress of none is left out; what is too much is not even looked at."""
     told: list[Any] = []
-    monkeypatch.setattr(process, "tell", lambda kind, *_: told.append(kind))
+    monkeypatch.setattr(event_relay, "tell", lambda kind, *_: told.append(kind))
     worker.send(m.Event("progress", 0, m.Tuple([1, 2, None])))
     for _ in range(EVENTS_PER_SECOND + 1):
-        worker.host._asides.room()
+        worker.host._events.asides.room()
     worker.send(m.Event("send", 0, m.HostRef(7, "MODEL")))
     worker.host.drain()
     assert told == []
-    assert worker.host.dead is None
+    assert worker.host.process.end_reason is None
     clock.now += 1
     worker.send(m.Event("send", 0, m.HostRef(7, "MODEL")))
     worker.host.drain()
-    assert "bad message" in str(worker.host.dead)
+    assert "bad message" in str(worker.host.process.end_reason)
 
 
 @pytest.mark.parametrize("ends", [True, False])
@@ -78,7 +78,7 @@ def test_an_interrupt_while_progress_is_told_ends_the_call(
     worker: Worker, monkeypatch: pytest.MonkeyPatch, ends: bool
 ) -> None:
     """The worker is asked to stop, and ended if it does not; the interrupt is what is raised."""
-    monkeypatch.setattr(process, "GRACE_SECONDS", 0.5 if not ends else 60)
+    monkeypatch.setattr(session, "GRACE_SECONDS", 0.5 if not ends else 60)
     frames = listen(worker)
 
     def told(_kind: str, _value: Any) -> None:
@@ -95,7 +95,7 @@ def test_an_interrupt_while_progress_is_told_ends_the_call(
     worker.send(m.Event("progress", 1, m.Tuple([1, 3, None])))
     with pytest.raises(InterruptedError_):
         worker.host.call(m.Call(0, "node"), told)
-    assert worker.host.dead == (None if ends else "interrupted")
+    assert worker.host.process.end_reason == (None if ends else "interrupted")
     assert not worker.host.busy
     wait(lambda: any(isinstance(one, m.HostResponse) for one in frames))
     (answer,) = [one for one in frames if isinstance(one, m.HostResponse)]
@@ -107,7 +107,7 @@ def test_an_interrupt_at_the_end_leaves_the_worker(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The call is over by then: nobody waits for it, and what it gave goes back."""
-    monkeypatch.setattr(worker.host, "_pace", events.TokenBucket(1, Clock()))
+    monkeypatch.setattr(worker.host._events, "bucket", events.TokenBucket(1, Clock()))
     frames, told = listen(worker), []
 
     def tell(_kind: str, value: Any) -> None:
@@ -121,7 +121,7 @@ def test_an_interrupt_at_the_end_leaves_the_worker(
     with pytest.raises(InterruptedError_):
         worker.host.call(m.Call(0, "node"), tell)
     assert told == [1, 2]
-    assert worker.host.dead is None
+    assert worker.host.process.end_reason is None
     wait(lambda: any(isinstance(one, m.Returned) for one in frames))
     assert not [one for one in frames if isinstance(one, m.Cancel)]
     assert [one.leases for one in frames if isinstance(one, m.Returned)] == [[7]]
@@ -159,7 +159,7 @@ def test_progress_that_comes_too_fast_ends_with_its_last(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is between is left out."""
-    monkeypatch.setattr(worker.host, "_pace", events.TokenBucket(5, Clock()))
+    monkeypatch.setattr(worker.host._events, "bucket", events.TokenBucket(5, Clock()))
     listen(worker)
     told: list[Any] = []
 

@@ -17,7 +17,7 @@ from zimage_comfyui.sandbox.loading.loader import PackLoader
 from zimage_comfyui.sandbox.policy.policy import PackRule, Policy, parse
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.protocol.messages import PackInfo
-from zimage_comfyui.tests.fakes.fake_process import FakeProcess
+from zimage_comfyui.tests.fakes.fake_session import FakeSession
 
 
 @pytest.fixture
@@ -31,9 +31,9 @@ def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Supervisor, li
     for name in ("temp", "output", "input", "user"):
         setattr(fake, f"get_{name}_directory", lambda name=name: str(tmp_path / name))
     monkeypatch.setitem(sys.modules, "folder_paths", fake)
-    monkeypatch.setattr(Supervisor, "_parent", lambda *_: None)
-    monkeypatch.setattr(supervisor_module, "Process", lambda name, parent, begin, *_: (
-        began.append(begin) or FakeProcess()))  # fmt: skip
+    monkeypatch.setattr(Supervisor, "_template", lambda *_: None)
+    monkeypatch.setattr(supervisor_module, "start_worker", lambda name, parent, begin, *_: (
+        began.append(begin) or FakeSession()))  # fmt: skip
     policy = parse({"packs": {"Same": {"memory": 3}}})
     found = Supervisor(policy, tmp_path / "sandboxes")
     for place in ("one", "other"):

@@ -11,11 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from zimage_comfyui.sandbox.host import template_client as parent_module
-from zimage_comfyui.sandbox.host.template_client import Parent
+from zimage_comfyui.sandbox.host.template_client import TEMPLATE, TemplateClient
 from zimage_comfyui.tests.fakes.waiting import wait
 
-TEMPLATE = parent_module.TEMPLATE
 LOAD = """
 import ctypes, importlib, importlib.util, os, socket, subprocess, sys
 spec = importlib.util.spec_from_file_location("template", sys.argv[1])
@@ -165,8 +163,8 @@ def test_the_host_ends_what_a_template_leaves_behind_that_was_killed() -> None:
     with subprocess.Popen(words, stdout=subprocess.PIPE, start_new_session=True) as worker:
         assert worker.stdout is not None
         worker.stdout.readline()
-        here = Parent.__new__(Parent)
-        here._alive = {1: worker.pid, 2: 0}
-        here._end_groups()
+        client = TemplateClient.__new__(TemplateClient)
+        client._alive = {1: worker.pid, 2: 0}
+        client._kill_groups()
         worker.stdout.read()  # ends with the last that holds it
     assert worker.returncode == -signal.SIGKILL

@@ -21,8 +21,8 @@ from zimage_comfyui.cli.doctor_sandbox import sandboxes as doctor
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.base import sandbox_source
 from zimage_comfyui.patches.monitoring.metrics import sandbox_families
-from zimage_comfyui.sandbox.host.object_table import WorkerDied, WorkerRaised
 from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.protocol.exceptions import WorkerDied, WorkerRaised
 from zimage_comfyui.sandbox.web import header_filter, links
 from zimage_comfyui.sandbox.web.folders import Folders
 from zimage_comfyui.sandbox.web.forward import MOST_AT_ONCE, Deadline, Forwarder
@@ -275,14 +275,17 @@ def test_links_that_lead_out_of_a_pack(tmp_path: Path) -> None:
             links.shown(path)] == ["/i18n", "/api/i18n", "/global_subgraphs/x"]  # fmt: skip
 
 
-class Process:
-    """A process as far as requests ask for it: what ``call`` does is the test's."""
+class Session:
+    """A session as far as requests use it: what ``call`` does is the test's."""
 
     def __init__(self, call: Any) -> None:
-        self.codec = SimpleNamespace(pack=lambda value: value)
-        self._call, self.cancelled, self.killed = call, [], ""
+        self.objects = SimpleNamespace(codec=SimpleNamespace(pack=lambda value: value))
+        self.process = SimpleNamespace(kill=self._kill)
+        self.cancelled: list[int] = []
+        self.killed = ""
+        self._call = call
 
-    def call(self, call: m.Call, told: Any, check: Any) -> Any:
+    def call(self, call: m.Call, on_event: Any, check: Any) -> Any:
         """Answer at once to ``describe``."""
         return None if call.what == "describe" else self._call(self, call, check)
 
@@ -290,9 +293,8 @@ class Process:
         """Note it."""
         self.cancelled.append(number)
 
-    def kill(self, why: str) -> None:
-        """Note it."""
-        self.killed = why
+    def _kill(self, reason: str) -> None:
+        self.killed = reason
 
 
 class Running(Pack):
@@ -301,14 +303,14 @@ class Running(Pack):
     def __init__(self, call: Any, seconds: float = 60.0) -> None:
         super().__init__()
         self.rule = SimpleNamespace(call_seconds=seconds, load_seconds=60.0)
-        self.process, self.crashes, self.used = Process(call), [], 0.0
+        self.session, self.crashes, self.used = Session(call), [], 0.0
 
     @contextlib.contextmanager
-    def use(self) -> Iterator[Process]:
+    def use(self) -> Iterator[Session]:
         """The process."""
-        yield self.process
+        yield self.session
 
-    def crashed(self, _process: Process, found: str) -> None:
+    def crashed(self, _session: Session, found: str) -> None:
         self.crashes.append(found)
 
 
@@ -321,19 +323,19 @@ def raises(error: Exception) -> Any:
     return call
 
 
-def _late(process: Process, _call: m.Call, check: Deadline) -> Any:
+def _late(session: Session, _call: m.Call, check: Deadline) -> Any:
     """A handler that ends when it is cancelled."""
     check.until = time.monotonic() - 1
-    check(process, 0.0)
+    check(session, 0.0)
     raise WorkerRaised(m.ErrorInfo("error", "CancelledError", ""))
 
 
-def _stuck(process: Process, _call: m.Call, check: Deadline) -> Any:
+def _stuck(session: Session, _call: m.Call, check: Deadline) -> Any:
     """A handler that does not."""
     check.until = time.monotonic() - 1
-    check(process, 0.0)
+    check(session, 0.0)
     check.until -= 60
-    check(process, 0.0)
+    check(session, 0.0)
 
 
 @pytest.mark.parametrize(

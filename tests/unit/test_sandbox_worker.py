@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.sandbox.protocol import messages as m
-from zimage_comfyui.sandbox.protocol.tensor_transfer import Handover
+from zimage_comfyui.sandbox.protocol.descriptor_channel import DescriptorChannel
 from zimage_comfyui.sandbox.worker.worker import MOST_UNSENT_RELEASES, Worker
 
 
@@ -20,7 +20,7 @@ def ends() -> Iterator[tuple[Worker, Connection]]:
     """A worker and the host's end of its connection for frames."""
     host, inside = Pipe()
     channel, other = socket.socketpair()
-    yield Worker(inside, Handover(channel), 2**20), host
+    yield Worker(inside, DescriptorChannel(channel), 2**20), host
     for end in (host, inside, channel, other):
         end.close()
 

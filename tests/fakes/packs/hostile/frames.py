@@ -89,7 +89,7 @@ def reply_naming_code(**_):
 
 def tensor_nowhere(**_):
     m, module, worker = inside()
-    tensor = m.Tensor("torch", "float32", [1000], place=m.BufferRef(77, 2**40, 4000, 1))
+    tensor = m.Tensor("torch", "float32", [1000], buffer=m.BufferRef(77, 2**40, 4000, 1))
     worker.send(m.Done(module.running.get(), m.Tuple([tensor])))
     threading.Event().wait(60)
 
@@ -98,7 +98,7 @@ def tensor_too_long(**_):
     m, module, worker = inside()
     place = worker.put(torch.zeros(20_000), 80_000)
     longer = m.BufferRef(place.arena, place.offset, 2**45, place.lease)
-    tensor = m.Tensor("torch", "uint8", [2**45], place=longer)
+    tensor = m.Tensor("torch", "uint8", [2**45], buffer=longer)
     worker.send(m.Done(module.running.get(), m.Tuple([tensor])))
     threading.Event().wait(60)
 
@@ -109,7 +109,7 @@ def _places(worker, count, step):
     place = worker.put(torch.zeros(size, dtype=torch.uint8), size)
     return [
         m.Tensor("torch", "uint8", [size - step * i],
-                 place=m.BufferRef(place.arena, place.offset + step * i, size - step * i, 1))
+                 buffer=m.BufferRef(place.arena, place.offset + step * i, size - step * i, 1))
         for i in range(count)
     ]  # fmt: skip
 
@@ -138,7 +138,7 @@ def objects_without_end(**_):
 
 def keys_that_collide(**_):
     m, module, worker = inside()
-    found = m.Set([m.Big(hex((2**61 - 1) * number)) for number in range(20, 100_000)])
+    found = m.Set([m.BigInt(hex((2**61 - 1) * number)) for number in range(20, 100_000)])
     worker.send(m.Done(module.running.get(), found))
     threading.Event().wait(60)
 

@@ -14,19 +14,20 @@ import pytest
 import torch
 
 from zimage_comfyui.sandbox.protocol import messages as m
+from zimage_comfyui.sandbox.protocol.arena import Arena
 from zimage_comfyui.sandbox.protocol.codec import Codec
+from zimage_comfyui.sandbox.protocol.exceptions import QuotaError
 from zimage_comfyui.sandbox.protocol.shared_memory import (
+    F_GET_SEALS,
+    F_SEAL_SEAL,
+    F_SEAL_SHRINK,
     PAGE,
-    SEAL,
-    SHRINK,
-    Arena,
     Chunk,
-    QuotaError,
     make_chunk,
-    ours_alone,
+    only_host_writes,
     seal,
 )
-from zimage_comfyui.sandbox.protocol.tensor_transfer import Lender, copy_out
+from zimage_comfyui.sandbox.protocol.tensor_transfer import ArenaWriter, copy_out
 
 MIB = 2**20
 
@@ -59,19 +60,19 @@ def _tensor(size: int = 2 * MIB, value: float = 1.0) -> torch.Tensor:
     return torch.full((size // 4,), value)
 
 
-def _settled(lender: Lender, tensor: torch.Tensor) -> m.BufferRef:
+def _resident(writer: ArenaWriter, tensor: torch.Tensor) -> m.BufferRef:
     for _ in range(2):
-        lender.arena.give_back(lender.put(tensor, tensor.nbytes).lease)
-    return lender.put(tensor, tensor.nbytes)
+        writer.arena.give_back(writer.put(tensor, tensor.nbytes).lease)
+    return writer.put(tensor, tensor.nbytes)
 
 
-class TestSettling:
+class TestResidentTensors:
     """A tensor that comes again moves where the other side can read it."""
 
     def test_stays_in_one_place(self, arena: Arena) -> None:
         """From the second time on it has one place."""
-        lender, tensor = Lender(arena), _tensor()
-        places = [lender.put(tensor, tensor.nbytes) for _ in range(4)]
+        writer, tensor = ArenaWriter(arena), _tensor()
+        places = [writer.put(tensor, tensor.nbytes) for _ in range(4)]
         assert places[0].offset != places[1].offset
         assert {(one.arena, one.offset) for one in places[1:]} == {
             (places[1].arena, places[1].offset)
@@ -83,24 +84,24 @@ class TestSettling:
         for dtype in (torch.float32, torch.bfloat16, torch.bool, torch.complex64):
             tensor = torch.ones(3, 2**20, dtype=dtype)
             before = tensor.clone()
-            _settled(Lender(arena), tensor)
+            _resident(ArenaWriter(arena), tensor)
             assert torch.equal(tensor, before)
             assert (tensor.shape, tensor.dtype) == (before.shape, before.dtype)
             assert tensor.stride() == before.stride()
 
     def test_later_changes_show(self, arena: Arena) -> None:
         """What is changed in place is there the next time, without a copy."""
-        lender, tensor = Lender(arena), _tensor()
-        _settled(lender, tensor)
+        writer, tensor = ArenaWriter(arena), _tensor()
+        _resident(writer, tensor)
         tensor[7] = 9.0
         tensor.view(2, -1)[1, 0] = 5.0
-        found = _read(arena, lender.put(tensor, tensor.nbytes))
+        found = _read(arena, writer.put(tensor, tensor.nbytes))
         assert torch.equal(found, tensor)
 
     def test_reader_changes_only_its_own(self, arena: Arena) -> None:
         """What a worker writes stays in its private mapping."""
         tensor = _tensor()
-        found = _read(arena, _settled(Lender(arena), tensor))
+        found = _read(arena, _resident(ArenaWriter(arena), tensor))
         found.fill_(0)
         assert tensor.min() == 1.0
 
@@ -108,25 +109,25 @@ class TestSettling:
         """ComfyUI makes tensors in inference mode."""
         with torch.inference_mode():
             tensor = _tensor()
-            place = _settled(Lender(arena), tensor)
+            place = _resident(ArenaWriter(arena), tensor)
             tensor[0] = 3.0
         assert tensor.is_inference()
         assert torch.equal(_read(arena, place), tensor)
 
     def test_worker_cannot_end_what_is_held(self, arena: Arena) -> None:
         """Giving back any number does not free the room in which a tensor lives."""
-        lender, tensor = Lender(arena), _tensor()
-        place = _settled(lender, tensor)
+        writer, tensor = ArenaWriter(arena), _tensor()
+        place = _resident(writer, tensor)
         for number in range(100):
             arena.give_back(number)
         other = _tensor(value=8.0)
-        assert lender.put(other, other.nbytes).offset != place.offset
+        assert writer.put(other, other.nbytes).offset != place.offset
         assert tensor.max() == 1.0
 
     def test_room_is_free_once_nothing_uses_it(self, arena: Arena) -> None:
         """Tensor, views and leases have to be gone."""
-        lender, tensor = Lender(arena), _tensor()
-        place = _settled(lender, tensor)
+        writer, tensor = ArenaWriter(arena), _tensor()
+        place = _resident(writer, tensor)
         part = tensor[5:]
         arena.give_back(place.lease)
         del tensor
@@ -140,19 +141,19 @@ class TestSettling:
 
     def test_lease_outlives_the_tensor(self, arena: Arena) -> None:
         """A worker that still has it keeps its room from being used again."""
-        lender, tensor = Lender(arena), _tensor()
-        place = _settled(lender, tensor)
+        writer, tensor = ArenaWriter(arena), _tensor()
+        place = _resident(writer, tensor)
         found = _read(arena, place)
         del tensor
         gc.collect()
         other = _tensor(value=8.0)
-        assert lender.put(other, other.nbytes).offset != place.offset
+        assert writer.put(other, other.nbytes).offset != place.offset
         assert found.max() == 1.0
 
     def test_outlives_the_arena(self) -> None:
         """The end of a worker takes no tensor from the host."""
         arena, tensor = Arena(64 * MIB, _chunk), _tensor()
-        _settled(Lender(arena), tensor)
+        _resident(ArenaWriter(arena), tensor)
         arena.close()
         tensor[0] = 4.0
         assert tensor.sum() == tensor.numel() + 3
@@ -174,7 +175,7 @@ class TestSettling:
             users.append(_tensor(4 * MIB))
             tensor = users[0][: 2 * MIB // 4]
         before = tensor.data_ptr()
-        _settled(Lender(arena), tensor)
+        _resident(ArenaWriter(arena), tensor)
         assert tensor.data_ptr() == before
         if user != "storage":
             users[0][0] = 6.0
@@ -184,15 +185,15 @@ class TestSettling:
         """What gradients are computed of is not touched."""
         for tensor in (torch.nn.Parameter(_tensor()), _tensor().requires_grad_()):
             before = tensor.data_ptr()
-            _settled(Lender(arena), tensor)
+            _resident(ArenaWriter(arena), tensor)
             assert tensor.data_ptr() == before
 
     def test_takes_a_part_of_the_quota(self) -> None:
         """Most of an arena is left for what is on its way."""
         arena = Arena(16 * MIB, _chunk)
-        lender, tensors = Lender(arena), [_tensor() for _ in range(5)]
+        writer, tensors = ArenaWriter(arena), [_tensor() for _ in range(5)]
         for tensor in tensors:
-            arena.give_back(_settled(lender, tensor).lease)
+            arena.give_back(_resident(writer, tensor).lease)
         assert arena.held == 4 * MIB
         arena.close()
 
@@ -201,33 +202,33 @@ class TestSettling:
         arena = Arena(64 * MIB, lambda number, size: _chunk(number, size, writable=True))
         tensor = _tensor()
         before = tensor.data_ptr()
-        _settled(Lender(arena), tensor)
+        _resident(ArenaWriter(arena), tensor)
         assert tensor.data_ptr() == before
         assert arena.held == 0
         arena.close()
 
     def test_other_memory_is_noticed(self, arena: Arena) -> None:
         """A tensor that was given other memory is handed over with what is in that."""
-        lender, tensor = Lender(arena), _tensor()
-        _settled(lender, tensor)
+        writer, tensor = ArenaWriter(arena), _tensor()
+        _resident(writer, tensor)
         tensor.data = _tensor(value=7.0)
-        assert _read(arena, lender.put(tensor, tensor.nbytes)).min() == 7.0
+        assert _read(arena, writer.put(tensor, tensor.nbytes)).min() == 7.0
 
     def test_new_tensor_is_not_taken_for_an_old_one(self, arena: Arena) -> None:
         """Python uses the number of an object again."""
-        lender = Lender(arena)
+        writer = ArenaWriter(arena)
         for value in range(20):
             tensor = _tensor(value=float(value))
-            place = lender.put(tensor, tensor.nbytes)
+            place = writer.put(tensor, tensor.nbytes)
             assert _read(arena, place).max() == value
             arena.give_back(place.lease)
             del tensor
 
     def test_small_tensors_are_copied(self, arena: Arena) -> None:
         """Below a mebibyte a copy costs less."""
-        lender, tensor = Lender(arena), _tensor(PAGE * 8)
+        writer, tensor = ArenaWriter(arena), _tensor(PAGE * 8)
         before = tensor.data_ptr()
-        _settled(lender, tensor)
+        _resident(writer, tensor)
         assert tensor.data_ptr() == before
 
 
@@ -268,7 +269,7 @@ class TestArena:
         arena.hold(lease)
         with pytest.raises(QuotaError):
             arena.lease(100 * MIB)
-        arena.let_go(lease)
+        arena.release(lease)
         arena.lease(100 * MIB)
 
     def test_seals(self) -> None:
@@ -279,34 +280,36 @@ class TestArena:
                 os.ftruncate(chunk.fd, size)
         with pytest.raises(PermissionError):
             mmap.mmap(chunk.fd, PAGE)
-        assert ours_alone(chunk)
-        assert fcntl.fcntl(chunk.fd, 1034) & (SEAL | SHRINK) == SEAL | SHRINK
+        assert only_host_writes(chunk)
+        assert fcntl.fcntl(chunk.fd, F_GET_SEALS) & (F_SEAL_SEAL | F_SEAL_SHRINK) == (
+            F_SEAL_SEAL | F_SEAL_SHRINK
+        )
         theirs = _chunk(2, MIB, writable=True)
-        assert not ours_alone(theirs)
+        assert not only_host_writes(theirs)
         for one in (chunk, theirs):
             one.memory.close()
             os.close(one.fd)
 
 
-class Port:
-    """A port that lends."""
+class ArenaPort:
+    """A port with one arena."""
 
     def __init__(self, arena: Arena) -> None:
-        self.arena, self.lender = arena, Lender(arena)
+        self.arena, self.writer = arena, ArenaWriter(arena)
 
     def put(self, view: object, size: int) -> m.BufferRef:
-        """See ``values.Port``."""
-        return self.lender.put(view, size)
+        """See ``codec.Port``."""
+        return self.writer.put(view, size)
 
-    def get(self, place: m.BufferRef) -> object:
-        """See ``values.Port``."""
-        return copy_out(self.arena.chunks[place.arena].memory, place)
+    def get(self, buffer: m.BufferRef) -> object:
+        """See ``codec.Port``."""
+        return copy_out(self.arena.chunks[buffer.arena].memory, buffer)
 
-    def foreign(self, value: object) -> m.HostRef:
+    def reference(self, value: object) -> m.HostRef:
         """Not used here."""
         raise TypeError(value)
 
-    native = foreign
+    dereference = reference
 
 
 class TestCodec:
@@ -331,7 +334,7 @@ class TestCodec:
     )  # fmt: skip
     def test_round_trip(self, arena: Arena, tensor: torch.Tensor) -> None:
         """Three times each, since what comes again goes another way."""
-        codec = Codec(Port(arena))
+        codec = Codec(ArenaPort(arena))
         for _ in range(3):
             found = codec.unpack(codec.pack(tensor))
             assert torch.equal(found, tensor.detach())
@@ -340,7 +343,7 @@ class TestCodec:
 
     def test_arrays(self, arena: Arena) -> None:
         """NumPy's arrays are copied, whatever their order."""
-        codec = Codec(Port(arena))
+        codec = Codec(ArenaPort(arena))
         for array in (numpy.arange(MIB), numpy.arange(MIB).reshape(2, -1).T, numpy.arange(9)):
             for _ in range(3):
                 assert numpy.array_equal(codec.unpack(codec.pack(array)), array)

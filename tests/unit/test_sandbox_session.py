@@ -12,10 +12,15 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.sandbox.host import calls, frames_out, process
-from zimage_comfyui.sandbox.host.object_table import HostObjects, WorkerDied, WorkerRaised
+from zimage_comfyui.sandbox.host.object_table import HostObjects
 from zimage_comfyui.sandbox.protocol import messages as m
-from zimage_comfyui.sandbox.protocol.codec import PLAIN_KEYS, ValueTroubleError
-from zimage_comfyui.sandbox.protocol.shared_memory import QuotaError
+from zimage_comfyui.sandbox.protocol.codec import SAFE_KEYS
+from zimage_comfyui.sandbox.protocol.exceptions import (
+    CodecError,
+    QuotaError,
+    WorkerDied,
+    WorkerRaised,
+)
 from zimage_comfyui.tests.fakes.hand_worker import Clock, Worker, by_hand, listen, tensor
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -35,15 +40,15 @@ def test_what_a_worker_asks_is_answered_by_who_waits(worker: Worker) -> None:
     """In order, each with its number; what fails is told, and the call goes on."""
     answers = iter([7, PermissionError("not that"), QuotaError("too much")])
 
-    def answer(_process: Any, _target: Any, name: str, arguments: Any, _size: int) -> Any:
-        asked.append((name, arguments, worker.host._questions.innermost))
+    def answer(_target: Any, name: str, arguments: Any, _size: int) -> Any:
+        asked.append((name, arguments, worker.host._requests.innermost))
         found = next(answers)
         if isinstance(found, Exception):
             raise found
         return found
 
     asked: list[Any] = []
-    worker.host._questions._answer = answer
+    worker.host._requests._answer = answer
     for number in (11, 12, 13):
         worker.send(m.HostRequest(number, 1, None, "do", m.List([number])))
     worker.send(m.HostRequest(14, 1, None, "arena", m.List([2**30])))
@@ -51,7 +56,7 @@ def test_what_a_worker_asks_is_answered_by_who_waits(worker: Worker) -> None:
     worker.send(m.Done(1, 42))
     assert worker.host.call(m.Call(0, "node")) == 42
     assert asked == [("do", [number], number) for number in (11, 12, 13)]
-    assert worker.host._questions.innermost == 0
+    assert worker.host._requests.innermost == 0
     assert not worker.host.busy
     frames = [m.from_host(worker.connection.recv_bytes()) for _ in range(6)]
     found = {one.number: one for one in frames if isinstance(one, m.HostResponse)}
@@ -72,17 +77,17 @@ def test_an_interrupt_of_the_host_is_an_answer(worker: Worker) -> None:
     def answer(*_: Any) -> Any:
         raise next(answers)
 
-    worker.host._questions._answer = answer
+    worker.host._requests._answer = answer
     worker.send(m.HostRequest(11, 1, None, "do", m.List([11])))
     worker.send(m.Failed(1, m.ErrorInfo("interrupted", "", "")))
     with pytest.raises(WorkerRaised) as caught:
         worker.host.call(m.Call(0, "node"))
-    assert caught.value.trouble.kind == "interrupted"
+    assert caught.value.error.kind == "interrupted"
     frames = [m.from_host(worker.connection.recv_bytes()) for _ in range(2)]
     (told,) = [one for one in frames if isinstance(one, m.HostResponse)]
     assert told.error is not None
     assert (told.number, told.error.kind) == (11, "interrupted")
-    assert worker.host.dead is None
+    assert worker.host.process.end_reason is None
     worker.send(m.HostRequest(12, 2, None, "do", m.List([12])))
     worker.send(m.Failed(2, m.ErrorInfo("error", "", "")))
     with pytest.raises(KeyboardInterrupt):
@@ -106,15 +111,15 @@ def test_an_end_that_is_told_late_is_waited_for(
     killed: list[tuple[int, int]] = []
     monkeypatch.setattr(process.os, "kill", lambda *which: killed.append(which))
     worker.parent.told = iter((None, 7 << 8))
-    assert worker.host.end() == "exit 7"
-    assert killed == [(worker.host.pid, 9)]
+    assert worker.host.process.wait_end() == "exit 7"
+    assert killed == [(worker.host.process.pid, 9)]
 
 
 def test_last_words_are_its_own_though_the_next_has_begun(worker: Worker) -> None:
     """Its pack is started again by whoever is first to see the end."""
     os.write(worker.parent.output, b"last words\n")
-    worker.host.output.begin()
-    assert worker.host.last() == "last words"
+    worker.host.process.output.begin()
+    assert worker.host.process.last_output() == "last words"
 
 
 def test_a_place_that_is_named_twice_is_one_array(worker: Worker) -> None:
@@ -141,7 +146,7 @@ def test_places_that_overlap_are_no_more_than_an_arena(worker: Worker) -> None:
 def test_what_the_host_keeps_for_a_worker_is_bounded(worker: Worker) -> None:
     """Of what it has brought into questions; what has gone counts no more."""
     kept: list[Any] = []
-    worker.host._questions._answer = lambda _p, _t, name, found, _s: (
+    worker.host._requests._answer = lambda _t, name, found, _s: (
         kept.append(found) if name == "keep" else kept.clear()
     )
     frames = listen(worker)
@@ -158,20 +163,20 @@ def test_what_the_host_keeps_for_a_worker_is_bounded(worker: Worker) -> None:
     assert list(errors) == [3]
     assert errors[3].kind == "memory"
     assert "for this pack" in errors[3].message
-    assert worker.host.held.bytes == 2**19
+    assert worker.host.objects.copied.total == 2**19
 
 
 def test_handles_and_objects_are_so_many(worker: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
     """In both directions."""
-    monkeypatch.setattr("zimage_comfyui.sandbox.host.inbound.MOST_HANDLES", 10)
+    monkeypatch.setattr("zimage_comfyui.sandbox.host.inbound.MAX_HANDLES", 10)
     worker.send(m.Done(1, m.List([m.WorkerRef(number, "thing") for number in range(11)])))
     with pytest.raises(WorkerDied, match="more than 10 objects"):
         worker.host.call(m.Call(0, "node"))
-    monkeypatch.setattr("zimage_comfyui.sandbox.host.object_table.MOST_OBJECTS", 2)
+    monkeypatch.setattr("zimage_comfyui.sandbox.host.object_table.MAX_OBJECTS", 2)
     objects, mine = HostObjects(), [object(), object(), object()]
-    assert [objects.keep(one).number for one in (*mine[:2], mine[0])] == [1, 2, 1]
+    assert [objects.reference(one).number for one in (*mine[:2], mine[0])] == [1, 2, 1]
     with pytest.raises(QuotaError):
-        objects.keep(mine[2])
+        objects.reference(mine[2])
 
 
 def test_keys_whose_hashes_can_be_chosen_are_few(worker: Worker) -> None:
@@ -179,8 +184,8 @@ def test_keys_whose_hashes_can_be_chosen_are_few(worker: Worker) -> None:
     pairs: list[Any] = [(str(number), number) for number in range(20_000)]
     worker.send_long(m.Done(1, m.Dict(pairs)))
     assert len(worker.host.call(m.Call(0, "node"))) == 20_000
-    assert tuple not in PLAIN_KEYS
-    worker.send_long(m.Done(2, m.Set([m.Big(hex((2**61 - 1) * n)) for n in range(20, 10_000)])))
+    assert tuple not in SAFE_KEYS
+    worker.send_long(m.Done(2, m.Set([m.BigInt(hex((2**61 - 1) * n)) for n in range(20, 10_000)])))
     with pytest.raises(WorkerDied, match="too many keys"):
         worker.host.call(m.Call(0, "node"))
 
@@ -191,9 +196,9 @@ def test_a_call_that_is_too_long_leaves_the_worker(
     """It has heard nothing of it."""
     monkeypatch.setattr(m, "FRAME_BYTES", 1000)
     frames = listen(worker)
-    with pytest.raises(ValueTroubleError, match="are more than"):
+    with pytest.raises(CodecError, match="are more than"):
         worker.host.call(m.Call(0, "node", name="n" * 2000))
-    assert worker.host.dead is None
+    assert worker.host.process.end_reason is None
     worker.send(m.Done(2, 5))
     assert worker.host.call(m.Call(0, "node")) == 5
     wait(lambda: frames)
@@ -230,7 +235,7 @@ def test_what_waits_for_one_call_is_bounded(
         asked.set()
         go.wait(60)
 
-    worker.host._questions._answer = answer
+    worker.host._requests._answer = answer
     listen(worker)
     ends: list[str] = []
 
@@ -250,12 +255,12 @@ def test_what_waits_for_one_call_is_bounded(
         worker.send(m.Event("progress", 1, None))  # these are left out
     for number in range(20):
         worker.send(m.HostRequest(number + 2, 1, None, "more", None))
-    wait(lambda: worker.host.dead is not None)
+    wait(lambda: worker.host.process.end_reason is not None)
     go.set()
     for one in threads:
         one.join()
     assert len(ends) == 2
-    assert "more than anybody could answer" in str(worker.host.dead)
+    assert "more than anybody could answer" in str(worker.host.process.end_reason)
 
 
 def test_a_worker_that_reads_by_drops_is_given_up(
@@ -276,7 +281,7 @@ def test_a_worker_that_reads_by_drops_is_given_up(
     with pytest.raises(WorkerDied, match="does not read"):
         worker.host.call(m.Call(0, "node", name="n" * 5_000_000))
     stop.set()
-    assert worker.host.dead is not None
+    assert worker.host.process.end_reason is not None
     assert time.monotonic() - began >= 1.0
 
 
@@ -285,7 +290,7 @@ def test_an_answer_that_is_too_long_is_a_refusal(
 ) -> None:
     """The worker waits for one, whatever comes of it."""
     frames = listen(worker)
-    worker.host._questions._answer = lambda *_: "x" * 2000
+    worker.host._requests._answer = lambda *_: "x" * 2000
     monkeypatch.setattr(m, "FRAME_BYTES", 1000)
     worker.send(m.HostRequest(3, 1, None, "do", None))
     worker.send(m.Done(1, None))
@@ -302,7 +307,7 @@ def test_an_exception_is_told_in_lines_that_are_nobody_elses(worker: Worker) -> 
     worker.send_long(m.Failed(1, m.ErrorInfo("error", text, text + "M" * 10**6, text)))
     with pytest.raises(WorkerRaised) as caught:
         worker.host.call(m.Call(0, "node"))
-    trouble = caught.value.trouble
+    trouble = caught.value.error
     assert trouble.type == "first\\x0a[core] ERROR forged\\x1b[2J"
     assert trouble.trace == "first\n  [core] ERROR forged\\x1b[2J"
     assert len(trouble.message) < 10_000

@@ -7,7 +7,13 @@ import signal
 import subprocess
 import sys
 
-from zimage_comfyui.sandbox.host.usage import LEAK_BYTES, READINGS, Slope, shared_of, use_of
+from zimage_comfyui.sandbox.host.usage import (
+    LEAK_BYTES,
+    READINGS,
+    LeakDetector,
+    measure,
+    shared_bytes,
+)
 from zimage_comfyui.tests.fakes.waiting import wait
 
 
@@ -22,8 +28,8 @@ def test_shared_memory_is_seen() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, start_new_session=True
     ) as parent:
-        wait(lambda: use_of(parent.pid).shared >= 128 * 2**20)
-        found = shared_of(parent.pid)
+        wait(lambda: measure(parent.pid).shared >= 128 * 2**20)
+        found = shared_bytes(parent.pid)
         os.killpg(parent.pid, signal.SIGKILL)
     assert 64 * 2**20 <= found < 100 * 2**20
 
@@ -33,21 +39,21 @@ def test_use_counts_children() -> None:
     # In a family that nothing else joins or leaves.
     words = ["sh", "-c", "sleep 600 & sleep 600 & wait"]
     with subprocess.Popen(words, start_new_session=True) as parent:
-        wait(lambda: use_of(parent.pid).tasks == 3)
+        wait(lambda: measure(parent.pid).tasks == 3)
         os.killpg(parent.pid, signal.SIGKILL)
-    assert use_of(os.getpid()).private > 2**20
+    assert measure(os.getpid()).private > 2**20
 
 
-def test_use_of_nobody_is_nothing() -> None:
+def test_measure_nobody_is_nothing() -> None:
     """A process may end while it is looked at."""
     with subprocess.Popen([sys.executable, "-c", ""]) as child:
         child.wait()
-    assert use_of(child.pid).tasks == 0
+    assert measure(child.pid).tasks == 0
 
 
 def test_memory_that_rises_with_every_call_is_a_leak() -> None:
     """A model that is loaded once is not."""
-    leak, model = Slope(), Slope()
+    leak, model = LeakDetector(), LeakDetector()
     for number in range(READINGS):
         leak.add(number * LEAK_BYTES // 4, number)
         model.add(0 if number < 3 else 8 * LEAK_BYTES, number)
@@ -57,7 +63,7 @@ def test_memory_that_rises_with_every_call_is_a_leak() -> None:
 
 def test_readings_without_a_call_between_them_count_once() -> None:
     """Time alone is no call."""
-    slope = Slope()
+    slope = LeakDetector()
     for number in range(100):
         slope.add(number * LEAK_BYTES, 1)
     assert len(slope.readings) == 1

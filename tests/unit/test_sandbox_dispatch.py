@@ -14,12 +14,21 @@ import pytest
 import torch
 
 from zimage_comfyui.sandbox.host import allowed_functions, dispatch
-from zimage_comfyui.sandbox.host.object_table import Callback, Handle
+from zimage_comfyui.sandbox.host.worker_objects import Callback, Handle, require_data
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.protocol.core_nodes import ALL, LOADERS, MAKERS, USERS
-from zimage_comfyui.sandbox.protocol.exceptions import HostError, as_exception, refusal, trouble
-from zimage_comfyui.sandbox.protocol.operations import KINDS, OBJECTS, class_of, kind_of
-from zimage_comfyui.sandbox.protocol.shared_memory import QuotaError
+from zimage_comfyui.sandbox.protocol.error_info import (
+    host_error_info,
+    to_exception,
+    worker_error_info,
+)
+from zimage_comfyui.sandbox.protocol.exceptions import HostError, QuotaError
+from zimage_comfyui.sandbox.protocol.operations import (
+    MODEL_OBJECTS,
+    OPERATIONS,
+    class_of,
+    kind_of,
+)
 from zimage_comfyui.sandbox.worker.remote_objects import Fixed, HostObject, Options
 
 
@@ -81,10 +90,10 @@ def test_kinds_are_told_by_comfyuis_classes() -> None:
 
 def test_no_list_names_what_is_private() -> None:
     """Nor anything that leads to code."""
-    for kind in KINDS.values():
+    for kind in OPERATIONS.values():
         names = kind.methods | kind.changes | kind.reads | kind.writes
         assert not any(name.startswith("_") for name in names)
-    assert not any("." in name for name in OBJECTS)
+    assert not any("." in name for name in MODEL_OBJECTS)
 
 
 @pytest.mark.parametrize(
@@ -218,9 +227,9 @@ def test_tensors_in_lists_and_dictionaries_are_values(worker: Any, samplings: No
     )
     assert own.shift == several
     assert own.sigmas == [torch.ones(1)]
-    assert dispatch.data({"pooled_output": several}) == {"pooled_output": several}
+    assert require_data({"pooled_output": several}) == {"pooled_output": several}
     with pytest.raises(PermissionError, match="means nothing"):
-        dispatch.data({"pooled_output": {**several, "d": [Handle(worker, 2, "thing")]}})
+        require_data({"pooled_output": {**several, "d": [Handle(worker, 2, "thing")]}})
 
 
 def test_functions_are_a_closed_list(worker: Any) -> None:
@@ -288,11 +297,11 @@ def test_files_of_models_only(folders: Path) -> None:
 def test_weights_are_tensors() -> None:
     """Or a file of a model; nothing else."""
     weights = {"a": torch.zeros(1)}
-    assert allowed_functions._state(weights) == weights
+    assert allowed_functions._weights(weights) == weights
     for wrong in ({"a": object()}, [1], None, "x", {"a": [model()]}):
         with pytest.raises(PermissionError):
-            allowed_functions._state(wrong)
-    assert allowed_functions._loading({"dtype": torch.float16, "custom_operations": 1}) == {
+            allowed_functions._weights(wrong)
+    assert allowed_functions._loader_options({"dtype": torch.float16, "custom_operations": 1}) == {
         "dtype": torch.float16
     }
 
@@ -387,7 +396,7 @@ def test_options_write_through() -> None:
 )
 def test_every_builtin_exception_crosses_with_its_message(kind: type[Exception]) -> None:
     """A worker can catch what the host raised by its type, or gets a ``HostError``."""
-    error = as_exception(m.ErrorInfo("error", kind.__name__, "a message"))
+    error = to_exception(m.ErrorInfo("error", kind.__name__, "a message"))
     assert isinstance(error, HostError if issubclass(kind, ExceptionGroup) else kind)
     assert "a message" in str(error)
 
@@ -403,16 +412,16 @@ def test_every_builtin_exception_crosses_with_its_message(kind: type[Exception])
 )
 def test_a_refusal_reads_the_same_in_the_worker(error: Exception) -> None:
     """Type and text are those that the host had."""
-    received = as_exception(refusal(error))
+    received = to_exception(host_error_info(error))
     assert isinstance(received, type(error))
     assert str(received) == str(error)
 
 
 def test_errors_of_the_host_keep_their_type() -> None:
     """As far as Python has it; what a name says otherwise is text."""
-    assert type(as_exception(m.ErrorInfo("error", "KeyError", "a"))) is KeyError
+    assert type(to_exception(m.ErrorInfo("error", "KeyError", "a"))) is KeyError
     for name in ("Strange", "print", "SystemExit", "__import__"):
-        assert type(as_exception(m.ErrorInfo("error", name, "a"))) is HostError
+        assert type(to_exception(m.ErrorInfo("error", name, "a"))) is HostError
 
 
 @pytest.mark.parametrize(
@@ -426,7 +435,7 @@ def test_errors_of_the_host_keep_their_type() -> None:
 )  # fmt: skip
 def test_what_goes_wrong_has_the_same_kind_on_both_sides(error: Exception, kind: str) -> None:
     """The host tells a pack what, not where; a worker tells all. Both can be sent."""
-    told, refused = trouble(error), refusal(error)
+    told, refused = worker_error_info(error), host_error_info(error)
     assert told.kind == refused.kind == kind
     assert told.type == refused.type == type(error).__name__
     assert type(error).__name__ in told.trace
@@ -441,4 +450,4 @@ def test_a_failure_without_words_is_told() -> None:
     def fail(_self: Any) -> str:
         raise RuntimeError
 
-    assert trouble(comfy("Mute", Exception, __str__=fail)()).message == "?"
+    assert worker_error_info(comfy("Mute", Exception, __str__=fail)()).message == "?"

@@ -14,10 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from zimage_comfyui.sandbox.protocol import messages as m
-from zimage_comfyui.sandbox.protocol.codec import AnyType, Codec, FlexibleInputs, ValueTroubleError
+from zimage_comfyui.sandbox.protocol.codec import AnyType, Codec, FlexibleInputs
+from zimage_comfyui.sandbox.protocol.exceptions import CodecError
 
 
-class Border:
+class MemoryPort:
     """A port that keeps bytes in memory, and objects by number."""
 
     def __init__(self) -> None:
@@ -36,17 +37,17 @@ class Border:
     def get(self, place: m.BufferRef) -> Any:
         return bytearray(self.stored[place.lease])
 
-    def foreign(self, value: Any) -> m.WorkerRef:
+    def reference(self, value: Any) -> m.WorkerRef:
         self.objects.append(value)
         return m.WorkerRef(len(self.objects) - 1, type(value).__name__)
 
-    def native(self, value: m.WorkerRef | m.HostRef) -> Any:
+    def dereference(self, value: m.WorkerRef | m.HostRef) -> Any:
         return self.objects[value.number]
 
 
 def through(value: Any) -> Any:
     """A value after both directions, over real frames."""
-    codec = Codec(Border())
+    codec = Codec(MemoryPort())
     frame = m.encode(m.Done(1, codec.pack(value)))
     return codec.unpack(m.from_worker(frame).value)
 
@@ -152,7 +153,7 @@ def test_what_contains_itself_is_refused() -> None:
     """Instead of an endless loop."""
     value: list[Any] = []
     value.append(value)
-    with pytest.raises(ValueTroubleError, match="deep"):
+    with pytest.raises(CodecError, match="deep"):
         through(value)
 
 
@@ -167,14 +168,14 @@ IMPOSSIBLE = [
     m.Tensor("numpy", "<M8", [1], data=b"12345678"),
     m.Tensor("pickle", "float32", [1], data=b"1234"),
     m.Tensor("torch", "float32", [1]),
-    m.Tensor("torch", "float32", [1], data=b"1234", place=m.BufferRef(0, 0, 4, 0)),
+    m.Tensor("torch", "float32", [1], data=b"1234", buffer=m.BufferRef(0, 0, 4, 0)),
     m.Tensor("torch", "float32", [1] * 40, data=b"1234"),
-    m.Named("dtype", "load"),
-    m.Named("module", "os"),
-    m.Named("device", "cuda:99999"),
-    m.Big("os.system"),
-    m.Big("f" * 20_000),
-    m.Odd(b"\xff\xfe"),
+    m.TorchName("dtype", "load"),
+    m.TorchName("module", "os"),
+    m.TorchName("device", "cuda:99999"),
+    m.BigInt("os.system"),
+    m.BigInt("f" * 20_000),
+    m.SurrogateText(b"\xff\xfe"),
     m.Dict([(m.List([1]), 1)]),
     m.Set([m.List([1])]),
 ]
@@ -184,8 +185,8 @@ IMPOSSIBLE = [
 def test_what_is_impossible_is_refused(value: Any) -> None:
     """Nothing of it reaches torch or numpy."""
     frame = m.encode(m.Done(1, value))
-    with pytest.raises(ValueTroubleError):
-        Codec(Border()).unpack(m.from_worker(frame).value)
+    with pytest.raises(CodecError):
+        Codec(MemoryPort()).unpack(m.from_worker(frame).value)
 
 
 @pytest.mark.parametrize(
