@@ -52,12 +52,12 @@ class Ours:
         """Fork a worker from the template; the first call also starts the template."""
         self.pack.discover()
         await self.echo(1)
-        if not self.about:
+        if not self.details:
             session = self.pack.session
             assert session is not None
             report = session.report or {}
             template = session.process.template
-            self.about = {
+            self.details = {
                 "template_seconds": template.start_seconds,
                 "template_private_bytes": private_bytes(template.process.pid),
                 "confinement": {name: part.get("state", "?") for name, part in report.items()},
