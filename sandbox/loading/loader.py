@@ -68,7 +68,7 @@ class PackLoader:
         parameters = [Argument(original, name) for name in names]
 
         async def load_custom_node(*arguments: Any, **named: Any) -> bool:
-            path, ignore, parent = (one.of(arguments, named) for one in parameters)
+            path, ignore, parent = (parameter.of(arguments, named) for parameter in parameters)
             load_in_host = functools.partial(original, *arguments, **named)
             self.web.begin()
             place = self.place(path) if parent == "custom_nodes" else "host"

@@ -7,13 +7,24 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, dataclass_transform
 
 import msgspec
-from msgspec import Meta, Struct, structs
+from msgspec import Meta, structs
 
 from ...config import SANDBOX_MODES as MODES
 from ...errors import ZImageError
+
+if TYPE_CHECKING:  # the type checker has no msgspec
+
+    @dataclass_transform(frozen_default=True)
+    class Struct:
+        def __init_subclass__(
+            cls, frozen: bool = False, forbid_unknown_fields: bool = False
+        ) -> None: ...
+
+else:
+    Struct = msgspec.Struct
 
 PLACES = ("sandbox", "trusted", "blocked")
 GIB = 2**30
@@ -82,8 +93,8 @@ class PolicyTables(Struct, frozen=True, forbid_unknown_fields=True):
     """The top level of ``sandbox.toml``."""
 
     mode: Mode = "auto"
-    default: Table = {}
-    packs: Table = {}
+    default: Table = msgspec.field(default_factory=dict)
+    packs: Table = msgspec.field(default_factory=dict)
 
 
 _Tables = TypeVar("_Tables", PackRule, PolicyTables)

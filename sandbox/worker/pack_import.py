@@ -70,7 +70,7 @@ class PackImport:
             static=self.http.folders(),
             folders=_added(_model_folders(), known_folders),
             patched=snapshot.changed(),
-            handlers=[one for one in self._handlers() if one not in known_handlers],
+            handlers=[name for name in self._handlers() if name not in known_handlers],
             names={str(k): str(v) for k, v in _added(names, known_names).items()},
             taken=self._taken(),
             looked_at=encodable(self.watch.paths),
@@ -101,8 +101,8 @@ class PackImport:
             log.exception("Failed to execute startup-script: %s", script)
 
     def _handlers(self) -> list[str]:
-        prompt_handlers = [f"prompt handler {one!r}" for one in self.server.on_prompt_handlers]
-        return prompt_handlers + [f"middleware {one!r}" for one in self.server.app.middlewares]
+        names = [f"prompt handler {handler!r}" for handler in self.server.on_prompt_handlers]
+        return names + [f"middleware {handler!r}" for handler in self.server.app.middlewares]
 
     def _taken(self) -> list[str]:
         """Return the names of its nodes that ComfyUI did not accept, since it has such nodes."""

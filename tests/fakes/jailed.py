@@ -45,8 +45,9 @@ def confine(order):
         outcome = confinement.privileges.drop_capabilities()
     else:
         outcome = importlib.import_module(f"confinement.{order['only']}").apply(jail)
-    return confinement.ConfinementReport({order["only"]: outcome if isinstance(outcome, confinement.Outcome)
-                               else outcome[0]}).describe()  # fmt: skip
+    if not isinstance(outcome, confinement.Outcome):
+        outcome = outcome[0]
+    return confinement.ConfinementReport({order["only"]: outcome}).describe()
 
 
 def main():
