@@ -1,4 +1,4 @@
-"""Descriptions of packs that are kept from start to start."""
+"""Stored descriptions of packs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from zimage_comfyui.sandbox.protocol.messages import NodeInfo, PackInfo
 
 
 def test_a_description_is_stored_for_exactly_one_state_of_a_pack(tmp_path: Path) -> None:
-    """Another file, rule or ComfyUI is another digest; only the newest is kept."""
+    """A changed file, rule or ComfyUI changes the digest, and only the newest description stays."""
     folder = tmp_path / "pack"
     folder.mkdir()
     (folder / "__init__.py").write_text("a = 1")
@@ -36,8 +36,8 @@ def test_a_description_is_stored_for_exactly_one_state_of_a_pack(tmp_path: Path)
 
 
 @pytest.mark.parametrize("kind", ["device", "pipe", "folder", "nothing", "itself"])
-def test_what_is_no_file_is_not_read(tmp_path: Path, kind: str) -> None:
-    """A pack may have a link to anywhere, or something that never ends."""
+def test_special_files_are_not_read(tmp_path: Path, kind: str) -> None:
+    """The digest does not read devices, pipes and links, which may have no end."""
     path = tmp_path / "pack" / "data.json"
     path.parent.mkdir()
     if kind == "pipe":
@@ -49,33 +49,33 @@ def test_what_is_no_file_is_not_read(tmp_path: Path, kind: str) -> None:
 
 
 def test_the_state_of_files_changes_with_them(tmp_path: Path) -> None:
-    """A new file changes its folder, other text a file; what is not there has a state, too."""
+    """A new file changes the state of its folder, new text that of a file; both may be missing."""
     file = tmp_path / "list.txt"
     paths = [str(tmp_path), str(file), "/no/such", "\0"]
-    found = {state_of(paths), state_of([])}
+    states = {state_of(paths), state_of([])}
     file.write_text("a")
-    found.add(state_of(paths))
-    assert state_of(paths) in found
+    states.add(state_of(paths))
+    assert state_of(paths) in states
     file.write_text("ab")
-    found.add(state_of(paths))
-    assert len(found) == 4
+    states.add(state_of(paths))
+    assert len(states) == 4
 
 
-def test_a_description_takes_the_place_of_its_own_packs_alone(tmp_path: Path) -> None:
-    """Of packs whose names begin alike, whatever characters are in them, each keeps its own."""
+def test_a_description_replaces_only_those_of_its_own_pack(tmp_path: Path) -> None:
+    """Packs whose names have a common prefix or special characters do not affect each other."""
     stored, info = Descriptions(tmp_path), PackInfo(True, [])
     names = ("a", "a.b", "a.b.c", "a*", "a.*", "ab", ".a")
     for digest in ("0" * 32, "1" * 32):
         for name in names:
             stored.save(name, digest, info)
-    assert sorted(one.name for one in tmp_path.iterdir()) == sorted(
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(
         f"{n}.{'1' * 32}" for n in names
     )
     assert all(stored.load(name, "1" * 32) == info for name in names)
 
 
-def test_a_description_that_cannot_be_read_is_made_again(tmp_path: Path) -> None:
-    """Half a file is none."""
+def test_a_damaged_description_counts_as_missing(tmp_path: Path) -> None:
+    """A file that cannot be decoded is not used."""
     stored = Descriptions(tmp_path)
     (tmp_path / "pack.digest").write_bytes(b"\x93")
     assert stored.load("pack", "digest") is None

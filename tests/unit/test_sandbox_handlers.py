@@ -1,4 +1,4 @@
-"""What a pack's own handlers are asked and answer, and what of that crosses the border."""
+"""A pack's HTTP handlers in its worker, and the filter for their responses in the host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from zimage_comfyui.sandbox.worker import http_handlers
 
 @pytest.fixture
 def server() -> Any:
-    """ComfyUI's server as a pack in its process finds it, with one route of the host's."""
+    """ComfyUI's server as a pack in a worker sees it, with one route of ComfyUI."""
     table = web.RouteTableDef()
     table.get("/of-the-host")(_never)
     return SimpleNamespace(app=web.Application(), routes=table, loop=None)
@@ -29,17 +29,21 @@ async def _never(_request: web.Request) -> web.Response:
 
 
 def ask(
-    found: http_handlers.HttpHandlers, method: str, target: str, body: bytes = b"", **headers: str
+    handlers: http_handlers.HttpHandlers,
+    method: str,
+    target: str,
+    body: bytes = b"",
+    **headers: str,
 ) -> dict[str, Any]:
-    """What a pack's own handlers give, through its own router."""
-    asked = {"method": method, "target": target, "body": body,
-             "headers": [*map(list, headers.items())]}  # fmt: skip
-    return asyncio.run(found.answer(1, asked))
+    """Return the response of a pack's handlers, through its own router."""
+    pairs = [*map(list, headers.items())]
+    message = {"method": method, "target": target, "body": body, "headers": pairs}
+    return asyncio.run(handlers.answer(1, message))
 
 
-def test_everything_of_a_request_is_there(server: Any) -> None:
-    """Query, parts of the path, text, JSON, forms and bytes; a loop to schedule on."""
-    found = http_handlers.HttpHandlers(server)
+def test_a_handler_gets_the_whole_request(server: Any) -> None:
+    """A handler gets query, parts of the path, text, JSON, forms and bytes, and the running loop."""
+    handlers = http_handlers.HttpHandlers(server)
 
     @server.routes.post("/a/{name}/{rest:.+}")
     async def both(request: web.Request) -> web.Response:
@@ -53,8 +57,8 @@ def test_everything_of_a_request_is_there(server: Any) -> None:
         file: Any = posted["file"]
         return web.json_response({"text": posted["text"], "file": file.file.read().decode()})
 
-    found.collect()
-    answer = ask(found, "POST", "/a/%E4%B8%AD/c/d?q=%20x", b"[1]")
+    handlers.collect()
+    answer = ask(handlers, "POST", "/a/%E4%B8%AD/c/d?q=%20x", b"[1]")
     assert json.loads(answer["body"]) == {
         "name": "中", "rest": "c/d", "q": " x", "body": "[1]", "path": "/a/中/c/d", "json": [1]
     }  # fmt: skip
@@ -64,7 +68,9 @@ def test_everything_of_a_request_is_there(server: Any) -> None:
     data.add_field("file", b"inside", filename="f.txt")
     payload = data()
     kind = payload.headers["Content-Type"]
-    answer = ask(found, "POST", "/form", asyncio.run(_written(payload)), **{"Content-Type": kind})
+    answer = ask(
+        handlers, "POST", "/form", asyncio.run(_written(payload)), **{"Content-Type": kind}
+    )
     assert json.loads(answer["body"]) == {"text": "t", "file": "inside"}
 
 
@@ -74,10 +80,10 @@ async def _written(payload: Any) -> bytes:
     return bytes(writer.body)
 
 
-def test_every_kind_of_answer(server: Any, tmp_path: Path) -> None:
-    """Files, also parts of them, streams with an end, compressed ones, and exceptions of HTTP."""
+def test_every_kind_of_response_is_read(server: Any, tmp_path: Path) -> None:
+    """Files and parts of them, streams with an end, and HTTP exceptions become plain values."""
     (tmp_path / "f.txt").write_text("0123456789")
-    found = http_handlers.HttpHandlers(server)
+    handlers = http_handlers.HttpHandlers(server)
 
     async def file(_request: web.Request) -> web.FileResponse:
         return web.FileResponse(tmp_path / "f.txt")
@@ -96,24 +102,24 @@ def test_every_kind_of_answer(server: Any, tmp_path: Path) -> None:
     server.app.router.add_get("/file", file)
     server.app.router.add_get("/stream", stream)
     server.app.router.add_get("/elsewhere", elsewhere)
-    found.collect()
-    assert ask(found, "GET", "/file")["body"] == b"0123456789"
-    part = ask(found, "GET", "/file", Range="bytes=2-4")
+    handlers.collect()
+    assert ask(handlers, "GET", "/file")["body"] == b"0123456789"
+    part = ask(handlers, "GET", "/file", Range="bytes=2-4")
     assert (part["status"], part["body"]) == (206, b"234")
-    assert ask(found, "HEAD", "/file")["body"] == b""
-    streamed = ask(found, "GET", "/stream", **{"Accept-Encoding": "gzip"})
+    assert ask(handlers, "HEAD", "/file")["body"] == b""
+    streamed = ask(handlers, "GET", "/stream", **{"Accept-Encoding": "gzip"})
     assert streamed["body"] == b"one two"
     assert "content-encoding" not in {name.lower() for name, _ in streamed["headers"]}
-    moved = ask(found, "GET", "/elsewhere")
+    moved = ask(handlers, "GET", "/elsewhere")
     assert moved["status"] == 302
     assert ["Location", "/there"] in moved["headers"]
-    assert ask(found, "GET", "/of-the-host") is None
-    assert ask(found, "POST", "/file") is None
+    assert ask(handlers, "GET", "/of-the-host") is None
+    assert ask(handlers, "POST", "/file") is None
 
 
-def test_what_has_no_end_is_refused(server: Any) -> None:
-    """Events before they begin, too much as soon as it is, and what is cancelled when it is."""
-    found = http_handlers.HttpHandlers(server)
+def test_a_response_without_an_end_is_refused(server: Any) -> None:
+    """Streams of events are refused at once, too large bodies at the limit; a cancelled one ends."""
+    handlers = http_handlers.HttpHandlers(server)
 
     async def events(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
@@ -127,40 +133,40 @@ def test_what_has_no_end_is_refused(server: Any) -> None:
             await response.write(bytes(2**20))
 
     async def never(_request: web.Request) -> web.Response:
-        assert found.cancel(1)
+        assert handlers.cancel(1)
         await asyncio.Event().wait()
         raise AssertionError
 
     for path, handler in (("/events", events), ("/large", large), ("/never", never)):
         server.app.router.add_get(path, handler)
     with pytest.raises(http_handlers.StreamRefusedError):
-        ask(found, "GET", "/events")
+        ask(handlers, "GET", "/events")
     with pytest.raises(http_handlers.TooLargeError):
-        ask(found, "GET", "/large")
+        ask(handlers, "GET", "/large")
     with pytest.raises(asyncio.CancelledError):
-        ask(found, "GET", "/never")
-    assert found.cancel(1)  # too late, and nobody else's
-    assert not found.cancel(2)
+        ask(handlers, "GET", "/never")
+    assert handlers.cancel(1)  # too late: it has ended
+    assert not handlers.cancel(2)
 
 
-def test_a_request_is_cancelled_before_it_begins(server: Any) -> None:
-    """It never reaches the handler then."""
-    found = http_handlers.HttpHandlers(server)
+def test_a_request_can_be_cancelled_before_it_starts(server: Any) -> None:
+    """A request that is cancelled before its coroutine runs never reaches the handler."""
+    handlers = http_handlers.HttpHandlers(server)
     server.app.router.add_get("/never", _never)
     asked = {"method": "GET", "target": "/never", "body": b"", "headers": []}
 
     async def run() -> None:
-        answer = found.answer(5, asked)
-        assert found.cancel(5)
+        answer = handlers.answer(5, asked)
+        assert handlers.cancel(5)
         await answer
 
     with pytest.raises(asyncio.CancelledError):
         asyncio.run(run())
 
 
-def test_what_a_pack_has_registered(server: Any, tmp_path: Path) -> None:
-    """In the table and in the application, with the paths as written; folders by themselves."""
-    found = http_handlers.HttpHandlers(server)
+def test_routes_and_folders_of_a_pack_are_listed(server: Any, tmp_path: Path) -> None:
+    """Routes of table and application are listed with their paths as written, folders apart."""
+    handlers = http_handlers.HttpHandlers(server)
     server.routes.get("/a/{x:[a-z]+}", allow_head=False)(_never)
     server.routes.static("/s", tmp_path)
     server.app.router.add_route("*", "/b", _never)
@@ -168,13 +174,17 @@ def test_what_a_pack_has_registered(server: Any, tmp_path: Path) -> None:
     sub = web.Application()
     sub.router.add_get("/c", _never)
     server.app.add_subapp("/sub", sub)
-    found.collect()
-    assert sorted(found.paths()) == [("*", "/b"), ("*", "/sub/{rest:.*}"), ("GET", "/a/{x:[a-z]+}")]
-    assert found.folders() == {"/s": str(tmp_path), "/t": str(tmp_path)}
+    handlers.collect()
+    assert sorted(handlers.paths()) == [
+        ("*", "/b"),
+        ("*", "/sub/{rest:.*}"),
+        ("GET", "/a/{x:[a-z]+}"),
+    ]
+    assert handlers.folders() == {"/s": str(tmp_path), "/t": str(tmp_path)}
 
 
 @pytest.mark.parametrize(
-    "found",
+    "message",
     [
         None, [], {}, {"status": 200}, {"status": 200, "headers": [], "body": b"", "more": 1},
         {"status": "200", "headers": [], "body": b""}, {"status": 101, "headers": [], "body": b""},
@@ -185,12 +195,12 @@ def test_what_a_pack_has_registered(server: Any, tmp_path: Path) -> None:
         {"status": 200, "headers": [["ETag", "a"]] * 65, "body": b""},
         {"status": 200, "headers": [], "body": bytes(64 * 2**20 + 1)},
     ],
-    ids=lambda found: repr(found)[:60],
+    ids=lambda message: repr(message)[:60],
 )  # fmt: skip
-def test_an_answer_that_is_none_is_refused(found: Any) -> None:
-    """Whatever it is: a worker may send anything."""
+def test_a_malformed_response_is_refused(message: Any) -> None:
+    """The host refuses whatever a worker sends that is no response within the limits."""
     with pytest.raises(ZImageError, match="ZI-SANDBOX-ROUTE-ANSWER"):
-        header_filter.response("p", found)
+        header_filter.response("p", message)
 
 
 @pytest.mark.parametrize(
@@ -208,8 +218,8 @@ def test_an_answer_that_is_none_is_refused(found: Any) -> None:
         ("Location", "https://evil", False), ("Location", "javascript:alert(1)", False),
     ],
 )  # fmt: skip
-def test_which_headers_reach_the_browser(name: str, value: str, passes: bool) -> None:
-    """Those on the list, sound ones; a length is the host's own to say."""
+def test_only_listed_headers_reach_the_browser(name: str, value: str, passes: bool) -> None:
+    """Headers pass if they are on the list and valid; the host sets the length itself."""
     answer = {"status": 200, "headers": [[name, value]], "body": b"abc"}
     response = header_filter.response("p", answer)
     assert (response.headers.get(name) == value) is passes

@@ -1,4 +1,4 @@
-"""``sandbox.toml``: every key, every mistake, and what holds without a file or with a bad one."""
+"""The policy file ``sandbox.toml``: its keys, mistakes in it, and changes while ComfyUI runs."""
 
 from __future__ import annotations
 
@@ -23,16 +23,27 @@ from zimage_comfyui.sandbox.policy.policy import (
 from zimage_comfyui.sandbox.policy.reload import ReloadablePolicy
 
 SAMPLES = {
-    "run": "trusted", "network": True, "gpu": True, "processes": True, "bubblewrap": True,
-    "read": ("/data",), "write": (".", "/data/out"), "memory": 2.5, "arena": 1.0, "tasks": 64,
-    "load_seconds": 9.0, "call_seconds": 10.0, "silent_seconds": 5.0, "idle_minutes": 0.5,
+    "run": "trusted",
+    "network": True,
+    "gpu": True,
+    "processes": True,
+    "bubblewrap": True,
+    "read": ("/data",),
+    "write": (".", "/data/out"),
+    "memory": 2.5,
+    "arena": 1.0,
+    "tasks": 64,
+    "load_seconds": 9.0,
+    "call_seconds": 10.0,
+    "silent_seconds": 5.0,
+    "idle_minutes": 0.5,
     "eager": True,
-}  # fmt: skip
+}
 """A value for every key that is not its default."""
 
 
 def toml(value: object) -> str:
-    """A value as TOML writes it."""
+    """Return a value as TOML writes it."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
@@ -41,22 +52,22 @@ def toml(value: object) -> str:
 
 
 def write(path: Path, text: str) -> None:
-    """Write a file that is newer than the one before, whatever the clock's resolution."""
+    """Write a file that is newer than before, whatever the clock's resolution."""
     before = path.stat().st_mtime_ns if path.exists() else 0
     path.write_text(text)
     os.utime(path, ns=(before + 10**9, before + 10**9))
 
 
 def test_there_is_a_sample_for_every_key() -> None:
-    """So that the tests below forget none."""
+    """The samples cover every key, so the tests below do too."""
     assert set(PackRule.__struct_fields__) == set(SAMPLES)
     assert all(getattr(PackRule(), key) != value for key, value in SAMPLES.items())
 
 
 @pytest.mark.parametrize("key", SAMPLES)
 @pytest.mark.parametrize("table", ["default", "packs.Some-Pack"])
-def test_every_key(tmp_path: Path, key: str, table: str) -> None:
-    """In both tables; all other keys stay at their defaults."""
+def test_each_key_is_read(tmp_path: Path, key: str, table: str) -> None:
+    """Each key is read in both tables, and the other keys keep their defaults."""
     path = tmp_path / "sandbox.toml"
     path.write_text(f"[{table}]\n{key} = {toml(SAMPLES[key])}\n")
     policy = read(path)
@@ -66,15 +77,15 @@ def test_every_key(tmp_path: Path, key: str, table: str) -> None:
 
 
 def test_a_pack_starts_from_the_default_table() -> None:
-    """What its own table does not say is as in ``default``, not as in the code."""
+    """A key that a pack's table does not have is as in ``default``."""
     policy = parse({"default": {"memory": 2, "network": True}, "packs": {"A": {"network": False}}})
     assert policy.rule("a") == PackRule(memory=2.0, network=False)
     assert policy.rule("b") == PackRule(memory=2.0, network=True)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_modes(tmp_path: Path, mode: str) -> None:
-    """The file's, unless the environment says otherwise; an unknown one there changes nothing."""
+def test_the_environment_replaces_the_mode(tmp_path: Path, mode: str) -> None:
+    """The mode is the file's, unless the environment has a valid one."""
     path = tmp_path / "sandbox.toml"
     path.write_text(f'mode = "{mode}"\n')
     assert read(path).mode == mode
@@ -82,8 +93,8 @@ def test_modes(tmp_path: Path, mode: str) -> None:
     assert read(path, "nonsense").mode == mode
 
 
-def test_without_a_file(tmp_path: Path) -> None:
-    """The defaults, and no trouble."""
+def test_without_a_file_the_defaults_hold(tmp_path: Path) -> None:
+    """A missing file is no error."""
     assert read(tmp_path / "sandbox.toml") == Policy()
 
 
@@ -115,7 +126,7 @@ def test_without_a_file(tmp_path: Path) -> None:
     ids=str,
 )
 def test_a_mistake_is_named(document: dict, names: str, expects: str) -> None:
-    """Which key it is, what was found, and what was expected."""
+    """An error has the key, what was found, and what was expected, in both languages."""
     with pytest.raises(ValueError, match="expected") as caught:
         parse(document)
     found, _, expected = str(caught.value).partition("expected ")
@@ -127,12 +138,12 @@ def test_a_mistake_is_named(document: dict, names: str, expects: str) -> None:
 
 
 def test_a_fraction_of_a_task_is_dropped() -> None:
-    """A whole number is what a limit of threads and processes is."""
+    """The limit of threads and processes is a whole number."""
     assert parse({"default": {"tasks": 2.9}}).rule("a") == PackRule(tasks=2)
 
 
-def test_a_mistake_is_told_in_both_languages(tmp_path: Path) -> None:
-    """With the key, what was found and what was expected; a long value is cut."""
+def test_the_error_of_a_file_quotes_the_value(tmp_path: Path) -> None:
+    """The error of a file quotes key and value, and cuts a long value."""
     path = tmp_path / "sandbox.toml"
     path.write_text(f"[packs.a]\nnetwork = '{'x' * 1000}'\n")
     error = read(path).error
@@ -147,7 +158,7 @@ def test_a_mistake_is_told_in_both_languages(tmp_path: Path) -> None:
     "content", [b"mode = ", b'mode = "lax"', b"\xff\xfe", b"[packs.a]\nmemory = -1"], ids=repr
 )
 def test_a_file_of_no_use_is_strict(tmp_path: Path, content: bytes) -> None:
-    """With a code; nothing of it is used, and the environment cannot make it laxer."""
+    """An unusable file means mode strict, and the environment cannot weaken it."""
     path = tmp_path / "sandbox.toml"
     path.write_bytes(content)
     for mode in (None, "auto", "off"):
@@ -160,19 +171,19 @@ def test_a_file_of_no_use_is_strict(tmp_path: Path, content: bytes) -> None:
 
 
 def test_a_file_that_cannot_be_read_is_strict(tmp_path: Path) -> None:
-    """Such as a folder in its place."""
+    """A folder in place of the file means mode strict."""
     (tmp_path / "sandbox.toml").mkdir()
     policy = read(tmp_path / "sandbox.toml")
     assert (policy.mode, policy.error and policy.error.code) == ("strict", "ZI-SANDBOX-POLICY")
 
 
 def rules_of(path: Path) -> ReloadablePolicy:
-    """As ComfyUI starts."""
+    """Return the policy as it is when ComfyUI starts."""
     return ReloadablePolicy(path, read(path))
 
 
 def test_rules_follow_the_file(tmp_path: Path) -> None:
-    """A file that appears, changes and goes is noticed by its time; nothing asks for it."""
+    """A new, changed or deleted file is noticed without a request to reload it."""
     path = tmp_path / "sandbox.toml"
     rules = rules_of(path)
     assert rules.rule("a") == PackRule()
@@ -184,8 +195,8 @@ def test_rules_follow_the_file(tmp_path: Path) -> None:
     assert rules.pending_restart() == []
 
 
-def test_a_mistake_keeps_the_rules_from_before(tmp_path: Path) -> None:
-    """It is told with a code until it is mended."""
+def test_a_mistake_keeps_the_earlier_rules(tmp_path: Path) -> None:
+    """A mistake is reported until it is corrected, and the earlier rules stay in force."""
     path = tmp_path / "sandbox.toml"
     write(path, "[packs.a]\nmemory = 2\n")
     rules = rules_of(path)
@@ -202,7 +213,7 @@ def test_a_mistake_keeps_the_rules_from_before(tmp_path: Path) -> None:
 
 
 def test_what_needs_a_restart_is_named(tmp_path: Path) -> None:
-    """Where packs run is decided when ComfyUI starts."""
+    """Changes of mode and place are listed, since they apply only after a restart."""
     path = tmp_path / "sandbox.toml"
     write(path, 'mode = "auto"\n[packs.a]\nrun = "sandbox"\n')
     rules = rules_of(path)
@@ -211,8 +222,8 @@ def test_what_needs_a_restart_is_named(tmp_path: Path) -> None:
     assert rules.pending_restart() == ["mode", "packs.a.run", "packs.b.run"]
 
 
-def test_the_mode_of_the_environment_waits_for_nothing(tmp_path: Path) -> None:
-    """The file's is not used then, before a restart or after it."""
+def test_the_mode_of_the_environment_needs_no_restart(tmp_path: Path) -> None:
+    """A change of the file's mode is not listed if the environment replaces the mode."""
     path = tmp_path / "sandbox.toml"
     rules = ReloadablePolicy(path, read(path, "strict"))
     assert rules.pending_restart() == []
@@ -222,7 +233,7 @@ def test_the_mode_of_the_environment_waits_for_nothing(tmp_path: Path) -> None:
 
 
 def test_a_known_pack_gets_what_it_needs(tmp_path: Path) -> None:
-    """Whatever its folder's capitals; other packs do not, and what the file says goes before."""
+    """A well-known pack gets its grants in any spelling, unless the file says otherwise."""
     path = tmp_path / "sandbox.toml"
     assert read(path).rule("WAS-Node-Suite-ComfyUI").processes
     assert not read(path).rule("was-node-suite").processes
@@ -234,24 +245,24 @@ def test_a_known_pack_gets_what_it_needs(tmp_path: Path) -> None:
     assert read(path).rule("was-node-suite-comfyui") == PackRule(memory=2.0)
 
 
-def test_strict_grants_nothing_unsaid(tmp_path: Path) -> None:
-    """A folder's name is no reason to trust what is in it."""
+def test_strict_grants_only_what_the_file_says(tmp_path: Path) -> None:
+    """In mode strict, the name of a folder alone grants nothing."""
     path = tmp_path / "sandbox.toml"
     assert not read(path, "strict").rule("was-node-suite-comfyui").processes
     path.write_text('mode = "strict"\n[packs.was-node-suite-comfyui]\nprocesses = true\n')
     assert read(path).rule("was-node-suite-comfyui").processes
 
 
-def test_what_known_packs_get_is_narrow() -> None:
-    """No network, no GPU, no file outside; variables lead nowhere but into their own folder."""
-    for name, found in known().items():
+def test_grants_of_known_packs_are_narrow() -> None:
+    """They include no network, GPU or files, and variables that point to the home folder only."""
+    for name, grants in known().items():
         assert name == name.lower()
-        assert found.keys() <= {"processes", "variables"}
-        assert all(value == "~" for value in found.get("variables", {}).values())
+        assert grants.keys() <= {"processes", "variables"}
+        assert all(value == "~" for value in grants.get("variables", {}).values())
 
 
 def test_a_known_pack_keeps_its_settings_in_its_own_folder(tmp_path: Path) -> None:
-    """By a variable that it reads; no other pack has that."""
+    """Its environment has a variable for its home folder, that of other packs has not."""
     home = tmp_path / "WAS-node-suite-comfyui"
     granted = variables("WAS-node-suite-comfyui")
     assert environment(home, False, granted)["WAS_CONFIG_DIR"] == str(home)
