@@ -13,7 +13,8 @@ from collections.abc import Callable
 from typing import Any
 
 from ...config import PACK_DIR
-from ...errors import Said, ZImageError
+from ...errors import ZImageError
+from ...errors.bilingual import Bilingual
 from ...patches.base.hooks import Argument
 from ..host.log_capture import clean
 from ..host.pack import Pack
@@ -215,13 +216,13 @@ class PackLoader:
                 folder_paths.folder_names_and_paths[kind][1].update(suffixes)
 
 
-def listed(names: list[str]) -> Said:
+def listed(names: list[str]) -> Bilingual:
     """Return names as one text, the first of them if there are many."""
     text = ", ".join(names[:MOST_LISTED])
     more = len(names) - MOST_LISTED
     if more <= 0:
-        return Said(text, text)
-    return Said(f"{text} and {more} more", f"{text} 等 {len(names)} 个")
+        return Bilingual(text, text)
+    return Bilingual(f"{text} 等 {len(names)} 个", f"{text} and {more} more")
 
 
 def _install_command(path: str, module: str) -> str:

@@ -14,6 +14,7 @@ from msgspec import Meta, structs
 
 from ...config import SANDBOX_MODES as MODES
 from ...errors import ZImageError
+from ...errors.bilingual import Bilingual
 
 if TYPE_CHECKING:  # the type checker has no msgspec
 
@@ -105,17 +106,18 @@ class PolicyValueError(ValueError):
 
     Args:
         key: with the tables that contain it.
-        expected: what is accepted, in English and in Chinese.
+        expected: what is accepted.
         value: what the file has; without it, the key itself is unknown.
 
     Attributes:
-        zh: the text in Chinese.
+        text: the message in both languages.
     """
 
-    def __init__(self, key: str, expected: tuple[str, str], *value: object) -> None:
+    def __init__(self, key: str, expected: Bilingual, *value: object) -> None:
         found = f"{key} = {value[0]!r}"[: len(key) + LONGEST_VALUE] if value else key
-        super().__init__(f"{found}; expected {expected[0]}")
-        self.zh = f"{found}，应为：{expected[1]}"
+        text = Bilingual("{found}，应为：{expected}", "{found}; expected {expected}")
+        self.text = text.format(found=found, expected=expected)
+        super().__init__(self.text.english)
 
 
 @dataclass(frozen=True)
@@ -186,7 +188,8 @@ def read(path: Path, mode: str | None = None) -> Policy:
     except FileNotFoundError:
         policy = Policy()
     except (OSError, ValueError) as error:  # also what is no TOML or no UTF-8
-        unusable = ZImageError("ZI-SANDBOX-POLICY", path=path, found=error)
+        reason = error.text if isinstance(error, PolicyValueError) else error
+        unusable = ZImageError("ZI-SANDBOX-POLICY", path=path, found=reason)
         return Policy(mode="strict", error=unusable)
     return replace(policy, mode=mode) if mode in MODES else policy
 
@@ -230,7 +233,8 @@ def _mistake(prefix: str, table: Mapping[str, Any], kind: type[Struct]) -> Polic
     for key, value in table.items():
         if key not in types:
             names = ", ".join(types)
-            return PolicyValueError(f"{prefix}{key}", (f"one of {names}", f"以下之一：{names}"))
+            expected = Bilingual(f"以下之一：{names}", f"one of {names}")
+            return PolicyValueError(f"{prefix}{key}", expected)
         try:
             msgspec.convert(value, types[key])
         except msgspec.ValidationError:
@@ -238,9 +242,9 @@ def _mistake(prefix: str, table: Mapping[str, Any], kind: type[Struct]) -> Polic
     raise AssertionError(f"msgspec refused {prefix}, yet accepts each of its keys")
 
 
-def _expected(annotated: Any) -> tuple[str, str]:
+def _expected(annotated: Any) -> Bilingual:
     """Return the words that :func:`_meta` gave to a type, which may be optional."""
     while not hasattr(annotated, "__metadata__"):
         annotated = annotated.__args__[0]
     meta: Meta = annotated.__metadata__[0]
-    return str(meta.description), str((meta.extra or {})["zh"])
+    return Bilingual((meta.extra or {})["zh"], str(meta.description))

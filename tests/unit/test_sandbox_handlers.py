@@ -42,7 +42,7 @@ def ask(
 
 
 def test_a_handler_gets_the_whole_request(server: Any) -> None:
-    """A handler gets query, parts of the path, text, JSON, forms and bytes, and the running loop."""
+    """A handler gets query, parts of the path, text, JSON and forms, and the running loop."""
     handlers = http_handlers.HttpHandlers(server)
 
     @server.routes.post("/a/{name}/{rest:.+}")
@@ -118,7 +118,7 @@ def test_every_kind_of_response_is_read(server: Any, tmp_path: Path) -> None:
 
 
 def test_a_response_without_an_end_is_refused(server: Any) -> None:
-    """Streams of events are refused at once, too large bodies at the limit; a cancelled one ends."""
+    """Streams of events are refused at once, and too large bodies at the limit."""
     handlers = http_handlers.HttpHandlers(server)
 
     async def events(request: web.Request) -> web.StreamResponse:

@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from zimage_comfyui.errors import ZImageError, in_chinese
+from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.sandbox.policy.grants import environment
 from zimage_comfyui.sandbox.policy.policy import (
     MODES,
     PLACES,
     PackRule,
     Policy,
+    PolicyValueError,
     known,
     parse,
     read,
@@ -132,9 +133,9 @@ def test_a_mistake_is_named(document: dict, names: str, expects: str) -> None:
     found, _, expected = str(caught.value).partition("expected ")
     assert found.rstrip("; :").endswith(names)
     assert expects in expected
-    chinese = str(in_chinese(caught.value))
-    assert names in chinese
-    assert "应为" in chinese
+    assert isinstance(caught.value, PolicyValueError)
+    assert names in caught.value.text.chinese
+    assert "应为：" in caught.value.text.chinese
 
 
 def test_a_fraction_of_a_task_is_dropped() -> None:
