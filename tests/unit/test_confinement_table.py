@@ -1,4 +1,4 @@
-"""The table of system calls that users read is the filter, and leaves nothing uncall_tables."""
+"""The table of system calls that users read is the filter, and leaves no call without a reason."""
 
 from __future__ import annotations
 
