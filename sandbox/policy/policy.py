@@ -20,6 +20,8 @@ if TYPE_CHECKING:  # the type checker has no msgspec
 
     @dataclass_transform(frozen_default=True)
     class Struct:
+        """The base class of msgspec, as far as this file uses it."""
+
         def __init_subclass__(
             cls, frozen: bool = False, forbid_unknown_fields: bool = False
         ) -> None: ...
