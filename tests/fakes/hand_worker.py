@@ -1,4 +1,4 @@
-"""A worker that a test is itself, at the other end of a process's sockets."""
+"""A worker that the test plays by hand, at the other end of the session's sockets."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from zimage_comfyui.sandbox.web.events import Asides
 
 
 class Template:
-    """A template: it forks nothing, and keeps the worker's ends.
+    """A template that forks nothing, and has the worker's ends.
 
     Attributes:
-        told: what it says when it is asked how the worker ended, before it knows.
+        statuses: its first answers about the worker's end; after that the worker was killed.
     """
 
-    told: Iterator[int | None] = iter(())
+    statuses: Iterator[int | None] = iter(())
 
     def spawn(self, fds: tuple[int, int, int], _ended: Callable[[int], None]) -> tuple[int, int]:
         """See ``TemplateClient``; no process has that number."""
@@ -30,32 +30,32 @@ class Template:
         return 1, 2**31 - 1
 
     def wait_status(self, _token: int, _seconds: float) -> int | None:
-        """It was killed, if it has been told by now."""
-        return next(self.told, 9)
+        """Return the next status."""
+        return next(self.statuses, 9)
 
 
 class Worker:
     """What a worker sends, by hand."""
 
     def __init__(self, asides: Asides) -> None:
-        self.parent: Any = Template()
+        self.template: Any = Template()
         begin = m.Begin("pack", "custom_nodes", [], {}, {}, None, {}, 2**20)
         output = Output("some")
-        self.host = start_worker("some", self.parent, begin, output, lambda *_: None, asides)
-        self.connection = Connection(self.parent.frames)
+        self.host = start_worker("some", self.template, begin, output, lambda *_: None, asides)
+        self.connection = Connection(self.template.frames)
         self.threads: list[threading.Thread] = []
         assert m.begin(self.connection.recv_bytes()) == begin
 
     def send(self, frame: Any) -> None:
-        """One frame."""
+        """Send a frame."""
         self.connection.send_bytes(m.encode(frame))
 
     def send_long(self, frame: Any) -> None:
-        """One that the socket cannot hold: it goes as the host reads it."""
+        """Send a frame that the socket cannot hold, while the host reads it."""
         self.beside(lambda: self.send(frame))
 
     def beside(self, run: Callable[[], None]) -> None:
-        """Do it in a thread, until the host closes its end."""
+        """Run a function in a thread, until the host closes its end."""
 
         def until_closed() -> None:
             with contextlib.suppress(OSError, EOFError):
@@ -66,7 +66,7 @@ class Worker:
 
 
 class Clock:
-    """Seconds that pass when they are told to."""
+    """A clock that the test sets."""
 
     now = 1000.0
 
@@ -76,20 +76,20 @@ class Clock:
 
 @contextlib.contextmanager
 def by_hand(clock: Callable[[], float]) -> Iterator[Worker]:
-    """One, and its end."""
-    found = Worker(Asides("some", clock))
-    yield found
-    found.host.close()
-    for one in found.threads:
-        one.join(60)  # it uses what is closed now
-    found.host.process.output.close()
-    found.connection.close()
-    os.close(found.parent.handover)
-    os.close(found.parent.output)
+    """Yield a worker and close it afterwards."""
+    worker = Worker(Asides("some", clock))
+    yield worker
+    worker.host.close()
+    for thread in worker.threads:
+        thread.join(60)  # it uses what is closed now
+    worker.host.process.output.close()
+    worker.connection.close()
+    os.close(worker.template.handover)
+    os.close(worker.template.output)
 
 
 def listen(worker: Worker) -> list[Any]:
-    """Frames that the host sends, from now on."""
+    """Return a list to which the frames of the host are added from now on."""
     frames: list[Any] = []
 
     def run() -> None:
@@ -101,7 +101,7 @@ def listen(worker: Worker) -> list[Any]:
 
 
 def tensor(worker: Worker, size: int, offset: int = 0, lease: int = 1) -> m.Tensor:
-    """One that lies in the worker's arena."""
+    """Return a tensor in the worker's arena."""
     if not worker.host.objects.arenas._worker_chunks:
         worker.host.objects.arenas.lend(2**20)
     (number,) = worker.host.objects.arenas._worker_chunks

@@ -110,14 +110,14 @@ def test_an_end_that_is_told_late_is_waited_for(
     """A busy machine hides no signal: who has hung up is ended, and what the kernel says counts."""
     killed: list[tuple[int, int]] = []
     monkeypatch.setattr(process.os, "kill", lambda *which: killed.append(which))
-    worker.parent.told = iter((None, 7 << 8))
+    worker.template.statuses = iter((None, 7 << 8))
     assert worker.host.process.wait_end() == "exit 7"
     assert killed == [(worker.host.process.pid, 9)]
 
 
 def test_last_words_are_its_own_though_the_next_has_begun(worker: Worker) -> None:
     """Its pack is started again by whoever is first to see the end."""
-    os.write(worker.parent.output, b"last words\n")
+    os.write(worker.template.output, b"last words\n")
     worker.host.process.output.begin()
     assert worker.host.process.last_output() == "last words"
 
@@ -274,7 +274,7 @@ def test_a_worker_that_reads_by_drops_is_given_up(
     def drip() -> None:
         while not stop.wait(0.1):
             with contextlib.suppress(OSError):
-                os.read(worker.parent.frames, 1000)
+                os.read(worker.template.frames, 1000)
 
     worker.beside(drip)
     began = time.monotonic()
