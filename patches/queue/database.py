@@ -1,26 +1,29 @@
 """The file of the queue: SQLite with a write-ahead log (WAL), open in one process at a time.
 
-A transaction does not wait for the disk (``synchronous=NORMAL``). It survives the end of the
-process, and a power cut takes it along. :meth:`Database.sync` makes everything before it durable:
-it syncs the log, as ``synchronous=FULL`` does inside each transaction. Outside a transaction, other
-threads can write while the disk works.
+A transaction does not wait for the disk (``synchronous=NORMAL``): it survives the process, but not
+a power cut. :meth:`Database.sync` makes all transactions before it durable. It syncs the log, as
+``synchronous=FULL`` does inside each transaction.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
+import logging
 import os
+import shutil
 import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from ...errors import Said, ZImageError
+
+log = logging.getLogger(__name__)
 
 CLOSED = Said("closed", "已关闭")
 RESERVE = 8 * 2**20
@@ -39,20 +42,16 @@ class Database:
         path: ``queue.sqlite`` in its folder.
         refused: why the file is not open; None while it is.
         connection: for the inside of :meth:`access`; each statement is a transaction.
+        failed: whether an error came since :meth:`works` was true.
     """
 
     connection: sqlite3.Connection
 
-    def __init__(self, folder: Path, prepare: Callable[[sqlite3.Connection], None]) -> None:
-        """Leave the file closed.
-
-        Args:
-            folder: of the file and its lock.
-            prepare: reads a file that has just been opened; an error refuses the file.
-        """
+    def __init__(self, folder: Path) -> None:
+        """Leave the file in this folder closed."""
         self.path = folder / "queue.sqlite"
-        self.refused: ZImageError | None = self._error(CLOSED)
-        self._prepare = prepare
+        self.refused: ZImageError | None = self.error(CLOSED)
+        self.failed = False
         self._mutex = threading.RLock()
 
     def open(self, patience: float = 0.0) -> None:
@@ -78,10 +77,9 @@ class Database:
             _OPEN.add(self)
 
     def _open(self, patience: float) -> None:
-        folder = self.path.parent
-        folder.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
         with ExitStack() as undo:
-            self._lock = _lock(folder, patience)
+            self._lock = _lock(self.path.with_name("queue.lock"), patience)
             undo.callback(self._lock.close)
             if self.path.exists():  # SQLite opens a file that it cannot write
                 os.close(os.open(self.path, os.O_RDWR))
@@ -92,28 +90,24 @@ class Database:
             self.connection.execute("PRAGMA journal_mode=WAL")
             self.connection.execute("PRAGMA synchronous=NORMAL")
             self.connection.execute("PRAGMA cache_size=-512")  # KiB; the system caches as well
-            self._prepare(self.connection)
+            self.load()
             self._log = os.open(f"{self.path}-wal", os.O_RDWR)
-            undo.callback(os.close, self._log)
-            self._reserve()
+            size = min(RESERVE, shutil.disk_usage(self.path.parent).free // 4)
+            with suppress(OSError):  # a quota, or no space
+                os.posix_fallocate(self._log, 0, size)  # SQLite ignores what follows its last frame
             self._inode = self.path.stat().st_ino
-            undo.pop_all()
+            self._close = undo.pop_all()
+            self._close.callback(os.close, self._log)
 
-    def _reserve(self) -> None:
-        """Give the log blocks on the disk; SQLite ignores what follows its last frame."""
-        size = min(RESERVE, _free(self.path.parent) // 4)
-        if size > 0:
-            with suppress(OSError):  # a quota, say
-                os.posix_fallocate(self._log, 0, size)
+    def load(self) -> None:
+        """Read a file that has just been opened; an error refuses it."""
 
     def close(self) -> None:
         """Close the file and release its lock."""
         with self._mutex:
             if self.refused is None:
-                self.refused = self._error(CLOSED)
-                self.connection.close()
-                os.close(self._log)
-                self._lock.close()
+                self.refused = self.error(CLOSED)
+                self._close.close()
 
     def disown(self) -> None:
         """Leave the file to the parent, in a forked child.
@@ -127,14 +121,24 @@ class Database:
     @contextmanager
     def access(self) -> Iterator[sqlite3.Connection]:
         """Give the connection to one thread; errors get a code."""
-        self.check_open()  # before the mutex, which a fork can leave locked
+        if self.refused is not None:  # before the mutex, which a fork can leave locked
+            raise self.refused.with_traceback(None)
         with self.coded(), self._mutex:
             yield self.connection
 
-    def check_open(self) -> None:
-        """Raise why the file is not open, unless it is."""
-        if self.refused is not None:
-            raise self.refused.with_traceback(None)
+    def works(self) -> bool:
+        """Return whether a prompt would be kept; after a failure, try a small write."""
+        try:
+            with self.access() as connection:
+                self.check()
+                if self.failed:
+                    ((version,),) = connection.execute("PRAGMA user_version").fetchall()
+                    connection.execute(f"PRAGMA user_version={version}")
+                    self.sync()
+        except ZImageError:
+            return False
+        self.failed = False
+        return True
 
     def check(self) -> None:
         """Check that a new prompt would be kept, inside :meth:`access`.
@@ -143,11 +147,11 @@ class Database:
         """
         if self.path.stat().st_ino != self._inode:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-        if _free(self.path.parent) < SPARE:
+        if shutil.disk_usage(self.path.parent).free < SPARE:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     def sync(self) -> None:
-        """Make all transactions until now durable; call it outside :meth:`access`."""
+        """Make all transactions until now durable; other threads can write meanwhile."""
         with self.coded():
             os.fdatasync(self._log)
 
@@ -157,42 +161,40 @@ class Database:
         try:
             yield
         except (sqlite3.Error, OSError, ValueError) as error:  # ValueError: a text is not JSON
-            raise self._error(error) from error
+            self.failed = True
+            raise self.error(error) from error
 
-    def _error(self, found: object) -> ZImageError:
+    def error(self, found: object) -> ZImageError:
+        """Return an error that names the file."""
         return ZImageError("ZI-QUEUE-FILE", path=self.path, found=found)
 
 
-def _lock(folder: Path, patience: float) -> IO[bytes]:
-    """Lock a folder for this process, and write its number into the lock file."""
-    with ExitStack() as undo:
-        descriptor = os.open(folder / "queue.lock", os.O_RDWR | os.O_CREAT, 0o666)
-        file = os.fdopen(descriptor, "r+b", buffering=0)
-        undo.callback(file.close)
-        until = time.monotonic() + patience
-        while not _try_lock(file):
-            if time.monotonic() > until:
-                found = file.readline().decode("ascii", "replace").strip()
-                raise ZImageError("ZI-QUEUE-TAKEN", path=folder, found=found or "?")
-            time.sleep(0.05)  # flock(2) has no time limit, and its end is no event
-        with suppress(OSError):  # a full disk; the number is only for messages
-            os.pwrite(file.fileno(), b"%-20d\n" % os.getpid(), 0)
-        undo.pop_all()
-    return file
-
-
-def _try_lock(file: IO[bytes]) -> bool:
+@contextmanager
+def logged_errors() -> Iterator[None]:
+    """Log errors of a step that is also in memory: they cost durability, not the prompt."""
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+        yield
+    except ZImageError as error:
+        log.error("Z-Image: %s", error)
 
 
-def _free(folder: Path) -> int:
-    """Bytes that this user can write to the disk of a folder."""
-    disk = os.statvfs(folder)
-    return (disk.f_bavail if os.geteuid() else disk.f_bfree) * disk.f_frsize
+def _lock(path: Path, patience: float) -> IO[bytes]:
+    """Lock a file for this process, and write the process's number into it."""
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o666), "r+b", buffering=0)
+    until = time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() > until:
+                with file:
+                    found = file.readline().decode("ascii", "replace").strip() or "?"
+                raise ZImageError("ZI-QUEUE-TAKEN", path=path.parent, found=found) from None
+        time.sleep(0.05)  # flock(2) has no time limit, and its end is no event
+    with suppress(OSError):  # a full disk; the number is only for messages
+        os.pwrite(file.fileno(), b"%-20d\n" % os.getpid(), 0)
+    return file
 
 
 _OPEN: weakref.WeakSet[Database] = weakref.WeakSet()

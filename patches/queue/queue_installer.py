@@ -8,16 +8,16 @@ import os
 import signal
 import threading
 import time
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from ...config import Settings
 from ...errors import ZImageError
 from ..base import comfyui, guardian
-from ..base.hooks import HookPoint, requires_more
+from ..base.hooks import HookPoint
 from ..base.limits import DEFAULTS, request_limits
 from ..base.registry import About
-from .durable_queue import durable_class
+from .durable_queue import durable
 from .store import Limits, Store
 
 log = logging.getLogger(__name__)
@@ -26,34 +26,24 @@ ABOUT = About(
     part="queue",
     bare_host="`kill -9` loses queue and history; 10 MB of metadata make `/history` 200 MB.",
     here=(
-        "SQLite, `fsync` before 200, at most 64 MiB of history, read from disk except for the"
-        " newest entries (`history_on_disk.py`). A file that cannot be used, or that another server"
+        "SQLite, `fsync` before 200, at most 64 MiB of history, read from disk"
+        " (`history_on_disk.py`). A file that cannot be used, or that another server"
         " uses, refuses prompts until it can be used. See [decision"
         " 0008](decisions/0008-durable-queue.md)."
     ),
 )
+
 RETRY_SECONDS = 2.0
 """Between two attempts to open a file that another server has, or that cannot be used."""
 PATIENCE = 10.0
 """Seconds that a server under a guardian waits for one that the kernel is still ending."""
 
 SEAMS = (
-    HookPoint("execution", "PromptQueue.__init__", ("self", "server")),
     HookPoint("execution", "PromptQueue.put", ("self", "item")),
     HookPoint("execution", "PromptQueue.get", ("self",)),
-    HookPoint("execution", "PromptQueue.task_done", ("self", "item_id")),
+    HookPoint("execution", "PromptQueue.task_done", ("self",)),
     HookPoint("execution", "PromptQueue.wipe_queue", ("self",)),
     HookPoint("execution", "PromptQueue.delete_queue_item", ("self",)),
-    HookPoint("execution", "PromptQueue.get_history", ("self", "prompt_id", "max_items")),
-)
-
-ABOUT = About(
-    part="queue",
-    bare_host="`kill -9` loses queue and history; 10 MB of metadata make `/history` 200 MB.",
-    here="SQLite, `fsync` before 200, at most 64 MiB of history, read from disk except for the "
-    "newest entries (`history_on_disk.py`). A file that cannot be used, or that another server "
-    "uses, refuses prompts until it can be used. See [decision "
-    "0008](decisions/0008-durable-queue.md).",
 )
 
 
@@ -65,27 +55,23 @@ def create() -> QueueInstaller:
     # Only under a guardian is there a process that is about to end.
     patience = PATIENCE if guardian.serves() else 0.0
     most_waiting = request_limits(settings.limits)["waiting"]
-    return QueueInstaller(comfyui.server(), comfyui.folder(), limits, most_waiting, patience)
+    store = Store(comfyui.folder(), limits, patience=None)
+    return QueueInstaller(comfyui.server(), store, most_waiting, patience)
 
 
+@dataclass
 class QueueInstaller:
-    """Replaces the server's queue by the durable one, before the worker starts."""
+    """Replaces the server's queue by the durable one, before the worker starts.
 
-    def __init__(
-        self,
-        server: Any,
-        folder: Path,
-        limits: Limits | None = None,
-        most_waiting: int = DEFAULTS["waiting"],
-        patience: float = 0.0,
-    ) -> None:
-        self.server = server
-        self.folder = folder
-        self.limits = limits
-        self.most_waiting = most_waiting
-        self.patience = patience
-        self.original: Any = None
-        self.queue: Any = None
+    The parameters are those of :class:`.DurableQueue`; ``queue`` is that, once it is installed.
+    """
+
+    server: Any
+    store: Store
+    most_waiting: int = DEFAULTS["waiting"]
+    patience: float = 0.0
+    original: Any = None
+    queue: Any = None
 
     @property
     def active(self) -> bool:
@@ -107,15 +93,9 @@ class QueueInstaller:
             raise ZImageError(
                 "ZI-PATCH-SEAM", name="prompt_queue", found=found, expected="PromptQueue"
             )
-        store = Store(self.folder, self.limits, patience=None)
-        try:
-            create = durable_class(type(original))
-            needs_more = requires_more(type(original).__init__, SEAMS[0].parameters)
-            template = original if needs_more else None
-            self.queue = create(self.server, store, self.most_waiting, self.patience, template)
-        except BaseException:
-            store.close()
-            raise
+        self.queue = durable(
+            original, self.store, most_waiting=self.most_waiting, patience=self.patience
+        )
         self.original = original
         self.server.prompt_queue = self.queue
         _give_back_at_exit(self.queue)
@@ -124,7 +104,11 @@ class QueueInstaller:
             threading.Thread(target=self._retry, name="zimage-queue", daemon=True).start()
 
     def _retry(self) -> None:
-        while self.active and self.queue.try_to_open() is not None:
+        while self.active:
+            if self.queue.try_to_open() is None:
+                log.warning("Z-Image: the queue is open")
+                self.server.queue_updated()
+                return
             time.sleep(RETRY_SECONDS)
 
     def reasons(self) -> list[str]:
@@ -138,9 +122,8 @@ class QueueInstaller:
         error = self.queue.refused if self.queue is not None else None
         if error is None:
             return {}
-        return {
-            "status": "refused", "code": error.code, "zh": error.chinese, "en": error.english,
-        }  # fmt: skip
+        text = {"zh": error.chinese, "en": error.english}
+        return {"status": "refused", "code": error.code, **text}
 
     def revert(self) -> None:
         """Put the host's queue back; prompts stay on disk for the next start."""
@@ -149,7 +132,7 @@ class QueueInstaller:
         if not self.active:
             raise ZImageError("ZI-PATCH-COVERED", name="PromptServer.prompt_queue")
         self.server.prompt_queue = self.original
-        self.queue.store.close()
+        self.store.close()
         self.queue = None
 
 

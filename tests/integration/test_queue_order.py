@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.queue.durable_queue import DEATHS, durable_class
+from zimage_comfyui.patches.queue.durable_queue import DEATHS, durable
 from zimage_comfyui.patches.queue.store import Store
 
 IDS = st.sampled_from("abcdef")
@@ -29,7 +29,7 @@ IDS = st.sampled_from("abcdef")
 def process(folder: Path) -> tuple[Any, Any]:
     """The server and queue of a new one."""
     server = SimpleNamespace(number=0, queue_updated=lambda: None)
-    return server, durable_class(sys.modules["execution"].PromptQueue)(server, Store(folder))
+    return server, durable(sys.modules["execution"].PromptQueue(server), Store(folder))
 
 
 def numbered(server: Any, asked: float | None, front: bool) -> float:

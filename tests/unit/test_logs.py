@@ -20,7 +20,7 @@ from zimage_comfyui.patches.base import refusals
 from zimage_comfyui.patches.base.prompt_events import Status
 from zimage_comfyui.patches.monitoring import prompt_log
 from zimage_comfyui.patches.monitoring.prompt_log import Logs
-from zimage_comfyui.patches.queue.durable_queue import durable_class
+from zimage_comfyui.patches.queue.durable_queue import durable
 from zimage_comfyui.patches.queue.store import Store
 from zimage_comfyui.rotating_log import Lines
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
@@ -122,7 +122,7 @@ def test_a_prompt_that_ended_is_a_line(
 def test_prompts_of_the_durable_queue_are_lines_too(world: World, tmp_path: Path) -> None:
     """Which is made before or after; each prompt is told once."""
     store = Store(tmp_path)
-    world.run(durable_class(world.execution.PromptQueue)(SimpleNamespace(number=0), store), SUCCESS)
+    world.run(durable(world.execution.PromptQueue(SimpleNamespace(number=0)), store), SUCCESS)
     store.close()
     assert [line["request_id"] for line in world.lines()] == ["id"]
 

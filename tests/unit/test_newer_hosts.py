@@ -354,7 +354,7 @@ def host_queue(monkeypatch: pytest.MonkeyPatch) -> NewerQueue:
 
 def test_a_newer_queue_is_kept_on_disk(host_queue: NewerQueue, tmp_path: Path) -> None:
     """It is made although its class needs more than a server, and its functions get everything."""
-    part = queue_installer.QueueInstaller(host_queue.server, tmp_path)
+    part = queue_installer.QueueInstaller(host_queue.server, Store(tmp_path))
     part.apply()
     ours = host_queue.server.prompt_queue
     assert part.active

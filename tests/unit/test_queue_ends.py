@@ -16,7 +16,7 @@ from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.base import comfyui, guardian, handover
 from zimage_comfyui.patches.base.prompt_events import is_interrupt
 from zimage_comfyui.patches.queue import worker_thread
-from zimage_comfyui.patches.queue.durable_queue import durable_class
+from zimage_comfyui.patches.queue.durable_queue import durable
 from zimage_comfyui.patches.queue.store import Store
 from zimage_comfyui.patches.queue.worker_thread import fail_running
 from zimage_comfyui.sandbox.host.raised import host_exception
@@ -41,7 +41,7 @@ def run(queue: Any) -> None:
 
 def test_an_end_is_on_disk_before_its_client_hears_of_it(store: Store) -> None:
     """The host tells of it after ``task_done``."""
-    queue = durable_class(PromptQueue)(SimpleNamespace(), store)
+    queue = durable(PromptQueue(SimpleNamespace()), store)
     run(queue)
     assert store.ended("a") is not None
 
@@ -51,7 +51,7 @@ def test_a_prompt_that_is_given_up_has_ended_on_disk(store: Store) -> None:
     told: list[tuple[str, str]] = []
     server = SimpleNamespace(client_id="somebody who came before")
     server.send_sync = lambda event, _, to: told.append((event, to))
-    queue = durable_class(Processed)(server, store)
+    queue = durable(Processed(server), store)
     for id, extra in (("a", {"client_id": "c"}), ("b", {})):  # of nobody: not for every page
         queue.put((0, id, {}, extra, [], {}))
         queue.get()
@@ -96,11 +96,11 @@ def test_an_end_that_was_not_written_is_written_later(
     store: Store, monkeypatch, later: Callable[[Any], object]
 ) -> None:
     """So that no prompt runs again although its client was told of its end."""
-    queue = durable_class(PromptQueue)(SimpleNamespace(), store)
+    queue = durable(PromptQueue(SimpleNamespace()), store)
     with monkeypatch.context() as patch:
         patch.setattr(store, "end", full)
         run(queue)
-        queue.settle()
+        queue.history.settle()
     assert queue.history["a"]["outputs"] == {"9": {}}
     assert [row.id for row in store.requeue_unfinished()] == ["a"]
     later(queue)
@@ -114,7 +114,7 @@ def guarded(store: Store, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A worker's thread with its queue, and a guardian that is asked for another process."""
     here = SimpleNamespace(asked=[])
     server = SimpleNamespace(queue_updated=lambda: None)
-    here.queue = server.prompt_queue = durable_class(PromptQueue)(server, store)
+    here.queue = server.prompt_queue = durable(PromptQueue(server), store)
     here.queue.task_counter = 2  # as the host counts what it has given out
     monkeypatch.setattr(comfyui, "server", lambda: server)
     monkeypatch.setattr(guardian, "is_heard", lambda: True)

@@ -72,7 +72,7 @@ from types import SimpleNamespace
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.queue import durable_queue, queue_installer
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
-made = durable_queue.durable_class(PromptQueue)(SimpleNamespace(), store)
+made = durable_queue.durable(PromptQueue(SimpleNamespace()), store)
 queue_installer._give_back_at_exit(made)
 made.put((0, "a", {}, {}, [], {}))
 made.get()

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.base import comfyui
 from zimage_comfyui.patches.queue import database
-from zimage_comfyui.patches.queue.durable_queue import durable_class
+from zimage_comfyui.patches.queue.durable_queue import durable
 from zimage_comfyui.patches.queue.group_commit import hold_back
 from zimage_comfyui.patches.queue.store import Store
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
@@ -54,7 +54,7 @@ def queue(tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Iterat
     """A durable queue."""
     monkeypatch.setattr(comfyui, "folder", lambda: tmp_path)
     store = Store(tmp_path)
-    yield durable_class(PromptQueue)(SimpleNamespace(), store, most_waiting=30)
+    yield durable(PromptQueue(SimpleNamespace()), store, most_waiting=30)
     store.close()
 
 
@@ -106,7 +106,7 @@ def test_submissions_share_a_sync(queue: Any, disk: Disk) -> None:
         first = asyncio.create_task(submit(client, "first"))
         await until(lambda: disk.syncs == 1)
         others = [asyncio.create_task(submit(client, str(number))) for number in range(20)]
-        await until(lambda: len(queue._submitted) == 21)
+        await until(lambda: len(queue._uncommitted) == 21)
         assert (disk.syncs, ids(queue)) == (1, [])
         assert (await client.get("/")).status == 200  # the event loop goes on
         assert not any(task.done() for task in (first, *others))
@@ -118,6 +118,23 @@ def test_submissions_share_a_sync(queue: Any, disk: Disk) -> None:
     assert disk.syncs == 2
     assert set(ids(queue)) == {"first", *map(str, range(20))}
     assert ids(queue)[0] == "first"
+
+
+def test_a_prompt_that_is_refused_is_no_matter_of_others(queue: Any, disk: Disk) -> None:
+    """They are accepted in the same commit."""
+    disk.works.clear()
+
+    async def steps(client: Any) -> None:
+        first = asyncio.create_task(submit(client, "first"))
+        await until(lambda: disk.syncs == 1)
+        others = [asyncio.create_task(submit(client, id)) for id in "aba"]
+        await until(lambda: len(queue._uncommitted) == 3)
+        disk.works.set()
+        answers = await asyncio.gather(first, *others)
+        assert sorted(status for status, _ in answers) == [200, 200, 200, 409]
+
+    served(queue, steps)
+    assert ids(queue) == ["first", "a", "b"]
 
 
 def test_a_disk_that_fails_answers_with_its_code(queue: Any, disk: Disk) -> None:
@@ -142,7 +159,7 @@ def test_a_submission_counts_before_it_is_durable(queue: Any, disk: Disk) -> Non
 
     async def steps(client: Any) -> None:
         tasks = [asyncio.create_task(submit(client, str(number))) for number in range(30)]
-        await until(lambda: len(queue._submitted) == 30)
+        await until(lambda: len(queue._uncommitted) == 30)
         with pytest.raises(ZImageError, match="ZI-QUEUE-FULL"):
             queue.put(item("one more"))
         queue.most_waiting = 31

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.queue import history_on_disk
-from zimage_comfyui.patches.queue.durable_queue import durable_class
+from zimage_comfyui.patches.queue.durable_queue import durable
 from zimage_comfyui.patches.queue.history_on_disk import HistoryOnDisk
 from zimage_comfyui.patches.queue.store import Limits, Store
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
@@ -22,12 +22,6 @@ from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 GRAPH = {"1": {"class_type": "A", "inputs": {"text": "图"}}}
 EXTRA = {"client_id": "c"}
 OUTPUTS = {"1": {"images": [{"filename": "图 1.webp"}]}}
-
-
-@pytest.fixture(autouse=True)
-def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two entries stay in memory."""
-    monkeypatch.setattr(history_on_disk, "RECENT", 2)
 
 
 @pytest.fixture
@@ -46,7 +40,7 @@ def queue_in(folder: Path, limits: Limits | None = None) -> Any:
     while OPENED:
         OPENED.pop().close()
     OPENED.append(Store(folder, limits))
-    return durable_class(PromptQueue)(SimpleNamespace(), OPENED[0])
+    return durable(PromptQueue(SimpleNamespace()), OPENED[0])
 
 
 def run(queue: Any, *ids: str) -> None:
@@ -70,7 +64,7 @@ def plain(value: object) -> Any:
 
 @pytest.mark.parametrize("restarted", [False, True], ids=["the same process", "the next one"])
 def test_entries_from_disk_are_those_from_memory(folder: Path, restarted: bool) -> None:
-    """The newest two are in memory in the first process, none in the second."""
+    """Also in the process that has run their prompts."""
     queue = queue_in(folder)
     run(queue, *"abcd")
     queue = queue_in(folder) if restarted else queue
@@ -96,32 +90,11 @@ def test_counting_goes_on_after_a_restart(folder: Path) -> None:
     assert [(number, type(number)) for number in numbers] == [(0, int), (1, int), (2, int)]
 
 
-def test_memory_holds_the_newest(folder: Path) -> None:
+def test_memory_holds_no_entries(folder: Path) -> None:
     """However many have ended."""
     queue = queue_in(folder)
-    for number in range(30):
-        run(queue, str(number))
-        assert len(queue.history._near) <= 4
-    assert list(queue.history._near)[-2:] == ["28", "29"]
+    run(queue, *map(str, range(30)))
     assert (len(queue.history), queue.history._unwritten) == (30, {})
-
-
-def test_who_reads_all_reads_it_once(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then entries stay in memory for a while, as pages ask for them again and again."""
-    now = [1000.0]
-    queue = queue_in(folder)
-    monkeypatch.setattr(queue.history, "clock", lambda: now[0])
-    run(queue, *map(str, range(9)))
-    queue.get_history(max_items=2)
-    assert len(queue.history._near) <= 4
-    for _ in range(2):
-        queue.get_history()
-    run(queue, "9")
-    assert len(queue.history._near) == 10
-    assert queue.history["0"] is queue.history["0"]
-    now[0] += history_on_disk.WHOLE_SECONDS + 1
-    run(queue, "10")
-    assert list(queue.history._near) == ["8", "9", "10"]
 
 
 def test_limits_hold(folder: Path) -> None:
@@ -169,7 +142,7 @@ def test_a_disk_that_takes_nothing(folder: Path, monkeypatch: pytest.MonkeyPatch
     queue = queue_in(folder)
     run(queue, "a")
     with monkeypatch.context() as broken:
-        for write in ("end", "remove", "clear_history"):
+        for write in ("end", "remove"):
             broken.setattr(queue.store, write, full)
         queue.put((1, "b", GRAPH, EXTRA, ["1"], {}))
         queue.get()
@@ -265,7 +238,7 @@ def test_an_entry_that_cannot_be_read_says_so(folder: Path, caplog) -> None:
     queue = queue_in(folder)
     run(queue, *"ab")
     queue.get()
-    queue.store.database.connection.execute("UPDATE prompts SET result = '{' WHERE id = 'a'")
+    queue.store.connection.execute("UPDATE prompts SET result = '{' WHERE id = 'a'")
     queue = queue_in(folder)
     found = dict(queue.listed(None, -1))
     assert [*found] == ["a", "b"]

@@ -79,7 +79,7 @@ def test_what_an_earlier_version_ran_has_died_once(folder: Path) -> None:
     """It marked that in the row."""
     store = make(folder)
     accept(store, "a", 0, ITEM)
-    store.database.connection.execute("UPDATE prompts SET state = 'running'")
+    store.connection.execute("UPDATE prompts SET state = 'running'")
     for _ in range(2):
         store = reopen(store)
         (row,) = store.requeue_unfinished()
@@ -143,20 +143,6 @@ def test_a_damaged_page_of_an_earlier_version_is_deleted(folder: Path, found: by
     assert not page.exists()
 
 
-def test_prompts_that_are_accepted_together_share_a_sync(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """They keep their order and are all there, or none."""
-    store, syncs = make(folder), []
-    sync = store.database.sync
-    monkeypatch.setattr(store.database, "sync", lambda: (syncs.append(1), sync()))
-    prompts = [store.new_prompt(str(number), 0, ITEM) for number in range(300)]
-    assert store.accept(prompts) == [*range(1, 301)]
-    assert len(syncs) == 1
-    rows = reopen(store).requeue_unfinished()
-    assert [(row.seq, row.id) for row in rows] == [(n + 1, str(n)) for n in range(300)]
-
-
 def test_a_sync_that_fails_refuses_all_prompts_of_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -166,15 +152,17 @@ def test_a_sync_that_fails_refuses_all_prompts_of_it(
     def fail(_file: int) -> None:
         raise OSError(5, "Input/output error")
 
-    prompts = [store.new_prompt(id, 0, ITEM) for id in "ab"]
+    accept(store, "before", 0, ITEM)
+    for id in "ab":
+        store.accept(id, 0, ITEM)
     with monkeypatch.context() as patch:
         patch.setattr(database.os, "fdatasync", fail)
         with pytest.raises(ZImageError, match=r"ZI-QUEUE-FILE.*Input/output"):
-            store.accept(prompts)
+            store.sync_prompts("ab")
         assert not store.works()
     assert store.works()
-    accept(store, "b")
-    assert [row.id for row in reopen(store).requeue_unfinished()] == ["b"]
+    accept(store, "b", 0, ITEM)
+    assert [row.id for row in reopen(store).requeue_unfinished()] == ["before", "b"]
 
 
 def test_numbers_that_were_counted_are_integers_again(folder: Path) -> None:
