@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..protocol import messages as m
-from ..web.events import Asides, TokenBucket, tell
+from ..web.events import TokenBucket, UnsolicitedEvents, forward_event
 from .calls import PendingCall
 from .inbound import leases_in
 
@@ -15,18 +15,18 @@ class EventRelay:
     """Delivers the events of one worker.
 
     Args:
-        asides: limits the rate of events that belong to no call.
+        unsolicited: limits the rate of events that belong to no call.
         unpack: deserializes the value of an event.
         return_leases: returns the leases of an event that is not delivered.
     """
 
     def __init__(
         self,
-        asides: Asides,
+        unsolicited: UnsolicitedEvents,
         unpack: Callable[[m.Value], Any],
         return_leases: Callable[[list[int]], None],
     ) -> None:
-        self.asides = asides
+        self.unsolicited = unsolicited
         self.bucket = TokenBucket()
         self._unpack = unpack
         self._return_leases = return_leases
@@ -41,7 +41,7 @@ class EventRelay:
         Progress can come faster than a page can show it; then only the newest is delivered, later.
         """
         if event.kind != "progress":
-            if pending.on_event is not None and self.bucket.room():
+            if pending.on_event is not None and self.bucket.take():
                 self._pass_on(pending, event)
             else:
                 self.discard(event)
@@ -49,7 +49,7 @@ class EventRelay:
         if pending.delayed_progress is not None:
             self.discard(pending.delayed_progress)
             pending.delayed_progress = None
-        if self.bucket.room():
+        if self.bucket.take():
             self._pass_on(pending, event)
         else:
             pending.delayed_progress = event
@@ -71,8 +71,8 @@ class EventRelay:
 
     def deliver_outside_call(self, event: m.Event) -> None:
         """Pass on an event of a thread that the pack has started."""
-        if event.kind == "send" and self.asides.room():
-            tell(event.kind, self._unpack(event.value), None)
+        if event.kind == "send" and self.unsolicited.take():
+            forward_event(event.kind, self._unpack(event.value), None)
         else:
             self.discard(event)
 

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from ..loading.description_cache import state_of
-from ..loading.description_limits import MOST_PATHS, judged
+from ..loading.description_limits import MOST_PATHS, checked_bytes
 from ..protocol import messages as m
 from ..protocol.description_codec import unpack_description
 from ..protocol.exceptions import WorkerDied
@@ -83,7 +83,7 @@ class InputRefresh:
         try:
             with self._use() as session:
                 data = _read_inputs(session, info, seconds)
-            if self._update(info, m.inputs(judged(data))):
+            if self._update(info, m.inputs(checked_bytes(data))):
                 self.store(info)
         except WorkerDied as error:
             log.warning("Z-Image: %s: %s", self._name, error)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..protocol import messages as m
-from ..web.events import Asides
+from ..web.events import UnsolicitedEvents
 from .connection import WorkerConnection
 from .frame_transport import FrameTransport
 from .log_capture import Output
@@ -18,7 +18,7 @@ def start_worker(
     begin: m.Begin,
     output: Output,
     answer: Answer,
-    asides: Asides,
+    unsolicited: UnsolicitedEvents,
     outer_report: dict[str, dict[str, str]] | None = None,
 ) -> WorkerSession:
     """Start a worker process and send it its first frame.
@@ -29,7 +29,7 @@ def start_worker(
         begin: the first frame, which has the quota.
         output: receives its standard output.
         answer: see :class:`WorkerSession`.
-        asides: see :class:`WorkerSession`.
+        unsolicited: see :class:`WorkerSession`.
         outer_report: see :class:`WorkerSession`.
     """
     transport = FrameTransport()
@@ -37,7 +37,7 @@ def start_worker(
         with transport.worker_ends() as ends:
             process = WorkerProcess(name, template, output, ends)
         connection = WorkerConnection(process, transport)
-        session = WorkerSession(connection, answer, begin.quota, asides, outer_report)
+        session = WorkerSession(connection, answer, begin.quota, unsolicited, outer_report)
         connection.send(begin)
     except BaseException:
         transport.close()

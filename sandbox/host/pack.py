@@ -15,13 +15,13 @@ import msgspec
 from ...errors import ZImageError
 from ..changes import Changes
 from ..loading.description_cache import state_of
-from ..loading.description_limits import absurd, bad, judged, sound
-from ..loading.prompt_context import prompts, surroundings
+from ..loading.description_limits import checked_bytes, implausibility, make_safe, unusable
+from ..loading.prompt_context import current_context, running_prompts
 from ..policy.policy import PackRule
 from ..protocol import messages as m
 from ..protocol.description_codec import unpack_description
 from ..protocol.exceptions import CodecError, WorkerDied, WorkerRaised
-from ..web.events import Asides, tell
+from ..web.events import UnsolicitedEvents, forward_event
 from .call_deadline import CallDeadline, user_interrupted
 from .crash_history import CrashHistory
 from .input_refresh import InputRefresh
@@ -75,7 +75,7 @@ class Pack:
         self.rule = rule
         self.output = output
         self.called = called or name
-        self.asides = Asides(name)
+        self.unsolicited = UnsolicitedEvents(name)
         self.session: WorkerSession | None = None
         self.info: m.PackInfo | None = None
         self.report: dict[str, dict[str, str]] | None = None
@@ -252,7 +252,7 @@ class Pack:
             if session.busy or self._users or session.objects.handle_count:
                 return
             idle = self._clock() - self.used > 60 * self.rule.idle_minutes
-            leaks = self._leak_detector.leaks() and self._prompt not in prompts()
+            leaks = self._leak_detector.leaks() and self._prompt not in running_prompts()
             if (self.rule.idle_minutes and idle) or leaks:
                 log.info("Z-Image: the sandbox of %s %s", self.name, "is idle" if idle else "leaks")
                 self.stop()
@@ -279,7 +279,7 @@ class Pack:
         except WorkerRaised as error:
             tail = error.error.trace[-2000:]
             raise ZImageError("ZI-SANDBOX-IMPORT", pack=self.name, found=error, tail=tail) from None
-        if reason := absurd(self.info):
+        if reason := implausibility(self.info):
             raise ZImageError("ZI-SANDBOX-ABSURD", pack=self.name, found=reason)
         return self.info
 
@@ -304,9 +304,9 @@ class Pack:
         deadline = CallDeadline(seconds, seconds, keep_process=keep_process)
         data = session.call(m.Call(0, "describe"), None, deadline)
         try:
-            info = sound(m.pack_info(judged(data)))
+            info = make_safe(m.pack_info(checked_bytes(data)))
         except (msgspec.DecodeError, RecursionError) as error:
-            raise WorkerDied(bad(clean(str(error))[:500])) from None
+            raise WorkerDied(unusable(clean(str(error))[:500])) from None
         info.state = state_of(info.looked_at)
         return info
 
@@ -328,7 +328,7 @@ class Pack:
             ZImageError: ``ZI-SANDBOX-DIED``, ``ZI-SANDBOX-VALUE`` and others.
             Exception: a builtin exception of the node; any other becomes ``ZI-SANDBOX-RAISED``.
         """
-        context = surroundings()
+        context = current_context()
         self._prompt = context.prompt if context else self._prompt
         call = m.Call(0, "node", 0, name, function, instance, context=context)
         with self.use() as session:
@@ -356,7 +356,9 @@ class Pack:
         deadline = CallDeadline(
             self.rule.call_seconds, self.rule.silent_seconds, call, user_interrupted
         )
-        return session.call(call, lambda kind, value: tell(kind, value, call.context), deadline)
+        return session.call(
+            call, lambda kind, value: forward_event(kind, value, call.context), deadline
+        )
 
     def inputs(self, name: str) -> Any:
         """Return inputs and V3 information of a node class, updated if that is quick."""

@@ -10,7 +10,7 @@ from typing import Any
 from ..protocol import messages as m
 from ..protocol.error_info import host_error_info
 from ..protocol.exceptions import CodecError, WorkerDied, WorkerRaised
-from ..web.events import Asides
+from ..web.events import UnsolicitedEvents
 from .call_deadline import Check
 from .calls import GRACE_SECONDS, SLICE_SECONDS, OnEvent, PendingCall, PendingCalls
 from .connection import WorkerConnection
@@ -39,7 +39,7 @@ class WorkerSession:
         answer: carries out the worker's requests.
         quota: bytes that each side may have in shared memory, and that the host stores for the
             worker.
-        asides: limits the rate of events that belong to no call.
+        unsolicited: limits the rate of events that belong to no call.
         outer_report: what confines the worker from outside, in the form of its own report.
 
     Attributes:
@@ -54,7 +54,7 @@ class WorkerSession:
         connection: WorkerConnection,
         answer: Answer,
         quota: int,
-        asides: Asides,
+        unsolicited: UnsolicitedEvents,
         outer_report: dict[str, dict[str, str]] | None = None,
     ) -> None:
         self.process: WorkerProcess = connection.process
@@ -65,7 +65,7 @@ class WorkerSession:
         self._outer_report = outer_report or {}
         self._last_received = time.monotonic()
         self._calls = PendingCalls()
-        self._events = EventRelay(asides, self.unpack, connection.return_leases)
+        self._events = EventRelay(unsolicited, self.unpack, connection.return_leases)
         self._requests = HostRequests(
             lambda *request: answer(self, *request),
             self.objects.arenas.lend,

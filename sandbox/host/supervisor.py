@@ -164,7 +164,7 @@ class Supervisor:
             quota=int(pack.rule.arena * GIB),
         )
         return start_worker(
-            pack.name, template, begin, pack.output, answer, pack.asides, outer_report
+            pack.name, template, begin, pack.output, answer, pack.unsolicited, outer_report
         )
 
     def _tend(self, pack: Pack) -> None:

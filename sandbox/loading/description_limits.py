@@ -16,7 +16,7 @@ LONGEST_NAME = 256
 MOST_BYTES = 32 * 2**20
 
 
-def sound(info: m.PackInfo) -> m.PackInfo:
+def make_safe(info: m.PackInfo) -> m.PackInfo:
     """Make the texts of a description safe for the log, and return the description."""
     info.trace = clean_lines(info.trace, 2 * 64 * 2**10)
     del info.looked_at[MOST_PATHS:]
@@ -28,7 +28,7 @@ def sound(info: m.PackInfo) -> m.PackInfo:
     return info
 
 
-def absurd(info: m.PackInfo) -> str:
+def implausibility(info: m.PackInfo) -> str:
     """Return why a description is implausible; an empty text if it is not."""
     if len(info.nodes) > MOST_NODES:
         return Said(f"{len(info.nodes)} nodes", f"{len(info.nodes)} 个节点")
@@ -38,17 +38,17 @@ def absurd(info: m.PackInfo) -> str:
     return Said(f"a name of {lengths[0]} characters", f"一个有 {lengths[0]} 个字符的名称")
 
 
-def bad(why: str) -> str:
+def unusable(why: str) -> str:
     """Return the reason for ending a process that sent an unusable description."""
     return Said(f"bad description: {why}".rstrip(": "), f"无效的节点包描述：{why}".rstrip("："))
 
 
-def judged(data: object) -> bytes:
+def checked_bytes(data: object) -> bytes:
     """Return a response that can be a description.
 
     Raises:
         WorkerDied: it cannot be one; the caller has to end the worker.
     """
     if not isinstance(data, bytes) or len(data) > MOST_BYTES:
-        raise WorkerDied(bad(""))
+        raise WorkerDied(unusable(""))
     return data

@@ -7,7 +7,7 @@ import sys
 from ..protocol import messages as m
 
 
-def prompts() -> set[str]:
+def running_prompts() -> set[str]:
     """Return the ids of the prompts that ComfyUI runs now."""
     server = sys.modules.get("server")
     instance = getattr(getattr(server, "PromptServer", None), "instance", None)
@@ -15,7 +15,7 @@ def prompts() -> set[str]:
     return {item[1] for item in list(running.values())}
 
 
-def surroundings() -> m.Context | None:
+def current_context() -> m.Context | None:
     """Return prompt, node and client of the node that runs in this thread; None outside of one."""
     from comfy_execution.graph_utils import GraphBuilder
     from comfy_execution.utils import get_executing_context

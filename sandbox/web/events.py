@@ -47,7 +47,7 @@ class TokenBucket:
         self._tokens = float(burst)
         self._last = clock()
 
-    def room(self) -> bool:
+    def take(self) -> bool:
         """Take a token; return False if there is none."""
         now = self._clock()
         refilled = self._tokens + (now - self._last) * EVENTS_PER_SECOND
@@ -59,7 +59,7 @@ class TokenBucket:
         return True
 
 
-class Asides:
+class UnsolicitedEvents:
     """Limits the events that a pack's own threads send, outside of any call.
 
     Args:
@@ -67,29 +67,29 @@ class Asides:
         clock: seconds, monotonic.
 
     Attributes:
-        left_out: number of events that were discarded.
+        discarded: number of events that were discarded.
     """
 
     def __init__(self, name: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.name = name
-        self.left_out = 0
+        self.discarded = 0
         self._bucket = TokenBucket(EVENTS_PER_SECOND, clock)
 
-    def room(self) -> bool:
+    def take(self) -> bool:
         """Return whether another event may be sent now; count and log those that may not."""
-        if self._bucket.room():
+        if self._bucket.take():
             return True
-        if not self.left_out:
+        if not self.discarded:
             log.warning(
                 "Z-Image: %s sends more than %d events a second on its own; the rest is discarded",
                 self.name,
                 EVENTS_PER_SECOND,
             )
-        self.left_out += 1
+        self.discarded += 1
         return False
 
 
-def tell(kind: str, value: Any, context: m.Context | None) -> None:
+def forward_event(kind: str, value: Any, context: m.Context | None) -> None:
     """Send an event of a worker to the page; discard and log what is malformed.
 
     Args:

@@ -20,7 +20,7 @@ from ..host.pack import Pack
 from ..host.session import WorkerSession
 from ..protocol import messages as m
 from ..protocol.exceptions import CodecError, WorkerDied, WorkerRaised
-from .events import tell
+from .events import forward_event
 
 log = logging.getLogger(__name__)
 
@@ -138,7 +138,9 @@ class Forwarder:
     def _call(self, session: WorkerSession, deadline: Deadline, message: dict[str, Any]) -> Any:
         deadline.until = time.monotonic() + deadline.seconds
         deadline.call.arguments = session.objects.codec.pack(message)
-        return session.call(deadline.call, lambda kind, value: tell(kind, value, None), deadline)
+        return session.call(
+            deadline.call, lambda kind, value: forward_event(kind, value, None), deadline
+        )
 
 
 def _coded(error: WorkerRaised | CodecError, route: dict[str, Any]) -> ZImageError:

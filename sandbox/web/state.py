@@ -115,7 +115,7 @@ def _pack(pack: Pack, refused: bool) -> dict[str, Any]:
         "crashes": len(pack.crashes),
         "last_end": pack.reason,
         "last_end_zh": in_chinese(pack.reason),
-        "events_left_out": pack.asides.left_out,
+        "events_left_out": pack.unsolicited.discarded,
         "nodes": len(pack.info.nodes) if pack.info else 0,
         "routes": len({path for _, path in pack.info.routes}) if pack.info else 0,
         "not_confined": {

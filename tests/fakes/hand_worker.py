@@ -12,7 +12,7 @@ from typing import Any
 from zimage_comfyui.sandbox.host.launch import start_worker
 from zimage_comfyui.sandbox.host.log_capture import Output
 from zimage_comfyui.sandbox.protocol import messages as m
-from zimage_comfyui.sandbox.web.events import Asides
+from zimage_comfyui.sandbox.web.events import UnsolicitedEvents
 
 
 class Template:
@@ -37,11 +37,11 @@ class Template:
 class Worker:
     """What a worker sends, by hand."""
 
-    def __init__(self, asides: Asides) -> None:
+    def __init__(self, unsolicited: UnsolicitedEvents) -> None:
         self.template: Any = Template()
         begin = m.Begin("pack", "custom_nodes", [], {}, {}, None, {}, 2**20)
         output = Output("some")
-        self.host = start_worker("some", self.template, begin, output, lambda *_: None, asides)
+        self.host = start_worker("some", self.template, begin, output, lambda *_: None, unsolicited)
         self.connection = Connection(self.template.frames)
         self.threads: list[threading.Thread] = []
         assert m.begin(self.connection.recv_bytes()) == begin
@@ -77,7 +77,7 @@ class Clock:
 @contextlib.contextmanager
 def by_hand(clock: Callable[[], float]) -> Iterator[Worker]:
     """Yield a worker and close it afterwards."""
-    worker = Worker(Asides("some", clock))
+    worker = Worker(UnsolicitedEvents("some", clock))
     yield worker
     worker.host.close()
     for thread in worker.threads:

@@ -40,7 +40,9 @@ def test_events_outside_of_calls_are_so_many_a_second(
 ) -> None:
     """The rest is counted and told once; in the next second there is room again."""
     told: list[Any] = []
-    monkeypatch.setattr(event_relay, "tell", lambda kind, value, _: told.append((kind, value)))
+    monkeypatch.setattr(
+        event_relay, "forward_event", lambda kind, value, _: told.append((kind, value))
+    )
     caplog.set_level(logging.WARNING, events.__name__)
     for second in range(2):
         clock.now += 1
@@ -49,7 +51,7 @@ def test_events_outside_of_calls_are_so_many_a_second(
             worker.host.drain()
         assert len(told) == (second + 1) * EVENTS_PER_SECOND
     assert told[-1] == ("send", ["some.event", EVENTS_PER_SECOND - 1, None])
-    assert worker.host._events.asides.left_out == 40
+    assert worker.host._events.unsolicited.discarded == 40
     assert [one.name for one in caplog.records] == [events.__name__]
     assert worker.host.process.end_reason is None
 
@@ -59,10 +61,10 @@ def test_other_events_belong_to_a_call(
 ) -> None:
     """Progress of none is left out; what is too much is not even looked at."""
     told: list[Any] = []
-    monkeypatch.setattr(event_relay, "tell", lambda kind, *_: told.append(kind))
+    monkeypatch.setattr(event_relay, "forward_event", lambda kind, *_: told.append(kind))
     worker.send(m.Event("progress", 0, m.Tuple([1, 2, None])))
     for _ in range(EVENTS_PER_SECOND + 1):
-        worker.host._events.asides.room()
+        worker.host._events.unsolicited.take()
     worker.send(m.Event("send", 0, m.HostRef(7, "MODEL")))
     worker.host.drain()
     assert told == []
@@ -200,9 +202,9 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Page:
 def test_previews_and_text_of_a_pack_reach_the_page(page: Page) -> None:
     """``send_sync`` with ``BinaryEventTypes``, as in ComfyUI."""
     picture = numpy.full((4, 6, 3), 7, dtype=numpy.uint8)
-    events.tell("send", [3, b"text", None], None)
-    events.tell("send", [1, b"jpeg", "client"], None)
-    events.tell("send", [2, ["JPEG", picture, 512], "client"], None)
+    events.forward_event("send", [3, b"text", None], None)
+    events.forward_event("send", [1, b"jpeg", "client"], None)
+    events.forward_event("send", [2, ["JPEG", picture, 512], "client"], None)
     assert page.told[:2] == [(3, b"text", None), (1, b"jpeg", "client")]
     event, (kind, image, largest), sid = page.told[2]
     assert (event, kind, image.size, largest, sid) == (2, "JPEG", (6, 4), 512, "client")
@@ -220,7 +222,7 @@ def test_what_a_pack_may_not_tell_is_left_out(
     page: Page, caplog: pytest.LogCaptureFixture, event: tuple[Any, Any]
 ) -> None:
     """Told once, in the log; the call goes on."""
-    events.tell("send", [*event, None], None)
-    events.tell("progress", [1, 2, ["JPEG", event[1], 5]], None)
+    events.forward_event("send", [*event, None], None)
+    events.forward_event("progress", [1, 2, ["JPEG", event[1], 5]], None)
     assert page.told == []
     assert [one.name for one in caplog.records] == [events.__name__] * 2

@@ -18,7 +18,7 @@ from zimage_comfyui.sandbox.host.pack import Pack
 from zimage_comfyui.sandbox.host.usage import LeakDetector, Usage
 from zimage_comfyui.sandbox.loading import description_limits as described_module
 from zimage_comfyui.sandbox.loading.description_cache import state_of
-from zimage_comfyui.sandbox.loading.description_limits import MOST_PATHS, sound
+from zimage_comfyui.sandbox.loading.description_limits import MOST_PATHS, make_safe
 from zimage_comfyui.sandbox.policy.policy import PackRule
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.protocol.description_codec import pack_description
@@ -293,7 +293,7 @@ def test_a_description_is_fit_for_the_log() -> None:
     """Whatever it says."""
     text = "first\n[core] ERROR forged\x1b[2J" + "x" * 10**6
     node = m.NodeInfo("N", None, False, None, None, None, {}, False, error=text)
-    info = sound(
+    info = make_safe(
         m.PackInfo(
             False, [node], text, text, patched=[text] * 5000, handlers=[text],
             looked_at=["/x"] * 10**6,
