@@ -14,7 +14,7 @@ from .server import host_environment
 HOST_SUITE = "--host-suite"
 """As the first argument: ComfyUI's own tests instead of ours."""
 COVERAGE = "--coverage"
-"""As the first argument: print the branch coverage and the slowest tests."""
+"""Among the arguments: print the branch coverage and the slowest tests."""
 COVERAGE_OPTIONS = ("--cov", "--cov-report=term", "--durations=20")
 NO_FLOOR = "--cov-fail-under=0"
 """For a part of the tests: the floor in pyproject.toml is for all of them."""
@@ -31,8 +31,8 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     pytest = Path(sys.executable).parent / "pytest"
     env = host_environment()
     cpus = len(os.sched_getaffinity(0))
-    words = options.rest[1:] if options.rest[:1] == [COVERAGE] else options.rest
-    workers = 1 if words else min(cpus, MOST_WORKERS)
+    is_part = any(word != COVERAGE for word in options.rest)
+    workers = 1 if is_part else min(cpus, MOST_WORKERS)
     env.setdefault("OMP_NUM_THREADS", str(cpus // workers))
     arguments = pytest_arguments(options.rest, workers)
     os.chdir(PACK_DIR)
@@ -47,12 +47,12 @@ def pytest_arguments(words: list[str], workers: int) -> list[str]:
         workers: processes that run tests.
     """
     arguments: list[str] = []
-    if words[:1] == [COVERAGE]:
-        words = words[1:]
+    further = [word for word in words if word != COVERAGE]
+    if COVERAGE in words:
         arguments += COVERAGE_OPTIONS
-        if words:
+        if further:
             arguments.append(NO_FLOOR)
-    arguments += [_from_here(word) for word in words]
+    arguments += [_from_here(word) for word in further]
     if workers > 1:
         arguments += ["--numprocesses", str(workers), "--dist", "loadfile"]
     return arguments

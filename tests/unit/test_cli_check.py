@@ -37,6 +37,7 @@ def test_an_unknown_check_is_a_usage_error(tmp_path: Path) -> None:
         (["-k", "lru"], ["-k", "lru"]),
         (["--coverage"], [*tests.COVERAGE_OPTIONS]),
         (["--coverage", "-x"], [*tests.COVERAGE_OPTIONS, tests.NO_FLOOR, "-x"]),
+        (["-x", "--coverage"], [*tests.COVERAGE_OPTIONS, tests.NO_FLOOR, "-x"]),
     ],
 )
 def test_the_floor_of_the_coverage_is_for_the_whole_suite(words, expected) -> None:
