@@ -24,7 +24,7 @@ from ..base.prompt_events import failure
 from .database import CLOSED, logged_errors
 from .group_commit import GroupCommit
 from .history_on_disk import HistoryOnDisk, page_of
-from .store import Row, Store
+from .store import NewPrompt, Row, Store
 
 log = logging.getLogger(__name__)
 
@@ -97,7 +97,7 @@ class DurableQueue(HostQueue):
         self._may_run = threading.Event()
         self._may_run.set()
         self._group_commit = GroupCommit(self._commit)
-        self._uncommitted: dict[str, Callable[[], None]] = {}  # queue them, by id
+        self._uncommitted: dict[str, tuple[NewPrompt, Callable[[int], None]]] = {}
         self.try_to_open(patience)
 
     def try_to_open(self, patience: float = 0.0) -> ZImageError | None:
@@ -157,25 +157,30 @@ class DurableQueue(HostQueue):
             if waiting >= self.most_waiting:
                 raise ZImageError("ZI-QUEUE-FULL", found=waiting, maximum=self.most_waiting)
             self.history.settle()
-            item = Item.create(item, self.store.accept(id, number, fields[:3]))
-            self.history.forget(id)
-            arguments, more = self._item_argument.replaced(call, named, item)
-            enqueue = functools.partial(super().put, *arguments[1:], **more)
-            self._uncommitted[id] = enqueue
+            prompt = self.store.new_prompt(id, number, fields[:3])
+            self._uncommitted[id] = prompt, functools.partial(self._enqueue, item, call, named)
             if not self._group_commit.add(id):
                 self._commit([id])
 
     def _commit(self, ids: list[str]) -> None:
         """Make prompts durable, then queue them; a worker can start them from now on."""
         try:
-            self.store.sync_prompts(ids)
+            seqs = self.store.accept([self._uncommitted[id][0] for id in ids])
             with self.mutex:
-                for id in ids:
-                    self._uncommitted[id]()
+                for id, seq in zip(ids, seqs, strict=True):
+                    self.history.forget(id)
+                    self._uncommitted[id][1](seq)
         finally:
             with self.mutex:
                 for id in ids:
                     del self._uncommitted[id]
+
+    def _enqueue(
+        self, item: tuple[Any, ...], call: tuple[Any, ...], named: dict[str, Any], seq: int
+    ) -> None:
+        """Call the host's ``put`` with the arguments of a call."""
+        arguments, more = self._item_argument.replaced(call, named, Item.create(item, seq))
+        super().put(*arguments[1:], **more)
 
     def hold(self) -> None:
         """Start no more prompts; those that wait are for the next process."""

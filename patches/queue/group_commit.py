@@ -1,9 +1,9 @@
 """Group commit: prompts that are submitted at the same time share one sync of the disk.
 
-The queue's ``put`` writes a prompt of ``POST /prompt`` and calls :meth:`GroupCommit.add`. A thread
-syncs the disk once for all such prompts, and then the queue has them. Prompts that come meanwhile
-wait for the next sync. :func:`hold_back` keeps each answer until then; if the sync fails, it
-answers with that error, and the prompt never runs.
+The queue's ``put`` leaves a prompt of ``POST /prompt`` to :meth:`GroupCommit.add`. A thread commits
+all such prompts in one transaction, and then the queue has them. Prompts that come meanwhile wait
+for the next commit. :func:`hold_back` keeps each answer until then; if the commit fails, it answers
+with that error, and the prompt never runs.
 
 Anybody else who calls ``put`` (a pack's thread or task) has no answer that could be kept. Such a
 prompt is durable when ``put`` returns.
@@ -22,6 +22,8 @@ from ..base import refusals
 from ..base.middleware import Handler
 
 PATHS = frozenset({"/prompt", "/api/prompt"})
+LARGEST = 1000
+"""Prompts in one commit; SQLite limits the values of a statement."""
 
 _held: dict[asyncio.Task[Any] | None, list[asyncio.Task[None]]] = {}
 """The tasks that handle a ``POST /prompt`` now, and the commits that their answers wait for."""
@@ -46,7 +48,7 @@ class GroupCommit:
             commits = _held[asyncio.current_task()]
         except (RuntimeError, KeyError):  # RuntimeError: a thread without an event loop
             return False
-        if self._next is None:
+        if self._next is None or len(self._ids) >= LARGEST:
             self._ids = []
             self._next = asyncio.create_task(self._run(self._ids))
         self._ids.append(id)

@@ -27,12 +27,10 @@ ABOUT = About(
     bare_host="`kill -9` loses queue and history; 10 MB of metadata make `/history` 200 MB.",
     here=(
         "SQLite, `fsync` before 200, at most 64 MiB of history, read from disk"
-        " (`history_on_disk.py`). A file that cannot be used, or that another server"
-        " uses, refuses prompts until it can be used. See [decision"
-        " 0008](decisions/0008-durable-queue.md)."
+        " (`history_on_disk.py`). A file that cannot be used, or that another server uses, refuses"
+        " prompts until it can be used. See [decision 0008](decisions/0008-durable-queue.md)."
     ),
 )
-
 RETRY_SECONDS = 2.0
 """Between two attempts to open a file that another server has, or that cannot be used."""
 PATIENCE = 10.0

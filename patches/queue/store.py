@@ -1,19 +1,21 @@
 """Accepted prompts on disk: one row for each prompt, from acceptance until its history is deleted.
 
-A prompt survives a power cut after :meth:`Store.sync_prompts`. That a prompt runs or has ended
-survives the process only; after a power cut the prompt runs again.
+An accepted prompt survives a power cut: :meth:`Store.accept` syncs the disk. That a prompt runs or
+has ended survives the process only; after a power cut the prompt runs again.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sqlite3
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...errors import ZImageError
 from .database import Database, logged_errors
@@ -37,10 +39,7 @@ LOAD = """
 SELECT id, abs(number), substr(item, -8) = '"asked"]', state, ended, length(item) + length(result)
 FROM prompts ORDER BY ended, seq
 """
-ACCEPT = """
-INSERT OR REPLACE INTO prompts (id, number, state, item) SELECT :id, :number, 'waiting', :item
-WHERE NOT EXISTS (SELECT 1 FROM prompts WHERE id = :id AND state != 'ended')
-"""
+ACCEPT = "INSERT OR REPLACE INTO prompts (id, number, state, item) VALUES "
 BEGIN = "UPDATE prompts SET state = 'running' WHERE id = ? AND state = 'waiting'"
 GIVE_BACK = "UPDATE prompts SET state = 'waiting' WHERE id = ? AND state = 'running'"
 END = """
@@ -92,6 +91,14 @@ class Row:
     result: dict[str, Any] | None
 
 
+class NewPrompt(NamedTuple):
+    """A prompt that is not in the file yet, with its item as JSON."""
+
+    id: str
+    number: float
+    text: str
+
+
 class Store(Database):
     """The rows of the file.
 
@@ -114,6 +121,7 @@ class Store(Database):
         self.sizes: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self.highest_number = -1
         self._bytes = 0
+        self._unfinished: set[str] = set()
         if patience is not None:
             self.open(patience)
 
@@ -126,6 +134,7 @@ class Store(Database):
             self.connection.executescript(SCHEMA)
         migrate(self.connection, self.path.with_name("queue.running"))
         self.sizes.clear()
+        self._unfinished.clear()
         self._bytes = 0
         self.highest_number = -1
         for id, number, asked, state, ended, size in self.connection.execute(LOAD):
@@ -133,36 +142,56 @@ class Store(Database):
                 self.highest_number = max(self.highest_number, int(number))
             if state == "ended":
                 self._keep(id, ended, size)
+            else:
+                self._unfinished.add(id)
 
-    def accept(self, id: str, number: float, item: list[Any]) -> int:
-        """Write a new prompt, which replaces an ended one; :meth:`sync_prompts` makes it durable.
+    def new_prompt(self, id: str, number: float, item: list[Any]) -> NewPrompt:
+        """Reserve the id of a prompt, and encode it for :meth:`accept`.
 
         A pack may have put something into it that is not JSON; its ``repr`` is kept.
 
-        Returns:
-            Its position in the order of acceptance.
-
         Raises:
             ZImageError: ``ZI-PROMPT-TWICE`` while a prompt of this id waits or runs,
-                ``ZI-QUEUE-FILE`` for what has no JSON, or when the disk does not take it.
+                ``ZI-QUEUE-FILE`` for what cannot be stored, or when the file is not open.
         """
         asked = [] if isinstance(number, int) else [ASKED]
-        with self.access() as connection:
-            text = _encode([*item, *asked])
-            self.check()  # before a row could use up the space for small changes
-            cursor = connection.execute(ACCEPT, {"id": id, "number": number, "item": text})
-            if not cursor.rowcount:
+        with self.access():
+            if id in self._unfinished:
                 raise ZImageError("ZI-PROMPT-TWICE", found=id)
-            self._drop(id)
-            return cursor.lastrowid or 0
+            id.encode()  # raises for half of a surrogate pair, which would fail all of a commit
+            if math.isnan(number):
+                raise ValueError(f"number {number}")
+            prompt = NewPrompt(id, number, _encode([*item, *asked]))
+            self._unfinished.add(id)
+            return prompt
 
-    def sync_prompts(self, ids: Iterable[str]) -> None:
-        """Make accepted prompts durable, or delete them where the disk fails."""
+    def accept(self, prompts: Sequence[NewPrompt]) -> list[int]:
+        """Keep prompts, all or none; they are durable when this returns.
+
+        A prompt replaces an ended one of the same id.
+
+        Returns:
+            Positions in the order of acceptance, counting up.
+
+        Raises:
+            ZImageError: ``ZI-QUEUE-FILE`` when the disk does not take them.
+        """
+        ids = [prompt.id for prompt in prompts]
+        values = ", ".join(["(?, ?, 'waiting', ?)"] * len(prompts))
         try:
+            with self.access() as connection:
+                self.check()
+                # One statement, since other threads of Python run before each returns.
+                cursor = connection.execute(ACCEPT + values, [*chain.from_iterable(prompts)])
+                end = (cursor.lastrowid or 0) + 1
+                for id in ids:
+                    self._drop(id)
             self.sync()
         except ZImageError:
+            self._unfinished.difference_update(ids)
             self.remove(ids, "waiting")
             raise
+        return list(range(end - len(ids), end))
 
     def begin(self, id: str) -> None:
         """Write that a waiting prompt runs."""
@@ -186,6 +215,7 @@ class Store(Database):
             when, _ = self.sizes.get(id, (when, 0))
             for (size,) in connection.execute(END, (text, when, id)).fetchall():
                 self._keep(id, when, size + len(text))
+                self._unfinished.discard(id)
             self._trim(connection)
 
     def remove(self, ids: Iterable[str], state: str) -> None:
@@ -193,6 +223,7 @@ class Store(Database):
         with self.access() as connection:
             for (id,) in connection.execute(REMOVE, (state, json.dumps(list(ids)))).fetchall():
                 self._drop(id)
+                self._unfinished.discard(id)
 
     def ended(self, id: str) -> Row | None:
         """Return a prompt that has ended, with its result; None without one."""

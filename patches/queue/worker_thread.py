@@ -162,5 +162,3 @@ def end_prompt(queue: Any, number: int, status: Status) -> None:
     for event, data in (*status.messages[-1:], last):
         if recipient is not None or event in TO_ALL:
             queue.server.send_sync(event, data, recipient)
-    if hasattr(queue, "settle"):  # the durable queue: this process may end now
-        queue.settle()

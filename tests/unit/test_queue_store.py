@@ -143,6 +143,20 @@ def test_a_damaged_page_of_an_earlier_version_is_deleted(folder: Path, found: by
     assert not page.exists()
 
 
+def test_prompts_that_are_accepted_together_share_a_sync(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They keep their order and are all there, or none."""
+    store, syncs = make(folder), []
+    sync = store.sync
+    monkeypatch.setattr(store, "sync", lambda: (syncs.append(1), sync()))
+    prompts = [store.new_prompt(str(number), 0, ITEM) for number in range(300)]
+    assert store.accept(prompts) == [*range(1, 301)]
+    assert len(syncs) == 1
+    rows = reopen(store).requeue_unfinished()
+    assert [(row.seq, row.id) for row in rows] == [(n + 1, str(n)) for n in range(300)]
+
+
 def test_a_sync_that_fails_refuses_all_prompts_of_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,17 +166,25 @@ def test_a_sync_that_fails_refuses_all_prompts_of_it(
     def fail(_file: int) -> None:
         raise OSError(5, "Input/output error")
 
-    accept(store, "before", 0, ITEM)
-    for id in "ab":
-        store.accept(id, 0, ITEM)
+    prompts = [store.new_prompt(id, 0, ITEM) for id in "ab"]
     with monkeypatch.context() as patch:
         patch.setattr(database.os, "fdatasync", fail)
         with pytest.raises(ZImageError, match=r"ZI-QUEUE-FILE.*Input/output"):
-            store.sync_prompts("ab")
+            store.accept(prompts)
         assert not store.works()
     assert store.works()
-    accept(store, "b", 0, ITEM)
-    assert [row.id for row in reopen(store).requeue_unfinished()] == ["before", "b"]
+    accept(store, "b")
+    assert [row.id for row in reopen(store).requeue_unfinished()] == ["b"]
+
+
+@pytest.mark.parametrize(("id", "number"), [("a\ud800", 0), ("a", float("nan"))])
+def test_a_prompt_that_cannot_be_stored_fails_alone(folder: Path, id: str, number: float) -> None:
+    """Before it could be written together with others."""
+    store = make(folder)
+    with pytest.raises(ZImageError, match="ZI-QUEUE-FILE"):
+        store.new_prompt(id, number, ITEM)
+    assert store.works()
+    accept(store, "a")
 
 
 def test_numbers_that_were_counted_are_integers_again(folder: Path) -> None:
