@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from ...errors import ZImageError
-from ..changes import Changes
 from ..loading.description_cache import state_of
 from ..loading.description_limits import checked_bytes, implausibility, make_safe, unusable
 from ..loading.prompt_context import current_context, running_prompts
@@ -23,6 +22,7 @@ from ..protocol.description_codec import unpack_description
 from ..protocol.exceptions import CodecError, WorkerDied, WorkerRaised
 from ..web.events import UnsolicitedEvents, forward_event
 from .call_deadline import CallDeadline, user_interrupted
+from .class_changes import ClassChanges
 from .crash_history import CrashHistory
 from .input_refresh import InputRefresh
 from .log_capture import Output, clean
@@ -85,7 +85,7 @@ class Pack:
         self.reason = ""
         self.used = clock()
         self.private = 0
-        self.changes: Changes | None = None
+        self.changes: ClassChanges | None = None
         self._start = start
         self._clock = clock
         self._lock = threading.RLock()
@@ -293,7 +293,7 @@ class Pack:
         """
         self.info = info
         describe = functools.partial(self._describe, keep_process=True)
-        self.changes = Changes(self.name, info, digest, before, describe)
+        self.changes = ClassChanges(self.name, info, digest, before, describe)
 
     def store_description(self, store: Callable[[m.PackInfo], None]) -> None:
         """Set the function that stores a description whose inputs have changed."""

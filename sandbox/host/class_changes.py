@@ -7,21 +7,21 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..errors import ZImageError
-from .host.log_capture import clean
-from .loading.description_limits import LONGEST_TEXT
-from .protocol.exceptions import WorkerDied, WorkerRaised
+from ...errors import ZImageError
+from ..loading.description_limits import LONGEST_TEXT
+from ..protocol.exceptions import WorkerDied, WorkerRaised
+from .log_capture import clean
 
 if TYPE_CHECKING:
-    from .host.session import WorkerSession
-    from .protocol import messages as m
+    from ..protocol import messages as m
+    from .session import WorkerSession
 
 log = logging.getLogger(__name__)
 
 MOST_NAMED = 12
 
 
-class Changes:
+class ClassChanges:
     """Compares a pack's new processes with what ComfyUI has loaded.
 
     Args:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zimage_comfyui.sandbox.changes import MOST_NAMED, Changes
+from zimage_comfyui.sandbox.host.class_changes import MOST_NAMED, ClassChanges
 from zimage_comfyui.sandbox.host.log_capture import Output
 from zimage_comfyui.sandbox.host.pack import Pack
 from zimage_comfyui.sandbox.policy.policy import PackRule
@@ -22,7 +22,7 @@ def info(*names: str, loaded: bool = True) -> m.PackInfo:
     return m.PackInfo(loaded, nodes)
 
 
-def changes(described: Any, digest: str = "new") -> Changes:
+def changes(described: Any, digest: str = "new") -> ClassChanges:
     """Of a pack that ComfyUI has loaded with the classes A and B."""
 
     def describe(_process: Any) -> m.PackInfo:
@@ -30,7 +30,7 @@ def changes(described: Any, digest: str = "new") -> Changes:
             raise described
         return described
 
-    return Changes("some", info("A", "B"), lambda: digest, "old", describe)
+    return ClassChanges("some", info("A", "B"), lambda: digest, "old", describe)
 
 
 @pytest.mark.parametrize(
