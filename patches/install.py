@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 STATUS = "/zimage/status"
 MIDDLEWARES = ("origins", "paths", "pictures", "history", "fuse", "interrupt")
-"""Parts that need only their place in the pipeline, which has their name."""
+"""Parts that need only their slot in the pipeline; it has the name of the part."""
 
 
 def install() -> None:
@@ -86,7 +86,7 @@ class Parts:
     its part.
 
     Args:
-        server: the host's ``PromptServer``; its application gets all places for middlewares.
+        server: the host's ``PromptServer``; its application gets all slots for middlewares.
         settings: of this server.
         registry: has the parts that a guardian activates later.
     """

@@ -38,7 +38,9 @@ class Event:
 
 
 # In the order in which they happen. The durable queue is not a subscriber: it is a queue whose own
-# methods call NEXT_PROMPT and PROMPT_ENDS, so it stands outside of all parts there.
+# methods call NEXT_PROMPT and PROMPT_ENDS, so it stands outside of all parts there. Functions that
+# only one part replaces are not listed here: disk_guard replaces PromptQueue.put; node_results,
+# model_swap and sampler_steps replace functions of nodes, models and samplers.
 WORKER_RUNS = Event(
     "__main__",
     "prompt_worker",

@@ -9,7 +9,7 @@ from ...errors import ZImageError
 from ..base import comfyui, ram
 from ..base.graph import Graph
 from ..base.handover import hand_over
-from ..base.prompt_events import failure
+from ..base.prompt_outcome import failure
 from . import model_swap, readings
 from .estimate import Needs, needs
 from .precision import HostPrecision

@@ -25,7 +25,7 @@ from ..base import comfyui, lifecycle
 from ..base.graph import LOADER, Graph
 from ..base.hooks import Argument, Function, Patches
 from ..base.lifecycle import Subscription
-from ..base.prompt_events import ENDS
+from ..base.prompt_outcome import ENDS
 from ..base.registry import About
 
 log = logging.getLogger(__name__)

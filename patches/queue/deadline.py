@@ -31,7 +31,7 @@ from ..base import comfyui, guardian, lifecycle
 from ..base.graph import SAMPLERS
 from ..base.hooks import Argument, Function, Patch, Patches
 from ..base.lifecycle import Subscription
-from ..base.prompt_events import failure
+from ..base.prompt_outcome import failure
 from ..base.refusals import LOG, log_event
 from ..base.registry import About
 from .sampler_steps import CALLBACK, FIRST, Steps, counted

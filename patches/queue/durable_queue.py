@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import ZImageError
 from ..base.hooks import Argument
 from ..base.limits import DEFAULTS
-from ..base.prompt_events import failure
+from ..base.prompt_outcome import failure
 from .database import CLOSED, logged_errors
 from .group_commit import GroupCommit
 from .history_on_disk import HistoryOnDisk, page_of

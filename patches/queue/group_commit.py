@@ -19,7 +19,7 @@ from aiohttp import web
 
 from ...errors import ZImageError
 from ..base import refusals
-from ..base.middleware import Handler
+from ..base.middleware_slot import Handler
 
 PATHS = frozenset({"/prompt", "/api/prompt"})
 LARGEST = 1000

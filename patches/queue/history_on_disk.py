@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 
 from ...errors import ZImageError
-from ..base.prompt_events import Entry, failure
+from ..base.prompt_outcome import Entry, failure
 from .database import logged_errors
 from .store import Store
 

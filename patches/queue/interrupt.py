@@ -20,8 +20,8 @@ from ... import http_body
 from ...config import Settings
 from ...errors import ZImageError
 from ..base import comfyui, guardian
-from ..base.middleware import Gate, Slot
-from ..base.prompt_events import interrupted
+from ..base.middleware_slot import Gate, Slot
+from ..base.prompt_outcome import interrupted
 from ..base.registry import About
 from .sampler_steps import reaction_time
 from .worker_thread import end_prompt

@@ -24,7 +24,7 @@ from ..base import guardian, lifecycle
 from ..base.handover import PromptHandedOver
 from ..base.hooks import Argument, Function, Patches
 from ..base.lifecycle import Subscription
-from ..base.prompt_events import Status, client, failure, interrupted, is_interrupt
+from ..base.prompt_outcome import Status, client, failure, interrupted, is_interrupt
 from ..base.registry import About
 
 log = logging.getLogger(__name__)

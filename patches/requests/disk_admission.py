@@ -19,7 +19,7 @@ from aiohttp import web
 
 from ...errors import ZImageError
 from ..base import refusals
-from ..base.middleware import Gate, Handler, Slot
+from ..base.middleware_slot import Gate, Handler, Slot
 from .paths import UPLOADS
 
 SMALL = 2**20

@@ -18,7 +18,7 @@ from ...config import Settings
 from ...errors import ZImageError
 from ..base import comfyui, refusals
 from ..base.limits import DEFAULTS, MIB, request_limits
-from ..base.middleware import Handler, MiddlewarePart, Slot
+from ..base.middleware_slot import Handler, MiddlewarePart, Slot
 from ..base.registry import About
 from . import prompt_checks, request_checks
 

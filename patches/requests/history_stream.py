@@ -17,7 +17,7 @@ from ...errors import ZImageError
 from ...http_body import unfit
 from ..base import comfyui, refusals
 from ..base.hooks import HookPoint, requires_more
-from ..base.middleware import Handler, MiddlewarePart, Slot
+from ..base.middleware_slot import Handler, MiddlewarePart, Slot
 from ..base.registry import About
 
 GET = HookPoint("execution", "PromptQueue.get_history", ("self", "max_items", "offset"))

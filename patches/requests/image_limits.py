@@ -26,7 +26,7 @@ from aiohttp import web
 from ...config import Settings
 from ...errors import ZImageError
 from ..base.hooks import Argument, HookPoint, Patch, Patches
-from ..base.middleware import Gate, Slot
+from ..base.middleware_slot import Gate, Slot
 from ..base.registry import About
 from .paths import UPLOADS
 

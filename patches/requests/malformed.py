@@ -25,7 +25,7 @@ from ...http_body import parse, unfit
 from ..base import refusals
 from ..base.hooks import Patches
 from ..base.limits import MIB, request_limits
-from ..base.middleware import Gate, Handler, Slot
+from ..base.middleware_slot import Gate, Handler, Slot
 from ..base.registry import About
 from . import paths, request_checks
 

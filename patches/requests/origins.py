@@ -34,7 +34,7 @@ from aiohttp import web
 
 from ...config import Settings
 from ...errors import ZImageError
-from ..base.middleware import Gate, Slot
+from ..base.middleware_slot import Gate, Slot
 from ..base.registry import About
 
 CHANGING = frozenset({"POST", "PUT", "PATCH", "DELETE"})

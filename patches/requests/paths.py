@@ -20,7 +20,7 @@ from aiohttp import web
 
 from ...errors import ZImageError
 from ..base.hooks import HookPoint, Patch, Patches
-from ..base.middleware import Gate, Slot
+from ..base.middleware_slot import Gate, Slot
 from ..base.registry import About
 
 NAMES = HookPoint("folder_paths", "annotated_filepath", ())

@@ -2,7 +2,7 @@
 
 A request passes :data:`OUTER`, the host's own middlewares and those that other packs have added by
 then, :data:`INNER`, and those of packs that are loaded later; the answer takes the same way back.
-All places are added to the application at once, before the server starts. A part fills its place
+All slots are added to the application at once, before the server starts. A part fills its slot
 when it is applied and empties it when it is reverted, so the order does not depend on when that
 happens.
 """
@@ -13,14 +13,14 @@ from aiohttp import web
 
 from ...errors import ZImageError
 from ..base import refusals
-from ..base.middleware import Handler, Slot
+from ..base.middleware_slot import Handler, Slot
 
 ERRORS = "errors"
 REFUSALS = "refusals"
 
 OUTER = (
     # Answers what malformed input causes in any handler, and judges Host and Origin, which the
-    # next place and the host's own check parse.
+    # next slot and the host's own check parse.
     ERRORS,
     # Before the host's check, which looks up Host in DNS, and before anything reads the body.
     "origins",
@@ -29,9 +29,9 @@ OUTER = (
     "disk",
 )
 INNER = (
-    # Answers coded errors of all places that follow, also where the fuse is switched off.
+    # Answers coded errors of all slots that follow, also where the fuse is switched off.
     REFUSALS,
-    # The form of a request, before the next places read fields of it.
+    # The form of a request, before the next slots read fields of it.
     "malformed",
     # Where an upload goes, before its picture is opened.
     "paths",
@@ -50,7 +50,7 @@ INNER = (
 
 
 class Pipeline:
-    """The places of one application.
+    """The slots of one application.
 
     Attributes:
         slots: by name, in order.
@@ -60,7 +60,7 @@ class Pipeline:
         self.slots = {name: Slot(name) for name in (*OUTER, *INNER)}
 
     def install(self, app: web.Application) -> None:
-        """Add all places to an application; nothing is done once that is frozen.
+        """Add all slots to an application; nothing is done once that is frozen.
 
         Middlewares that are there already, or are added later, keep their order.
         """

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..base.hooks import Argument, HookPoint, Patch
-from ..base.prompt_events import LAST, client, ended, outcome, outcome_part
+from ..base.prompt_outcome import LAST, client, ended, outcome, outcome_part
 from ..base.registry import About
 
 log = logging.getLogger(__name__)

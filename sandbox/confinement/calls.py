@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from . import ioctls
 from .bpf import ALLOW, KILL, ArgumentTest, CallRule, Clause, errno
-from .call_tables import TABLES, values
+from .calls_document import TABLES, values
 from .jail import Jail
 
 REFUSED = errno(1)  # EPERM

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .bpf import ALLOW, ArgumentTest, CallRule, Clause, errno
-from .call_tables import values
+from .calls_document import values
 
 
 def rule(gpu: bool) -> CallRule:

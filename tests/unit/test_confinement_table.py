@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.sandbox import confinement
-from zimage_comfyui.sandbox.confinement import bpf, call_tables, calls, numbers
+from zimage_comfyui.sandbox.confinement import bpf, calls, calls_document, numbers
 from zimage_comfyui.tests.fakes.confined import only_linux
 
 pytestmark = only_linux
-ROWS = call_tables.TABLES["Calls"]
+ROWS = calls_document.TABLES["Calls"]
 ARGUMENTS = ("prctl", "fcntl", "ioctl", "ioctl, refused")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
@@ -29,15 +29,15 @@ def test_every_call_has_one_line() -> None:
 
 def test_every_line_has_a_reason_in_both_languages() -> None:
     """Calls and arguments alike; no number stands twice in a table."""
-    assert set(call_tables.TABLES) == {"Calls", *ARGUMENTS}
-    for rows in call_tables.TABLES.values():
+    assert set(calls_document.TABLES) == {"Calls", *ARGUMENTS}
+    for rows in calls_document.TABLES.values():
         assert rows
         for row in rows:
             assert CHINESE.search(row.chinese), row
             assert not CHINESE.search(row.english), row
     for title in ARGUMENTS:
-        assert len(set(call_tables.values(title))) == len(call_tables.TABLES[title])
-        assert all(len(row.names) == 1 for row in call_tables.TABLES[title])
+        assert len(set(calls_document.values(title))) == len(calls_document.TABLES[title])
+        assert all(len(row.names) == 1 for row in calls_document.TABLES[title])
 
 
 @pytest.mark.parametrize("granted", [(), ("gpu",), ("processes",), ("network",)])
@@ -68,7 +68,7 @@ def test_numbers_of_arguments_are_those_of_this_system() -> None:
     options = re.findall(r"#define\s+(PR_\w+)\s+(\d\w*)\n", text)
     known = {**vars(termios), **vars(fcntl), **{name: int(one, 0) for name, one in options}}
     found = {
-        row.names[0]: int(row.value, 0) for one in ARGUMENTS for row in call_tables.TABLES[one]
+        row.names[0]: int(row.value, 0) for one in ARGUMENTS for row in calls_document.TABLES[one]
     }
     shared = known.keys() & found.keys()
     assert len(shared) >= 10
@@ -79,4 +79,4 @@ def test_numbers_of_arguments_are_those_of_this_system() -> None:
 def test_a_line_without_a_reason_is_no_line(line: str) -> None:
     """The filter is not made of half a table."""
     with pytest.raises(ValueError, match=r"calls\.md"):
-        call_tables.read(f"## Calls\n\n{line}\n")
+        calls_document.read(f"## Calls\n\n{line}\n")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.base.prompt_events import failure
+from zimage_comfyui.patches.base.prompt_outcome import failure
 from zimage_comfyui.patches.queue import leftovers
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from zimage_comfyui import rotating_log as lines_module
 from zimage_comfyui.patches.base import refusals
-from zimage_comfyui.patches.base.prompt_events import Status
+from zimage_comfyui.patches.base.prompt_outcome import Status
 from zimage_comfyui.patches.monitoring import prompt_log
 from zimage_comfyui.patches.monitoring.prompt_log import Logs
 from zimage_comfyui.patches.queue.durable_queue import durable

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from zimage_comfyui.config import Settings
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.base import comfyui
-from zimage_comfyui.patches.base.middleware import Gate, Handler, MiddlewarePart
+from zimage_comfyui.patches.base.middleware_slot import Gate, Handler, MiddlewarePart
 from zimage_comfyui.patches.base.registry import Registry
 from zimage_comfyui.patches.install import Parts
 from zimage_comfyui.patches.requests.pipeline import ERRORS, INNER, OUTER, REFUSALS, Pipeline

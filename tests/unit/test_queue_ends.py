@@ -14,7 +14,7 @@ import pytest
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.base import comfyui, guardian, handover
-from zimage_comfyui.patches.base.prompt_events import is_interrupt
+from zimage_comfyui.patches.base.prompt_outcome import is_interrupt
 from zimage_comfyui.patches.queue import worker_thread
 from zimage_comfyui.patches.queue.durable_queue import durable
 from zimage_comfyui.patches.queue.store import Store

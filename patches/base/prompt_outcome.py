@@ -1,4 +1,7 @@
-"""The events that the host sends when a prompt ends, rebuilt from its entry in the history."""
+"""How a prompt ended: the host's messages, status and client, from its entry in the history.
+
+For the events around a prompt, see :mod:`.lifecycle`.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""A middleware as a part, and its place in the list of all middlewares.
+"""The building blocks of middlewares; their order is in ``requests/pipeline.py``.
 
-:mod:`...requests.pipeline` has the list. Parts only fill and empty the places that they get.
+A slot holds one middleware. A part fills and empties only the slots that it gets.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ Judge = Callable[[web.Request], Awaitable[None]]
 
 
 class Slot:
-    """A place for one middleware; requests pass an empty one unchanged.
+    """A slot for one middleware; requests pass an empty slot unchanged.
 
     Attributes:
-        name: what stands here.
-        middleware: called for every request, None while the place is empty.
+        name: of the middleware.
+        middleware: called for every request, None while the slot is empty.
         installed: True once the application calls :meth:`handle`.
     """
 
@@ -67,7 +67,7 @@ class MiddlewarePart:
     """A part of the hardening that is one middleware.
 
     Args:
-        slot: its place.
+        slot: holds its middleware.
     """
 
     def __init__(self, slot: Slot) -> None:
@@ -101,7 +101,7 @@ class Gate(MiddlewarePart):
     """Calls a judge before each request is handled, and answers what the judge raises.
 
     Args:
-        slot: its place.
+        slot: holds its middleware.
         judge: raises :class:`ZImageError` for a request that is refused.
     """
 

@@ -1,4 +1,4 @@
-"""The tables of ``calls.md``, which explain the filter and are its source."""
+"""Read the tables of ``calls.md``, from which the filter is made."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class Row(NamedTuple):
     """One line of a table.
 
     Attributes:
-        names: of calls that differ only in form, or of one value of an argument.
+        names: of calls that do the same in different forms, or of one value of an argument.
         value: the action, or the argument's value.
         english: the reason.
         chinese: the same in Chinese.
