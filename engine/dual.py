@@ -131,5 +131,10 @@ def _check_probe(
     closest = max((agreement(row, actual) for row in rows), default=0.0)
     if not closest >= ENOUGH:
         raise ZImageError(
-            "ZI-DUAL-OTHER", path=adapter, kind=kind, file=Path(file).name, found=f"{closest:.2f}"
+            "ZI-DUAL-OTHER",
+            path=adapter,
+            kind=kind,
+            file=Path(file).name,
+            found=f"{closest:.2f}",
+            expected=f"{ENOUGH:.2f}",
         )

@@ -1,4 +1,4 @@
-"""Making pictures: files, models, prompts, sizes."""
+"""Errors of generation: files, models, prompts and sizes of pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TEXTS = {
     ),
     "ZI-FILE-PICKLE": Bilingual(
         "{path} 是 pickle 格式的检查点，可能包含恶意代码，因此不会打开。请改用 .safetensors 文件。",
-        "{path} is a pickle checkpoint, which can contain code, so it is not opened. "
+        "{path} is a pickle checkpoint, which can contain malicious code, so it is not opened. "
         "Use a .safetensors file.",
     ),
     "ZI-FILE-CORRUPT": Bilingual(
@@ -74,10 +74,11 @@ TEXTS = {
         "one (demo/train_adapter.py trains one).",
     ),
     "ZI-DUAL-OTHER": Bilingual(
-        "适配器 {path} 是为另一个 {kind} 训练的：与 {file} 的吻合度为 {found}，至少需要 0.90。"
+        "适配器 {path} 是为另一个 {kind} 训练的："
+        "与 {file} 的吻合度为 {found}，至少需要 {expected}。"
         "请选择与之配套的文件，或为它训练适配器（demo/train_adapter.py）。",
         "The adapter {path} was trained for another {kind}: its agreement with {file} is {found}, "
-        "at least 0.90 is needed. Choose files that belong together, or train an adapter for "
+        "at least {expected} is needed. Choose files that belong together, or train an adapter for "
         "these (demo/train_adapter.py).",
     ),
     "ZI-DUAL-VOCABULARY": Bilingual(

@@ -61,7 +61,7 @@ class ReplacementPolicy:
         and need as much. A new server may run for a while even if it is large from the start.
         """
         mib = memory.resident
-        growth_reason = server.growth.reason(now, mib, memory.models)
+        growth_reason = server.growth.add_reading(now, mib, memory.models)
         if now - server.state_since < self.limits.quick:
             return None
         if self.limits.ceiling and mib > self.limits.ceiling:

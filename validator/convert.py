@@ -88,7 +88,7 @@ class Converter:
         ]
         chinese = "，".join(text for text, _ in reasons)
         english = ", ".join(text for _, text in reasons)
-        return f"{len(self._nodes)} 个节点中，{chinese}", f"of its nodes, {english}"
+        return f"{len(self._nodes)} 个节点中，{chinese}", f"of {len(self._nodes)} nodes, {english}"
 
     # --- subgraphs ------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ const CONFINED = {
   bubblewrap: ["隐藏其他文件", "hiding other files"],
   threads: ["线程", "threads"],
 };
-const failures = new Map(); // error of the last button, by pack
+const failures = new Map(); // text of the error of the last button, by pack
 
 function of(names, key) {
   return names[key] ? say(...names[key]) : key;
@@ -43,9 +43,8 @@ function button(pack, deed, text, title) {
     control.disabled = true;
     const answer = await ask(`/zimage/sandbox/${deed}`, { pack });
     control.disabled = false;
-    const lost = { code: "ZI-SANDBOX", zh: "服务器无响应。", en: "The server does not respond." };
-    const error = answer ? answer.error : lost;
-    if (error) failures.set(pack, error);
+    if (!answer) failures.set(pack, say("服务器无响应。", "The server does not respond."));
+    else if (answer.error) failures.set(pack, message(answer.error));
     else failures.delete(pack);
   });
   return control;
@@ -75,6 +74,7 @@ function facts({ status, memory_bytes, nodes, starts }) {
   return texts.join(" · ");
 }
 
+// "5 minutes" is CRASH_SECONDS of sandbox/host/crash_history.py.
 function ended({ status, crashes, last_end, last_end_zh: zh }) {
   if (status === "quarantined") {
     return say(`5 分钟内意外退出 ${crashes} 次，最近一次：${zh}`, `ended unexpectedly ${crashes} times in 5 minutes, last: ${last_end}`);
@@ -85,7 +85,7 @@ function ended({ status, crashes, last_end, last_end_zh: zh }) {
 function reasons(name, pack, findings) {
   const texts = findings.filter((finding) => finding.pack === name).map(message);
   if (pack.last_end) texts.push(ended(pack));
-  if (failures.has(name)) texts.push(message(failures.get(name)));
+  if (failures.has(name)) texts.push(failures.get(name));
   return [...new Set(texts)].map((text) => element("p", "zimage-why", text));
 }
 

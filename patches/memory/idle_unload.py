@@ -74,7 +74,7 @@ class Residency(Patches):
 
     @property
     def active(self) -> bool:
-        """True while memory is returned, and the thread runs."""
+        """True while memory is returned; an idle time other than 0 also needs the thread."""
         runs = self._thread is not None and self._thread.is_alive()
         return super().active and (runs or not self.idle)
 

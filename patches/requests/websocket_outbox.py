@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 
 SEND = HookPoint("server", "send_socket_catch_exception", ("function", "message"))
 MESSAGES = 1000
+"""An outbox that holds this many takes no further message."""
 BYTES = 32 * 2**20
-"""An outbox holds at most this many bytes; only binary messages (previews) are counted."""
+"""An outbox that holds more takes no further message. Only binary messages (previews) count."""
 BOX = "_zimage_outbox"
 """Attribute of a socket; faster for each event than a dictionary of sockets."""
 TRY_AGAIN_LATER = 1013

@@ -9,6 +9,7 @@ from collections.abc import Callable
 MAX_CRASHES = 3
 """The pack is quarantined after so many crashes in :data:`CRASH_SECONDS`."""
 CRASH_SECONDS = 300.0
+"""``ZI-SANDBOX-QUARANTINE`` and ``web/sandboxes.js`` name both numbers."""
 BACKOFF_SECONDS = (0.0, 1.0, 4.0)
 """Pause before the next start, by number of recent crashes."""
 

@@ -67,7 +67,7 @@ class PackRule(Struct, frozen=True, forbid_unknown_fields=True):
         write: further folders that it may write; ``.`` is the pack's own folder.
         memory: GiB of its own; 0: no limit.
         arena: GiB of tensors in transfer, each direction.
-        tasks: threads and processes.
+        tasks: most threads and processes; 0: no limit.
         load_seconds: longest import.
         call_seconds: longest call; 0: no limit.
         silent_seconds: longest time without a heartbeat while it works.
@@ -183,7 +183,8 @@ def read(path: Path, mode: str | None = None) -> Policy:
 
     Args:
         path: of ``sandbox.toml``.
-        mode: replaces the mode in the file.
+        mode: replaces the mode in the file if it is one of :data:`MODES`. An unusable file always
+            gives ``strict``.
     """
     try:
         policy = parse(tomllib.loads(path.read_text("utf-8")))
