@@ -56,29 +56,29 @@ class Host:
 
 
 def discover(settings: Settings, pack: Path, explicit: str | None = None) -> Host:
-    """Return the host: ``--comfyui``, the one around this folder, ``$COMFYUI_PATH``, embedded.
+    """Return the first host of these: ``--comfyui``, around this pack, ``$COMFYUI_PATH``, embedded.
 
     Raises:
         Stop: ``ZI-HOST-MISSING`` when a named folder is not a ComfyUI.
     """
     if explicit:
-        return _own(Path(explicit).expanduser().absolute(), "argument", settings, pack)
-    if pack.parent.name == "custom_nodes" and not _lacks(pack.parent.parent):
-        return _own(pack.parent.parent, "custom_nodes", settings, pack)
+        return _users_host(Path(explicit).expanduser().absolute(), "argument", settings, pack)
+    if pack.parent.name == "custom_nodes" and not _missing_file(pack.parent.parent):
+        return _users_host(pack.parent.parent, "custom_nodes", settings, pack)
     if settings.comfyui:
-        return _own(settings.comfyui, "environment", settings, pack)
+        return _users_host(settings.comfyui, "environment", settings, pack)
     prepared = bootstrap.paths(settings, pack)
     return Host(prepared.host, prepared.python, "embedded")
 
 
-def _own(path: Path, source: str, settings: Settings, pack: Path) -> Host:
-    missing = _lacks(path)
+def _users_host(path: Path, source: str, settings: Settings, pack: Path) -> Host:
+    missing = _missing_file(path)
     if missing:
         raise Stop(LACKING, "ZI-HOST-MISSING", path=path, found=missing)
     return Host(path, _python_of(path, settings, pack), source)
 
 
-def _lacks(path: Path) -> str | None:
+def _missing_file(path: Path) -> str | None:
     for name in ("main.py", "nodes.py", "comfy"):
         if not (path / name).exists():
             return name
@@ -94,7 +94,7 @@ def _python_of(path: Path, settings: Settings, pack: Path) -> Path:
 
 
 def _runs_comfyui(env: Path) -> bool:
-    """Return whether an environment has ComfyUI's requirements and a supported Python."""
+    """Return whether an environment has a supported Python with PyTorch and ComfyUI's page."""
     for minor in (11, 12, 13):
         packages = env / "lib" / f"python3.{minor}" / "site-packages"
         if (packages / "torch").is_dir() and (packages / "comfyui_frontend_package").is_dir():

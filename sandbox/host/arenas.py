@@ -38,7 +38,7 @@ class Arenas:
         Raises:
             CodecError: the reference is outside of the worker's chunks.
         """
-        chunk = self._worker_chunks.get(buffer.arena)
+        chunk = self._worker_chunks.get(buffer.chunk)
         end = buffer.offset + buffer.size
         if chunk is None or not 0 <= buffer.offset <= end <= chunk.size:
             raise CodecError("no such place")

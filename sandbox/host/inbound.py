@@ -90,7 +90,7 @@ class InboundPort:
             CodecError: the message refers to more bytes than an arena can have.
         """
         self.leases.append(buffer.lease)
-        key = (buffer.arena, buffer.offset, buffer.size)
+        key = (buffer.chunk, buffer.offset, buffer.size)
         copy = self._copies.get(key)
         if copy is None:
             self._bytes += max(buffer.size, 0)

@@ -1,6 +1,8 @@
-"""Copies of tensors into shared memory, and out of it.
+"""Transfer of tensors through shared memory.
 
-Copies of large results use memory from a pool, and huge pages where the system has any.
+The host copies what a worker has stored, because the worker could change it later. The worker maps
+what the host has stored, because it may trust the host and a mapping costs no copy. Large copies
+use memory from a pool, and huge pages where the system has any.
 """
 
 from __future__ import annotations
@@ -32,14 +34,14 @@ def copy_in(chunk: Chunk, offset: int, view: Any, size: int) -> None:
         memoryview(chunk.memory)[offset : offset + size] = view.data
 
 
-class Copy(bytearray):
+class WeakBytearray(bytearray):
     """A byte array that supports weak references."""
 
 
 def copy_out(memory: mmap.mmap, buffer: m.BufferRef) -> Any:
     """Return a private copy of bytes in shared memory."""
     if buffer.size < POOLED_BYTES:
-        return Copy(memoryview(memory)[buffer.offset : buffer.offset + buffer.size])
+        return WeakBytearray(memoryview(memory)[buffer.offset : buffer.offset + buffer.size])
     torch = import_torch()
     copy = shared_pool().take(buffer.size)
     source = torch.frombuffer(memory, dtype=torch.uint8, offset=buffer.offset, count=buffer.size)
@@ -77,7 +79,7 @@ class ArenaReader:
 
     def get(self, buffer: m.BufferRef) -> mmap.mmap:
         """Return a mapping; its lease ends with the last tensor that uses it."""
-        fd = self._channel.take(buffer.arena)
+        fd = self._channel.take(buffer.chunk)
         size = -(-buffer.size // mmap.PAGESIZE) * mmap.PAGESIZE
         mapping = _Mapping(
             fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE, offset=buffer.offset

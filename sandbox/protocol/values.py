@@ -72,17 +72,17 @@ class Bytes(Struct, tag="y"):
     data: bytes
 
 
-class BufferRef(Struct, frozen=True):
+class BufferRef(Struct, frozen=True, rename={"chunk": "arena"}):
     """A reference to bytes in shared memory of the sender.
 
     Attributes:
-        arena: number of the chunk of shared memory.
+        chunk: number of the chunk of shared memory.
         offset: in bytes.
         size: in bytes.
         lease: number to return with :class:`~.messages.Returned` when nothing refers to the bytes.
     """
 
-    arena: int
+    chunk: int
     offset: int
     size: int
     lease: int

@@ -143,7 +143,7 @@ class ComfyEnvironment:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(main), ctypes.py_object(kind))
 
 
-def listen(worker: Worker, begin: m.Begin) -> None:
-    """Serve the host until it hangs up."""
+def serve(worker: Worker, begin: m.Begin) -> None:
+    """Serve the host until it closes the connection."""
     ComfyEnvironment(worker, begin)
     worker.main()

@@ -12,35 +12,37 @@ from multiprocessing.connection import Connection
 from ..confinement import Jail, close_others, confine
 from ..protocol import messages as m
 from ..protocol.descriptor_channel import DescriptorChannel
-from .comfy_environment import listen
+from .comfy_environment import serve
 from .worker import Worker
 
 
-def start(frames: int, descriptors: int) -> None:
-    """Read what the host wants, confine this process, and serve until the host hangs up.
+def start(frame_socket: int, descriptor_socket: int) -> None:
+    """Read the task from the host, confine this process, and serve the host until it ends.
 
     Args:
-        frames: descriptor of the connection for frames.
-        descriptors: descriptor of the socket for descriptors.
+        frame_socket: descriptor of the socket for frames.
+        descriptor_socket: descriptor of the socket for descriptors.
     """
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)  # type: ignore[union-attr]
-    faulthandler.enable(descriptors, all_threads=False)  # tells the host before the process ends
+    # A fatal error is written to the socket, so that the host learns of it before the process ends.
+    faulthandler.enable(descriptor_socket, all_threads=False)
     os.register_at_fork(after_in_child=lambda: faulthandler.enable(2, all_threads=False))
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_DFL)
-    connection = Connection(frames)
+    connection = Connection(frame_socket)
     begin = m.begin(connection.recv_bytes(m.FRAME_BYTES))
     os.environ.clear()
     os.environ.update(begin.environment)
-    worker = Worker(connection, DescriptorChannel(socket.socket(fileno=descriptors)), begin.quota)
+    channel = DescriptorChannel(socket.socket(fileno=descriptor_socket))
+    worker = Worker(connection, channel, begin.quota)
     report: dict[str, dict[str, str]] = {}
     if begin.jail is not None:
         granted = {
             key: tuple(value) if isinstance(value, list) else value
             for key, value in begin.jail.items()
         }
-        close_others({0, 1, 2, frames, descriptors})
+        close_others({0, 1, 2, frame_socket, descriptor_socket})
         report = confine(Jail(**granted)).describe()  # type: ignore[arg-type]
     worker.send(m.Ready(report))
-    listen(worker, begin)
+    serve(worker, begin)

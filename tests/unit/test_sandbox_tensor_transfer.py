@@ -48,7 +48,7 @@ def arena() -> Iterator[Arena]:
 
 def _read(arena: Arena, place: m.BufferRef) -> torch.Tensor:
     """What a worker would find: a private mapping of the descriptor."""
-    fd = arena.chunks[place.arena].fd
+    fd = arena.chunks[place.chunk].fd
     size = -(-place.size // PAGE) * PAGE
     mapped = mmap.mmap(
         fd, size, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE, offset=place.offset
@@ -74,8 +74,8 @@ class TestResidentTensors:
         writer, tensor = ArenaWriter(arena), _tensor()
         places = [writer.put(tensor, tensor.nbytes) for _ in range(4)]
         assert places[0].offset != places[1].offset
-        assert {(one.arena, one.offset) for one in places[1:]} == {
-            (places[1].arena, places[1].offset)
+        assert {(one.chunk, one.offset) for one in places[1:]} == {
+            (places[1].chunk, places[1].offset)
         }
         assert len({one.lease for one in places}) == 4
 
@@ -303,7 +303,7 @@ class ArenaPort:
 
     def get(self, buffer: m.BufferRef) -> object:
         """See ``codec.Port``."""
-        return copy_out(self.arena.chunks[buffer.arena].memory, buffer)
+        return copy_out(self.arena.chunks[buffer.chunk].memory, buffer)
 
     def reference(self, value: object) -> m.HostRef:
         """Not used here."""

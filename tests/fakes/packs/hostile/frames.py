@@ -97,7 +97,7 @@ def tensor_nowhere(**_):
 def tensor_too_long(**_):
     m, module, worker = inside()
     place = worker.put(torch.zeros(20_000), 80_000)
-    longer = m.BufferRef(place.arena, place.offset, 2**45, place.lease)
+    longer = m.BufferRef(place.chunk, place.offset, 2**45, place.lease)
     tensor = m.Tensor("torch", "uint8", [2**45], buffer=longer)
     worker.send(m.Done(module.running.get(), m.Tuple([tensor])))
     threading.Event().wait(60)
@@ -109,7 +109,7 @@ def _places(worker, count, step):
     place = worker.put(torch.zeros(size, dtype=torch.uint8), size)
     return [
         m.Tensor("torch", "uint8", [size - step * i],
-                 buffer=m.BufferRef(place.arena, place.offset + step * i, size - step * i, 1))
+                 buffer=m.BufferRef(place.chunk, place.offset + step * i, size - step * i, 1))
         for i in range(count)
     ]  # fmt: skip
 
