@@ -48,13 +48,13 @@ def outcome(id: str, entry: Entry, parts: set[str] | None) -> list[Event]:
     return events
 
 
-def ended(entry: Entry) -> float:
+def end_time(entry: Entry) -> float:
     """Return when a prompt ended, in seconds since 1970; 0 if the history does not say."""
     times = [data.get("timestamp") for _, data in _messages(entry)]
     return max((stamp / 1000 for stamp in times if isinstance(stamp, (int, float))), default=0.0)
 
 
-def client(entry: Entry) -> str | None:
+def client_id_of(entry: Entry) -> str | None:
     """Return the ``client_id`` that a prompt was submitted with, None without one."""
     prompt = entry.get("prompt") or ()
     extra = prompt[3] if len(prompt) > 3 else None

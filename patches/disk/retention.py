@@ -1,4 +1,4 @@
-"""Old files in a folder are deleted, except those that are still named, models and special files.
+"""Delete old files in a folder, except models, special files, and files that prompts name.
 
 Links are neither followed nor removed. Folders are walked by file descriptors, so that a folder
 that is replaced by a link meanwhile is not followed either.
@@ -34,15 +34,15 @@ def sweep(roots: Mapping[Path, Iterable[Path]], queue: Any, before: float) -> tu
     count = 0
     size = 0
     for root, spared in roots.items():
-        round = Sweep(root, before, names, spared, lambda: bool(queue.currently_running))
-        round.run()
-        count += round.count
-        size += round.bytes
+        sweep_root = Sweep(root, before, names, spared, lambda: bool(queue.currently_running))
+        sweep_root.run()
+        count += sweep_root.count
+        size += sweep_root.bytes
     return count, size
 
 
 class Sweep:
-    """One round over one folder.
+    """One sweep of one folder.
 
     Args:
         root: the folder; may itself be a link, as people link their output to another disk.
@@ -80,38 +80,38 @@ class Sweep:
         Files that cannot be deleted are kept. A missing folder counts as empty.
         """
         with contextlib.suppress(FileNotFoundError), _opened(self.root) as folder:
-            self._folder(folder, "", DEEPEST)
+            self._sweep_folder(folder, "", DEEPEST)
         return self.count, self.bytes
 
-    def _folder(self, folder: int, place: str, deepest: int) -> bool:
+    def _sweep_folder(self, folder: int, place: str, levels_left: int) -> bool:
         """Sweep an open folder, ``place`` below the root; return whether anything was deleted."""
-        changed = False
+        deleted_any = False
         with os.scandir(folder) as entries:
             for entry in entries:
                 with contextlib.suppress(OSError):  # removed, replaced, or without permission
                     info = entry.stat(follow_symlinks=False)
                     here = os.path.join(place, entry.name)
                     if stat.S_ISDIR(info.st_mode):
-                        changed |= self._subfolder(folder, entry.name, here, deepest)
+                        deleted_any |= self._sweep_subfolder(folder, entry.name, here, levels_left)
                     elif stat.S_ISREG(info.st_mode) and self._is_due(here, info.st_mtime):
                         os.unlink(entry.name, dir_fd=folder)
                         self.count += 1
                         self.bytes += info.st_size
-                        changed = True
-        return changed
+                        deleted_any = True
+        return deleted_any
 
-    def _subfolder(self, parent: int, name: str, place: str, deepest: int) -> bool:
-        if not deepest or os.path.join(self.root, place) in self.spared:
+    def _sweep_subfolder(self, parent: int, name: str, place: str, levels_left: int) -> bool:
+        if not levels_left or os.path.join(self.root, place) in self.spared:
             return False
         with _opened(name, parent) as folder:
-            changed = self._folder(folder, place, deepest - 1)
-        if changed and not self.busy():
+            deleted_any = self._sweep_folder(folder, place, levels_left - 1)
+        if deleted_any and not self.busy():
             os.rmdir(name, dir_fd=parent)  # raises unless it is empty now
             return True
         return False
 
-    def _is_due(self, place: str, changed: float) -> bool:
-        if changed >= self.before or place == HOSTS_OWN:
+    def _is_due(self, place: str, modified_at: float) -> bool:
+        if modified_at >= self.before or place == HOSTS_OWN:
             return False
         names = (place, os.path.join(self.given, place), os.path.join(self.root, place))
         kept_names = self.named()

@@ -61,7 +61,9 @@ class Admission:
                 hand_over(model_swap.STAYS)
         self.files = files
         if not on_cpu:  # where unloading a model would return nothing
-            comfyui.memory_management().free_memory(max(need.room for _, need in judged), place)
+            comfyui.memory_management().free_memory(
+                max(need.all_branches for _, need in judged), place
+            )
 
 
 def size_of(name: Any) -> tuple[int, int] | None:
@@ -84,15 +86,15 @@ def check(job: Job, need: Needs, place: Any) -> None:
     """
     on_cpu = place.type == "cpu"
     on_gpu = 0 if on_cpu else readings.total(place)
-    if not on_cpu and need.working > on_gpu:
-        raise _never_fits(job, need.working, on_gpu, GPU)
+    if not on_cpu and need.one_branch > on_gpu:
+        raise _never_fits(job, need.one_branch, on_gpu, GPU)
     if ram_of(need, on_cpu) > ram.whole() + on_gpu:
         raise _never_fits(job, ram_of(need, on_cpu), ram.whole() + on_gpu, RAM)
 
 
 def ram_of(need: Needs, on_cpu: bool) -> int:
     """Return the bytes of RAM that a job takes; it makes pictures after the transformer ran."""
-    return need.weights + max(need.pictures, need.working if on_cpu else 0)
+    return need.weights + max(need.pictures, need.one_branch if on_cpu else 0)
 
 
 def _never_fits(job: Job, needed: int, total: int, kind: tuple[str, str]) -> ZImageError:

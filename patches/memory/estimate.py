@@ -1,4 +1,4 @@
-"""Estimate the memory of a job from the headers of its files; no weights are read."""
+"""Estimate the memory of a job from the headers of its files, without reading weights."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from .sampling_jobs import FILES, Job
 Find = Callable[[str, str], str | None]
 """Returns the path of a file by model folder and name: ``folder_paths.get_full_path``."""
 
-TOKEN = 16
+TOKEN_SIDE = 16
 """Pixels on each side of one token of the transformer."""
-MAX_TEXT = 4096
-"""Tokens of a text; a text has at most about as many tokens as characters."""
-VALUES = 18
+MAX_TEXT_TOKENS = 4096
+"""Most tokens of a text. Each character counts as one token, which few texts exceed."""
+VALUES_PER_CHANNEL = 18
 """Values that the transformer holds at its peak, for each token and each of its channels.
 
 Measured with the small models on the CPU: 18.6 to 23, from 512x512 to 2048x2048 and batches of 1 to
 4. ComfyUI's own reserve for Z-Image on a GPU is equal to 17.7. The number is low, so that no prompt
 is refused that would fit.
 """
-PICTURE = 15
-"""Bytes of a finished picture for each pixel: three channels, as one byte and as float."""
+PICTURE_BYTES_PER_PIXEL = 15
+"""Of a finished picture: three channels, each as a float and as one byte."""
 
 
 @dataclass(frozen=True)
@@ -38,43 +38,51 @@ class Needs:
 
     Attributes:
         weights: of all three models.
-        working: of one evaluation of the transformer, at least.
-        room: of it with all branches of guidance at once.
+        one_branch: of one evaluation of the transformer. The host can evaluate the branches of
+            guidance one after the other, so a job fits if one does.
+        all_branches: of the evaluation of all branches of guidance at once, which is faster.
         pictures: of the finished pictures in RAM.
     """
 
     weights: int
-    working: int
-    room: int
+    one_branch: int
+    all_branches: int
     pictures: int
 
 
 def needs(job: Job, precision: Precision, find: Find) -> Needs | None:
     """Return the memory of a job, or None where a file cannot be judged.
 
-    One token of a picture is 16 × 16 pixels, and the transformer holds :data:`VALUES` values for
-    each token and channel. The autoencoder counts as it is stored.
+    One token of a picture is 16 × 16 pixels, and the transformer holds :data:`VALUES_PER_CHANNEL`
+    values for each token and channel. The autoencoder counts as it is stored.
     """
     pairs = zip(FILES.values(), job.files, strict=True)
     headers = [header for kind, name in pairs if (header := _header(find(kind, name)))]
     if len(headers) < len(FILES):
         return None
     diffusion, text_encoder, vae = headers
-    shapes = diffusion.shapes
-    width = next((s[0] for n, s in shapes.items() if n.endswith("cap_embedder.1.weight")), None)
+    width = _channels(diffusion)
     if width is None:
         return None
     kept, computed = precision.diffusion(diffusion, job.dtype)
     pixels = job.width * job.height + (job.references if _takes_references(diffusion) else 0)
-    tokens = pixels // TOKEN**2 + min(job.text, MAX_TEXT)
-    working = job.batch * tokens * width * computed * VALUES
+    tokens = pixels // TOKEN_SIDE**2 + min(job.text, MAX_TEXT_TOKENS)
+    one_branch = job.batch * tokens * width * computed * VALUES_PER_CHANNEL
     text_bytes = weight_bytes(text_encoder, precision.text_encoder(text_encoder))
     return Needs(
         weight_bytes(diffusion, kept) + text_bytes + _stored(vae),
-        working,
-        working * job.branches,
-        job.batch * job.width * job.height * PICTURE,
+        one_branch,
+        one_branch * job.branches,
+        job.batch * job.width * job.height * PICTURE_BYTES_PER_PIXEL,
     )
+
+
+def _channels(header: Header) -> int | None:
+    """Return the channels of a transformer, to which its text embedder maps; None without one."""
+    for name, shape in header.shapes.items():
+        if name.endswith("cap_embedder.1.weight"):
+            return shape[0]
+    return None
 
 
 def _takes_references(header: Header) -> bool:

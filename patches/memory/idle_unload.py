@@ -3,7 +3,7 @@
 The host keeps models and outputs for the next prompt as long as it runs. After
 ``$ZIMAGE_IDLE_MINUTES`` without a prompt, its worker is asked, as by ``POST /free``, to unload all
 models and to drop its caches. Then free memory is returned to the system. The next prompt loads
-again and makes the same bytes.
+the models again; its result is the same, byte for byte.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ ABOUT = About(
     ),
 )
 RESET = lifecycle.CACHES_RESET.needs("self")
-QUEUE = ("mutex", "queue", "currently_running", "task_counter", "set_flag")
+QUEUE_ATTRIBUTES = ("mutex", "queue", "currently_running", "task_counter", "set_flag")
 """Attributes of the host's queue that this part uses."""
 MAX_PERIOD = 15.0
-"""Seconds between two looks at the queue; a short idle time has ten looks."""
+"""Most seconds between two looks at the queue. A shorter period is a tenth of the idle time."""
 
 
 def create() -> Residency:
@@ -62,7 +62,7 @@ class Residency(Patches):
     def __init__(
         self, server: Any, idle: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        super().__init__(Subscription("residency", RESET, self.return_after))
+        super().__init__(Subscription("residency", RESET, self.return_memory_after_reset))
         self.server = server
         self.idle = idle
         self.clock = clock
@@ -81,12 +81,12 @@ class Residency(Patches):
     def apply(self) -> None:
         """Subscribe and start the thread; raises ``ZI-PATCH-SEAM``."""
         queue = self.server.prompt_queue
-        if not all(hasattr(queue, name) for name in QUEUE):
+        if not all(hasattr(queue, name) for name in QUEUE_ATTRIBUTES):
             raise ZImageError(
                 "ZI-PATCH-SEAM",
                 name="prompt_queue",
                 found=type(queue).__qualname__,
-                expected=", ".join(QUEUE),
+                expected=", ".join(QUEUE_ATTRIBUTES),
             )
         super().apply()
         if self.idle and self._thread is None:
@@ -135,8 +135,8 @@ class Residency(Patches):
             except Exception:
                 log.exception("Z-Image: idle models are not unloaded")
 
-    def return_after(self, original: Function) -> Function:
-        """Stand around a reset of the host's caches: return free memory after it."""
+    def return_memory_after_reset(self, original: Function) -> Function:
+        """Wrap the reset of the host's caches: return free memory after it."""
 
         def reset(executor: Any, *rest: Any, **named: Any) -> None:
             has_caches = hasattr(executor, "caches")  # not while the executor is created

@@ -1,7 +1,7 @@
 """``GET /metrics``: numbers about the server for Prometheus.
 
-Names follow Prometheus' conventions: base units in the name, ``_total`` for counters. What a part
-that is switched off would count is left out, rather than 0.
+Names follow Prometheus' conventions: base units in the name, ``_total`` for counters. A part that
+is switched off has no metrics, not metrics of 0.
 """
 
 from __future__ import annotations
@@ -97,13 +97,13 @@ class Metrics:
             yield Family.of(
                 "memory_deviations_total",
                 "counter",
-                "Prompts that left more than 3 % in use.",
+                "Prompts that left more than 3 % of the memory in use.",
                 memory.counts["deviations"],
             )
             yield Family.of(
                 "memory_releases_total",
                 "counter",
-                "Times that memory was given back to the system.",
+                "Times that memory was returned to the system.",
                 memory.counts["released"],
             )
         residency = self._part("residency")
@@ -117,7 +117,11 @@ class Metrics:
 
     def _swaps(self) -> Iterator[Family]:
         memory = self._part("memory")
-        sources = {"ram": memory and memory.admission, "gpu": self._part("swap")}
+        # Each object counts the swaps of one place; None if the part is not in use.
+        sources = {
+            "ram": None if memory is None else memory.admission,
+            "gpu": self._part("swap"),
+        }
         swaps = {
             label("place", place): source for place, source in sources.items() if source is not None
         }

@@ -1,8 +1,8 @@
 """The host's prompt queue, kept on disk: an accepted prompt survives the process.
 
 Prompts run in the order of ``number``, then of acceptance. A prompt that was running when the
-process died runs again; after :data:`DEATHS` deaths it ends as failed instead. Values that the host
-calls sensitive (API keys) are never written, so after a restart such a prompt runs without them.
+process died runs again; after :data:`MAX_CRASHES` crashes it ends as failed instead. Values that
+the host calls sensitive (API keys) are never written, so a restart loses them.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from .store import NewPrompt, Row, Store
 
 log = logging.getLogger(__name__)
 
-DEATHS = 2
-"""A prompt that was running when the process died this often is not run again."""
+MAX_CRASHES = 2
+"""A prompt that was running when the process died this often does not run again."""
 
 
 class Item(tuple):
@@ -121,7 +121,7 @@ class DurableQueue(HostQueue):
 
     def _restore(self, row: Row) -> None:
         fields = (row.number, row.id, *row.item, {})
-        if row.crash_count < DEATHS:
+        if row.crash_count < MAX_CRASHES:
             heapq.heappush(self.queue, Item.create(fields, row.seq))
             return
         error = ZImageError("ZI-PROMPT-DEADLY", found=row.crash_count)
@@ -157,7 +157,7 @@ class DurableQueue(HostQueue):
             if waiting >= self.most_waiting:
                 raise ZImageError("ZI-QUEUE-FULL", found=waiting, maximum=self.most_waiting)
             self.history.settle()
-            prompt = self.store.new_prompt(id, number, fields[:3])
+            prompt = self.store.reserve(id, number, fields[:3])
             self._uncommitted[id] = prompt, functools.partial(self._enqueue, item, call, named)
             if not self._group_commit.add(id):
                 self._commit([id])

@@ -75,7 +75,7 @@ class HistoryOnDisk(MutableMapping[str, Entry]):
             if id in entries:
                 return entries[id]
         try:
-            row = self.store.ended(id)
+            row = self.store.ended_prompt(id)
         except ZImageError as error:
             log.error("Z-Image: %s: %s", id, error)
             status = failure(id, error)._asdict()

@@ -35,8 +35,13 @@ CREATE TABLE IF NOT EXISTS prompts (
 ) STRICT;
 PRAGMA user_version={VERSION};
 """
+ASKED = "asked"
+"""Last entry of an item in the file if the client gave the number; else the host counted it."""
+_ASKED_ENDING = f'"{ASKED}"]'
 LOAD = """
-SELECT id, abs(number), substr(item, -8) = '"asked"]', state, ended, length(item) + length(result)
+SELECT
+    id, abs(number), substr(item, -length(:asked)) = :asked,
+    state, ended, length(item) + length(result)
 FROM prompts ORDER BY ended, seq
 """
 ACCEPT = "INSERT OR REPLACE INTO prompts (id, number, state, item) VALUES "
@@ -54,15 +59,13 @@ REQUEUE = "UPDATE prompts SET state = 'waiting', deaths = deaths + 1 WHERE state
 REMOVE = """
 DELETE FROM prompts WHERE state = ? AND id IN (SELECT value FROM json_each(?)) RETURNING id
 """
-ASKED = "asked"
-"""Follows the item of a prompt whose number the client gave; the host counts the others."""
 _encode = json.JSONEncoder(default=repr, skipkeys=True).encode
 """A pack or node can put anything into a prompt or a result."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """How much history is kept; whatever is reached first counts."""
+    """Limits of the history. The oldest entries are deleted while any of them is exceeded."""
 
     count: int = 10_000
     """Entries, as many as ComfyUI keeps."""
@@ -137,7 +140,8 @@ class Store(Database):
         self._unfinished.clear()
         self._bytes = 0
         self.highest_number = -1
-        for id, number, asked, state, ended, size in self.connection.execute(LOAD):
+        rows = self.connection.execute(LOAD, {"asked": _ASKED_ENDING})
+        for id, number, asked, state, ended, size in rows:
             if not asked:
                 self.highest_number = max(self.highest_number, int(number))
             if state == "ended":
@@ -145,7 +149,7 @@ class Store(Database):
             else:
                 self._unfinished.add(id)
 
-    def new_prompt(self, id: str, number: float, item: list[Any]) -> NewPrompt:
+    def reserve(self, id: str, number: float, item: list[Any]) -> NewPrompt:
         """Reserve the id of a prompt, and encode it for :meth:`accept`.
 
         A pack may have put something into it that is not JSON; its ``repr`` is kept.
@@ -181,7 +185,7 @@ class Store(Database):
         try:
             with self.access() as connection:
                 self.check()
-                # One statement, since other threads of Python run before each returns.
+                # One statement: each releases the GIL, and other threads would delay the commit.
                 cursor = connection.execute(ACCEPT + values, [*chain.from_iterable(prompts)])
                 end = (cursor.lastrowid or 0) + 1
                 for id in ids:
@@ -191,7 +195,7 @@ class Store(Database):
             self._unfinished.difference_update(ids)
             self.remove(ids, "waiting")
             raise
-        return list(range(end - len(ids), end))
+        return list(range(end - len(ids), end))  # SQLite numbers new rows consecutively
 
     def begin(self, id: str) -> None:
         """Write that a waiting prompt runs."""
@@ -210,11 +214,11 @@ class Store(Database):
         """
         text = _result_text(result)
         with self.access() as connection:
-            latest = next(reversed(self.sizes.values()), (0.0, 0))[0]
-            when = max(self.clock(), latest)  # in order, whatever the clock does
-            when, _ = self.sizes.get(id, (when, 0))
+            latest, _ = next(reversed(self.sizes.values()), (0.0, 0))
+            when = max(self.clock(), latest)  # in order, even if the clock goes back
+            when, _ = self.sizes.get(id, (when, 0))  # a prompt that has ended before keeps its time
             for (size,) in connection.execute(END, (text, when, id)).fetchall():
-                self._keep(id, when, size + len(text))
+                self._keep(id, when, size + len(text))  # JSON is ASCII: characters are bytes
                 self._unfinished.discard(id)
             self._trim(connection)
 
@@ -225,16 +229,16 @@ class Store(Database):
                 self._drop(id)
                 self._unfinished.discard(id)
 
-    def ended(self, id: str) -> Row | None:
+    def ended_prompt(self, id: str) -> Row | None:
         """Return a prompt that has ended, with its result; None without one."""
         with self.access() as connection:
             columns = connection.execute(ENDED, (id,)).fetchone()
             return None if columns is None else _row(columns)
 
     def requeue_unfinished(self) -> list[Row]:
-        """Return all prompts that wait; one that was running waits again, with one crash more.
+        """Count a crash for each running prompt, and return it with all prompts that wait.
 
-        A failing disk does not take the new count; the returned rows have it all the same.
+        The returned rows have the new counts, even if the disk cannot store them.
         """
         with self.access() as connection:
             rows = [_row(columns) for columns in connection.execute(UNFINISHED).fetchall()]

@@ -24,7 +24,7 @@ from ..base import guardian, lifecycle
 from ..base.handover import PromptHandedOver
 from ..base.hooks import Argument, Function, Patches
 from ..base.lifecycle import Subscription
-from ..base.prompt_outcome import Status, client, failure, interrupted, is_interrupt
+from ..base.prompt_outcome import Status, client_id_of, failure, interrupted, is_interrupt
 from ..base.registry import About
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ def create() -> Patches:
 
 
 def translate_exits(original: Function) -> Function:
-    """Stand around a node: turn its exit into an error with a code."""
+    """Wrap a node: turn its exit into an error with a code."""
     node = Argument(original, "obj")
 
     async def run_node(*arguments: Any, **named: Any) -> Any:
@@ -73,7 +73,7 @@ def translate_exits(original: Function) -> Function:
 
 
 def keep_running(original: Function) -> Function:
-    """Stand around the worker's loop: start it again after an error."""
+    """Wrap the worker's loop: start it again after an error."""
     queue_argument = Argument(original, "q")
 
     def run_worker(*arguments: Any, **named: Any) -> None:
@@ -98,8 +98,9 @@ def keep_running(original: Function) -> Function:
 def report_gpu_failure(error: BaseException) -> None:
     """Ask for another process after an error that makes the GPU unusable for this one.
 
-    A failed assertion of a kernel is the fault of the prompt. A pack in a sandbox has a CUDA
-    context of its own and can raise any text.
+    The prompt itself causes a failed assertion in a GPU kernel, so the guardian kills this process.
+    Errors from a sandbox are ignored: its process has a CUDA context of its own, and its pack can
+    raise any text.
     """
     if hasattr(error, SANDBOXED):
         return
@@ -113,8 +114,8 @@ def report_gpu_failure(error: BaseException) -> None:
 def _explain(queue: Any, error: BaseException) -> ZImageError:
     """Return the error of a prompt whose worker failed.
 
-    A prompt outlives its server. The next server may have fewer packs, and the host does not check
-    this again.
+    A stored prompt can run in a server that was started with fewer packs. The host does not check
+    the classes of its nodes again.
     """
     known = getattr(sys.modules.get("nodes"), "NODE_CLASS_MAPPINGS", {})
     with queue.mutex:
@@ -156,8 +157,9 @@ def end_prompt(queue: Any, number: int, status: Status) -> None:
             return
         item = queue.currently_running[number]
         result = {"outputs": {}, "meta": {}}
+        # The host, too, stores a prompt without what follows: API keys.
         queue.task_done(number, result, status, lambda prompt: prompt[:5])
-    recipient = client({"prompt": item})
+    recipient = client_id_of({"prompt": item})
     last = ("executing", {"node": None, "prompt_id": item[1]})
     for event, data in (*status.messages[-1:], last):
         if recipient is not None or event in TO_ALL:

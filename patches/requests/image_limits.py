@@ -1,15 +1,18 @@
-"""Image files: too large ones are refused, unreadable ones named, 16-bit ones not shown white.
+"""Limits of image files: size, unreadable files, and gray of 16 bits.
 
 A small file that decodes to a huge image is refused by its header, before it is decoded. 21 KB of
 PNG can be 13300² pixels: the host's ``/view`` decodes them in the event loop (3 s), and LoadImage
-takes 8 GB for them. The limit is 100 megapixels (10,000²), which is more than current cameras and
-the largest upscaled images that are loaded again have, and takes about 4.5 GB in LoadImage.
-``$ZIMAGE_MAX_MEGAPIXELS`` sets another one. Images that are only saved have no limit.
+takes 8 GB for them. The limit is 100 megapixels (10,000²); LoadImage takes about 4.5 GB for such an
+image. Photos of current cameras and upscaled images that are loaded again are smaller.
+``$ZIMAGE_MAX_MEGAPIXELS`` sets another limit. Images that are only saved have no limit.
 
-The frames of an animation count together where the host keeps all of them (:data:`FRAMES`).
+The frames of an animation count together where the host keeps all of them
+(:data:`ANIMATION_FACTOR`).
+
+A file that cannot be read is refused by its name.
 
 LoadImage converts Pillow's 16-bit gray to 8 bits by clipping everything above 255, which leaves
-white; here the upper eight bits count, as in any viewer.
+white. Here the whole range is scaled to 8 bits, as in any viewer.
 """
 
 from __future__ import annotations
@@ -33,8 +36,8 @@ from .paths import UPLOADS
 OPEN = HookPoint("PIL.Image", "open", ("fp",))
 PILLOW = HookPoint("node_helpers", "pillow", ("arg",))
 """The host's nodes open files through this, and then read every frame."""
-FRAMES = 4
-"""All frames of one file may have this many times the pixels of one image: 430 of 1280×720."""
+ANIMATION_FACTOR = 4
+"""All frames of a file may have this many times the pixels of an image: 430 frames of 1280×720."""
 
 ABOUT = About(
     part="pictures",
@@ -78,8 +81,8 @@ class ImageLimit:
             try:
                 self.check(*image.size)
             except ZImageError:
-                if not hasattr(file.of(arguments, named), "read"):
-                    image.close()  # the caller closes a file that it has opened
+                if not hasattr(file.of(arguments, named), "read"):  # else the caller closes it
+                    image.close()
                 raise
             return image
 
@@ -110,7 +113,7 @@ class ImageLimit:
         """Check an image with so many frames up to now; raise ``ZI-PICTURE-LARGE``."""
         if width * height > self.pixels:
             raise self.error(f"{width}×{height}")
-        if width * height * frames > self.pixels * FRAMES:
+        if width * height * frames > self.pixels * ANIMATION_FACTOR:
             raise self.error(f"{width}×{height}×{frames}")
 
     def error(self, found: str) -> ZImageError:
@@ -122,6 +125,7 @@ def eight_bits(image: Any) -> Any:
     """Return an image of 16-bit gray as one of 8 bits, anything else unchanged."""
     if not str(getattr(image, "mode", "")).startswith("I;16"):
         return image
+    # 65535 / 257 = 255, and 0.5 rounds. Pillow accepts only a factor and an offset for mode I.
     converted = image.convert("I").point(lambda value: value * (1 / 257) + 0.5).convert("L")
     converted.info = image.info
     return converted
@@ -153,7 +157,7 @@ async def judge_upload(request: web.Request) -> None:
     if file is None:
         return
     try:
-        sys.modules["PIL.Image"].open(file)
+        sys.modules["PIL.Image"].open(file)  # checks the size, see ImageLimit.open
     except ZImageError:
         raise
     except Exception:  # noqa: BLE001 - no image, or a damaged one: the host stores such files, too

@@ -17,7 +17,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from ..base.hooks import Argument, HookPoint, Patch
-from ..base.prompt_outcome import LAST, client, ended, outcome, outcome_part
+from ..base.prompt_outcome import LAST, client_id_of, end_time, outcome, outcome_part
 from ..base.registry import About
 
 log = logging.getLogger(__name__)
@@ -102,12 +102,12 @@ class PendingEvents:
         with queue.mutex:
             for id in reversed(queue.history):
                 entry = queue.history[id]
-                when = ended(entry)
+                when = end_time(entry)
                 if 0 < when < since:
                     break
                 if when:
                     since = max(since, when - LAST_MOMENTS)
-                    recent.append((id, client(entry)))
+                    recent.append((id, client_id_of(entry)))
         for id, sid in reversed(recent):
             if sid is not None:
                 self._of_client(sid, id)[id] = None

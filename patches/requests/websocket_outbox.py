@@ -37,7 +37,7 @@ Send = Callable[..., Awaitable[None]]
 ABOUT = About(
     part="sockets",
     bare_host="A WebSocket client that does not read blocks all others.",
-    here="Each client has an outbox; a full one is closed.",
+    here="Each client has an outbox. A client whose outbox is full is disconnected.",
 )
 
 
@@ -51,6 +51,7 @@ def _wrap(original: Send) -> Send:
     message = Argument(original, "message")
 
     async def send(*arguments: Any, **named: Any) -> None:
+        # The host passes the bound method of a socket, such as ``socket.send_json``.
         socket: Any = getattr(sender.of(arguments, named), "__self__", None)
         box = getattr(socket, BOX, None)
         if box is None:
@@ -67,7 +68,7 @@ def _wrap(original: Send) -> Send:
 
 
 class Outbox:
-    """The messages that wait for one client, in order; a task exists while any wait."""
+    """The messages that wait for one client, in order. A task sends them while there are any."""
 
     def __init__(self, send: Send) -> None:
         self.send = send
@@ -93,7 +94,7 @@ class Outbox:
         if self.task is None:
             sending: Any = self.send(*arguments, **named)
             try:
-                awaited = sending.send(None)
+                awaited = sending.send(None)  # runs it until its first wait, or its end
             except StopIteration:
                 return True
             except Exception:
@@ -135,6 +136,9 @@ async def _send_logged(sending: Awaitable[None]) -> None:
 @types.coroutine
 def _resume(started: Coroutine[Any, Any, None], awaited: Any) -> Generator[Any, Any, None]:
     """Continue a coroutine that has run until its first wait.
+
+    ``await started`` cannot do this: it drops what the coroutine already waits for. As ``await``
+    does, this passes results and errors of each wait to the coroutine.
 
     Args:
         started: the coroutine.

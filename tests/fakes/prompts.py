@@ -11,5 +11,5 @@ ITEM = [{"1": {"class_type": "A", "inputs": {}}}, {"client_id": "c"}, ["1"]]
 
 def accept(store: Store, id: str, number: float = 0, item: list[Any] | None = None) -> int:
     """Keep one prompt as the queue does; its position."""
-    (seq,) = store.accept([store.new_prompt(id, number, ITEM if item is None else item)])
+    (seq,) = store.accept([store.reserve(id, number, ITEM if item is None else item)])
     return seq

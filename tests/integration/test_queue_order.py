@@ -1,4 +1,4 @@
-"""The durable queue over the host's own class, in any order of steps, stops and deaths."""
+"""The durable queue over the host's own class, in any order of steps, stops and crashes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hypothesis.stateful import (
 )
 
 from zimage_comfyui.errors import ZImageError
-from zimage_comfyui.patches.queue.durable_queue import DEATHS, durable
+from zimage_comfyui.patches.queue.durable_queue import MAX_CRASHES, durable
 from zimage_comfyui.patches.queue.store import Store
 
 IDS = st.sampled_from("abcdef")
@@ -45,7 +45,7 @@ class Prompt:
 
     def __init__(self, id: str, number: float, counted: bool, place: int) -> None:
         self.id, self.number, self.counted, self.place = id, number, counted, place
-        self.deaths = 0
+        self.crashes = 0
 
     @property
     def order(self) -> tuple[float, int]:
@@ -146,23 +146,23 @@ class Machine(RuleBasedStateMachine):
     def stop(self) -> None:
         """In order: no death of what runs."""
         self.queue.give_back()
-        self.again(deaths=0)
+        self.again(crashes=0)
 
     @rule()
     def die(self) -> None:
         """Without a word."""
-        self.again(deaths=1)
+        self.again(crashes=1)
 
-    def again(self, deaths: int) -> None:
+    def again(self, crashes: int) -> None:
         """The next process has everything; what died too often has ended."""
         self.queue.store.close()
         self.start()
         for one in self.running.values():
-            one.deaths += deaths
+            one.crashes += crashes
         left = sorted([*self.waiting, *self.running.values()], key=lambda one: one.place)
         self.running = {}
-        self.waiting = [one for one in left if one.deaths < DEATHS]
-        self.ended += [one.id for one in left if one.deaths >= DEATHS]
+        self.waiting = [one for one in left if one.crashes < MAX_CRASHES]
+        self.ended += [one.id for one in left if one.crashes >= MAX_CRASHES]
 
     @invariant()
     def same(self) -> None:
@@ -179,7 +179,7 @@ class Machine(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
-def test_any_order_of_steps_and_deaths(comfy_modules: Path) -> None:
+def test_any_order_of_steps_and_crashes(comfy_modules: Path) -> None:
     """Nothing is lost, doubled or out of order."""
     import execution  # noqa: F401 - the host's, for the machine
 

@@ -116,7 +116,7 @@ def test_references_count_where_they_are_looked_at(paths, tmp_path) -> None:
 
     def at(*pictures: str) -> int:
         (job,) = jobs(graphs.edit("turbo", *pictures, edit__prompt=""), size_of)
-        return needs(job, Fixed(), lambda _kind, name: paths.get(name)).working
+        return needs(job, Fixed(), lambda _kind, name: paths.get(name)).one_branch
 
     assert at("b.png") == at("b.png", "a.png")
     siglip = {"siglip_embedder.1.weight": ("BF16", [4, 4])}
@@ -216,13 +216,13 @@ def test_needs_grow_with_the_pictures(paths) -> None:
         return judge(graph, paths)
 
     one, four = at(256, 1), at(512, 1)
-    assert four.working == 4 * one.working > 0
-    assert at(256, 4).working == four.working
+    assert four.one_branch == 4 * one.one_branch > 0
+    assert at(256, 4).one_branch == four.one_branch
     assert four.pictures == 4 * one.pictures
-    assert (one.room, at(256, 1, 5.0).room) == (one.working, 2 * one.working)
+    assert (one.all_branches, at(256, 1, 5.0).all_branches) == (one.one_branch, 2 * one.one_branch)
     assert (
-        judge(graphs.render(text__prompt="猫" * 400), paths).working
-        > judge(graphs.render(text__prompt=""), paths).working
+        judge(graphs.render(text__prompt="猫" * 400), paths).one_branch
+        > judge(graphs.render(text__prompt=""), paths).one_branch
     )
 
 
@@ -234,7 +234,7 @@ def test_weights_in_the_precision_that_is_kept(paths) -> None:
     assert small.weights == COUNT + 4000 + 2000
     exact = judge(graphs.render(), paths)
     assert exact.weights == COUNT * 4 + 2000 + 2000
-    assert exact.working == 2 * small.working
+    assert exact.one_branch == 2 * small.one_branch
 
 
 def test_files_that_cannot_be_judged(paths, tmp_path) -> None:

@@ -55,7 +55,7 @@ def protocol(host):
 @pytest.fixture
 def needs(monkeypatch) -> dict[str, int]:
     """What every known graph is said to need, MiB."""
-    found = {"weights": 10, "working": 10, "room": 20, "pictures": 1}
+    found = {"weights": 10, "one_branch": 10, "all_branches": 20, "pictures": 1}
     give = lambda *_: Needs(**{name: size * MIB for name, size in found.items()})  # noqa: E731
     monkeypatch.setattr(admission, "needs", give)
     return found
@@ -326,7 +326,7 @@ def test_a_device_in_an_error_fails_no_prompt(host, protocol, monkeypatch, caplo
 
 def test_a_prompt_that_can_never_fit_is_refused(host, ram, protocol, needs) -> None:
     """Before anything runs or is unloaded, at the node that states the size; the next one runs."""
-    needs["working"] = 5000
+    needs["one_branch"] = 5000
     executor = host.execution.PromptExecutor()
     host.management.load_models_gpu([Patcher(60 * MIB, host.place)])
     executor.execute(GRAPH, "huge", {"client_id": "page"})
@@ -341,7 +341,7 @@ def test_a_prompt_that_can_never_fit_is_refused(host, ram, protocol, needs) -> N
     assert (error["node_id"], error["node_type"]) == ("size", "ZImageLatent")
     assert error["exception_type"] == "ZI-MEMORY"
     assert "4.9 GB" in error["exception_message"]
-    needs["working"] = 10
+    needs["one_branch"] = 10
     executor.execute(GRAPH, "next")
     assert executor.success
     assert protocol.details()["refused"] == 1

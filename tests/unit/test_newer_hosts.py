@@ -181,7 +181,7 @@ def hooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[An
         "end": (prompt_log.END, written.note_end, {"self": Queue(), "item_id": 1}, None),
         "reset": (
             idle_unload.RESET,
-            idle_unload.Residency(SimpleNamespace(), 0).return_after,
+            idle_unload.Residency(SimpleNamespace(), 0).return_memory_after_reset,
             {"self": executor},
             None,
         ),
@@ -374,7 +374,7 @@ def test_a_newer_queue_is_kept_on_disk(host_queue: NewerQueue, tmp_path: Path) -
     assert host_queue.server.prompt_queue is host_queue
     store = Store(tmp_path)
     store.open()
-    assert (store.requeue_unfinished(), store.ended("a") is not None) == ([], True)
+    assert (store.requeue_unfinished(), store.ended_prompt("a") is not None) == ([], True)
     store.close()
 
 

@@ -43,7 +43,7 @@ def test_an_end_is_on_disk_before_its_client_hears_of_it(store: Store) -> None:
     """The host tells of it after ``task_done``."""
     queue = durable(PromptQueue(SimpleNamespace()), store)
     run(queue)
-    assert store.ended("a") is not None
+    assert store.ended_prompt("a") is not None
 
 
 def test_a_prompt_that_is_given_up_has_ended_on_disk(store: Store) -> None:
@@ -56,7 +56,7 @@ def test_a_prompt_that_is_given_up_has_ended_on_disk(store: Store) -> None:
         queue.put((0, id, {}, extra, [], {}))
         queue.get()
         fail_running(queue, ZImageError("ZI-WORKER", found="-"))
-        assert store.ended(id) is not None
+        assert store.ended_prompt(id) is not None
     assert told == [("execution_error", "c"), ("executing", "c")]
 
 
@@ -106,7 +106,7 @@ def test_an_end_that_was_not_written_is_written_later(
     later(queue)
     again = "a" in [item[1] for item in queue.queue]
     assert ("a" in [row.id for row in store.requeue_unfinished()]) is again
-    assert (store.ended("a") is None) is again
+    assert (store.ended_prompt("a") is None) is again
 
 
 @pytest.fixture

@@ -137,14 +137,14 @@ def test_a_store_is_opened_on_a_full_disk(tmp_path: Path) -> None:
         end = "store.begin('old'); store.end('old', {'outputs': {}})"
         killed(folder, ACCEPT("old"), end, ACCEPT("a"), ACCEPT("b"), begin)
         ballast = fill(tmp_path, leave=0)
-        for deaths in (1, 2):
-            assert killed(folder, begin)[-1:] == [f"('a', {deaths}) ('b', 0) False"]
+        for crashes in (1, 2):
+            assert killed(folder, begin)[-1:] == [f"('a', {crashes}) ('b', 0) False"]
         store = Store(folder)
         assert [(row.id, row.crash_count) for row in store.requeue_unfinished()] == [
             ("a", 3),
             ("b", 0),
         ]
-        row = store.ended("old")
+        row = store.ended_prompt("old")
         assert row is not None
         assert row.result == {"outputs": {}}
         assert not store.works()

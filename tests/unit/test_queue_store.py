@@ -64,11 +64,11 @@ def test_a_running_prompt_waits_again_with_one_death_more(folder: Path) -> None:
     """Each recovery counts; giving it back beforehand does not."""
     store = make(folder)
     accept(store, "a", 0, ITEM)
-    for deaths in (1, 2):
+    for crashes in (1, 2):
         store.begin("a")
         store = reopen(store)
         (row,) = store.requeue_unfinished()
-        assert row.crash_count == deaths
+        assert row.crash_count == crashes
     store.begin("a")
     store.give_back("a")
     (row,) = reopen(store).requeue_unfinished()
@@ -124,7 +124,7 @@ def test_a_page_of_an_earlier_version_says_what_has_ended(folder: Path) -> None:
     store = make(folder)
     assert [(row.id, row.crash_count) for row in store.requeue_unfinished()] == [("c", 1)]
     assert list(store.sizes) == ["b", "a"]
-    assert [getattr(store.ended(id), "result", None) for id in "ab"] == [RESULT, RESULT]
+    assert [getattr(store.ended_prompt(id), "result", None) for id in "ab"] == [RESULT, RESULT]
     assert not page.exists()
     before = dict(store.sizes)
     assert dict(reopen(store).sizes) == before
@@ -150,7 +150,7 @@ def test_prompts_that_are_accepted_together_share_a_sync(
     store, syncs = make(folder), []
     sync = store.sync
     monkeypatch.setattr(store, "sync", lambda: (syncs.append(1), sync()))
-    prompts = [store.new_prompt(str(number), 0, ITEM) for number in range(300)]
+    prompts = [store.reserve(str(number), 0, ITEM) for number in range(300)]
     assert store.accept(prompts) == [*range(1, 301)]
     assert len(syncs) == 1
     rows = reopen(store).requeue_unfinished()
@@ -166,7 +166,7 @@ def test_a_sync_that_fails_refuses_all_prompts_of_it(
     def fail(_file: int) -> None:
         raise OSError(5, "Input/output error")
 
-    prompts = [store.new_prompt(id, 0, ITEM) for id in "ab"]
+    prompts = [store.reserve(id, 0, ITEM) for id in "ab"]
     with monkeypatch.context() as patch:
         patch.setattr(database.os, "fdatasync", fail)
         with pytest.raises(ZImageError, match=r"ZI-QUEUE-FILE.*Input/output"):
@@ -182,7 +182,7 @@ def test_a_prompt_that_cannot_be_stored_fails_alone(folder: Path, id: str, numbe
     """Before it could be written together with others."""
     store = make(folder)
     with pytest.raises(ZImageError, match="ZI-QUEUE-FILE"):
-        store.new_prompt(id, number, ITEM)
+        store.reserve(id, number, ITEM)
     assert store.works()
     accept(store, "a")
 
@@ -197,7 +197,7 @@ def test_numbers_that_were_counted_are_integers_again(folder: Path) -> None:
     assert store.highest_number == 9
     numbers = [row.number for row in store.requeue_unfinished()]
     assert [(number, type(number)) for number in numbers] == [(7, int), (3.0, float), (1e15, float)]
-    row = store.ended("b")
+    row = store.ended_prompt("b")
     assert row is not None
     assert (row.number, type(row.number)) == (-9, int)
 
@@ -210,7 +210,7 @@ def test_results_survive(folder: Path) -> None:
     store.end("a", RESULT)
     store = reopen(store)
     assert (store.requeue_unfinished(), list(store.sizes)) == ([], ["a"])
-    row = store.ended("a")
+    row = store.ended_prompt("a")
     assert row is not None
     assert (row.id, row.number, row.result, row.item) == ("a", 0.0, RESULT, ITEM)
 
@@ -236,7 +236,7 @@ def test_an_id_is_taken_until_its_prompt_has_ended(folder: Path) -> None:
         state("a")
     store.end("a", RESULT)
     accept(store, "a", 7, ITEM)
-    assert store.ended("a") is None
+    assert store.ended_prompt("a") is None
     (row,) = reopen(store).requeue_unfinished()
     assert (row.number, row.result, list(store.sizes)) == (7.0, None, [])
 
@@ -272,7 +272,7 @@ def test_another_result_of_what_has_ended(folder: Path) -> None:
         accept(store, id, 0, ITEM)
         store.end(id, RESULT)
     store.end("a", {"outputs": "x" * 1000})
-    row = store.ended("a")
+    row = store.ended_prompt("a")
     assert row is not None
     assert row.result == {"outputs": "x" * 1000}
     sizes, whole = dict(store.sizes), store._bytes
@@ -369,7 +369,7 @@ def test_a_full_disk_refuses_and_loses_nothing(tmp_path: Path) -> None:
 
 
 class Machine(RuleBasedStateMachine):
-    """Any order of steps and deaths, against a plain dictionary."""
+    """Any order of steps and crashes, against a plain dictionary."""
 
     ids = Bundle("ids")
 
@@ -379,7 +379,7 @@ class Machine(RuleBasedStateMachine):
 
         self.folder = tempfile.TemporaryDirectory()
         self.store = Store(Path(self.folder.name), Limits(count=3))
-        self.model: dict[str, list] = {}  # id → [state, deaths]
+        self.model: dict[str, list] = {}  # id → [state, crashes]
         self.ended: list[str] = []
 
     @rule(target=ids, name=st.sampled_from("abcdef"), number=st.integers(-5, 5))
@@ -415,7 +415,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule(id=ids)
     def look(self, id: str) -> None:
-        row, entry = self.store.ended(id), self.model.get(id, ["-"])
+        row, entry = self.store.ended_prompt(id), self.model.get(id, ["-"])
         assert (row is not None) is (entry[0] == "ended")
         assert row is None or row.result == {"outputs": entry[1] * "x"}
 
