@@ -1,8 +1,8 @@
 """The token limit of an encoder: which characters of a prompt it reads, and which it cuts.
 
-A tokenizer says for each token which characters it stands for. Tokens beyond the limit are
-removed from the end, and every character that one of them stands for counts as cut. Half a
-character (byte-pair encoding makes several tokens of a rare one) cannot be read.
+A tokenizer returns the characters that each token encodes. Tokens beyond the limit are removed
+from the end, and each character that a removed token encodes counts as cut. Byte-pair encoding
+makes several tokens of a rare character: it counts as cut unless the encoder reads all of them.
 """
 
 from __future__ import annotations
@@ -81,12 +81,18 @@ def pieces(spans: Iterable[Span], chinese: Cut, other: Cut) -> list[Piece]:
     pieces: list[Piece] = []
     readable = {True: chinese.position, False: other.position}
     for span in spans:
-        left = _readable_length(span, readable[span.chinese])
-        readable[span.chinese] -= len(span.text) if span.chinese else len(span.text.strip()) + 1
-        for text, is_cut in ((span.text[:left], False), (span.text[left:], True)):
+        length = _readable_length(span, readable[span.chinese])
+        separator = "" if span.chinese else " "
+        readable[span.chinese] -= _joined_length(span) + len(separator)
+        for text, is_cut in ((span.text[:length], False), (span.text[length:], True)):
             if text:
                 pieces.append(Piece(text, span.chinese, is_cut))
     return pieces
+
+
+def _joined_length(span: Span) -> int:
+    """Return the characters of a span in the joined text of :func:`join`."""
+    return len(span.text) if span.chinese else len(span.text.strip())
 
 
 def _readable_length(span: Span, readable: int) -> int:
@@ -96,5 +102,4 @@ def _readable_length(span: Span, readable: int) -> int:
     together with the text beside them.
     """
     leading = 0 if span.chinese else len(span.text) - len(span.text.lstrip())
-    joined_length = len(span.text) if span.chinese else len(span.text.strip())
-    return len(span.text) if readable >= joined_length else leading + max(0, readable)
+    return len(span.text) if readable >= _joined_length(span) else leading + max(0, readable)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import Any, TypeAlias
 
 from .dynamic_prompts import first_choice
@@ -100,7 +101,7 @@ class Converter:
             if self._reported_too_large or len(self._nodes) >= MAX_NODES:
                 self._report_too_large(f"{MAX_NODES} 个节点", f"{MAX_NODES} nodes")
                 return
-            if node_id in self._nodes:  # "1:3" in the root graph, and 3 in the subgraph 1
+            if node_id in self._nodes:  # e.g. a root node "1:3", and node 3 of the subgraph 1
                 self.findings.add(
                     "ZI-WF-DUPLICATE",
                     node_id,
@@ -177,6 +178,7 @@ class Converter:
         saved = node.values
         values = _without_forced(node_class, saved) if is_list(saved) else []
 
+        # Which fields a node has can depend on values, so NodeClass.fields asks for them, too.
         def value_of(position: int, widget: Input) -> Any:
             if is_object(saved):
                 return saved.get(widget.name, widget.default())
@@ -219,10 +221,11 @@ def _sent_value(widget: Input, value: Any) -> Any:
 
 
 def _without_forced(node_class: NodeClass, saved: JsonList) -> JsonList:
-    """Return saved values without those of inputs that have since become sockets.
+    """Return saved values without those of inputs that became sockets after the file was saved.
 
-    The page recognises such files by the number of values. It then matches values to inputs one
-    to one, although an input with "control after generate" has two values. This does the same.
+    The page recognises such files by their number of values: an input with "control after generate"
+    has two. When it then drops values, the page assumes one value for each input. This is wrong
+    after such an input, but this function does the same, so that results are equal.
     """
     entries = [
         entry
@@ -233,8 +236,7 @@ def _without_forced(node_class: NodeClass, saved: JsonList) -> JsonList:
     if length != len(saved):
         return saved
     forced = [bool(entry.options.get("forceInput")) for entry in entries]
-    forced += [False] * (length - len(forced))
-    return [value for value, drop in zip(saved, forced, strict=True) if not drop]
+    return [value for value, drop in zip_longest(saved, forced, fillvalue=False) if not drop]
 
 
 def _wrap(value: Any) -> Any:

@@ -2,7 +2,7 @@
 import { app } from "../../scripts/app.js";
 import { api } from "../../scripts/api.js";
 import { Curve } from "./curve.js";
-import { sandboxes, shown } from "./sandboxes.js";
+import { dataToShow, sandboxes } from "./sandboxes.js";
 import { disk, guardian, models, parts, queue, state } from "./sections.js";
 import { element, say } from "./shared.js";
 
@@ -67,7 +67,7 @@ class Panel {
     }
     disk.update(current.patches.disk?.percent ?? {});
     models.update(current.models_loaded);
-    sandboxes.update(shown(current.sandboxes));
+    sandboxes.update(dataToShow(current.sandboxes));
     parts.update(
       Object.fromEntries(
         Object.entries(current.patches).map(([name, { status, code, zh, en }]) => [name, { status, code, zh, en }]),

@@ -26,7 +26,7 @@ const CONFINED = {
 };
 const failures = new Map(); // text of the error of the last button, by pack
 
-function of(names, key) {
+function label(names, key) {
   return names[key] ? say(...names[key]) : key;
 }
 
@@ -35,13 +35,14 @@ function size(bytes) {
   return mib < 1000 ? `${Math.round(mib)} MiB` : `${(mib / 1024).toFixed(1)} GiB`;
 }
 
-function button(pack, deed, text, title) {
+// Returns a button that sends an action for a pack: lift, restart or stop.
+function button(pack, action, text, title) {
   const control = element("button", "zimage-button", text);
   Object.assign(control, { type: "button", title });
-  control.dataset.deed = deed;
+  control.dataset.action = action;
   control.addEventListener("click", async () => {
     control.disabled = true;
-    const answer = await ask(`/zimage/sandbox/${deed}`, { pack });
+    const answer = await ask(`/zimage/sandbox/${action}`, { pack });
     control.disabled = false;
     if (!answer) failures.set(pack, say("服务器无响应。", "The server does not respond."));
     else if (answer.error) failures.set(pack, message(answer.error));
@@ -51,24 +52,27 @@ function button(pack, deed, text, title) {
 }
 
 function buttons(name, { status }) {
-  const row = element("span", "zimage-buttons");
+  const box = element("span", "zimage-buttons");
+  const add = (action, text, title) => box.append(button(name, action, text, title));
   if (status === "quarantined") {
-    row.append(button(name, "lift", say("解除隔离", "Lift"), say("解除隔离并启动工作进程", "Lift the quarantine and start the worker")));
+    add("lift", say("解除隔离", "Lift"),
+      say("解除隔离并启动工作进程", "Lift the quarantine and start the worker"));
   }
   if (status === "resting") {
-    row.append(button(name, "restart", say("启动", "Start"), say("立即启动工作进程，而不是等到首次使用时", "Start the worker now instead of at its first use")));
+    add("restart", say("启动", "Start"),
+      say("立即启动工作进程，而不是等到首次使用时", "Start the worker now instead of at its first use"));
   }
   if (status === "running") {
-    row.append(
-      button(name, "restart", say("重启", "Restart"), say("重启工作进程；正在运行的节点会失败", "Restart the worker; a running node fails")),
-      button(name, "stop", say("停止", "Stop"), say("停止工作进程；下次使用时再启动", "Stop the worker; it starts again at its next use")),
-    );
+    add("restart", say("重启", "Restart"),
+      say("重启工作进程；正在运行的节点会失败", "Restart the worker; a running node fails"));
+    add("stop", say("停止", "Stop"),
+      say("停止工作进程；下次使用时再启动", "Stop the worker; it starts again at its next use"));
   }
-  return row;
+  return box;
 }
 
 function facts({ status, memory_bytes, nodes, starts }) {
-  const texts = [of(STATUS, status), say(`${nodes} 个节点`, nodes === 1 ? "1 node" : `${nodes} nodes`)];
+  const texts = [label(STATUS, status), say(`${nodes} 个节点`, nodes === 1 ? "1 node" : `${nodes} nodes`)];
   if (status === "running") texts.push(size(memory_bytes));
   if (starts > 1) texts.push(say(`启动 ${starts} 次`, `started ${starts} times`));
   return texts.join(" · ");
@@ -77,7 +81,10 @@ function facts({ status, memory_bytes, nodes, starts }) {
 // "5 minutes" is CRASH_SECONDS of sandbox/host/crash_history.py.
 function ended({ status, crashes, last_end, last_end_zh: zh }) {
   if (status === "quarantined") {
-    return say(`5 分钟内意外退出 ${crashes} 次，最近一次：${zh}`, `ended unexpectedly ${crashes} times in 5 minutes, last: ${last_end}`);
+    return say(
+      `5 分钟内意外退出 ${crashes} 次，最近一次：${zh}`,
+      `ended unexpectedly ${crashes} times in 5 minutes, last: ${last_end}`,
+    );
   }
   return say(`上次意外退出：${zh}`, `last unexpected end: ${last_end}`);
 }
@@ -93,7 +100,7 @@ function reasons(name, pack, findings) {
 function gapsOf({ not_confined: gaps }) {
   const names = Object.keys(gaps);
   if (!names.length) return [];
-  const list = names.map((name) => of(CONFINED, name)).join(say("、", ", "));
+  const list = names.map((name) => label(CONFINED, name)).join(say("、", ", "));
   const text = element("p", "zimage-why", say(`未生效的限制：${list}`, `limits not in force: ${list}`));
   text.title = names.map((name) => `${name}: ${gaps[name].reason}`).join("\n");
   return [text];
@@ -114,22 +121,26 @@ export const sandboxes = new Section("sandboxes", () => say("沙箱", "Sandboxes
   const { mode, packs, trusted, blocked, findings, restart_for: waiting } = data;
   const names = Object.keys(packs);
   if (mode === "off" && !names.length) return [];
-  const list = (some) => some.join(say("、", ", "));
-  const counted = say(`模式：${of(MODES, mode)}，${names.length} 个节点包`, `mode: ${of(MODES, mode)}, ${names.length === 1 ? "1 pack" : `${names.length} packs`}`);
+  const modeName = label(MODES, mode);
+  const count = say(`${names.length} 个节点包`, names.length === 1 ? "1 pack" : `${names.length} packs`);
+  const summary = say(`模式：${modeName}，${count}`, `mode: ${modeName}, ${count}`);
   const others = findings.filter((finding) => !(finding.pack in packs)).map(message);
-  if (trusted.length) others.push(say(`在 ComfyUI 进程内运行：${list(trusted)}`, `in ComfyUI's process: ${list(trusted)}`));
-  if (blocked.length) others.push(say(`已禁止：${list(blocked)}`, `blocked: ${list(blocked)}`));
-  if (waiting.length) others.push(say(`重启 ComfyUI 后生效：${list(waiting)}`, `after a restart of ComfyUI: ${list(waiting)}`));
+  const addList = (zh, en, entries) => {
+    if (entries.length) others.push(say(`${zh}：${entries.join("、")}`, `${en}: ${entries.join(", ")}`));
+  };
+  addList("在 ComfyUI 进程内运行", "in ComfyUI's process", trusted);
+  addList("已禁止", "blocked", blocked);
+  addList("重启 ComfyUI 后生效", "after a restart of ComfyUI", waiting);
   return [
-    element("p", "zimage-faint", counted),
+    element("p", "zimage-faint", summary),
     ...names.map((name) => row(name, packs[name], findings)),
     ...others.map((text) => element("p", "zimage-why zimage-aside", text)),
   ];
 });
 
-// The data that the section shows. Memory is rounded, so that the section is not redrawn at each
-// small change and buttons stay under the pointer.
-export function shown(current) {
+// Returns the data that the section shows. Memory is rounded, so that the section is not redrawn at
+// each small change and buttons stay under the pointer.
+export function dataToShow(current) {
   const step = 4 * 2 ** 20;
   const packs = Object.entries(current?.packs ?? {}).map(([name, pack]) => [
     name,

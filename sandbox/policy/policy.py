@@ -32,13 +32,13 @@ else:
 PLACES = ("sandbox", "trusted", "blocked")
 GIB = 2**30
 LIMIT = 10**9
-"""Numbers in the file are below."""
+"""Every number in the file must be less than this."""
 LONGEST_VALUE = 200
 """Characters of a wrong value that an error quotes."""
 
 
 def _meta(english: str, chinese: str, **limits: Any) -> Meta:
-    """Return what a type accepts, in words for an error, and its limits."""
+    """Return metadata of a type: words for an error in both languages, and limits of its values."""
     return Meta(description=english, extra={"zh": chinese}, **limits)
 
 
@@ -65,12 +65,12 @@ class PackRule(Struct, frozen=True, forbid_unknown_fields=True):
         bubblewrap: also hides the files that it may not read. Its worker has a template of its own.
         read: further files and folders that it may read.
         write: further folders that it may write; ``.`` is the pack's own folder.
-        memory: GiB of its own; 0: no limit.
-        arena: GiB of tensors in transfer, each direction.
+        memory: most GiB of memory that it does not share; 0: no limit.
+        arena: most GiB of shared memory for tensors, in each direction.
         tasks: most threads and processes; 0: no limit.
-        load_seconds: longest import.
-        call_seconds: longest call; 0: no limit.
-        silent_seconds: longest time without a heartbeat while it works.
+        load_seconds: most seconds for its import.
+        call_seconds: most seconds for a call; 0: no limit.
+        silent_seconds: most seconds without a heartbeat while it works.
         idle_minutes: its process ends after this time without a call; 0: never.
         eager: start it with ComfyUI, not with its first node.
     """
@@ -109,14 +109,16 @@ class PolicyValueError(ValueError):
     Args:
         key: with the tables that contain it.
         expected: what is accepted.
-        value: what the file has; without it, the key itself is unknown.
+        value: what the file has; none if the key itself is unknown. It can be any value of TOML.
 
     Attributes:
         text: the message in both languages.
     """
 
     def __init__(self, key: str, expected: Bilingual, *value: object) -> None:
-        found = f"{key} = {value[0]!r}"[: len(key) + LONGEST_VALUE] if value else key
+        found = key
+        if value:
+            found += f" = {value[0]!r}"[:LONGEST_VALUE]
         text = Bilingual("{found}，应为：{expected}", "{found}; expected {expected}")
         self.text = text.format(found=found, expected=expected)
         super().__init__(self.text.english)
@@ -144,15 +146,15 @@ class Policy:
 
     @property
     def requires_sandbox(self) -> bool:
-        """Whether any pack must not run in ComfyUI's process under any circumstances."""
+        """Whether at least one pack must never load in ComfyUI's process."""
         runs = {rule.run for rule in (self.default, *self.packs.values())}
         return self.mode == "strict" or bool(runs & {"sandbox", "blocked"})
 
     def rule(self, name: str) -> PackRule:
         """Return the rule of a pack.
 
-        The file takes precedence over ``known.toml``. In mode ``strict`` only the file grants
-        anything.
+        A key in ``sandbox.toml`` takes precedence over ``known.toml``. In mode ``strict``, the
+        permissions in ``known.toml`` are not used.
         """
         key = name.lower()
         rule = self.packs.get(key, self.default)
@@ -190,7 +192,7 @@ def read(path: Path, mode: str | None = None) -> Policy:
         policy = parse(tomllib.loads(path.read_text("utf-8")))
     except FileNotFoundError:
         policy = Policy()
-    except (OSError, ValueError) as error:  # also what is no TOML or no UTF-8
+    except (OSError, ValueError) as error:  # ValueError: not TOML, not UTF-8, wrong value
         reason = error.text if isinstance(error, PolicyValueError) else error
         unusable = ZImageError("ZI-SANDBOX-POLICY", path=path, found=reason)
         return Policy(mode="strict", error=unusable)
@@ -246,8 +248,8 @@ def _mistake(prefix: str, table: Mapping[str, Any], kind: type[Struct]) -> Polic
 
 
 def _expected(annotated: Any) -> Bilingual:
-    """Return the words that :func:`_meta` gave to a type, which may be optional."""
+    """Return the words for errors that :func:`_meta` added to a type."""
     while not hasattr(annotated, "__metadata__"):
-        annotated = annotated.__args__[0]
+        annotated = annotated.__args__[0]  # the type in ``Place | None``
     meta: Meta = annotated.__metadata__[0]
     return Bilingual((meta.extra or {})["zh"], str(meta.description))

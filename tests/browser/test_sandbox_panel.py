@@ -143,11 +143,11 @@ def test_in_english(english: ComfyPage) -> None:
 def test_buttons(comfy: ComfyPage, server: Server) -> None:
     """Stop, restart and lift do what they say, and the panel follows."""
     before = packs_of(server)["a-good-pack"]["pid"]
-    pack(comfy, "a-good-pack", "运行中").locator("[data-deed=stop]").click()
-    pack(comfy, "a-good-pack", "未运行").locator("[data-deed=restart]").click()
+    pack(comfy, "a-good-pack", "运行中").locator("[data-action=stop]").click()
+    pack(comfy, "a-good-pack", "未运行").locator("[data-action=restart]").click()
     pack(comfy, "a-good-pack", "运行中")
     assert packs_of(server)["a-good-pack"]["pid"] not in {before, None}
-    pack(comfy, "a-crashing-pack", "已隔离").locator("[data-deed=lift]").click()
+    pack(comfy, "a-crashing-pack", "已隔离").locator("[data-action=lift]").click()
     pack(comfy, "a-crashing-pack", "运行中")
     wait(lambda: packs_of(server)["a-crashing-pack"]["status"] == "running")
 
@@ -160,9 +160,9 @@ def test_a_button_that_fails_says_so(comfy: ComfyPage) -> None:
         lambda route: route.fulfill(status=503, json={"error": error}),
     )
     comfy.page.route("**/zimage/sandbox/stop", lambda route: route.abort())
-    pack(comfy, "a-good-pack", "运行中").locator("[data-deed=restart]").click()
+    pack(comfy, "a-good-pack", "运行中").locator("[data-action=restart]").click()
     found = pack(comfy, "a-good-pack", "[ZI-SANDBOX-START] 没有启动。")
-    found.locator("[data-deed=stop]").click()
+    found.locator("[data-action=stop]").click()
     pack(comfy, "a-good-pack", "服务器无响应")
 
 
