@@ -1,4 +1,4 @@
-"""A pack's HTTP handlers in its worker: its own router, and responses read in full."""
+"""Call a pack's HTTP handlers in its worker, through its own router; read responses in full."""
 
 from __future__ import annotations
 
@@ -22,12 +22,14 @@ from ..protocol.http_messages import LARGEST_RESPONSE_BYTES
 
 log = logging.getLogger("zimage.sandbox")
 
-LARGEST_REQUEST = 33 * 2**20
-"""Bytes; the host forwards smaller ones only."""
+LARGEST_REQUEST_BYTES = 33 * 2**20
+"""Largest body that a handler can read; the host forwards only smaller ones."""
+NEVER_PAUSED = 2**30
+"""Buffered bytes at which aiohttp would stop reading; here the whole body is fed at once."""
 
 
 class StreamRefusedError(Exception):
-    """A response without an end, which cannot be sent in one piece."""
+    """A stream of events: it has no end, so it cannot be sent in one message."""
 
 
 class TooLargeError(Exception):
@@ -38,22 +40,27 @@ class HttpHandlers:
     """The routes that a pack has registered.
 
     Args:
-        server: ComfyUI's server, which is never started.
+        server: ComfyUI's server, which is never started. Its table of routes has only those of
+            ComfyUI at this time.
     """
 
     def __init__(self, server: Any) -> None:
         self._server = server
         self.app: web.Application = server.app
-        self._own_routes = len(server.routes)
+        self._comfyui_routes = len(server.routes)
         self._tasks: dict[int, asyncio.Task[Any] | None] = {}
         self._cancelled: set[int] = set()
         self._recent: deque[int] = deque(maxlen=4096)
-        # aiohttp must read files: there is no socket that the kernel could copy them to.
+        # Without a socket, aiohttp cannot use sendfile() and must read files itself.
         aiohttp.web_fileresponse.NOSENDFILE = True  # type: ignore[misc]
 
     def collect(self) -> None:
-        """Register the routes that the pack added to the server's table; ``app`` has the others."""
-        for route in list(self._server.routes)[self._own_routes :]:
+        """Register the routes that the pack added to the server's table.
+
+        Routes that it added to the application are registered already. ComfyUI's own are not
+        registered, since the host handles them.
+        """
+        for route in list(self._server.routes)[self._comfyui_routes :]:
             try:
                 route.register(self.app.router)
             except (ValueError, RuntimeError) as error:
@@ -71,7 +78,7 @@ class HttpHandlers:
         return routes
 
     def folders(self) -> dict[str, str]:
-        """Return the folders that are served as they are, by the prefix of their paths."""
+        """Return the folders of static routes by path prefix."""
         return {
             resource.canonical: str(resource.get_info()["directory"])
             for resource in self.app.router.resources()
@@ -81,27 +88,39 @@ class HttpHandlers:
     def answer(
         self, number: int, message: dict[str, Any]
     ) -> Coroutine[Any, Any, dict[str, Any] | None]:
-        """Return a coroutine for the response; None if the pack has no route for the request.
+        """Return a coroutine that calls the handler of a request.
+
+        The coroutine returns the response as :meth:`BufferWriter.result` does, or None if the pack
+        has no route for the request. From now on, :meth:`cancel` can cancel it.
 
         Args:
-            number: of the call, by which it can be cancelled.
+            number: number of the call.
             message: ``method``, ``target`` (path and query), ``headers`` and ``body``.
 
         Raises:
-            Exception: what the handler raised.
+            Exception: raised by the coroutine, whatever the handler raised.
+            StreamRefusedError: raised by the coroutine for a stream of events.
+            TooLargeError: raised by the coroutine for a body above the limit.
         """
         self._recent.append(number)
-        self._tasks[number] = None  # it can be cancelled before it starts
+        self._tasks[number] = None  # the task does not exist before the coroutine runs
         return self._answer(number, message)
 
     async def _answer(self, number: int, message: dict[str, Any]) -> dict[str, Any] | None:
-        self._server.loop = asyncio.get_running_loop()  # for handlers that schedule tasks
-        writer = BufferWriter()
-        request = make_request(message, writer)
         self._tasks[number] = asyncio.current_task()
         try:
             if number in self._cancelled:
                 raise asyncio.CancelledError
+            return await self._handle(message)
+        finally:
+            del self._tasks[number]
+            self._cancelled.discard(number)
+
+    async def _handle(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        self._server.loop = asyncio.get_running_loop()  # for handlers that schedule tasks
+        writer = BufferWriter()
+        request = make_request(message, writer)
+        try:
             match = await self.app.router.resolve(request)
             if match.http_exception is not None:
                 return None
@@ -112,28 +131,32 @@ class HttpHandlers:
             await response.write_eof()
             return writer.result(response)
         finally:
-            del self._tasks[number]
-            self._cancelled.discard(number)
             request._finish()  # deletes uploaded files, as aiohttp's own server does
 
     def cancel(self, number: int) -> bool:
-        """Cancel a request that has not ended; return False if that call is no request."""
+        """Cancel a request if it has not ended.
+
+        Returns:
+            Whether the call is a request, or was one of the latest requests.
+        """
         if number not in self._tasks:
             return number in self._recent
         self._cancelled.add(number)
         if (task := self._tasks.get(number)) is not None:
-            with contextlib.suppress(RuntimeError):  # its loop has just been closed
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 task.get_loop().call_soon_threadsafe(task.cancel)
         return True
 
 
 async def _response(handler: Any, request: web.Request) -> web.StreamResponse:
+    """Return the response of a handler; an HTTP exception is a response, too."""
     try:
         response = await handler(request)
     except web.HTTPException as error:
         return error
     if not isinstance(response, web.StreamResponse):
-        raise TypeError(f"a handler gave {type(response).__name__}, no response")
+        found = type(response).__name__
+        raise TypeError(f"the handler returned {found}, expected aiohttp's StreamResponse")
     return response
 
 
@@ -151,13 +174,19 @@ class BufferWriter(AbstractStreamWriter):
         Raises:
             TooLargeError: the body is too large.
         """
-        if len(self.body) + len(chunk) > LARGEST_RESPONSE_BYTES:
-            raise TooLargeError(f"more than {LARGEST_RESPONSE_BYTES} bytes")
+        size = len(self.body) + memoryview(chunk).nbytes  # an item can have several bytes
+        if size > LARGEST_RESPONSE_BYTES:
+            raise TooLargeError(f"{size} bytes, at most {LARGEST_RESPONSE_BYTES}")
         self.body += chunk
-        self.output_size = self.buffer_size = len(self.body)
+        self.buffer_size = size
+        self.output_size = size
 
     async def write_eof(self, chunk: bytes = b"") -> None:
-        """Append the last bytes."""
+        """Append the last bytes.
+
+        Raises:
+            TooLargeError: the body is too large.
+        """
         await self.write(chunk)
 
     async def drain(self) -> None:
@@ -171,16 +200,16 @@ class BufferWriter(AbstractStreamWriter):
         """Do nothing: the length is known at the end."""
 
     async def write_headers(self, status_line: str, headers: CIMultiDict[str]) -> None:
-        """Refuse a stream of events before it starts.
+        """Refuse a stream of events before it starts. Headers are not stored here.
 
         Raises:
-            StreamRefusedError: it is one.
+            StreamRefusedError: the content type is ``text/event-stream``.
         """
-        if headers.get(hdrs.CONTENT_TYPE, "").startswith("text/event-stream"):
+        if headers.get(hdrs.CONTENT_TYPE, "").lower().startswith("text/event-stream"):
             raise StreamRefusedError("text/event-stream")
 
     def result(self, response: web.StreamResponse) -> dict[str, Any]:
-        """Return the response as plain values."""
+        """Return ``{"status": int, "headers": [[name, value], …], "body": bytes}``."""
         headers = [[str(name), str(value)] for name, value in response.headers.items()]
         if self._is_uncompressed:
             headers = [header for header in headers if header[0].lower() != "content-encoding"]
@@ -188,7 +217,7 @@ class BufferWriter(AbstractStreamWriter):
 
 
 class Connection(BaseProtocol):
-    """The attributes of a connection that a request reads."""
+    """The attributes of a connection that a request reads, with aiohttp's defaults for limits."""
 
     peername = sockname = ssl_context = writer = None
     max_field_size = 8190
@@ -197,27 +226,35 @@ class Connection(BaseProtocol):
 
 
 def make_request(message: dict[str, Any], writer: AbstractStreamWriter) -> web.Request:
-    """Return a request whose body is complete."""
+    """Return a request with its whole body.
+
+    Args:
+        message: see :meth:`HttpHandlers.answer`.
+        writer: takes the response.
+
+    Raises:
+        ValueError: the target is not a URL.
+    """
     loop = asyncio.get_running_loop()
     headers = CIMultiDict((str(name), str(value)) for name, value in message["headers"])
     connection: Any = Connection(loop)
-    payload = StreamReader(connection, 2**30, loop=loop)
+    payload = StreamReader(connection, NEVER_PAUSED, loop=loop)
     if message["body"]:
         payload.feed_data(message["body"])
     payload.feed_eof()
     raw = RawRequestMessage(
-        message["method"],
-        message["target"],
-        HttpVersion11,
-        CIMultiDictProxy(headers),
-        tuple((name.encode(), value.encode()) for name, value in headers.items()),
-        False,
-        None,
-        False,
-        False,
-        URL(message["target"], encoded=True),
+        method=message["method"],
+        path=message["target"],
+        version=HttpVersion11,
+        headers=CIMultiDictProxy(headers),
+        raw_headers=tuple((name.encode(), value.encode()) for name, value in headers.items()),
+        should_close=False,
+        compression=None,
+        upgrade=False,
+        chunked=False,
+        url=URL(message["target"], encoded=True),
     )
     task: Any = asyncio.current_task() or SimpleNamespace()
     return web.Request(
-        raw, payload, connection, writer, task, loop, client_max_size=LARGEST_REQUEST
+        raw, payload, connection, writer, task, loop, client_max_size=LARGEST_REQUEST_BYTES
     )

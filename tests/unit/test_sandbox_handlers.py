@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from aiohttp import FormData, web
+from multidict import CIMultiDict
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.sandbox.web import header_filter
@@ -147,6 +148,30 @@ def test_a_response_without_an_end_is_refused(server: Any) -> None:
         ask(handlers, "GET", "/never")
     assert handlers.cancel(1)  # too late: it has ended
     assert not handlers.cancel(2)
+
+
+def test_limit_of_a_body_counts_bytes_not_items() -> None:
+    """A view whose items have eight bytes is refused at the limit of bytes."""
+    items = memoryview(bytearray(64 * 2**20 + 8)).cast("d")
+    with pytest.raises(http_handlers.TooLargeError):
+        asyncio.run(http_handlers.BufferWriter().write(items))
+
+
+@pytest.mark.parametrize("name", ["text/event-stream", "Text/Event-Stream; charset=utf-8"])
+def test_a_stream_of_events_is_known_by_its_content_type(name: str) -> None:
+    """The case of the content type and its parameters do not matter."""
+    headers = CIMultiDict({"Content-Type": name})
+    with pytest.raises(http_handlers.StreamRefusedError):
+        asyncio.run(http_handlers.BufferWriter().write_headers("", headers))
+
+
+def test_a_request_that_cannot_be_made_is_not_kept(server: Any) -> None:
+    """A request with an impossible target raises, and its number is free for a later one."""
+    handlers = http_handlers.HttpHandlers(server)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="Invalid IPv6 URL"):
+            ask(handlers, "GET", "http://[")
+        assert not handlers._tasks
 
 
 def test_a_request_can_be_cancelled_before_it_starts(server: Any) -> None:
