@@ -1,4 +1,4 @@
-"""Runs in the user's Python: parses the command line, prepares the environment, executes it."""
+"""The launcher in the user's Python: parse, prepare the environment, start the command in it."""
 
 from __future__ import annotations
 
@@ -12,21 +12,35 @@ from .arguments import parse
 from .host import discover
 from .terminal import Stop, complain, say
 
+INTERRUPTED = 130
+"""The exit code of a shell for a command that SIGINT ended: 128 + 2."""
+
 
 def launch(argv: list[str]) -> int:
-    """Replace this process by the command in the private environment.
+    """Parse a command line, and replace this process by the command.
+
+    The command runs with the Python of the host or of the private environment, which is created
+    first if it does not exist.
+
+    Args:
+        argv: the arguments after the name of the program.
 
     Returns:
-        The exit code, if the command ends before that.
+        The exit code, only if the command was not started.
+
+    Raises:
+        SystemExit: 0 after ``--help``, 2 on wrong usage.
     """
     options = parse(argv)
     settings = Settings.from_environment()
     try:
         if options.command == "demo":
-            templates.find(PACK_DIR, options.template)  # before a download
+            # An unknown template is an error before the environment is downloaded.
+            templates.find(PACK_DIR, options.template)
         python = _python(options, settings)
     except Stop as stop:
-        if options.command == "doctor":  # reports what is missing, so it needs no environment
+        if options.command == "doctor":
+            # It reports why there is no environment, so it runs in this process.
             from . import doctor
 
             return doctor.run(options, settings, stop)
@@ -34,14 +48,21 @@ def launch(argv: list[str]) -> int:
         return stop.status
     except KeyboardInterrupt:
         say(Bilingual("已中断；再次运行会继续", "interrupted; run it again to resume"))
-        return 130
-    main = str(PACK_DIR / "cli" / "main.py")
-    os.execv(python, [python, "-I", main, *argv])  # noqa: S606
+        return INTERRUPTED
+    main_file = str(PACK_DIR / "cli" / "main.py")
+    os.execv(python, [python, "-I", main_file, *argv])  # noqa: S606
 
 
 def _python(options: argparse.Namespace, settings: Settings) -> str:
-    """Return the Python for the command; create the private environment unless the host has one."""
-    if "comfyui" in options:  # the commands that need nothing but a host
+    """Return the path of the Python that runs the command.
+
+    A command with ``--comfyui`` runs with the host's own Python. Every other command, and a host
+    without a Python of its own, uses the private environment, which is created if necessary.
+
+    Raises:
+        Stop: there is no host, or the environment cannot be created.
+    """
+    if "comfyui" in options:
         host = discover(settings, PACK_DIR, options.comfyui)
         if host.python != bootstrap.paths(settings, PACK_DIR).python:
             return str(host.python)

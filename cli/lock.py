@@ -1,4 +1,4 @@
-"""``lock``: rewrite requirements.lock and the stored node classes, for maintainers."""
+"""``lock``: update requirements.lock and the stored node classes, for maintainers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,17 @@ from .terminal import DONE, FAILED
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
-    """Resolve for Python 3.11 to 3.13 on Linux; versions that still fit stay.
+    """Write ``requirements.lock`` with uv, then the node classes of the installed host.
 
-    Node classes (``validator/object_info.json.gz``) come from the host that is installed now.
+    uv resolves for Python 3.11 and newer on Linux. It keeps each version in the file that still
+    satisfies ``pyproject.toml``. The node classes come from a server that is started with the
+    host of the command line, and are stored in ``validator/object_info.json.gz``.
+
+    Returns:
+        ``FAILED`` if uv failed, which then writes its own message.
+
+    Raises:
+        Stop: there is no host, or its server does not start.
     """
     uv = Path(sys.executable).parent / "uv"
     command = [str(uv), "pip", "compile", "pyproject.toml", "--group", "host", "--group", "dev"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 import difflib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 from ..errors.bilingual import Bilingual
 from . import parser_texts as texts
 from .terminal import USAGE, say
+
+MAX_DIGITS = 100
+"""Digits of an integer argument. More of them are outside of any limits."""
 
 
 class Message(str):
@@ -32,17 +35,20 @@ class Message(str):
         return message
 
     def __mod__(self, values: Any) -> Message:
-        """Return the message with its placeholders filled, as argparse does it."""
+        """Return both texts with their ``%`` placeholders filled; argparse calls this."""
         return Message(str.__mod__(self, values), self.chinese % values, values)
 
     def __str__(self) -> str:
-        """Return the message itself: ``str`` would lose the translation."""
+        """Return the message itself. The method of ``str`` would return a plain ``str``."""
         return self
 
 
 @contextmanager
 def translated_argparse() -> Iterator[None]:
-    """Have argparse use our translations. It takes its texts from these two functions."""
+    """Make argparse take its texts from this module until the context ends.
+
+    argparse looks up each text with the functions ``_`` and ``ngettext`` of its own module.
+    """
     module: Any = argparse
     gettext, ngettext = module._, module.ngettext
     module._ = _translate
@@ -55,6 +61,7 @@ def translated_argparse() -> Iterator[None]:
 
 
 def _translate(text: str) -> str:
+    """Return a text of argparse with its translation, if there is one."""
     chinese = texts.ARGPARSE_MESSAGES.get(text)
     return text if chinese is None else Message(text, chinese)
 
@@ -64,7 +71,7 @@ def _translate_plural(singular: str, plural: str, number: int) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Prints usage errors in both languages and exits with 2.
+    """A parser that prints usage errors in both languages and exits with 2.
 
     Args:
         **options: those of ``ArgumentParser``.
@@ -90,10 +97,13 @@ class Parser(argparse.ArgumentParser):
         text = texts.OPTIONS.get(f"{command} {name}") or texts.OPTIONS[name]
         self.add_argument(name, help=str(text.format(**values) if values else text), **options)
 
+    # argparse calls parse_known_args for the parser of a command, and parse_args itself raises for
+    # arguments that are left over. Both errors must come here.
+
     def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, args: Any = None, namespace: Any = None
     ) -> Any:
-        """Parse a command line, and exit with 2 on wrong usage."""
+        """Return the options of a command line; exit with 2 on wrong usage."""
         try:
             return super().parse_args(args, namespace)
         except argparse.ArgumentError as error:
@@ -102,24 +112,24 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, args: Any = None, namespace: Any = None
     ) -> Any:
-        """Parse the arguments of a command, and exit with 2 on wrong usage."""
+        """Return the options and the unknown arguments; exit with 2 on wrong usage."""
         try:
             return super().parse_known_args(args, namespace)
         except argparse.ArgumentError as error:
             self.exit_with(describe(error))
 
     def error(self, message: str) -> NoReturn:
-        """Print an error of argparse and exit."""
+        """Print an error of argparse and exit with 2."""
         self.exit_with(in_both_languages(message))
 
     def exit_with(self, problem: Bilingual) -> NoReturn:
-        """Print what is wrong and exit with 2."""
+        """Print a usage error and exit with 2."""
         say(texts.WRONG_USAGE.format(problem=problem, program=self.prog))
         raise SystemExit(USAGE)
 
 
 class Formatter(argparse.RawDescriptionHelpFormatter):
-    """Keeps the line breaks of examples, and has "usage" in both languages."""
+    """A formatter that keeps the line breaks of examples and has "usage" in both languages."""
 
     def add_usage(
         self, usage: str | None, actions: Any, groups: Any, prefix: str | None = None
@@ -130,35 +140,38 @@ class Formatter(argparse.RawDescriptionHelpFormatter):
 
 
 def describe(error: argparse.ArgumentError) -> Bilingual:
-    """Return an error about one argument, with the choice that was probably meant."""
+    """Return the message of a usage error, with a suggestion for a misspelled choice."""
     problem = in_both_languages(error.message)
     if error.argument_name is not None:
         problem = texts.ARGUMENT.format(name=error.argument_name, problem=problem)
     values = error.message.values if isinstance(error.message, Message) else None
     if isinstance(values, Mapping) and "choices" in values:
+        # argparse has joined the choices to one string; some versions of Python quote each.
         choices = [choice.strip("'") for choice in values["choices"].split(", ")]
-        if names := _similar(values["value"], choices):
-            problem = texts.SUGGESTION.format(problem=problem, name=names[0])
+        for choice in difflib.get_close_matches(values["value"], choices, 1):
+            problem = texts.SUGGESTION.format(problem=problem, name=choice)
     return problem
 
 
-def _similar(value: str, choices: Sequence[str]) -> list[str]:
-    return difflib.get_close_matches(value, choices, 1)
-
-
 def in_both_languages(message: str) -> Bilingual:
-    """Return a message of argparse in both languages. An unknown one stays in English."""
+    """Return a message of argparse in both languages, or in English for both if it has none."""
     chinese = message.chinese if isinstance(message, Message) else message
     return Bilingual(chinese, str.__str__(message))
 
 
 def integer(text: str, low: int, high: int) -> int:
-    """Return an integer within limits.
+    """Return the value of a decimal integer.
+
+    Args:
+        text: an argument of the command line.
+        low: the smallest value, 0 or more.
+        high: the largest value.
 
     Raises:
-        argparse.ArgumentTypeError: it is not an integer, or outside the limits.
+        argparse.ArgumentTypeError: it is not an integer from ``low`` to ``high``.
     """
-    is_integer = text.isascii() and text.isdigit() and len(text) <= 100
+    # int() accepts other digits than ASCII, and raises ValueError for thousands of them.
+    is_integer = text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS
     if not is_integer or not low <= int(text) <= high:
         problem = texts.NOT_AN_INTEGER.format(text=text, low=low, high=high)
         raise argparse.ArgumentTypeError(Message(problem.english, problem.chinese))
