@@ -16,6 +16,7 @@ from zimage_comfyui.validator import snapshot
 from zimage_comfyui.validator.advice import our_classes
 from zimage_comfyui.validator.check import check_bytes
 from zimage_comfyui.validator.findings import Finding
+from zimage_comfyui.validator.inputs import parse_input
 from zimage_comfyui.validator.knowledge import Knowledge
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -196,6 +197,17 @@ def test_pictures_that_are_not_listed(value: object, severity: str) -> None:
     entry = {"input": {"required": {"image": spec}}, "output": [], "output_node": True}
     (found,) = _find({"1": _entry("Load", image=value)}, Knowledge({"Load": entry}), "ZI-WF-FILE")
     assert found.severity == severity
+
+
+@pytest.mark.parametrize(("widget_type", "expected"), [("STRING", ""), ("INT", 0)])
+def test_field_of_a_union_starts_with_the_default_of_its_widget_type(
+    widget_type: str, expected: object
+) -> None:
+    """The option ``widgetType`` decides which field a union of types has, and its default."""
+    entry = parse_input("x", ["STRING,INT", {"widgetType": widget_type}], required=True)
+    assert entry is not None
+    assert entry.is_widget
+    assert entry.default() == expected
 
 
 # --- types of newer hosts ------------------------------------------------------------------------
