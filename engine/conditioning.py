@@ -1,4 +1,4 @@
-"""From prompts to the host's conditioning."""
+"""Encode prompts as the host's conditioning, and describe how they were tokenized."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import torch
 from ..errors import ZImageError
 from ..text import encoder_limits, prompt_rules, spans
 from . import host
-from .dual_text import LIMIT
+from .dual_text import LIMIT, Reading
 
 Conditioning = list[list[Any]]
+"""The host's conditioning: ``[[features, extras], …]`` with features ``[B, tokens, width]``."""
 
 
 @torch.inference_mode()
 def encode(clip: Any, prompt: str) -> Conditioning:
-    """Encode one prompt as ``[[features, extras]]`` with features ``[1, tokens, width]``.
+    """Return the conditioning of one prompt, with features ``[1, tokens, width]``.
 
     The prompt is normalised first. The host's tokenizer puts it in the chat template of Qwen3; the
     features are the second to last hidden states. Prompt weights such as ``(x:1.2)`` are plain
@@ -24,8 +25,8 @@ def encode(clip: Any, prompt: str) -> Conditioning:
     (:mod:`.dual`) uses it. A dual encoder returns a fixed number of tokens.
 
     Raises:
-        ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read
-            (see :mod:`..text.prompt_rules`), ``ZI-MODEL-KIND`` for a CLIP object without a Qwen3.
+        ZImageError: the codes of :func:`..text.prompt_rules.check`; ``ZI-TEXT-TOKENS`` for more
+            tokens than Qwen3 may get; ``ZI-MODEL-KIND`` for a CLIP object without a Qwen3.
     """
     prompt = prompt_rules.prepare(prompt)
     if host.is_dual(clip):
@@ -45,61 +46,74 @@ def encode(clip: Any, prompt: str) -> Conditioning:
 
 
 def _tokens(clip: Any, prompt: str) -> tuple[Any, int]:
-    """Return Qwen3's tokens of a normalised prompt, and their number."""
+    """Return the host's tokens of a normalised prompt for Qwen3, and their number."""
     tokens = clip.tokenize(spans.take_off(prompt)[1])
     return tokens, max(len(row) for rows in tokens.values() for row in rows)
 
 
 def describe(clip: Any, prompt: str, negative_prompt: str = "") -> str:
-    """Describe how prompts were tokenized: a Chinese and an English line for each prompt.
+    """Return a Chinese and an English line about the tokens of each prompt.
 
-    An empty negative prompt is left out. For a dual encoder, a line has the tag, the number of
-    tokens of each encoder, and the text that was truncated.
+    There are no lines about an empty negative prompt. For a dual encoder, a line has the tag, the
+    number of tokens of each encoder, and the text that was truncated, with spaces for line breaks.
+
+    Raises:
+        ZImageError: the codes of :func:`..text.prompt_rules.check`.
     """
-    lines = [_described(clip, prompt)]
+    chinese, english = _token_usage(clip, prompt)
+    lines = [chinese, english]
     if negative_prompt.strip():
-        labels = ("反向提示词：", "Negative: ")
-        pairs = zip(labels, _described(clip, negative_prompt).split("\n"), strict=True)
-        lines.append("\n".join(label + line for label, line in pairs))
+        chinese, english = _token_usage(clip, negative_prompt)
+        lines += [f"反向提示词：{chinese}", f"Negative: {english}"]
     return "\n".join(lines)
 
 
-def _described(clip: Any, prompt: str) -> str:
-    """Return the Chinese and the English line about one prompt."""
-    if not host.is_dual(clip):
-        _, count = _tokens(clip, prompt_rules.prepare(prompt))
-        usage = f"Qwen3 {count}/{encoder_limits.QWEN3}"
-        if count <= encoder_limits.QWEN3:
-            return f"{usage}\n{usage}"
-        warnings = " · 超过官方上限，可能读不准", " · above the official limit, may be misread"
-        return "\n".join(usage + warning for warning in warnings)
-    reading = clip.tokenizer.read(prompt)
-    parts = (("CLIP", reading.clip), ("BERT", reading.bert))
-    counts = " · ".join(f"{name} {part.whole}/{LIMIT}" for name, part in parts)
-    truncated = [(name, part.rest) for name, part in parts if part.rest]
-    chinese = "".join(f" · {name} 截去“{rest}”" for name, rest in truncated)
-    english = "".join(f' · {name} cut "{rest}"' for name, rest in truncated)
-    tag = reading.tag or "-"
-    return f"{tag} {counts}{chinese}\n{tag} {counts}{english}"
+def _token_usage(clip: Any, prompt: str) -> tuple[str, str]:
+    """Return the Chinese and the English line about the tokens of one prompt."""
+    if host.is_dual(clip):
+        return _dual_token_usage(clip.tokenizer.read(prompt))
+    _, count = _tokens(clip, prompt_rules.prepare(prompt))
+    usage = f"Qwen3 {count}/{encoder_limits.QWEN3}"
+    if count <= encoder_limits.QWEN3:
+        return usage, usage
+    return (
+        f"{usage} · 超过官方上限，可能读不准",
+        f"{usage} · above the official limit, may be misread",
+    )
+
+
+def _dual_token_usage(reading: Reading) -> tuple[str, str]:
+    """Return the Chinese and the English line about a prompt for a dual encoder."""
+    encoders = (("CLIP", reading.clip), ("BERT", reading.bert))
+    counts = " · ".join(f"{name} {tokens.whole}/{LIMIT}" for name, tokens in encoders)
+    truncated = [(name, tokens.rest.replace("\n", " ")) for name, tokens in encoders if tokens.rest]
+    chinese = "".join(f" · {name} 截去“{text}”" for name, text in truncated)
+    english = "".join(f' · {name} cut "{text}"' for name, text in truncated)
+    usage = f"{reading.tag or '-'} {counts}"
+    return usage + chinese, usage + english
 
 
 def cuts(clip: Any, **prompts: str) -> dict[str, list[dict[str, str]]] | None:
-    """Return the truncated parts of prompts as a node's ``ui`` output; None when there are none.
+    """Return the truncated text of prompts as a node's ``ui`` output.
 
     Args:
         clip: the host's CLIP; only a dual encoder truncates.
-        prompts: texts by the name of their widget.
+        **prompts: prompts by the name of their widget.
 
     Returns:
-        ``{"zimage_cut": [{"field": widget, "encoder": "CLIP" or "BERT", "cut": text}, …]}``
+        ``{"zimage_cut": [{"field": widget, "encoder": "CLIP" or "BERT", "cut": text}, …]}``, or
+        None if nothing was truncated.
+
+    Raises:
+        ZImageError: the codes of :func:`..text.prompt_rules.check`.
     """
     if not host.is_dual(clip):
         return None
     cut = []
     for field, prompt in prompts.items():
         reading = clip.tokenizer.read(prompt)
-        parts = (("CLIP", reading.clip.rest), ("BERT", reading.bert.rest))
-        cut += [{"field": field, "encoder": name, "cut": rest} for name, rest in parts if rest]
+        texts = (("CLIP", reading.clip.rest), ("BERT", reading.bert.rest))
+        cut += [{"field": field, "encoder": name, "cut": text} for name, text in texts if text]
     return {"zimage_cut": cut} if cut else None
 
 

@@ -18,19 +18,29 @@ from ..errors import ZImageError
 from . import dual_files, dual_text, host
 from .adapter import Adapter, Encoded, agreement, probe
 
-ENOUGH = 0.9
-"""Least agreement of fingerprints: about 1 for a fine-tuned model, about 0 for another model."""
+MIN_AGREEMENT = 0.9
+"""Smallest accepted cosine of two fingerprints: about 1 for a fine-tuned model, 0 for another."""
+CLIP_PADDING = 49407
+"""Id of CLIP's end-of-text token, with which the host pads."""
+BERT_PADDING = 0
+"""Id of BERT's ``[PAD]``."""
 
 
 class DualEncoder(nn.Module):
-    """CLIP, BERT and adapter behind the interface of the host's text models."""
+    """CLIP, BERT and adapter with the interface of the host's text models.
+
+    Args:
+        clip: the host's CLIP text model.
+        bert: the host's BERT.
+        adapter: the trained adapter for these encoders.
+    """
 
     def __init__(self, clip: nn.Module, bert: nn.Module, adapter: Adapter) -> None:
         super().__init__()
         self.clip = clip
         self.bert = bert
         self.adapter = adapter
-        self.dtypes = {next(adapter.parameters()).dtype}
+        self.dtypes = {next(adapter.parameters()).dtype}  # the host reads it
 
     def set_clip_options(self, options: dict[str, Any]) -> None:
         """Ignore the host's "clip skip", which does not apply to the dual encoder."""
@@ -39,33 +49,56 @@ class DualEncoder(nn.Module):
         """Do nothing, see :meth:`set_clip_options`."""
 
     def encode_token_weights(self, tokens: dict[str, list]) -> tuple[torch.Tensor, None]:
-        """Return caption features [1, queries, caption width] of a tokenized prompt."""
-        device = self.adapter.queries.device
-        clip = self._states(self.clip, tokens["clip"][0], 49407, device)
-        bert = self._states(self.bert, tokens["bert"][0], 0, device)
+        """Return the caption features of a tokenized prompt, and None for the pooled output.
+
+        Args:
+            tokens: see :meth:`DualTokenizer.tokenize_with_weights`.
+
+        Returns:
+            Features [1, queries, caption width], float32 on the CPU.
+        """
+        clip = self._encode(self.clip, tokens["clip"][0], CLIP_PADDING)
+        bert = self._encode(self.bert, tokens["bert"][0], BERT_PADDING)
         return self.adapter(clip, bert).float().cpu(), None
 
-    def _states(self, encoder: nn.Module, row: list, pad: int, device: torch.device) -> Encoded:
+    def _encode(self, encoder: nn.Module, row: list[tuple[int, float, int]], pad: int) -> Encoded:
+        """Return the output of one encoder for ``(id, weight, span)`` tokens, padded to 77."""
+        device = self.adapter.queries.device
         ids, _, places = zip(*row, strict=True)
         tokens = dual_text.Tokens(list(ids), list(places), len(row), "")
-        id_tensor, mask, place_tensor = (t.to(device) for t in dual_text.arrange([tokens], pad))
+        id_tensor, mask, place_tensor = (
+            tensor.to(device) for tensor in dual_text.arrange([tokens], pad)
+        )
         # The host's CLIP requires 77 tokens; the adapter masks the states of padding.
         states = encoder(id_tensor, attention_mask=mask.long(), dtype=torch.float32)[0]
         return Encoded(states, mask, place_tensor)
 
 
 class DualTokenizer:
-    """Both tokenizers behind the interface of the host's tokenizers."""
+    """Both tokenizers with the interface of the host's tokenizers.
+
+    Args:
+        clip: see :func:`dual_text.clip_tokenizer`.
+        bert: see :func:`dual_text.bert_tokenizer`.
+    """
 
     def __init__(self, clip: Any, bert: Any) -> None:
         self.tokenizers = clip, bert
 
     def read(self, prompt: str) -> dual_text.Reading:
-        """Tokenize a prompt for both encoders, see :func:`dual_text.read`."""
+        """Tokenize a prompt for both encoders, see :func:`dual_text.read`.
+
+        Raises:
+            ZImageError: ``ZI-TEXT-…`` for a prompt that cannot be read.
+        """
         return dual_text.read(prompt, *self.tokenizers)
 
     def tokenize_with_weights(self, text: str, return_word_ids: bool = False, **_: Any) -> dict:
-        """Return ``{"clip": [[(id, weight, place), …]], "bert": …}``; weights are always 1."""
+        """Return ``{"clip": [[(id, weight, span), …]], "bert": [[…]]}``.
+
+        Weights are always 1. ``span`` is the index of the prompt's span that has the token, see
+        :class:`dual_text.Tokens`.
+        """
         reading = self.read(text)
         return {
             name: [[(id, 1.0, place) for id, place in zip(tokens.ids, tokens.places, strict=True)]]
@@ -83,7 +116,7 @@ def load(
     adapter: str | os.PathLike[str],
     model: Any,
 ) -> Any:
-    """Load both encoders and their adapter as the host's CLIP, for one diffusion model.
+    """Load two encoders and their adapter for one diffusion model.
 
     Args:
         clip: file of CLIP-L.
@@ -91,9 +124,14 @@ def load(
         adapter: file of the adapter.
         model: the host's MODEL.
 
+    Returns:
+        The host's CLIP.
+
     Raises:
-        ZImageError: as :mod:`.dual_files`; ``ZI-DUAL-OTHER`` when the adapter was trained for other
-            encoders or another diffusion model; ``ZI-TEXT-WIDTH``.
+        ZImageError: the codes of :func:`.dual_files.load_adapter`, :func:`.dual_files.load_clip`
+            and :func:`.dual_files.tokenizers`; ``ZI-DUAL-OTHER`` for an adapter that was trained
+            with other encoders or another diffusion model; ``ZI-TEXT-WIDTH`` for one with another
+            width than the model's.
     """
     config, state = dual_files.load_adapter(adapter)
     name = Path(adapter).name
@@ -102,21 +140,19 @@ def load(
         raise ZImageError("ZI-TEXT-WIDTH", found=config.caption_width, expected=width)
     _check_probe(name, state["probe.caption"], probe(host.caption_weight(model)), "model", "MODEL")
 
-    words = 0
-
-    def build(dtype: torch.dtype, device: Any) -> DualEncoder:
-        nonlocal words
-        encoders = (
-            dual_files.load_clip(clip, dtype, device),
-            dual_files.load_bert(bert, dtype, device),
-        )
-        words = len(encoders[1].embeddings.word_embeddings.weight)
-        for kind, encoder, file in zip(("clip", "bert"), encoders, (clip, bert), strict=True):
+    def build_encoder(dtype: torch.dtype, device: Any) -> DualEncoder:
+        clip_model = dual_files.load_clip(clip, dtype, device)
+        bert_model = dual_files.load_bert(bert, dtype, device)
+        for kind, encoder, file in (("clip", clip_model, clip), ("bert", bert_model, bert)):
             actual = probe(dual_files.first_query(encoder))
             _check_probe(name, state[f"probe.{kind}"], actual, kind, file)
-        return DualEncoder(*encoders, host.build_adapter(Adapter, config, state, dtype, device))
+        network = host.build_adapter(Adapter, config, state, dtype, device)
+        return DualEncoder(clip_model, bert_model, network)
 
-    return host.build_clip(build, lambda: DualTokenizer(*dual_files.tokenizers(bert, words)))
+    def build_tokenizer() -> DualTokenizer:
+        return DualTokenizer(*dual_files.tokenizers(bert, dual_files.bert_words(bert)))
+
+    return host.build_clip(build_encoder, build_tokenizer)
 
 
 def _check_probe(
@@ -126,15 +162,26 @@ def _check_probe(
     kind: str,
     file: str | os.PathLike[str],
 ) -> None:
-    """Compare a model's fingerprint with those that the adapter was trained with."""
-    rows = trained if trained.ndim == 2 else trained[None]
-    closest = max((agreement(row, actual) for row in rows), default=0.0)
-    if not closest >= ENOUGH:
+    """Compare a model's fingerprint with those of the models that an adapter was trained with.
+
+    Args:
+        adapter: the adapter's file, as messages name it.
+        trained: a fingerprint ``[rows]``, or several ``[models, rows]``.
+        actual: the fingerprint ``[rows]`` of the model.
+        kind: ``model``, ``clip`` or ``bert``.
+        file: the model's file, of which messages have only the name.
+
+    Raises:
+        ZImageError: ``ZI-DUAL-OTHER`` if none of them agrees.
+    """
+    fingerprints = trained if trained.ndim == 2 else trained[None]
+    closest = max((agreement(row, actual) for row in fingerprints), default=0.0)
+    if not closest >= MIN_AGREEMENT:  # true for NaN, too
         raise ZImageError(
             "ZI-DUAL-OTHER",
             path=adapter,
             kind=kind,
             file=Path(file).name,
             found=f"{closest:.2f}",
-            expected=f"{ENOUGH:.2f}",
+            expected=f"{MIN_AGREEMENT:.2f}",
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +21,23 @@ from . import architecture, dual_text, embedding, host, inspection
 from .adapter import Adapter, AdapterConfig
 from .weights import StateDict, Weights, open_weights
 
-PREFIXES = (
+_CLIP_PREFIXES = (  # from the outer to the inner one: a name can have several
     "cond_stage_model.",
     "conditioner.embedders.0.",
     "clip_l.",
     "transformer.",
     "text_model.",
 )
-PROBES = frozenset({"probe.caption", "probe.clip", "probe.bert"})
+_PROBES = frozenset({"probe.caption", "probe.clip", "probe.bert"})
 """Fingerprints of the files that an adapter was trained with, see :func:`.adapter.probe`."""
-CLIP_EMBEDDING = "embeddings.token_embedding"
-BERT_EMBEDDING = "embeddings.word_embeddings"
+_CLIP_EMBEDDING = "embeddings.token_embedding"
+_BERT_EMBEDDING = "embeddings.word_embeddings"
+_MAX_SIZE = 8192
+"""Largest size that an adapter may declare."""
 _CLIP = re.compile(r"(embeddings|encoder|final_layer_norm)\.(?!position_ids)")
 _BERT = re.compile(r"(embeddings|encoder)\.(?!position_ids)")
 _OPENAI = (
-    (re.compile(r"^token_embedding\."), f"{CLIP_EMBEDDING}."),
+    (re.compile(r"^token_embedding\."), f"{_CLIP_EMBEDDING}."),
     (re.compile(r"^positional_embedding$"), "embeddings.position_embedding.weight"),
     (re.compile(r"^ln_final\."), "final_layer_norm."),
     (
@@ -51,52 +54,63 @@ _OPENAI = (
     ),
     (re.compile(r"^(?:transformer\.)?resblocks\.(\d+)\.attn\."), r"encoder.layers.\1.self_attn."),
 )
+"""OpenAI's names and those of Hugging Face."""
 _FUSED = re.compile(r"^(.+\.self_attn)\.in_proj_(weight|bias)$")
+"""OpenAI's one tensor for query, key and value."""
 
 
 def clip_names(state: Mapping[str, torch.Tensor]) -> StateDict:
-    """Return CLIP's text model alone, with Hugging Face's names without ``text_model.``."""
-    out: StateDict = {}
+    """Return only the tensors of CLIP's text model, named as by Hugging Face.
+
+    The names have no ``text_model.`` in front.
+    """
+    text_model: StateDict = {}
     for name, tensor in state.items():
-        name = _strip(name)
+        name = _without_prefixes(name)
         for pattern, replacement in _OPENAI:
             name = pattern.sub(replacement, name)
         fused = _FUSED.match(name)
         if fused:
-            for part, piece in zip("qkv", tensor.chunk(3), strict=True):
-                out[f"{fused[1]}.{part}_proj.{fused[2]}"] = piece
+            for letter, projection in zip("qkv", tensor.chunk(3), strict=True):
+                text_model[f"{fused[1]}.{letter}_proj.{fused[2]}"] = projection
         elif _CLIP.match(name):
-            out[name] = tensor
-    return out
+            text_model[name] = tensor
+    return text_model
 
 
 def bert_names(state: Mapping[str, torch.Tensor]) -> StateDict:
-    """Return BERT's embeddings and encoder alone, with current names without ``bert.``."""
-    out: StateDict = {}
+    """Return only the tensors of BERT's embeddings and encoder, named as by Hugging Face.
+
+    The names have no ``bert.`` in front, and ``weight`` and ``bias`` for ``gamma`` and ``beta``.
+    """
+    encoder: StateDict = {}
     for name, tensor in state.items():
         name = name.removeprefix("bert.")
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
         name = name.replace("LayerNorm.beta", "LayerNorm.bias")
         if _BERT.match(name):
-            out[name] = tensor
-    return out
+            encoder[name] = tensor
+    return encoder
 
 
-def _strip(name: str) -> str:
-    for prefix in PREFIXES:
-        if name.startswith(prefix) and "resblocks" not in name:
-            name = name.removeprefix(prefix)
+def _without_prefixes(name: str) -> str:
+    """Return a name of Hugging Face without prefixes; OpenAI's ``transformer.`` is part of it."""
+    if "resblocks" in name:
+        return name
+    for prefix in _CLIP_PREFIXES:
+        name = name.removeprefix(prefix)
     return name
 
 
 _KINDS = {
-    "clip": (clip_names, CLIP_EMBEDDING, host.CLIP_VOCABULARY),
-    "bert": (bert_names, BERT_EMBEDDING, host.BERT_VOCABULARY),
+    "clip": (clip_names, _CLIP_EMBEDDING, host.CLIP_VOCABULARY),
+    "bert": (bert_names, _BERT_EMBEDDING, host.BERT_VOCABULARY),
 }
+"""Function for the names, embedding, and rows of the full embedding of each kind of encoder."""
 
 
 def load_clip(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> torch.nn.Module:
-    """Load CLIP's text model as the host's class.
+    """Return CLIP's text model with the weights of a file, as the host's class.
 
     Raises:
         ZImageError: ``ZI-FILE-*``, ``ZI-MODEL-KIND`` or ``ZI-MODEL-KEYS``.
@@ -105,13 +119,18 @@ def load_clip(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> 
 
 
 def load_bert(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> torch.nn.Module:
-    """Load BERT as the host's class; errors as :func:`load_clip`."""
+    """Return BERT with the weights of a file, as the host's class.
+
+    Raises:
+        ZImageError: as :func:`load_clip`.
+    """
     return _load(path, "bert", dtype, device)
 
 
 def _load(
     path: str | os.PathLike[str], kind: str, dtype: torch.dtype, device: Any
 ) -> torch.nn.Module:
+    """Check the header of an encoder's file, then build the encoder with its weights."""
     with architecture.coded(Path(path).name):
         weights = open_weights(path)
         outline = _named(weights, kind, weights.outline())
@@ -122,18 +141,23 @@ def _load(
 
 
 def _named(weights: Weights, kind: str, state: StateDict) -> StateDict:
-    """Return a state, or its outline, with the host's names and the full embedding table."""
+    """Return the tensors of a file, or its outline, with the host's names and a full embedding.
+
+    Raises:
+        ZImageError: as :func:`.embedding.expand`.
+    """
     rename, table, rows = _KINDS[kind]
     return embedding.expand(rename(state), rows, weights.name, f"{table}.weight", f"{table}.ids")
 
 
 def _config(weights: Weights, kind: str, outline: StateDict) -> dict[str, Any]:
+    """Return the configuration of the host's class, see :func:`.architecture.encoder_config`."""
     shapes = inspection.shapes(outline)
     return architecture.encoder_config(kind, shapes, weights.name, weights.outline())
 
 
 def bert_words(path: str | os.PathLike[str]) -> int:
-    """Return the rows of a BERT file's embedding, read from its header alone.
+    """Return the number of rows of a BERT file's embedding; only the header is read.
 
     Raises:
         ZImageError: as :func:`load_clip`.
@@ -142,13 +166,14 @@ def bert_words(path: str | os.PathLike[str]) -> int:
         weights = open_weights(path)
         outline = _named(weights, "bert", weights.outline())
         _config(weights, "bert", outline)
-        return outline[f"{BERT_EMBEDDING}.weight"].shape[0]
+        return outline[f"{_BERT_EMBEDDING}.weight"].shape[0]
 
 
 def first_query(encoder: torch.nn.Module) -> torch.Tensor:
     """Return the weight that identifies an encoder: the first layer's query, [width, width]."""
     state = encoder.state_dict()
-    return state[min(name for name in state if name.endswith(("q_proj.weight", "query.weight")))]
+    queries = [name for name in state if name.endswith(("q_proj.weight", "query.weight"))]
+    return state[min(queries)]  # layer 0 is also the first in the order of names
 
 
 def tokenizers(bert: str | os.PathLike[str] | None, rows: int = 0) -> tuple[Tokenizer, Tokenizer]:
@@ -158,13 +183,15 @@ def tokenizers(bert: str | os.PathLike[str] | None, rows: int = 0) -> tuple[Toke
 
     Args:
         bert: the BERT file, None for the host's vocabulary.
-        rows: rows of the file's embedding; 0 for the length of the host's vocabulary.
+        rows: see :func:`bert_words`; 0 for the number of words in the host's vocabulary.
 
     Raises:
         ZImageError: ``ZI-DUAL-VOCABULARY`` when the vocabulary has fewer words than ``rows``.
     """
-    beside = Path(bert).parent / "vocab.txt" if bert else None
-    vocabulary = beside if beside and beside.is_file() else host.bert_vocabulary()
+    vocabulary = host.bert_vocabulary()
+    if bert:
+        own_vocabulary = Path(bert).parent / "vocab.txt"
+        vocabulary = own_vocabulary if own_vocabulary.is_file() else vocabulary
     rows = rows or host.BERT_VOCABULARY
     tokenizer = dual_text.bert_tokenizer(vocabulary, rows)
     count = tokenizer.get_vocab_size()
@@ -175,30 +202,43 @@ def tokenizers(bert: str | os.PathLike[str] | None, rows: int = 0) -> tuple[Toke
 
 
 def load_adapter(path: str | os.PathLike[str]) -> tuple[AdapterConfig, StateDict]:
-    """Load the sizes and the weights of a trained adapter.
+    """Return the sizes and the weights of a trained adapter, fingerprints included.
 
     Raises:
-        ZImageError: ``ZI-FILE-*``, ``ZI-MODEL-KIND``, ``ZI-MODEL-KEYS``, or ``ZI-DUAL-UNTRAINED``.
+        ZImageError: ``ZI-FILE-*``, also for a weight that is NaN or infinite; ``ZI-MODEL-KIND``;
+            ``ZI-MODEL-KEYS``; ``ZI-DUAL-UNTRAINED``.
     """
     with architecture.coded(Path(path).name):
         weights = open_weights(path)
         config = _adapter_config(weights)
         with torch.device("meta"):
             expected = inspection.shapes(Adapter(config).state_dict())
-        outline = {n: t for n, t in weights.outline().items() if n not in PROBES}
-        inspection.check_shapes(outline, expected, weights)
+        outline = weights.outline()
+        layers = {name: outline[name] for name in outline.keys() - _PROBES}
+        inspection.check_shapes(layers, expected, weights)
         state = weights.load()
-        if PROBES - state.keys() or not state["output.weight"].float().abs().max() > 0:
-            raise ZImageError("ZI-DUAL-UNTRAINED", path=weights.name)
-        broken = [name for name, tensor in state.items() if not torch.isfinite(tensor).all()]
-        if broken:
-            raise ZImageError(
-                "ZI-FILE-CORRUPT", path=weights.name, found=f"{broken[0]}: NaN", expected="|x| < ∞"
-            )
+        _check_weights(state, weights.name)
         return config, state
 
 
+def _check_weights(state: StateDict, path: str) -> None:
+    """Refuse an adapter with weights that are not finite, or one that was never trained."""
+    for name, tensor in state.items():
+        if not torch.isfinite(tensor).all():
+            found = f"{name}: NaN / ∞"
+            raise ZImageError("ZI-FILE-CORRUPT", path=path, found=found, expected="|x| < ∞")
+    # The last layer is zero before training.
+    if _PROBES - state.keys() or not state["output.weight"].float().any():
+        raise ZImageError("ZI-DUAL-UNTRAINED", path=path)
+
+
 def _adapter_config(weights: Weights) -> AdapterConfig:
+    """Return the sizes in a file's metadata.
+
+    Raises:
+        ZImageError: ``ZI-FILE-CORRUPT``, ``ZI-MODEL-KIND``, ``ZI-MODEL-KEYS`` or
+            ``ZI-DUAL-UNTRAINED``.
+    """
     declared = architecture.declared(weights.metadata, weights.name)
     if declared.get("kind") != "adapter":
         raise architecture.wrong_kind(
@@ -206,14 +246,16 @@ def _adapter_config(weights: Weights) -> AdapterConfig:
         )
     if not declared.get("trained"):
         raise ZImageError("ZI-DUAL-UNTRAINED", path=weights.name)
-    config = declared.get("config", {})
-    sizes = [config.get(name) for name in AdapterConfig.__dataclass_fields__]
-    if any(type(size) is not int or not 0 < size <= 8192 for size in sizes):
+    config = declared.get("config")
+    names = [field.name for field in fields(AdapterConfig)]
+    values: dict[str, Any] = config if isinstance(config, dict) else {}
+    sizes: list[Any] = [values.get(name) for name in names]
+    if any(type(size) is not int or not 0 < size <= _MAX_SIZE for size in sizes):
         raise ZImageError(
             "ZI-MODEL-KEYS",
             path=weights.name,
             found=f"{config!r:.100}",
-            expected=", ".join(AdapterConfig.__dataclass_fields__),
+            expected=f"{', '.join(names)}: 1 … {_MAX_SIZE}",
         )
     adapter_config = AdapterConfig(*sizes)
     if adapter_config.width % (2 * adapter_config.heads):

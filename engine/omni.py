@@ -117,8 +117,8 @@ def _through(
     rotation = module.rope_embedder(tokens.places).movedim(1, 2)
     values = tokens.values
     bias = None
-    if not tokens.real.all():  # a bias, since not every attention of the host takes a bool mask
-        bias = torch.finfo(values.dtype).min * ~tokens.real[:, None, None]
+    if not tokens.attended.all():  # a bias, since not every attention of the host takes a bool mask
+        bias = torch.finfo(values.dtype).min * ~tokens.attended[:, None, None]
         bias = bias.to(values).expand(-1, 1, values.shape[1], -1)
     for block in blocks:
         if block.modulation:

@@ -16,19 +16,19 @@ class Tokens:
 
     Attributes:
         values: ``[B, L, dim]``.
-        places: ``[B or 1, L, 3]``: position of the slot, row, column, as float.
-        noisy: ``[L]`` bool: True for modulation with t, False for modulation with 1.
-        real: ``[B or 1, L]`` bool: attended; False after the end of a shorter caption of a batch.
+        places: ``[B or 1, L, 3]`` float: position on the first axis, row, column.
+        noisy: ``[L]`` bool: True for modulation with t = 1 - sigma, False for t = 1.
+        attended: ``[B or 1, L]`` bool: False after the end of a shorter caption of a batch.
     """
 
     values: Tensor
     places: Tensor
     noisy: Tensor
-    real: Tensor
+    attended: Tensor
 
 
 def captions(
-    module: Any, pieces: Sequence[Tensor | None], target: int, mask: Tensor | None, noisy: Tensor
+    module: Any, pieces: Sequence[Tensor | None], target: int, mask: Tensor | None, latents: Tensor
 ) -> tuple[Tokens, list[Tensor]]:
     """Embed all pieces of the caption.
 
@@ -36,52 +36,74 @@ def captions(
         module: the host's ``NextDiT``.
         pieces: features ``[B or 1, l, width]``; None for a piece without tokens.
         target: index of the instruction's piece; tokens from there on are noisy.
-        mask: ``[B, L]`` bool for the tokens of the instruction's piece, None for all.
-        noisy: the noisy latents, for batch size and device.
+        mask: ``[B, l]`` bool for the tokens of the instruction's piece, None for all.
+        latents: the noisy latents, for batch size and device.
 
     Returns:
-        The tokens, and for each piece the position ``[B or 1]`` of the picture after it.
+        The tokens, and for each piece the position ``[B or 1]`` of the picture after it, on the
+        first axis.
     """
     multiple = module.pad_tokens_multiple or 1
-    place = torch.ones(1, dtype=torch.long, device=noisy.device)
-    parts, frames = [], []
+    start = torch.ones(1, dtype=torch.long, device=latents.device)
+    parts, positions = [], []
     for index, piece in enumerate(pieces):
-        length = 0 * place
+        length = torch.zeros_like(start)
         if piece is not None:
             length = length + piece.shape[1]
             values = module.cap_embedder(piece)
             if index == target and mask is not None:
                 length = mask.sum(1)
                 values = torch.where(mask[..., None], values, module.cap_pad_token.to(values))
-            values = _pad(module, values, "cap_pad_token").expand(len(noisy), -1, -1)
-            steps = torch.arange(values.shape[1], device=place.device)
-            padded = -(-length // multiple) * multiple
-            places = torch.nn.functional.pad((place[:, None] + steps)[..., None], (0, 2)).float()
-            parts.append(_tokens(values, places, index >= target, steps < padded[:, None]))
+            values = _pad(module, values, "cap_pad_token").expand(len(latents), -1, -1)
+            steps = torch.arange(values.shape[1], device=start.device)
+            padded_length = (length + multiple - 1) // multiple * multiple
+            places = torch.nn.functional.pad((start[:, None] + steps)[..., None], (0, 2)).float()
+            attended = steps < padded_length[:, None]
+            parts.append(_make_tokens(values, places, index >= target, attended))
             if len(pieces) == 1:  # without references, padding has positions, as in the host
-                length = padded
-        frames.append(place + length)
-        place = frames[-1] + 2
-    return join(parts), frames
+                length = padded_length
+        positions.append(start + length)
+        start = positions[-1] + 2  # after the picture and its features
+    return join(parts), positions
 
 
-def picture(module: Any, latent: Tensor, frame: Tensor, noisy: bool) -> Tokens:
-    """Embed a latent ``[B, 16, h, w]``, row by row; a token has 2 x 2 cells."""
+def picture(module: Any, latent: Tensor, position: Tensor, noisy: bool) -> Tokens:
+    """Embed a picture row by row. A token has 2 x 2 latent cells.
+
+    Args:
+        module: the host's ``NextDiT``.
+        latent: ``[B, 16, h, w]``, h and w even.
+        position: ``[B or 1]``, position of the picture on the first axis.
+        noisy: whether it is the picture that is sampled, not a reference.
+    """
     side = module.patch_size
     cells = latent.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # B, C, rows, 2, columns, 2
     rows, columns = cells.shape[2], cells.shape[4]
     values = module.x_embedder(cells.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2))
-    places = _grid(frame, torch.arange(rows), torch.arange(columns))
-    return _tokens(_pad(module, values, "x_pad_token"), places, noisy)
+    places = _grid(position, torch.arange(rows), torch.arange(columns))
+    return _make_tokens(_pad(module, values, "x_pad_token"), places, noisy)
 
 
 def features(
-    module: Any, siglip: Sequence[Tensor | None], references: Sequence[Tensor], frames: list[Tensor]
+    module: Any,
+    siglip: Sequence[Tensor | None],
+    references: Sequence[Tensor],
+    positions: list[Tensor],
 ) -> list[Tokens]:
-    """Embed SigLIP2 features of each reference; padding alone for a picture without features.
+    """Embed the SigLIP2 features of each picture. A picture without features has only padding.
 
-    The noisy picture has no features. Positions of features are spread over the latent cells of
-    the reference, not over its tokens.
+    The last picture, which is noisy, has no features. Positions of features are spread over the
+    latent cells of the reference, not over its tokens.
+
+    Args:
+        module: the host's ``NextDiT`` with SigLIP2 weights.
+        siglip: features ``[B or 1, rows, columns, channels]`` of each reference, None for none.
+        references: latents ``[B, 16, h, w]``, at least one.
+        positions: positions ``[B or 1]`` of the pictures on the first axis, as from
+            :func:`captions`.
+
+    Returns:
+        Tokens of each reference, then those of the noisy picture.
     """
     parts = []
     empty = references[0].new_zeros(len(references[0]), 0, module.dim)
@@ -89,56 +111,77 @@ def features(
     for index, feature in enumerate([*siglip[: len(references)], *missing, None]):
         if feature is None:
             values = empty
-            places = frames[0].new_zeros(1, 0, 3).float()
+            places = positions[0].new_zeros(1, 0, 3).float()
         else:
-            _, rows, columns, depth = feature.shape
+            _, rows, columns, channels = feature.shape
             # The weights were trained with features in channel-first order, read as if they were
             # channel-last.
-            values = feature.movedim(-1, 1).reshape(-1, rows * columns, depth)
+            values = feature.movedim(-1, 1).reshape(-1, rows * columns, channels)
             values = module.siglip_embedder(values).expand(len(empty), -1, -1)
             height, width = references[index].shape[-2:]
-            places = _grid(frames[index] + 1, _spread(rows, height), _spread(columns, width))
-        values = _pad(module, values, "siglip_pad_token", at_least=True)
-        parts.append(_tokens(values, places, index == len(references)))
+            rows_at, columns_at = _spread(rows, height), _spread(columns, width)
+            places = _grid(positions[index] + 1, rows_at, columns_at)
+        values = _pad(module, values, "siglip_pad_token", pad_empty=True)
+        parts.append(_make_tokens(values, places, index == len(references)))
     return parts
 
 
 def _spread(count: int, cells: int) -> Tensor:
-    """Return ``count`` integer positions from 0 to ``cells - 1``, evenly spaced, rounded down."""
+    """Return ``[count]`` positions from 0 to ``cells - 1``, evenly spaced and rounded down."""
     return (torch.arange(count).float() / max(count - 1, 1) * (cells - 1)).int()
 
 
-def _grid(frame: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Return positions ``[B or 1, rows x columns, 3]`` of a picture at slot position ``frame``."""
-    inner = torch.cartesian_prod(rows, columns).to(frame).expand(len(frame), -1, -1)
-    first = frame[:, None, None].expand(-1, inner.shape[1], 1)
-    return torch.cat((first, inner), dim=-1).float()
+def _grid(position: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the places of a picture, row by row.
+
+    Args:
+        position: ``[B or 1]``, position of the picture on the first axis.
+        rows: ``[R]``, positions of its rows.
+        columns: ``[C]``, positions of its columns.
+
+    Returns:
+        ``[B or 1, R * C, 3]`` float.
+    """
+    cells = torch.cartesian_prod(rows, columns).to(position).expand(len(position), -1, -1)
+    first_axis = position[:, None, None].expand(-1, cells.shape[1], 1)
+    return torch.cat((first_axis, cells), dim=-1).float()
 
 
-def _pad(module: Any, values: Tensor, token: str, at_least: bool = False) -> Tensor:
-    """Pad ``[B, L, dim]`` to a multiple of 32 with a learned token; ``at_least`` pads L = 0 too."""
+def _pad(module: Any, values: Tensor, token_name: str, pad_empty: bool = False) -> Tensor:
+    """Pad ``[B, L, dim]`` to the model's multiple (32) with a learned token.
+
+    Args:
+        module: the host's ``NextDiT``.
+        values: the tokens.
+        token_name: name of the learned token ``[1, dim]`` in ``module``.
+        pad_empty: whether L = 0 becomes one whole multiple.
+    """
     multiple, length = module.pad_tokens_multiple or 1, values.shape[1]
-    missing = multiple if at_least and length == 0 else -length % multiple
+    missing = multiple if pad_empty and length == 0 else -length % multiple
     if missing == 0:
         return values
-    filler = getattr(module, token).to(values).expand(len(values), missing, -1)
-    return torch.cat((values, filler), dim=1)
+    padding = getattr(module, token_name).to(values).expand(len(values), missing, -1)
+    return torch.cat((values, padding), dim=1)
 
 
-def _tokens(values: Tensor, places: Tensor, noisy: bool, real: Tensor | None = None) -> Tokens:
-    """Build :class:`Tokens`; padding without positions is placed at the origin."""
+def _make_tokens(
+    values: Tensor, places: Tensor, noisy: bool, attended: Tensor | None = None
+) -> Tokens:
+    """Return :class:`Tokens`. Tokens without a place, which are padding, get the origin."""
     length = values.shape[1]
     places = torch.nn.functional.pad(places, (0, 0, 0, length - places.shape[1]))
     flags = torch.full((length,), noisy, device=values.device)
-    return Tokens(values, places, flags, torch.ones_like(flags)[None] if real is None else real)
+    if attended is None:
+        attended = torch.ones_like(flags)[None]
+    return Tokens(values, places, flags, attended)
 
 
 def join(parts: Sequence[Tokens]) -> Tokens:
-    """Concatenate tokens; positions and masks are expanded to the batch where parts differ."""
-    batch = max(max(len(part.places), len(part.real)) for part in parts)
+    """Concatenate tokens; places and masks are expanded to the batch where parts differ."""
+    batch = max(max(len(part.places), len(part.attended)) for part in parts)
     return Tokens(
         torch.cat([part.values for part in parts], dim=1),
         torch.cat([part.places.expand(batch, -1, -1) for part in parts], dim=1),
         torch.cat([part.noisy for part in parts]),
-        torch.cat([part.real.expand(batch, -1) for part in parts], dim=1),
+        torch.cat([part.attended.expand(batch, -1) for part in parts], dim=1),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
@@ -168,19 +169,48 @@ def test_what_does_not_belong_together(parts: Path, model, names, code: str) -> 
     assert caught.value.code == code
 
 
+def test_truncated_text_with_line_breaks_is_one_line(clip) -> None:
+    """A prompt with line breaks has one Chinese and one English line, whatever is truncated."""
+    from zimage_comfyui.engine import conditioning
+
+    long = "中" * 80 + "\n国\n家"
+    lines = conditioning.describe(clip, long, long).split("\n")
+    assert [line.rpartition("BERT ")[2] for line in lines] == [
+        "截去“中中中中中 国 家”",
+        'cut "中中中中中 国 家"',
+    ] * 2
+    cut = conditioning.cuts(clip, prompt=long)
+    assert cut == {
+        "zimage_cut": [{"field": "prompt", "encoder": "BERT", "cut": "中中中中中\n国\n家"}]
+    }
+
+
+def test_adapter_with_sizes_of_another_kind_is_refused(parts: Path, model, tmp_path: Path) -> None:
+    """A list in place of the sizes is a coded error."""
+    from zimage_comfyui.engine import dual
+
+    with safe_open(parts / "adapter", "pt") as file:
+        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    declared = {"kind": "adapter", "config": [1], "trained": {"steps": 1}}
+    save_file(state, tmp_path / "listed", metadata={"zimage": json.dumps(declared)})
+    with pytest.raises(ZImageError, match="ZI-MODEL-KEYS"):
+        dual.load(parts / "clip bare", parts / "bert bare", tmp_path / "listed", model)
+
+
+@pytest.mark.parametrize("name", ["queries", "output.weight"])
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 def test_an_adapter_that_is_no_number_somewhere(
-    parts: Path, model, tmp_path: Path, wrong: float
+    parts: Path, model, tmp_path: Path, wrong: float, name: str
 ) -> None:
     """Its pictures would be black; the file is told to be damaged, with the weight."""
     from zimage_comfyui.engine import dual
 
     with safe_open(parts / "adapter", "pt") as file:
-        state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
         about = file.metadata()
-    state["queries"][0, 0] = wrong
+    state[name][0, 0] = wrong
     save_file(state, tmp_path / "broken", metadata=about)
-    with pytest.raises(ZImageError, match="queries: NaN") as caught:
+    with pytest.raises(ZImageError, match=f"{name}: NaN") as caught:
         dual.load(parts / "clip bare", parts / "bert bare", tmp_path / "broken", model)
     assert caught.value.code == "ZI-FILE-CORRUPT"
 

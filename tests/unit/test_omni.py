@@ -76,7 +76,7 @@ def test_short_captions_of_a_batch_have_places_and_padding_of_their_own() -> Non
     text = torch.ones(2, 40, DIM)
     tokens, frames = omni_tokens.captions(MODULE, [words(4), text], 1, mask, noisy)
     assert frames[1].tolist() == [7 + 40, 7 + 20]
-    assert tokens.real.sum(1).tolist() == [32 + 64, 32 + 32]
+    assert tokens.attended.sum(1).tolist() == [32 + 64, 32 + 32]
     assert (tokens.values[1, 32 + 20 :] == -1).all()
 
 
