@@ -18,6 +18,8 @@ from typing import TypeGuard
 from ..errors import ZImageError
 
 PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl"})
+_ZIP_START = b"PK\x03\x04"  # torch.save writes a zip file with a pickle in it
+_PICKLE_STARTS = frozenset({b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"})
 MAX_HEADER_BYTES = 100_000_000
 MAX_RANK = 8
 _LIMIT = 2**63  # sizes and offsets are signed 64-bit integers in torch and in file systems
@@ -77,21 +79,22 @@ def read_header(path: str | os.PathLike[str]) -> Header:
             like, a pickle; ``ZI-FILE-CORRUPT`` when header and file do not agree.
     """
     file = Path(path)
-    if not file.is_file():
-        raise ZImageError("ZI-FILE-MISSING", path=file.name, folder=str(file.parent))
-    if file.suffix.lower() in PICKLE_SUFFIXES:
-        raise ZImageError("ZI-FILE-PICKLE", path=file.name)
     try:
+        if not file.is_file():
+            raise ZImageError("ZI-FILE-MISSING", path=file.name, folder=str(file.parent))
+        if file.suffix.lower() in PICKLE_SUFFIXES:
+            raise ZImageError("ZI-FILE-PICKLE", path=file.name)
         size = file.stat().st_size
         with file.open("rb") as stream:
-            first = stream.read(8)
-            _refuse_other_formats(file, first)
-            if len(first) < 8:
+            start = stream.read(9)
+            _refuse_other_formats(file, start)
+            if len(start) < 8:
                 raise _corrupt(file, f"{size} bytes", "at least 8 bytes")
-            length = int.from_bytes(first, "little")
+            length = int.from_bytes(start[:8], "little")
             if length > MAX_HEADER_BYTES or length > size - 8:
                 expected = f"<= {min(MAX_HEADER_BYTES, size - 8)} bytes"
                 raise _corrupt(file, f"header length {length} bytes", expected)
+            stream.seek(8)
             raw = stream.read(length)
     except OSError as error:
         raise _corrupt(file, f"{error.strerror or error}", "a readable file") from error
@@ -104,10 +107,14 @@ def short(name: str) -> str:
     return "".join(letter if letter.isprintable() else "?" for letter in truncated)
 
 
-def _refuse_other_formats(file: Path, first: bytes) -> None:
-    if first[:4] == b"PK\x03\x04" or (first[:1] == b"\x80" and first[1:2] in b"\x02\x03\x04\x05"):
+def _refuse_other_formats(file: Path, start: bytes) -> None:
+    """Refuse a file whose first 9 bytes are those of a zip, a pickle or a GGUF file."""
+    # The length of a safetensors header can have the same bytes. Its JSON starts at byte 8.
+    if start[8:9] == b"{":
+        return
+    if start[:4] == _ZIP_START or start[:2] in _PICKLE_STARTS:
         raise ZImageError("ZI-FILE-PICKLE", path=file.name)
-    if first[:4] == b"GGUF":
+    if start[:4] == b"GGUF":
         raise _corrupt(file, "GGUF", "safetensors")
 
 

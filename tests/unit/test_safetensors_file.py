@@ -105,6 +105,25 @@ def test_pickle_by_content(tmp_path: Path, start: bytes) -> None:
     assert code_of(path) == "ZI-FILE-PICKLE"
 
 
+@pytest.mark.parametrize("length", [640, 896, 1152, 1408, 65536 + 640])
+def test_header_length_like_a_pickle(tmp_path: Path, length: int) -> None:
+    """A header whose length starts with the bytes of a pickle is read."""
+    raw = json.dumps(GOOD).encode().ljust(length)
+    assert read_header(write(tmp_path / "m.safetensors", raw)).shapes == {"a": (), "b": (2, 3)}
+
+
+def test_one_byte_is_no_pickle(tmp_path: Path) -> None:
+    """A file with only the first byte of a pickle is too short, not a pickle."""
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(b"\x80")
+    assert code_of(path) == "ZI-FILE-CORRUPT"
+
+
+def test_name_that_the_file_system_refuses(tmp_path: Path) -> None:
+    """A path that cannot be looked up is a coded error."""
+    assert code_of(tmp_path / ("x" * 300 + ".safetensors")) == "ZI-FILE-CORRUPT"
+
+
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     """A path that is not a file says where it was looked for."""
     assert code_of(tmp_path / "none.safetensors") == "ZI-FILE-MISSING"
