@@ -88,14 +88,15 @@ def to_comfy(sd: Mapping[str, torch.Tensor], source: str = "checkpoint") -> Stat
         source: the file or folder, as error messages name it.
 
     Raises:
-        ZImageError: ``ZI-MODEL-KEYS`` when one of query, key and value is missing.
+        ZImageError: ``ZI-MODEL-KEYS`` when one of query, key and value is missing, or when a scale
+            is neither for the whole weight nor for each row.
     """
     plain = {_strip(name, _DIFFUSION_PREFIXES): tensor for name, tensor in sd.items()}
     if detect(plain) != ("diffusion", DIFFUSERS):
         return plain
     out: StateDict = {}
     pending: dict[str, StateDict] = {}
-    for name, tensor in _multiply_out(plain).items():
+    for name, tensor in _multiply_out(plain, source).items():
         match = _QKV.match(name)
         if match is None:
             out[_rename(name, _RENAMES)] = tensor
@@ -176,7 +177,7 @@ def _fuse(name: str, parts: StateDict, source: str) -> torch.Tensor:
     return torch.cat(tensors)
 
 
-def _multiply_out(sd: StateDict) -> StateDict:
+def _multiply_out(sd: StateDict, source: str) -> StateDict:
     """Replace each scaled fp8 weight by weight x scale in bfloat16, and remove the scales.
 
     Integer weights stay unchanged and are refused later, because their formats differ.
@@ -188,9 +189,21 @@ def _multiply_out(sd: StateDict) -> StateDict:
         stem = name.removesuffix(".weight")
         scale = next((sd[stem + end] for end in _WEIGHT_SCALES if stem + end in sd), None)
         if scale is not None and stem != name and tensor.is_floating_point():
-            tensor = (tensor.to(torch.float32) * scale.to(torch.float32)).to(torch.bfloat16)
+            factor = _per_row(name, tensor, scale, source).to(torch.float32)
+            tensor = (tensor.to(torch.float32) * factor).to(torch.bfloat16)
         out[name] = tensor
     return out
+
+
+def _per_row(name: str, weight: torch.Tensor, scale: torch.Tensor, source: str) -> torch.Tensor:
+    """Return a scale of the whole weight or of each row in a shape that multiplies so."""
+    if scale.numel() == 1:
+        return scale.reshape(())
+    rows = weight.shape[:1]
+    if weight.ndim and scale.shape in (rows, (*rows, 1)):
+        return scale.reshape(*rows, *[1] * (weight.ndim - 1))
+    found = f"{short(name)} {list(weight.shape)}, scale {list(scale.shape)}"
+    raise _keys(source, found, f"scale [], [1], {[*rows]} or {[*rows, 1]}")
 
 
 def _keys(path: str, found: str, expected: str) -> ZImageError:

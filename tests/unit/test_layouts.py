@@ -122,6 +122,26 @@ def test_scaled_fp8_keeps_its_values(end: str):
         assert torch.equal(got.float(), stored * scale)
 
 
+@pytest.mark.parametrize("shape", [(2,), (2, 1)])
+def test_scale_per_row(shape: tuple[int, ...]):
+    """A scale for each row multiplies the rows, also those of a square weight."""
+    source = transformer(2)
+    name = "layers.0.attention.to_out.0"
+    source[f"{name}.weight"] = torch.ones(2, 2).to(torch.float8_e4m3fn)
+    source[f"{name}.scale_weight"] = torch.tensor([2.0, 4.0]).reshape(shape)
+    out = layouts.to_comfy(source)["layers.0.attention.out.weight"]
+    assert out.tolist() == [[2, 2], [4, 4]]
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (3,), (2, 2), (0,)])
+def test_scale_of_another_shape_is_refused(shape: tuple[int, ...]):
+    """A scale for columns, blocks or another number of rows is a coded error."""
+    source = transformer(2)
+    source["layers.0.attention.to_q.scale_weight"] = torch.ones(shape)
+    with pytest.raises(ZImageError, match=r"\[ZI-MODEL-KEYS\].*scaled\.safetensors.*to_q"):
+        layouts.to_comfy(source, "scaled.safetensors")
+
+
 def test_vae_up_blocks_are_counted_the_other_way():
     """The first up block of diffusers is the last of the LDM layout, for any number of levels."""
     names = {
