@@ -57,6 +57,12 @@ class Run:
         return None
 
     @property
+    def interrupted(self) -> bool:
+        """Whether the run was interrupted."""
+        messages = self.history.get("status", {}).get("messages", [])
+        return any(name == "execution_interrupted" for name, _ in messages)
+
+    @property
     def images(self) -> list[dict[str, str]]:
         """Every saved image: ``{"filename", "subfolder", "type"}``, in node order."""
         outputs = self.history.get("outputs", {}).values()

@@ -82,6 +82,8 @@ def _generate(client: Client, graph: templates.Graph) -> Run:
         raise Stop(FAILED, "ZI-RUN-FAILED", found=str(error) or "timeout") from error
     if finished.error:
         raise Stop.from_node(FAILED, finished.error["exception_message"].strip())
+    if finished.interrupted:
+        raise Stop(FAILED, "ZI-RUN-FAILED", found=Bilingual("任务被中断", "it was interrupted"))
     if not finished.succeeded or not finished.images:
         raise Stop(FAILED, "ZI-RUN-FAILED", found=Bilingual("没有图像", "no picture"))
     return finished
@@ -107,7 +109,10 @@ def _save(client: Client, finished: Run, out: Path, template: str) -> list[Path]
         while path.exists():
             number += 1
             path = out / f"{template}-{number}{suffix}"
-        data = client.view(image)
+        try:
+            data = client.view(image)
+        except (OSError, HTTPException) as error:
+            raise Stop(FAILED, "ZI-RUN-FAILED", found=str(error) or "timeout") from error
         try:
             path.write_bytes(data)
         except OSError as error:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from http.client import IncompleteRead
 from pathlib import Path
 
 import pytest
 
 from zimage_comfyui.cli import demo, templates
 from zimage_comfyui.cli.arguments import parse
+from zimage_comfyui.cli.client import Client, Run
 from zimage_comfyui.cli.host import Host
 from zimage_comfyui.cli.terminal import Stop
 from zimage_comfyui.config import Settings
@@ -82,3 +84,40 @@ def test_a_prompt_that_cannot_be_read_is_told_before_anything_starts(
     with pytest.raises(Stop) as caught:
         demo.run(parse(["demo", "--prompt", "坏\ufffd字"]), Settings(home=tmp_path))
     assert (caught.value.code, caught.value.status) == ("ZI-TEXT-REPLACEMENT", 2)
+
+
+class _Client(Client):
+    """A client whose run has ended with this history, and whose downloads fail."""
+
+    def __init__(self, history: dict, error: Exception | None = None) -> None:
+        super().__init__("http://127.0.0.1:1")
+        self.finished = Run("id", history, 0.0, [])
+        self.error = error
+
+    def run(self, *_: object, **__: object) -> Run:
+        return self.finished
+
+    def view(self, image: dict[str, str]) -> bytes:
+        assert self.error is not None
+        raise self.error
+
+
+def test_an_interrupted_run_is_reported_as_interrupted() -> None:
+    """In both languages, and not as a run without a picture."""
+    status = {"status_str": "error", "messages": [["execution_interrupted", {"node_id": "1"}]]}
+    with pytest.raises(Stop) as caught:
+        demo._generate(_Client({"status": status}), {})
+    assert caught.value.code == "ZI-RUN-FAILED"
+    assert "中断" in caught.value.chinese
+    assert "interrupted" in caught.value.english
+
+
+@pytest.mark.parametrize("error", [OSError("GET /view: 404"), IncompleteRead(b"")])
+def test_a_picture_that_cannot_be_downloaded(tmp_path: Path, error: Exception) -> None:
+    """A failed download is a coded error, as a failed run is."""
+    image = {"filename": "a.png", "subfolder": "", "type": "output"}
+    client = _Client({"outputs": {"1": {"images": [image]}}}, error)
+    with pytest.raises(Stop) as caught:
+        demo._save(client, client.finished, tmp_path, "generate")
+    assert (caught.value.code, caught.value.status) == ("ZI-RUN-FAILED", 1)
+    assert str(error) in caught.value.english
