@@ -10,7 +10,7 @@ from ..errors.bilingual import Bilingual
 from . import bootstrap, templates
 from .arguments import parse
 from .host import discover
-from .terminal import Stop, complain, say
+from .terminal import FAILED, Stop, complain, say
 
 INTERRUPTED = 130
 """The exit code of a shell for a command that SIGINT ended: 128 + 2."""
@@ -34,23 +34,38 @@ def launch(argv: list[str]) -> int:
     options = parse(argv)
     settings = Settings.from_environment()
     try:
+        return _start(options, settings, argv)
+    except KeyboardInterrupt:
+        say(Bilingual("已中断；再次运行会继续", "interrupted; run it again to resume"))
+        return INTERRUPTED
+    except BrokenPipeError:
+        return FAILED
+
+
+def _start(options: argparse.Namespace, settings: Settings, argv: list[str]) -> int:
+    """Replace this process by the command, or report why not and return the exit code."""
+    try:
         if options.command == "demo":
             # An unknown template is an error before the environment is downloaded.
             templates.find(PACK_DIR, options.template)
         python = _python(options, settings)
     except Stop as stop:
-        if options.command == "doctor":
-            # It reports why there is no environment, so it runs in this process.
-            from . import doctor
+        failure = stop
+    else:
+        main_file = str(PACK_DIR / "cli" / "main.py")
+        os.execv(python, [python, "-I", main_file, *argv])  # noqa: S606
+    return _report(options, settings, failure)
 
-            return doctor.run(options, settings, stop)
-        complain(stop, getattr(options, "json", False))
-        return stop.status
-    except KeyboardInterrupt:
-        say(Bilingual("已中断；再次运行会继续", "interrupted; run it again to resume"))
-        return INTERRUPTED
-    main_file = str(PACK_DIR / "cli" / "main.py")
-    os.execv(python, [python, "-I", main_file, *argv])  # noqa: S606
+
+def _report(options: argparse.Namespace, settings: Settings, failure: Stop) -> int:
+    """Report why the command was not started, and return the exit code."""
+    if options.command == "doctor":
+        # It reports why there is no environment, so it runs in this process.
+        from . import doctor
+
+        return doctor.run(options, settings, failure)
+    complain(failure, getattr(options, "json", False))
+    return failure.status
 
 
 def _python(options: argparse.Namespace, settings: Settings) -> str:
