@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from dataclasses import dataclass
@@ -95,6 +96,8 @@ def _python_of(path: Path, settings: Settings, pack: Path) -> Path:
 
 def _runs_comfyui(env: Path) -> bool:
     """Return whether an environment has a supported Python with PyTorch and ComfyUI's page."""
+    if not os.access(env / "bin" / "python", os.X_OK):  # a link to an uninstalled Python
+        return False
     for minor in (11, 12, 13):
         packages = env / "lib" / f"python3.{minor}" / "site-packages"
         if (packages / "torch").is_dir() and (packages / "comfyui_frontend_package").is_dir():

@@ -65,6 +65,8 @@ def test_own_comfyui_runs_in_its_own_environment(tmp_path: Path, pack: Path) -> 
     packages = comfyui / ".venv" / "lib" / "python3.12" / "site-packages"
     for name in ("torch", "comfyui_frontend_package"):
         (packages / name).mkdir(parents=True)
+    (comfyui / ".venv" / "bin").mkdir()
+    (comfyui / ".venv" / "bin" / "python").symlink_to(sys.executable)
     found = discover(Settings(home=tmp_path), pack, str(comfyui))
     assert found.python == comfyui / ".venv" / "bin" / "python"
 
@@ -78,6 +80,21 @@ def test_an_environment_without_comfyui_s_requirements_is_not_taken(
     (comfyui / ".venv" / "lib" / "python3.12" / "site-packages" / "torch").mkdir(parents=True)
     found = discover(Settings(home=tmp_path / "home"), pack, str(comfyui))
     assert found.python.is_relative_to(tmp_path / "home")
+
+
+def test_an_environment_without_a_working_python_is_not_taken(
+    tmp_path: Path, pack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A link to a Python that was uninstalled cannot be started."""
+    monkeypatch.setattr(sys, "prefix", str(tmp_path))
+    comfyui = _comfyui(tmp_path / "ComfyUI")
+    packages = comfyui / ".venv" / "lib" / "python3.12" / "site-packages"
+    for name in ("torch", "comfyui_frontend_package"):
+        (packages / name).mkdir(parents=True)
+    (comfyui / ".venv" / "bin").mkdir()
+    (comfyui / ".venv" / "bin" / "python").symlink_to(tmp_path / "uninstalled")
+    host = discover(Settings(home=tmp_path / "home"), pack, str(comfyui))
+    assert host.python.is_relative_to(tmp_path / "home")
 
 
 def test_version_is_read_without_importing(tmp_path: Path) -> None:
