@@ -17,12 +17,14 @@ def sandboxes(probe: dict[str, Any]) -> dict[str, Any]:
         probe: the report of the host's Python (see ``probe.py``), empty if it did not run.
     """
     part: dict[str, Any] = {key: probe[key] for key in KEYS if key in probe}
-    gaps = [] if "system" not in probe else _gaps(probe)
+    gaps = _gaps(probe) if probe else []
     return {**part, "problems": [problem(gap, "note") for gap in gaps]}
 
 
 def _gaps(probe: dict[str, Any]) -> list[ZImageError]:
-    """Return the reasons why packs cannot be confined here."""
+    """Return the reasons why packs cannot be confined here, or why that is unknown."""
+    if "error" in probe:
+        return [ZImageError("ZI-SANDBOX-PROBE", found=probe["error"])]
     if probe["system"] != "linux":
         return [ZImageError("ZI-SANDBOX-NO-LINUX", found=probe["system"])]
     gaps = []

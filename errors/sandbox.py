@@ -132,6 +132,12 @@ TEXTS = {
         "Only Linux can confine node packs in sandboxes; this machine runs {found}. Run ComfyUI on "
         "Linux or in WSL 2.",
     ),
+    "ZI-SANDBOX-PROBE": Bilingual(
+        "无法检测本机能否限制沙箱中的节点包：{found}。请完整地重新安装 Z-Image-ComfyUI，"
+        "然后再次运行 ./zimage doctor。",
+        "Whether this machine can confine node packs in sandboxes cannot be determined: {found}. "
+        "Install Z-Image-ComfyUI again, with all its files, then run ./zimage doctor again.",
+    ),
     "ZI-SANDBOX-UNFIT": Bilingual(
         "沙箱不适用于此版本的 ComfyUI：{found}。其他节点包{what_zh}。"
         "请更新 Z-Image-ComfyUI 或 ComfyUI。",

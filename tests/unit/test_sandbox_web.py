@@ -416,7 +416,7 @@ def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:
     ("probe", "codes"),
     [
         ({}, []),
-        ({"error": "ImportError"}, []),
+        ({"error": "ImportError"}, ["ZI-SANDBOX-PROBE"]),
         ({"system": "linux", "landlock": 7, "seccomp": True}, []),
         ({"system": "darwin", "landlock": 0, "seccomp": False}, ["ZI-SANDBOX-NO-LINUX"]),
         (
