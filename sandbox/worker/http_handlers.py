@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Coroutine
+from functools import partial, update_wrapper
 from types import SimpleNamespace
 from typing import Any
 
@@ -126,7 +127,7 @@ class HttpHandlers:
                 return None
             match.add_app(self.app)
             request._match_info = match
-            response = await _response(match.handler, request)
+            response = await _response(match, request)
             await response.prepare(request)
             await response.write_eof()
             return writer.result(response)
@@ -148,9 +149,10 @@ class HttpHandlers:
         return True
 
 
-async def _response(handler: Any, request: web.Request) -> web.StreamResponse:
+async def _response(match: web.UrlMappingMatchInfo, request: web.Request) -> web.StreamResponse:
     """Return the response of a handler; an HTTP exception is a response, too."""
     try:
+        handler = await _with_middlewares(match)
         response = await handler(request)
     except web.HTTPException as error:
         return error
@@ -158,6 +160,24 @@ async def _response(handler: Any, request: web.Request) -> web.StreamResponse:
         found = type(response).__name__
         raise TypeError(f"the handler returned {found}, expected aiohttp's StreamResponse")
     return response
+
+
+async def _with_middlewares(match: web.UrlMappingMatchInfo) -> Any:
+    """Return the handler of a route, wrapped in the middlewares of its sub-applications.
+
+    The first application is ComfyUI's, whose middlewares run in the host.
+    """
+    handler: Any = match.handler
+    for app in reversed(match.apps[1:]):
+        # In the order of wrapping, from the middleware that was added last.
+        middlewares: Any = app._middlewares_handlers
+        for middleware, is_new_style in middlewares:
+            if is_new_style:
+                # Middlewares can read attributes of the handler, such as its name.
+                handler = update_wrapper(partial(middleware, handler=handler), handler)
+            else:
+                handler = await middleware(app, handler)
+    return handler
 
 
 class BufferWriter(AbstractStreamWriter):

@@ -208,6 +208,68 @@ def test_routes_and_folders_of_a_pack_are_listed(server: Any, tmp_path: Path) ->
     assert handlers.folders() == {"/s": str(tmp_path), "/t": str(tmp_path)}
 
 
+def test_a_middleware_of_a_sub_application_can_deny_a_request(server: Any) -> None:
+    """A request that a middleware denies does not reach the handler of the sub-application."""
+    handlers = http_handlers.HttpHandlers(server)
+
+    @web.middleware
+    async def deny(request: web.Request, handler: Any) -> web.StreamResponse:
+        raise web.HTTPForbidden(reason=f"{handler.__name__} of {request.path}")
+
+    inner = web.Application()
+    inner.router.add_get("/b", _never)
+    outer = web.Application(middlewares=[deny])
+    outer.router.add_get("/a", _never)
+    outer.add_subapp("/inner", inner)
+    server.app.add_subapp("/outer", outer)
+    handlers.collect()
+    assert ask(handlers, "GET", "/outer/a")["status"] == 403
+    assert ask(handlers, "GET", "/outer/inner/b")["status"] == 403
+
+
+@pytest.mark.filterwarnings("ignore:old-style middleware:DeprecationWarning")
+def test_middlewares_of_sub_applications_run_from_the_outermost(server: Any) -> None:
+    """Middlewares run in the order of aiohttp, with their application as the current one."""
+    handlers = http_handlers.HttpHandlers(server)
+    calls: list[tuple[str, str, Any]] = []
+
+    def new_style(name: str) -> Any:
+        @web.middleware
+        async def middleware(request: web.Request, handler: Any) -> web.StreamResponse:
+            calls.append((name, handler.__name__, request.app))
+            response: web.StreamResponse = await handler(request)
+            return response
+
+        return middleware
+
+    async def old_style(_app: web.Application, handler: Any) -> Any:
+        async def middleware(request: web.Request) -> web.StreamResponse:
+            calls.append(("old", handler.__name__, request.app))
+            response: web.StreamResponse = await handler(request)
+            return response
+
+        return middleware
+
+    async def answer(request: web.Request) -> web.Response:
+        calls.append(("handler", "", request.app))
+        return web.Response(text="answer")
+
+    inner = web.Application(middlewares=[new_style("third"), new_style("fourth")])
+    inner.router.add_get("/a", answer)
+    outer = web.Application(middlewares=[old_style, new_style("second")])
+    outer.add_subapp("/inner", inner)
+    server.app.add_subapp("/outer", outer)
+    handlers.collect()
+    assert ask(handlers, "GET", "/outer/inner/a")["body"] == b"answer"
+    assert calls == [
+        ("old", "answer", outer),
+        ("second", "answer", outer),
+        ("third", "answer", inner),
+        ("fourth", "answer", inner),
+        ("handler", "", inner),
+    ]
+
+
 @pytest.mark.parametrize(
     "message",
     [
