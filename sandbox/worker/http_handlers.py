@@ -66,6 +66,8 @@ class HttpHandlers:
                 route.register(self.app.router)
             except (ValueError, RuntimeError) as error:
                 log.warning("%r: %s", route, error)
+        # aiohttp sends only frozen signals. It freezes those of a sub-application in add_subapp().
+        self.app.on_response_prepare.freeze()
 
     def paths(self) -> list[tuple[str, str]]:
         """Return method and path of each route, the path as the pack registered it."""

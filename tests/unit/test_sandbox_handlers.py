@@ -270,6 +270,31 @@ def test_middlewares_of_sub_applications_run_from_the_outermost(server: Any) -> 
     ]
 
 
+def test_callbacks_before_a_response_are_called(server: Any) -> None:
+    """Callbacks in ``on_response_prepare`` of application and sub-application set headers."""
+    handlers = http_handlers.HttpHandlers(server)
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(text="answer")
+
+    async def set_outer(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["X-Outer"] = "1"
+
+    async def set_inner(_request: web.Request, response: web.StreamResponse) -> None:
+        response.headers["X-Inner"] = "2"
+
+    inner = web.Application()
+    inner.router.add_get("/a", answer)
+    inner.on_response_prepare.append(set_inner)
+    server.app.add_subapp("/inner", inner)
+    server.app.on_response_prepare.append(set_outer)
+    handlers.collect()
+    response = ask(handlers, "GET", "/inner/a")
+    assert response["body"] == b"answer"
+    assert ["X-Outer", "1"] in response["headers"]
+    assert ["X-Inner", "2"] in response["headers"]
+
+
 @pytest.mark.parametrize(
     "message",
     [
