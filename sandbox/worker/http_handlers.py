@@ -269,7 +269,7 @@ def make_request(message: dict[str, Any], writer: AbstractStreamWriter) -> web.R
         path=message["target"],
         version=HttpVersion11,
         headers=CIMultiDictProxy(headers),
-        raw_headers=tuple((name.encode(), value.encode()) for name, value in headers.items()),
+        raw_headers=tuple((_bytes(name), _bytes(value)) for name, value in headers.items()),
         should_close=False,
         compression=None,
         upgrade=False,
@@ -280,3 +280,8 @@ def make_request(message: dict[str, Any], writer: AbstractStreamWriter) -> web.R
     return web.Request(
         raw, payload, connection, writer, task, loop, client_max_size=LARGEST_REQUEST_BYTES
     )
+
+
+def _bytes(header: str) -> bytes:
+    """Return the bytes of a header's name or value, which aiohttp decoded in the host."""
+    return header.encode("utf-8", "surrogateescape")
