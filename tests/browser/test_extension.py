@@ -199,7 +199,9 @@ def test_a_checked_workflow_is_explained_on_the_node_in_english(
     node = english.page.evaluate(CUT_LINK)
     _command(english)
     note = _note(english, node)
-    note.filter(has_text='[ZI-WF-INPUT-MISSING] "解码" lacks its required input samples').wait_for()
+    note.filter(
+        has_text='[ZI-WF-INPUT-MISSING] "解码" has no value for its required input samples'
+    ).wait_for()
     english.page.evaluate("() => { app.canvas.ds.offset[0] += 111; app.canvas.ds.scale *= 0.9; }")
     english.page.wait_for_function(RING_IS_ON, arg="ZImageDecode")
     note.locator(".zimage-close").click()
@@ -210,7 +212,8 @@ def test_a_good_workflow_is_said_to_be_good(comfy: ComfyPage, pack_name: str) ->
     """From the menu, under its Chinese name."""
     comfy.open_template(pack_name, TEMPLATE)
     comfy.page.locator(".comfy-menu-button-wrapper").click()
-    comfy.page.get_by_text("Z-Image", exact=True).first.hover()
+    menu = comfy.page.locator("[data-pc-name='tieredmenu']").first
+    menu.get_by_text("Z-Image", exact=True).first.hover()
     comfy.page.get_by_text("检查工作流", exact=True).click()
     comfy.page.locator(".p-toast", has_text="工作流没有问题").wait_for()
     assert comfy.page.locator(".zimage-note").count() == 0

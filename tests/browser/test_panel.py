@@ -132,7 +132,7 @@ def test_every_part_is_told_in_chinese(shared: ComfyPage) -> None:
     assert all(re.search("[\u4e00-\u9fff]", text[0]) for text in named.values())
     reasons = {name: text[1:] for name, text in named.items() if len(text) > 1}
     assert reasons == {
-        "history": ["已用 ZIMAGE_OFF 关闭。"], "guarded": ["此服务器没有守护进程。"]
+        "history": ["已通过 ZIMAGE_OFF 关闭。"], "guarded": ["此服务器没有守护进程。"]
     }  # fmt: skip
     assert named["queue"] == ["持久队列"]
 

@@ -161,7 +161,7 @@ def test_the_bare_host_loses_sight_of_what_it_has_saved(start) -> None:
     """A disk is full in the middle of a batch: files lie there that no history names."""
     with start(ZIMAGE_OFF=",".join(NAMES)) as server:
         output = server.folder / "output"
-        first = server.client.run(pictures(2048, 1))
+        first = server.client.run(pictures(4096, 1))
         size = (output / "x" / first.images[0]["filename"]).stat().st_size
         fill(output, leave=3 * size + size // 2)
         broken = server.client.run(pictures(2048, 8, seed=1))
@@ -174,10 +174,10 @@ def test_not_one_byte_left(start) -> None:
     """Accepted prompts have one end each, refused ones none; what was saved is in the history."""
     with start(ZIMAGE_DISK_PERCENT="100") as server:
         output = server.folder / "output"
-        first = server.client.run(pictures(2048, 1))
+        first = server.client.run(pictures(4096, 1))
         size = (output / "x" / first.images[0]["filename"]).stat().st_size
-        ballast = fill(output, leave=3 * size + size // 2)
-        broken = server.client.run(pictures(2048, 8, seed=1))
+        ballast = fill(output, leave=3 * size + size // 2)  # the queue wants 64 KiB of it
+        broken = server.client.run(pictures(4096, 6, seed=1))
         assert "No space left" in broken.error["exception_message"]
         saved = {path.name for path in (output / "x").iterdir()}
         listed = {image["filename"] for image in (*first.images, *broken.images)}

@@ -242,7 +242,7 @@ def test_small_adapter(runs: dict[str, Future], turbo) -> None:
                 for name in ("clip", "bert")]  # fmt: skip
     file = trainer.out / "zimage_adapters" / "zimage-small-adapter.safetensors"
     check_report(trainer, said, file, step + 4)
-    assert "hard 24/24 looked at" in said
+    assert "hard 24/24 evaluated" in said
     assert "hard 2/2 loss " in said
     assert len(json.loads((trainer.work / "hard.json").read_text(encoding="utf-8"))) == 3
     check_features(dual.load(*encoders, file, turbo), 32)
