@@ -95,6 +95,7 @@ class Database:
             size = min(RESERVE, shutil.disk_usage(self.path.parent).free // 4)
             with suppress(OSError):  # a quota, or no space
                 os.posix_fallocate(self._log, 0, size)  # SQLite ignores what follows its last frame
+            _sync_folder(self.path.parent)
             self._inode = self.path.stat().st_ino
             self._close = undo.pop_all()
             self._close.callback(os.close, self._log)
@@ -176,6 +177,16 @@ def logged_errors() -> Iterator[None]:
         yield
     except ZImageError as error:
         log.error("Z-Image: %s", error)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names of new files durable; syncing a file does not have to include its name."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems cannot sync a folder
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _lock(path: Path, patience: float) -> IO[bytes]:
