@@ -161,7 +161,7 @@ def test_the_bare_host_loses_sight_of_what_it_has_saved(start) -> None:
     """A disk is full in the middle of a batch: files lie there that no history names."""
     with start(ZIMAGE_OFF=",".join(NAMES)) as server:
         output = server.folder / "output"
-        first = server.client.run(pictures(4096, 1))
+        first = server.client.run(pictures(2048, 1))
         size = (output / "x" / first.images[0]["filename"]).stat().st_size
         fill(output, leave=3 * size + size // 2)
         broken = server.client.run(pictures(2048, 8, seed=1))
