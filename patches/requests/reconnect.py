@@ -125,12 +125,14 @@ class PendingEvents:
                 self._forget(sid, id)
 
     async def deliver(self, send: SendEvent, server: Any, sid: str, ids: list[str]) -> None:
-        """Send the pending events of prompts that have ended."""
+        """Send the pending events of prompts that have ended, while the client is connected."""
         queue = server.prompt_queue
         for id in ids:
+            if not is_connected(server, sid):
+                return
             if id not in self.pending.get(sid, ()):
                 continue
-            with queue.mutex:
+            with queue.mutex:  # the history is read from the disk
                 entry = queue.history.get(id)
             if entry is None:
                 continue  # it still runs, or its history was deleted
