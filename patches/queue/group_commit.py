@@ -1,9 +1,9 @@
 """Group commit: prompts that are submitted at the same time share one sync of the disk.
 
 The queue's ``put`` leaves a prompt of ``POST /prompt`` to :meth:`GroupCommit.add`. A thread commits
-all such prompts in one transaction; then the event loop queues and answers them. Prompts that come
-meanwhile wait for the next commit. :func:`hold_back` keeps each answer until then; if the commit
-fails, it answers with that error, and the prompt never runs.
+all such prompts in one transaction, and then the queue has them. Prompts that come meanwhile wait
+for the next commit. :func:`hold_back` keeps each answer until then; if the commit fails, it answers
+with that error, and the prompt never runs.
 
 Anybody else who calls ``put`` (a pack's thread or task) has no answer that could be kept. Such a
 prompt is durable when ``put`` returns.
@@ -12,7 +12,6 @@ prompt is durable when ``put`` returns.
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -23,8 +22,6 @@ from ..base import refusals
 from ..base.middleware_slot import Handler
 
 PATHS = frozenset({"/prompt", "/api/prompt"})
-QUICK = 0.005
-"""Seconds of the commit before; a slower disk must not stop the event loop."""
 LARGEST = 1000
 """Prompts in one commit; SQLite limits the values of a statement."""
 
@@ -36,20 +33,12 @@ class GroupCommit:
     """Commits in a thread, one at a time.
 
     Args:
-        write: makes prompts durable, and returns their positions.
-        enqueue: queues prompts, given their positions. It runs in the event loop: in the thread it
-            would start a worker that keeps the GIL, and the answer would wait for that.
+        commit: makes prompts durable and queues them.
     """
 
-    def __init__(
-        self,
-        write: Callable[[list[str]], list[int]],
-        enqueue: Callable[[list[str], list[int]], None],
-    ) -> None:
-        self._write = write
-        self._enqueue = enqueue
+    def __init__(self, commit: Callable[[list[str]], None]) -> None:
+        self._commit = commit
         self._busy = asyncio.Lock()
-        self._seconds = 0.0
         self._ids: list[str] = []
         self._next: asyncio.Task[None] | None = None
 
@@ -69,13 +58,7 @@ class GroupCommit:
     async def _run(self, ids: list[str]) -> None:
         async with self._busy:
             self._next = None  # what comes from now on is for the next commit
-            began = time.perf_counter()
-            if len(_held) == 1 and self._seconds < QUICK:  # nobody shares the time of a thread
-                positions = self._write(ids)
-            else:
-                positions = await asyncio.to_thread(self._write, ids)
-            self._seconds = time.perf_counter() - began
-            self._enqueue(ids, positions)
+            await asyncio.to_thread(self._commit, ids)
 
 
 @web.middleware
