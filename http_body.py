@@ -27,7 +27,7 @@ async def read(request: web.Request, limit: int) -> bytes:
         return request._read_bytes
     data = bytearray()
     try:
-        async for chunk in request.content.iter_any():
+        async for chunk in request.content.iter_chunked(2**16):
             data += chunk
             if len(data) > limit:
                 raise ZImageError("ZI-REQUEST-LARGE", maximum=f"{limit / 2**20:.1f} MiB")
