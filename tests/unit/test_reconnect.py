@@ -91,6 +91,17 @@ def test_one_that_was_away(server) -> None:
     assert server.connect() == []
 
 
+def test_the_history_is_not_read_for_one_that_is_away(server) -> None:
+    class Unread(dict[str, Any]):
+        def get(self, *_: Any) -> Any:
+            raise AssertionError("the history was read")
+
+    server.prompt_queue.history = Unread()
+    server.run("a")
+    server.prompt_queue.history = {"a": entry("a")}
+    assert server.connect() == outcome("a")
+
+
 def test_one_that_was_there(server) -> None:
     """It has heard it; nothing is kept."""
     server.connect()
