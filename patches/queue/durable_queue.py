@@ -96,7 +96,7 @@ class DurableQueue(HostQueue):
         self.at_rest = threading.Event()
         self._may_run = threading.Event()
         self._may_run.set()
-        self._group_commit = GroupCommit(self._commit)
+        self._group_commit = GroupCommit(self._write, self._enqueue)
         self._uncommitted: dict[str, tuple[NewPrompt, Callable[[int], None]]] = {}
         self.try_to_open(patience)
 
@@ -158,24 +158,29 @@ class DurableQueue(HostQueue):
                 raise ZImageError("ZI-QUEUE-FULL", found=waiting, maximum=self.most_waiting)
             self.history.settle()
             prompt = self.store.reserve(id, number, fields[:3])
-            self._uncommitted[id] = prompt, functools.partial(self._enqueue, item, call, named)
+            self._uncommitted[id] = prompt, functools.partial(self._put, item, call, named)
             if not self._group_commit.add(id):
-                self._commit([id])
+                self._enqueue([id], self._write([id]))
 
-    def _commit(self, ids: list[str]) -> None:
-        """Make prompts durable, then queue them; a worker can start them from now on."""
+    def _write(self, ids: list[str]) -> list[int]:
+        """Make prompts durable and return their positions; forget them where that fails."""
         try:
-            seqs = self.store.accept([self._uncommitted[id][0] for id in ids])
-            with self.mutex:
-                for id, seq in zip(ids, seqs, strict=True):
-                    self.history.forget(id)
-                    self._uncommitted[id][1](seq)
-        finally:
+            return self.store.accept([self._uncommitted[id][0] for id in ids])
+        except BaseException:
             with self.mutex:
                 for id in ids:
                     del self._uncommitted[id]
+            raise
 
-    def _enqueue(
+    def _enqueue(self, ids: list[str], seqs: list[int]) -> None:
+        """Queue durable prompts, given their positions; a worker can start them from now on."""
+        with self.mutex:
+            for id, seq in zip(ids, seqs, strict=True):
+                _, put = self._uncommitted.pop(id)
+                self.history.forget(id)
+                put(seq)
+
+    def _put(
         self, item: tuple[Any, ...], call: tuple[Any, ...], named: dict[str, Any], seq: int
     ) -> None:
         """Call the host's ``put`` with the arguments of a call."""

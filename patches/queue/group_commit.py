@@ -1,9 +1,9 @@
 """Group commit: prompts that are submitted at the same time share one sync of the disk.
 
 The queue's ``put`` leaves a prompt of ``POST /prompt`` to :meth:`GroupCommit.add`. A thread commits
-all such prompts in one transaction, and then the queue has them. Prompts that come meanwhile wait
-for the next commit. :func:`hold_back` keeps each answer until then; if the commit fails, it answers
-with that error, and the prompt never runs.
+all such prompts in one transaction; then the event loop queues and answers them. Prompts that come
+meanwhile wait for the next commit. :func:`hold_back` keeps each answer until then; if the commit
+fails, it answers with that error, and the prompt never runs.
 
 Anybody else who calls ``put`` (a pack's thread or task) has no answer that could be kept. Such a
 prompt is durable when ``put`` returns.
@@ -33,11 +33,18 @@ class GroupCommit:
     """Commits in a thread, one at a time.
 
     Args:
-        commit: makes prompts durable and queues them.
+        write: makes prompts durable, and returns their positions.
+        enqueue: queues prompts, given their positions. It runs in the event loop: in the thread it
+            would start a worker that keeps the GIL, and the answer would wait for that.
     """
 
-    def __init__(self, commit: Callable[[list[str]], None]) -> None:
-        self._commit = commit
+    def __init__(
+        self,
+        write: Callable[[list[str]], list[int]],
+        enqueue: Callable[[list[str], list[int]], None],
+    ) -> None:
+        self._write = write
+        self._enqueue = enqueue
         self._busy = asyncio.Lock()
         self._ids: list[str] = []
         self._next: asyncio.Task[None] | None = None
@@ -58,7 +65,8 @@ class GroupCommit:
     async def _run(self, ids: list[str]) -> None:
         async with self._busy:
             self._next = None  # what comes from now on is for the next commit
-            await asyncio.to_thread(self._commit, ids)
+            positions = await asyncio.to_thread(self._write, ids)
+            self._enqueue(ids, positions)
 
 
 @web.middleware
