@@ -5,7 +5,7 @@ A slot holds one middleware. A part fills and empties only the slots that it get
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from aiohttp import web
 
@@ -15,6 +15,7 @@ from . import refusals
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Middleware = Callable[[web.Request, Handler], Awaitable[web.StreamResponse]]
 Judge = Callable[[web.Request], Awaitable[None]]
+Concerns = Callable[[web.Request], bool]
 
 
 class Slot:
@@ -55,12 +56,10 @@ class Slot:
         self.middleware = None
 
     @web.middleware
-    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    def handle(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
         """Call the middleware, or hand the request on."""
         middleware = self.middleware
-        if middleware is None:
-            return await handler(request)
-        return await middleware(request, handler)
+        return handler(request) if middleware is None else middleware(request, handler)
 
 
 class MiddlewarePart:
@@ -92,27 +91,43 @@ class MiddlewarePart:
         if self.active:
             self.slot.clear()
 
-    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+    def handle(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
         """Handle a request, or hand it on."""
-        return await handler(request)
+        return handler(request)
 
 
 class Gate(MiddlewarePart):
-    """Calls a judge before each request is handled, and answers what the judge raises.
+    """Calls a judge before a request is handled, and answers what the judge raises.
 
     Args:
         slot: holds its middleware.
         judge: raises :class:`ZImageError` for a request that is refused.
+        concerns: returns whether a request is judged.
     """
 
-    def __init__(self, slot: Slot, judge: Judge) -> None:
+    def __init__(
+        self, slot: Slot, judge: Judge, concerns: Concerns = lambda _request: True
+    ) -> None:
         super().__init__(slot)
         self.judge = judge
+        self.concerns = concerns
 
-    async def handle(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Judge a request; hand it on or answer it."""
+    def handle(self, request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+        """Judge a request that concerns the judge; hand it on or answer it."""
+        return self._judge_first(request, handler) if self.concerns(request) else handler(request)
+
+    async def _judge_first(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             await self.judge(request)
         except ZImageError as error:
             return refusals.refuse(request, error)
         return await handler(request)
+
+
+def posts_to(paths: Collection[str]) -> Concerns:
+    """Return a function that returns whether a request is a ``POST`` to one of these paths."""
+
+    def concerns(request: web.Request) -> bool:
+        return request.method == "POST" and request.path.removeprefix("/api") in paths
+
+    return concerns

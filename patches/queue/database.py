@@ -122,10 +122,14 @@ class Database:
     @contextmanager
     def access(self) -> Iterator[sqlite3.Connection]:
         """Give the connection to one thread; errors get a code."""
-        if self.refused is not None:  # before the mutex, which a fork can leave locked
-            raise self.refused.with_traceback(None)
+        self.check_open()  # before the mutex, which a fork can leave locked
         with self.coded(), self._mutex:
             yield self.connection
+
+    def check_open(self) -> None:
+        """Raise why the file is not open, unless it is."""
+        if self.refused is not None:
+            raise self.refused.with_traceback(None)
 
     def works(self) -> bool:
         """Return whether a prompt would be kept; after a failure, try a small write."""

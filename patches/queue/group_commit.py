@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from aiohttp import web
@@ -25,8 +26,11 @@ PATHS = frozenset({"/prompt", "/api/prompt"})
 LARGEST = 1000
 """Prompts in one commit; SQLite limits the values of a statement."""
 
-_held: dict[asyncio.Task[Any] | None, list[asyncio.Task[None]]] = {}
-"""The tasks that handle a ``POST /prompt`` now, and the commits that their answers wait for."""
+Commit = asyncio.Future[Exception | None]
+"""Of one prompt: done when it is durable and queued, or with the error that prevented that."""
+
+_held: dict[asyncio.Task[Any] | None, list[Commit]] = {}
+"""The tasks that handle a ``POST /prompt`` now, and what their answers wait for."""
 
 
 class GroupCommit:
@@ -45,9 +49,8 @@ class GroupCommit:
     ) -> None:
         self._write = write
         self._enqueue = enqueue
-        self._busy = asyncio.Lock()
-        self._ids: list[str] = []
-        self._next: asyncio.Task[None] | None = None
+        self._waiting: dict[str, Commit] = {}
+        self._committer: asyncio.Task[None] | None = None
 
     def add(self, id: str) -> bool:
         """Leave a prompt to the next commit; return False where no answer can be kept back."""
@@ -55,18 +58,35 @@ class GroupCommit:
             commits = _held[asyncio.current_task()]
         except (RuntimeError, KeyError):  # RuntimeError: a thread without an event loop
             return False
-        if self._next is None or len(self._ids) >= LARGEST:
-            self._ids = []
-            self._next = asyncio.create_task(self._run(self._ids))
-        self._ids.append(id)
-        commits.append(self._next)
+        loop = asyncio.get_running_loop()
+        if self._committer is None:
+            self._committer = loop.create_task(self._commit_all())
+        self._waiting[id] = loop.create_future()
+        commits.append(self._waiting[id])
         return True
 
-    async def _run(self, ids: list[str]) -> None:
-        async with self._busy:
-            self._next = None  # what comes from now on is for the next commit
+    async def _commit_all(self) -> None:
+        """Commit until no prompt waits; those that come meanwhile are for the next commit."""
+        try:
+            while self._waiting:
+                futures = dict(islice(self._waiting.items(), LARGEST))
+                for id in futures:
+                    del self._waiting[id]
+                error = await self._commit([*futures])
+                for future in futures.values():
+                    if not future.done():  # its client has left
+                        future.set_result(error)
+        finally:
+            self._committer = None
+
+    async def _commit(self, ids: list[str]) -> Exception | None:
+        """Write and queue prompts; return what prevented it."""
+        try:
             positions = await asyncio.to_thread(self._write, ids)
             self._enqueue(ids, positions)
+        except Exception as error:  # noqa: BLE001 - each of its clients gets it
+            return error
+        return None
 
 
 @web.middleware
@@ -75,12 +95,13 @@ async def hold_back(request: web.Request, handler: Handler) -> web.StreamRespons
     if request.method != "POST" or request.path not in PATHS:
         return await handler(request)
     task = asyncio.current_task()
-    commits: list[asyncio.Task[None]] = []
+    commits: list[Commit] = []
     _held[task] = commits
     try:
         response = await handler(request)
         for commit in commits:
-            await asyncio.shield(commit)  # a client that leaves cancels nothing for others
+            if (error := await commit) is not None:
+                raise error
     except ZImageError as error:
         return refusals.refuse(request, error)
     finally:

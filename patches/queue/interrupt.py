@@ -20,7 +20,7 @@ from ... import http_body
 from ...config import Settings
 from ...errors import ZImageError
 from ..base import comfyui, guardian
-from ..base.middleware_slot import Gate, Slot
+from ..base.middleware_slot import Gate, Slot, posts_to
 from ..base.prompt_outcome import interrupted
 from ..base.registry import About
 from .sampler_steps import reaction_time
@@ -77,7 +77,7 @@ class Interrupt(Gate):
     """
 
     def __init__(self, slot: Slot, server: Any, grace: float, waits_for_step: bool = False) -> None:
-        super().__init__(slot, self._note_request)
+        super().__init__(slot, self._note_request, posts_to({PATH}))
         self.server = server
         self.grace = grace
         self.waits_for_step = waits_for_step
@@ -110,7 +110,7 @@ class Interrupt(Gate):
 
     async def _note_request(self, request: web.Request) -> None:
         """Watch the prompts that run now; an interrupt does not affect later ones."""
-        if request.method != "POST" or request.path.removeprefix("/api") != PATH or not self.grace:
+        if not self.grace:
             return
         queue = self.server.prompt_queue
         with queue.mutex:

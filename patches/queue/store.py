@@ -152,16 +152,18 @@ class Store(Database):
     def reserve(self, id: str, number: float, item: list[Any]) -> NewPrompt:
         """Reserve the id of a prompt, and encode it for :meth:`accept`.
 
-        A pack may have put something into it that is not JSON; its ``repr`` is kept.
+        A pack may have put something into it that is not JSON; its ``repr`` is kept. One thread at
+        a time may call this; it does not wait for a commit of others.
 
         Raises:
             ZImageError: ``ZI-PROMPT-TWICE`` while a prompt of this id waits or runs,
                 ``ZI-QUEUE-FILE`` for what cannot be stored, or when the file is not open.
         """
         asked = [] if isinstance(number, int) else [ASKED]
-        with self.access():
-            if id in self._unfinished:
-                raise ZImageError("ZI-PROMPT-TWICE", found=id)
+        self.check_open()
+        if id in self._unfinished:
+            raise ZImageError("ZI-PROMPT-TWICE", found=id)
+        with self.coded():
             id.encode()  # raises for half of a surrogate pair, which would fail all of a commit
             if math.isnan(number):
                 raise ValueError(f"number {number}")

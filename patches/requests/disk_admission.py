@@ -58,7 +58,7 @@ class DiskAdmission(Gate):
     """
 
     def __init__(self, slot: Slot, disks: Disks, folders: Callable[[], Mapping[str, Path]]) -> None:
-        super().__init__(slot, self._judge)
+        super().__init__(slot, self._judge, _writes)
         self.disks = disks
         self.folders = folders
 
@@ -74,14 +74,20 @@ class DiskAdmission(Gate):
         return refusals.refuse(request, full)
 
     async def _judge(self, request: web.Request) -> None:
-        path = request.path.removeprefix("/api")
-        upload = path in UPLOADS
-        if request.method != "POST" or not (upload or path.startswith(USERS)):
-            return
+        upload = _path(request) in UPLOADS
         length = request.content_length
         large = upload or length is None or length > SMALL
         folder = self.folders()["input" if upload else "user"]
         self.disks.check_space(folder, (length or 0) + MARGIN, large)
+
+
+def _path(request: web.Request) -> str:
+    return request.path.removeprefix("/api")
+
+
+def _writes(request: web.Request) -> bool:
+    path = _path(request)
+    return request.method == "POST" and (path in UPLOADS or path.startswith(USERS))
 
 
 def create(slot: Slot, disks: Disks) -> DiskAdmission:

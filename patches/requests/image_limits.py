@@ -29,7 +29,7 @@ from aiohttp import web
 from ...config import Settings
 from ...errors import ZImageError
 from ..base.hooks import Argument, HookPoint, Patch, Patches
-from ..base.middleware_slot import Gate, Slot
+from ..base.middleware_slot import Gate, Slot, posts_to
 from ..base.registry import About
 from .paths import UPLOADS
 
@@ -52,7 +52,7 @@ def create(slot: Slot) -> Patches:
     return Patches(
         Patch(OPEN, limit.open),
         Patch(PILLOW, limit.pillow),
-        Gate(slot, judge_upload),
+        Gate(slot, judge_upload, posts_to(UPLOADS)),
     )
 
 
@@ -150,8 +150,6 @@ def unreadable(source: Any, error: Exception) -> ZImageError:
 
 async def judge_upload(request: web.Request) -> None:
     """Check an image before the host stores it; raise ``ZI-PICTURE-LARGE``."""
-    if request.method != "POST" or request.path.removeprefix("/api") not in UPLOADS:
-        return
     field = (await request.post()).get("image")  # cached, so that the host can read it again
     file = getattr(field, "file", None)
     if file is None:

@@ -97,7 +97,8 @@ def create(errors: Slot, slot: Slot) -> Patches:
         slot: the place of the checks, inside the host's own middlewares.
     """
     largest = request_limits(Settings.from_environment().limits)["body"] * MIB
-    return Patches(InputErrors(errors), Gate(slot, RequestJudge(largest)))
+    judge = RequestJudge(largest)
+    return Patches(InputErrors(errors), Gate(slot, judge, judge.concerns))
 
 
 class RequestJudge:
@@ -119,11 +120,13 @@ class RequestJudge:
             ("GET", PREVIEW): check_preview,
         }
 
+    def concerns(self, request: web.Request) -> bool:
+        """Return whether there is a check for the route of a request."""
+        return _key(request) in self.by_route
+
     async def __call__(self, request: web.Request) -> None:
         """Raise :class:`ZImageError` for a request that its handler cannot use."""
-        judge = self.by_route.get((request.method.replace("HEAD", "GET"), route(request)))
-        if judge is not None:
-            await judge(request)
+        await self.by_route[_key(request)](request)
 
     async def user(self, request: web.Request) -> None:
         """Check ``POST /users``."""
@@ -176,6 +179,10 @@ def is_caused_by(request: web.Request, error: Exception) -> bool:
     else:
         typical = isinstance(error, INPUT_ERRORS)
     return typical and _raised_in(request.match_info.handler, error)
+
+
+def _key(request: web.Request) -> tuple[str, str]:
+    return request.method.replace("HEAD", "GET"), route(request)
 
 
 def route(request: web.Request) -> str:

@@ -20,7 +20,7 @@ from aiohttp import web
 
 from ...errors import ZImageError
 from ..base.hooks import HookPoint, Patch, Patches
-from ..base.middleware_slot import Gate, Slot
+from ..base.middleware_slot import Gate, Slot, posts_to
 from ..base.registry import About
 
 NAMES = HookPoint("folder_paths", "annotated_filepath", ())
@@ -56,7 +56,7 @@ class NamesPatch(Patch):
 
 def create(slot: Slot) -> Patches:
     """Return the patch, with a judge of uploads."""
-    return Patches(NamesPatch(NAMES, _wrap), Gate(slot, judge_upload))
+    return Patches(NamesPatch(NAMES, _wrap), Gate(slot, judge_upload, posts_to(UPLOADS)))
 
 
 def _wrap(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -105,8 +105,6 @@ def inside(name: str, folder: str) -> bool:
 
 async def judge_upload(request: web.Request) -> None:
     """Check where an upload is to be stored; raise ``ZI-PATH`` for another folder."""
-    if request.method != "POST" or request.path.removeprefix("/api") not in UPLOADS:
-        return
     subfolder = (await request.post()).get("subfolder", "")  # cached, so the host can read it again
     folders = shared_folders().values()
     if isinstance(subfolder, str) and not any(inside(subfolder, folder) for folder in folders):

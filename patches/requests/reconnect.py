@@ -68,23 +68,29 @@ class PendingEvents:
     def wrap(self, original: Send) -> Send:
         """Wrap the host's ``send``, which sends every event."""
         parameters = [Argument(original, name) for name in ("self", "event", "data", "sid")]
-        _, event_parameter, data_parameter, _ = parameters
+        server_parameter, event_parameter, data_parameter, sid_parameter = parameters
 
         async def send(*arguments: Any, **named: Any) -> None:
-            server, event, data, sid = (one.of(arguments, named) for one in parameters)
+            server = server_parameter.of(arguments, named)
+            sid = sid_parameter.of(arguments, named)
+            if not self.restored:
+                self.restored = True
+                self.restore(server.prompt_queue)
+            if sid is None:  # to all clients; the outcome of a prompt goes to one
+                await original(*arguments, **named)
+                return
+            event = event_parameter.of(arguments, named)
+            data = data_parameter.of(arguments, named)
 
             def send_other(event: Any, data: Any) -> Awaitable[None]:
                 changed = event_parameter.replaced(arguments, named, event)
                 positional, by_name = data_parameter.replaced(*changed, data)
                 return original(*positional, **by_name)
 
-            if not self.restored:
-                self.restored = True
-                self.restore(server.prompt_queue)
-            part = outcome_part(event, data) if sid is not None else None
-            if sid is None or part is None:
+            part = outcome_part(event, data)
+            if part is None:
                 await original(*arguments, **named)
-                if sid is not None and _is_first(event, data, sid):
+                if _is_first(event, data, sid):
                     await self.deliver(send_other, server, sid, list(self.pending.get(sid, ())))
                 return
             id = data["prompt_id"]
