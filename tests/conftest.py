@@ -21,6 +21,8 @@ os.environ.setdefault("ZIMAGE_SANDBOX", "off")
 
 ROOT = Path(__file__).resolve().parent.parent
 ALIAS = "zimage_comfyui"
+MEASURED = ("unit", "contract")
+"""Folders of the tests whose coverage is measured."""
 
 
 def _load_pack() -> None:
@@ -45,9 +47,12 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """GPU tests run only where a GPU is."""
+    """GPU tests run only where a GPU is; coverage is measured in fast tests alone."""
     from zimage_comfyui.cli.device import cuda
 
+    for item in items:  # the other tests are about other processes, and coverage slows them down
+        if item.path.relative_to(ROOT / "tests").parts[0] not in MEASURED:
+            item.add_marker("no_cover")
     if cuda()[0] == 0:
         for item in items:
             if item.get_closest_marker("gpu"):

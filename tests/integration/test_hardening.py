@@ -221,7 +221,7 @@ def test_the_bare_host_takes_what_it_should_not(bare) -> None:
     server = bare()
     for name in ("no JSON", "bad UTF-8", "deep", "prompt is a list"):
         assert status_of(server, BAD[name][0]) == 500, name
-    server.client.submit(graph("sleep", seconds=5.0))
+    server.client.submit(graph("sleep", seconds=60.0))
     wait(lambda: server.client.get("/queue")["queue_running"])
     twice = json.dumps({"prompt": graph("none"), "prompt_id": "twice", "number": 5}).encode()
     assert [status_of(server, twice) for _ in range(2)] == [200, 500]
