@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ...errors import ZImageError
-from ..loading.description_limits import LONGEST_TEXT
 from ..protocol.exceptions import WorkerDied, WorkerRaised
+from .description_limits import LONGEST_TEXT
 from .log_capture import clean
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 from ..protocol import messages as m
-from ..web.events import TokenBucket, UnsolicitedEvents, forward_event
 from .calls import PendingCall
 from .inbound import leases_in
+from .pack_events import TokenBucket, UnsolicitedEvents, forward_event
 
 
 class EventRelay:

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
 
-from ..loading.description_cache import state_of
-from ..loading.description_limits import MOST_PATHS, checked_bytes
 from ..protocol import messages as m
 from ..protocol.description_codec import unpack_description
 from ..protocol.exceptions import WorkerDied
 from .call_deadline import CallDeadline
+from .description_cache import state_of
+from .description_limits import MOST_PATHS, checked_bytes
 from .log_capture import clean
 from .session import WorkerSession
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..protocol import messages as m
-from ..web.events import UnsolicitedEvents
 from .connection import WorkerConnection
 from .frame_transport import FrameTransport
 from .log_capture import Output
+from .pack_events import UnsolicitedEvents
 from .process import WorkerProcess
 from .session import Answer, WorkerSession
 from .template_client import TemplateClient

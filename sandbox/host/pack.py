@@ -13,20 +13,20 @@ from typing import Any
 import msgspec
 
 from ...errors import ZImageError
-from ..loading.description_cache import state_of
-from ..loading.description_limits import checked_bytes, implausibility, make_safe, unusable
-from ..loading.prompt_context import current_context, running_prompts
 from ..policy.policy import PackRule
 from ..protocol import messages as m
 from ..protocol.description_codec import unpack_description
 from ..protocol.exceptions import CodecError, WorkerDied, WorkerRaised
-from ..web.events import UnsolicitedEvents, forward_event
 from .call_deadline import CallDeadline, user_interrupted
 from .class_changes import ClassChanges
 from .crash_history import CrashHistory
+from .description_cache import state_of
+from .description_limits import checked_bytes, implausibility, make_safe, unusable
 from .input_refresh import InputRefresh
 from .log_capture import Output, clean
+from .pack_events import UnsolicitedEvents, forward_event
 from .process import WorkerProcess
+from .prompt_context import current_context, running_prompts
 from .raised import host_exception
 from .session import WorkerSession
 from .usage import LeakDetector, excess, measure, shared_bytes

@@ -10,7 +10,6 @@ from typing import Any
 from ..protocol import messages as m
 from ..protocol.error_info import host_error_info
 from ..protocol.exceptions import CodecError, WorkerDied, WorkerRaised
-from ..web.events import UnsolicitedEvents
 from .call_deadline import Check
 from .calls import GRACE_SECONDS, SLICE_SECONDS, OnEvent, PendingCall, PendingCalls
 from .connection import WorkerConnection
@@ -19,6 +18,7 @@ from .host_requests import HostRequests
 from .inbound import CopiedBytes, InboundPort
 from .object_exchange import ObjectExchange
 from .object_table import HostObjects
+from .pack_events import UnsolicitedEvents
 from .process import WorkerProcess
 from .raised import sanitized
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ..confinement import ConfinementReport, Jail, bubblewrap
-from ..loading.description_cache import Descriptions
 from ..policy.grants import comfyui, environment, jail
 from ..policy.policy import GIB, Policy, variables
 from ..protocol import buffer_pool
 from ..protocol import messages as m
+from .description_cache import Descriptions
 from .dispatch import answer
 from .launch import start_worker
 from .log_capture import Output, OutputReader

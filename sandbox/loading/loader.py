@@ -16,13 +16,13 @@ from ...config import PACK_DIR
 from ...errors import ZImageError
 from ...errors.bilingual import Bilingual
 from ...patches.base.hooks import Argument
+from ..host.description_cache import digest_of, state_of
 from ..host.log_capture import clean
 from ..host.pack import Pack
 from ..host.supervisor import Supervisor, name_of
 from ..policy.policy import Policy
 from ..protocol import messages as m
 from ..web.web import SandboxWeb
-from .description_cache import digest_of, state_of
 from .proxy_nodes import make
 
 log = logging.getLogger(__name__)

@@ -17,10 +17,10 @@ from ..host.call_deadline import CallControl, CallDeadline
 from ..host.calls import GRACE_SECONDS
 from ..host.log_capture import clean
 from ..host.pack import Pack
+from ..host.pack_events import forward_event
 from ..host.session import WorkerSession
 from ..protocol import messages as m
 from ..protocol.exceptions import CodecError, WorkerDied, WorkerRaised
-from .events import forward_event
 
 log = logging.getLogger(__name__)
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from zimage_comfyui.sandbox.host.launch import start_worker
 from zimage_comfyui.sandbox.host.log_capture import Output
+from zimage_comfyui.sandbox.host.pack_events import UnsolicitedEvents
 from zimage_comfyui.sandbox.protocol import messages as m
-from zimage_comfyui.sandbox.web.events import UnsolicitedEvents
 
 
 class Template:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from zimage_comfyui.sandbox.loading.description_cache import Descriptions, digest_of, state_of
+from zimage_comfyui.sandbox.host.description_cache import Descriptions, digest_of, state_of
 from zimage_comfyui.sandbox.policy.policy import PackRule
 from zimage_comfyui.sandbox.protocol.messages import NodeInfo, PackInfo
 

@@ -12,10 +12,9 @@ from typing import Any
 import numpy
 import pytest
 
-from zimage_comfyui.sandbox.host import event_relay, session
+from zimage_comfyui.sandbox.host import event_relay, pack_events, session
+from zimage_comfyui.sandbox.host.pack_events import EVENTS_PER_SECOND
 from zimage_comfyui.sandbox.protocol import messages as m
-from zimage_comfyui.sandbox.web import events
-from zimage_comfyui.sandbox.web.events import EVENTS_PER_SECOND
 from zimage_comfyui.tests.fakes.hand_worker import Clock, Worker, by_hand, listen, tensor
 from zimage_comfyui.tests.fakes.waiting import wait
 
@@ -43,7 +42,7 @@ def test_events_outside_of_calls_are_so_many_a_second(
     monkeypatch.setattr(
         event_relay, "forward_event", lambda kind, value, _: told.append((kind, value))
     )
-    caplog.set_level(logging.WARNING, events.__name__)
+    caplog.set_level(logging.WARNING, pack_events.__name__)
     for second in range(2):
         clock.now += 1
         for number in range(EVENTS_PER_SECOND + 20):
@@ -52,7 +51,7 @@ def test_events_outside_of_calls_are_so_many_a_second(
         assert len(told) == (second + 1) * EVENTS_PER_SECOND
     assert told[-1] == ("send", ["some.event", EVENTS_PER_SECOND - 1, None])
     assert worker.host._events.unsolicited.discarded == 40
-    assert [one.name for one in caplog.records] == [events.__name__]
+    assert [one.name for one in caplog.records] == [pack_events.__name__]
     assert worker.host.process.end_reason is None
 
 
@@ -109,7 +108,7 @@ def test_an_interrupt_at_the_end_leaves_the_worker(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The call is over by then: nobody waits for it, and what it gave goes back."""
-    monkeypatch.setattr(worker.host._events, "bucket", events.TokenBucket(1, Clock()))
+    monkeypatch.setattr(worker.host._events, "bucket", pack_events.TokenBucket(1, Clock()))
     frames, told = listen(worker), []
 
     def tell(_kind: str, value: Any) -> None:
@@ -161,7 +160,7 @@ def test_progress_that_comes_too_fast_ends_with_its_last(
     worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is between is left out."""
-    monkeypatch.setattr(worker.host._events, "bucket", events.TokenBucket(5, Clock()))
+    monkeypatch.setattr(worker.host._events, "bucket", pack_events.TokenBucket(5, Clock()))
     listen(worker)
     told: list[Any] = []
 
@@ -202,9 +201,9 @@ def page(monkeypatch: pytest.MonkeyPatch) -> Page:
 def test_previews_and_text_of_a_pack_reach_the_page(page: Page) -> None:
     """``send_sync`` with ``BinaryEventTypes``, as in ComfyUI."""
     picture = numpy.full((4, 6, 3), 7, dtype=numpy.uint8)
-    events.forward_event("send", [3, b"text", None], None)
-    events.forward_event("send", [1, b"jpeg", "client"], None)
-    events.forward_event("send", [2, ["JPEG", picture, 512], "client"], None)
+    pack_events.forward_event("send", [3, b"text", None], None)
+    pack_events.forward_event("send", [1, b"jpeg", "client"], None)
+    pack_events.forward_event("send", [2, ["JPEG", picture, 512], "client"], None)
     assert page.told[:2] == [(3, b"text", None), (1, b"jpeg", "client")]
     event, (kind, image, largest), sid = page.told[2]
     assert (event, kind, image.size, largest, sid) == (2, "JPEG", (6, 4), 512, "client")
@@ -222,7 +221,7 @@ def test_what_a_pack_may_not_tell_is_left_out(
     page: Page, caplog: pytest.LogCaptureFixture, event: tuple[Any, Any]
 ) -> None:
     """Told once, in the log; the call goes on."""
-    events.forward_event("send", [*event, None], None)
-    events.forward_event("progress", [1, 2, ["JPEG", event[1], 5]], None)
+    pack_events.forward_event("send", [*event, None], None)
+    pack_events.forward_event("progress", [1, 2, ["JPEG", event[1], 5]], None)
     assert page.told == []
-    assert [one.name for one in caplog.records] == [events.__name__] * 2
+    assert [one.name for one in caplog.records] == [pack_events.__name__] * 2

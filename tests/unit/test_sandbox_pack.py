@@ -12,13 +12,13 @@ import pytest
 
 from zimage_comfyui.errors import ZImageError, in_chinese
 from zimage_comfyui.sandbox.host import crash_history, input_refresh
+from zimage_comfyui.sandbox.host import description_limits as described_module
 from zimage_comfyui.sandbox.host import pack as pack_module
+from zimage_comfyui.sandbox.host.description_cache import state_of
+from zimage_comfyui.sandbox.host.description_limits import MOST_PATHS, make_safe
 from zimage_comfyui.sandbox.host.log_capture import Output
 from zimage_comfyui.sandbox.host.pack import Pack
 from zimage_comfyui.sandbox.host.usage import LeakDetector, Usage
-from zimage_comfyui.sandbox.loading import description_limits as described_module
-from zimage_comfyui.sandbox.loading.description_cache import state_of
-from zimage_comfyui.sandbox.loading.description_limits import MOST_PATHS, make_safe
 from zimage_comfyui.sandbox.policy.policy import PackRule
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.protocol.description_codec import pack_description

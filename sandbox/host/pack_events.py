@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from ..host.log_capture import clean
 from ..protocol import messages as m
+from .log_capture import clean
 
 log = logging.getLogger(__name__)
 

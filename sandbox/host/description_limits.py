@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ...errors import Said
-from ..host.log_capture import clean, clean_lines
 from ..protocol import messages as m
 from ..protocol.exceptions import WorkerDied
+from .log_capture import clean, clean_lines
 
 LONGEST_TEXT = 200
 MOST_TEXTS = 1000
