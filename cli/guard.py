@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from ..config import GUARD, PACK_DIR, InvalidValue, Settings
-from ..errors import ZImageError
+from ..errors import ZImageError, system
 from ..guardian.launch_config import LaunchConfig
 from ..guardian.limits import POSITIVE, Limits
 from ..guardian.logging import configure_logging
@@ -75,7 +75,7 @@ def run(
     except ZImageError as error:
         raise Stop(LACKING, error.code, **error.found) from error
     except OSError as error:
-        raise Stop(LACKING, "ZI-ENV-HOME", path=folder, found=error.strerror or error) from error
+        raise Stop(LACKING, "ZI-ENV-HOME", path=folder, found=system.reason(error)) from error
     if outcome is Outcome.PORT_IN_USE:
         raise Stop(LACKING, "ZI-PORT-USED", found=options.port)
     return 0 if outcome is Outcome.STOPPED else None

@@ -13,6 +13,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
+from ..errors import system
 from ..errors.bilingual import Bilingual
 from .terminal import LACKING, Stop, say
 
@@ -169,7 +170,7 @@ def obstacle(home: Path, error: OSError) -> Stop:
     """Return the error for a failed write into ``home``: a full disk, or another reason."""
     if re.search(rf"\[Errno ({errno.ENOSPC}|{errno.EDQUOT})\]", str(error)):
         return no_space(home)
-    reason: object = error.strerror or error
+    reason: object = system.reason(error)
     if isinstance(error, shutil.Error):  # copytree's list of (source, target, reason)
         reason = error.args[0][0][-1]
     return Stop(LACKING, "ZI-ENV-HOME", path=home, found=reason)

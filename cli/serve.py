@@ -11,6 +11,7 @@ from pathlib import Path
 
 from .. import rotating_log
 from ..config import PACK_DIR, UNGUARDED, Settings
+from ..errors import system
 from ..errors.bilingual import Bilingual
 from . import guard
 from .bootstrap import digest
@@ -86,7 +87,7 @@ def _folder_arguments(host: Host, settings: Settings, folder: Path, given: list[
             arguments += data_arguments(settings.data, given)
     except OSError as error:
         raise Stop(
-            LACKING, "ZI-ENV-HOME", path=settings.home, found=error.strerror or error
+            LACKING, "ZI-ENV-HOME", path=settings.home, found=system.reason(error)
         ) from error
     return arguments
 
@@ -134,7 +135,7 @@ def _copy_output(log: Path) -> None:
             preexec_fn=_ignore_ends,
         )
     except OSError as error:
-        raise Stop(LACKING, "ZI-OUTPUT", path=log, found=error.strerror or error) from error
+        raise Stop(LACKING, "ZI-OUTPUT", path=log, found=system.reason(error)) from error
     say(Bilingual(f"日志：{log}", f"log: {log}"))
     assert tee.stdin is not None  # noqa: S101 - a pipe was asked for
     for number in (1, 2):

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
+from ..errors import system
 from ..errors.bilingual import Bilingual
 from .bootstrap import LINK_NAME
 from .client import Client
@@ -185,7 +186,7 @@ def _temporary_folder() -> Path:
 
 
 def _unwritable(path: object, error: OSError) -> Stop:
-    return Stop(LACKING, "ZI-OUTPUT", path=path, found=error.strerror or error)
+    return Stop(LACKING, "ZI-OUTPUT", path=path, found=system.reason(error))
 
 
 def _end_with_parent() -> Callable[[], object] | None:
@@ -275,4 +276,4 @@ def require_free(address: str, port: int) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Stop(LACKING, "ZI-PORT-USED", found=port) from error
-        raise Stop(LACKING, "ZI-ADDRESS", found=address, reason=error.strerror or error) from error
+        raise Stop(LACKING, "ZI-ADDRESS", found=address, reason=system.reason(error)) from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 
-from ..errors import ZImageError
+from ..errors import ZImageError, system
 
 BACKLOG = 4096
 """Connections that may wait while a server is replaced; the kernel's ``somaxconn`` bounds it."""
@@ -54,8 +54,7 @@ def open_all(addresses: str, port: int) -> list[socket.socket]:
             listener.close()
         if error.errno == errno.EADDRINUSE:
             raise ZImageError("ZI-PORT-USED", found=port) from error
-        reason = error.strerror or error
-        raise ZImageError("ZI-ADDRESS", found=addresses, reason=reason) from error
+        raise ZImageError("ZI-ADDRESS", found=addresses, reason=system.reason(error)) from error
     return opened
 
 

@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from ...errors import Said, ZImageError
+from ...errors import Said, ZImageError, system
 from ..protocol.template_control import REPLY, REQUEST
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class TemplateClient:
             return started.result()
         except OSError as error:
             self._control.close()
-            raise ZImageError("ZI-SANDBOX-START", found=error) from error
+            raise ZImageError("ZI-SANDBOX-START", found=system.reason(error)) from error
 
     def _run(
         self,
@@ -185,7 +185,7 @@ class TemplateClient:
         try:
             socket.send_fds(self._control, [REQUEST.pack(token)], list(fds))
         except OSError as error:
-            raise ZImageError("ZI-SANDBOX-START", found=error) from error
+            raise ZImageError("ZI-SANDBOX-START", found=system.reason(error)) from error
         self._wait_for(lambda: token in self._pids or token in self._statuses, SPAWN_SECONDS)
         if not (pid := self._pids.pop(token, 0)):
             reason = Said("ended at once", "立即结束了")
