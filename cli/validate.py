@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..config import PACK_DIR, Settings
-from ..errors import ZImageError
+from ..errors import ZImageError, system
 from ..errors.bilingual import Bilingual
 from .client import Client, with_scheme
 from .report import format_findings, painter
@@ -157,7 +157,7 @@ def bundled(pack: Path) -> list[Path]:
 def _knowledge(source: str | None) -> Knowledge:
     """Return the node classes in a file or of a running server. None means the stored ones."""
     from ..validator import snapshot
-    from ..validator.check import as_knowledge, load_knowledge
+    from ..validator.check import ObjectInfoError, as_knowledge, load_knowledge
 
     if source is None:
         return snapshot.load()
@@ -169,10 +169,12 @@ def _knowledge(source: str | None) -> Knowledge:
             return as_knowledge(Client(address).get("/object_info"))
         return load_knowledge(Path(source))
     except OSError as error:
-        raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=error.strerror or error) from error
+        raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=system.reason(error)) from error
     except json.JSONDecodeError as error:
         reason = Bilingual("不是 JSON", "it is not JSON")
         raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=reason) from error
+    except ObjectInfoError as error:
+        raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=error.reason) from error
     except (ValueError, HTTPException) as error:
         raise Stop(USAGE, "ZI-OBJECT-INFO", path=source, found=error) from error
 
@@ -190,7 +192,7 @@ def _read(file: Path) -> bytes:
     try:
         with file.open("rb") as stream:
             if os.fstat(stream.fileno()).st_size > LARGEST_FILE:
-                raise ZImageError("ZI-WF-LARGE", zh=TOO_LARGE, en=TOO_LARGE)
+                raise ZImageError("ZI-WF-LARGE", maximum=TOO_LARGE)
             return stream.read(LARGEST_FILE + 1)
     except OSError as error:
         raise _read_error(file, error) from error
@@ -200,14 +202,16 @@ def _read_error(file: Path, error: OSError) -> ZImageError:
     if isinstance(error, FileNotFoundError):
         folder = str(file.absolute().parent)
         return ZImageError("ZI-FILE-MISSING", path=str(file), folder=folder)
+    found = system.reason(error)
     if isinstance(error, IsADirectoryError):
-        zh, en = "这是文件夹，请指定其中的工作流文件", "it is a folder; give the files in it"
+        found = Bilingual(
+            "这是文件夹，请指定其中的工作流文件", "it is a folder; give the files in it"
+        )
     elif isinstance(error, PermissionError):
-        zh, en = "没有读取权限，请修改文件权限", "permission denied; make the file readable"
-    else:
-        reason = error.strerror or str(error)
-        zh, en = f"系统报告 {reason}", reason
-    return ZImageError("ZI-WF-UNREADABLE", path=str(file), zh=zh, en=en)
+        found = Bilingual(
+            "没有读取权限，请修改文件权限", "permission denied; make the file readable"
+        )
+    return ZImageError("ZI-WF-UNREADABLE", path=str(file), found=found)
 
 
 def _show(checked: CheckedFile, settings: Settings) -> None:

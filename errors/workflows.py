@@ -1,7 +1,4 @@
-"""Checking workflows: ``{title}`` is the node, ``{input}`` the input.
-
-``{zh}`` and ``{en}`` are one reason in both languages.
-"""
+"""Checking workflows: ``{title}`` is the node, ``{input}`` the input."""
 
 from __future__ import annotations
 
@@ -9,8 +6,8 @@ from .bilingual import Bilingual
 
 TEXTS = {
     "ZI-WF-JSON": Bilingual(
-        "无效的 JSON：{zh}。{zh_do}。",
-        "Invalid JSON: {en}. {en_do}.",
+        "无效的 JSON：{found}。{help}。",
+        "Invalid JSON: {found}. {help}.",
     ),
     "ZI-WF-KEY": Bilingual(
         "“{value}”在同一个对象中重复出现，只有最后一个生效。请删除多余的。",
@@ -18,12 +15,12 @@ TEXTS = {
         "others.",
     ),
     "ZI-WF-UNREADABLE": Bilingual(
-        "无法读取 {path}：{zh}。",
-        "Cannot read {path}: {en}.",
+        "无法读取 {path}：{found}。",
+        "Cannot read {path}: {found}.",
     ),
     "ZI-WF-EMPTY": Bilingual(
-        "没有可以执行的节点：{zh}。",
-        "There are no nodes to run: {en}.",
+        "没有可以执行的节点：{found}。",
+        "There are no nodes to run: {found}.",
     ),
     "ZI-WF-MORE": Bilingual(
         "问题太多，只列出前 {value} 个。请先改正，再重新检查。",
@@ -36,20 +33,20 @@ TEXTS = {
         "drop it on ComfyUI's page, then save the workflow with Export.",
     ),
     "ZI-WF-LARGE": Bilingual(
-        "工作流太大：超过 {zh}。请拆成几个工作流。",
-        "The workflow is too large: more than {en}. Split it into several.",
+        "工作流太大：超过 {maximum}。请拆成几个工作流。",
+        "The workflow is too large: more than {maximum}. Split it into several.",
     ),
     "ZI-WF-SHAPE": Bilingual(
-        "工作流结构无效：{zh}。请用页面的“导出”重新保存。",
-        "The structure of the workflow is invalid: {en}. Save it again with the page's Export.",
+        "工作流结构无效：{found}。请用页面的“导出”重新保存。",
+        "The structure of the workflow is invalid: {found}. Save it again with the page's Export.",
     ),
     "ZI-WF-DUPLICATE": Bilingual(
-        "{zh} {value} 出现了两次，只读取第一个。请用页面重新保存。",
-        "The id {value} of {en} occurs twice; only the first is read. Save it again in the page.",
+        "{kind} {value} 出现了两次，只读取第一个。请用页面重新保存。",
+        "The id {value} of {kind} occurs twice; only the first is read. Save it again in the page.",
     ),
     "ZI-WF-LINK": Bilingual(
-        "“{title}”的 {input} 连线 {value} 无效：{zh}。请重新连接。",
-        'The link {value} to {input} of "{title}" is invalid: {en}. Connect it again.',
+        "“{title}”的 {input} 连线 {value} 无效：{found}。请重新连接。",
+        'The link {value} to {input} of "{title}" is invalid: {found}. Connect it again.',
     ),
     "ZI-WF-SLOT": Bilingual(
         "“{title}”的 {input} 连到了第 {value} 个输出，而那个节点只有 {expected} 个。请重新连接。",
@@ -138,10 +135,10 @@ TEXTS = {
         "or choose another.",
     ),
     "ZI-WF-TEXT": Bilingual(
-        "“{title}”的 {input} 含有无效字符（乱码、私用区、未定义或改变文字方向）：{zh}。"
+        "“{title}”的 {input} 含有无效字符（乱码、私用区、未定义或改变文字方向）：{found}。"
         "请重新输入。",
         '"{title}" has invalid characters in {input} (broken text, private use, unassigned or '
-        "direction override): {en}. Type those parts again.",
+        "direction override): {found}. Type those parts again.",
     ),
     "ZI-WF-TEXT-LONG": Bilingual(
         "“{title}”的 {input} 有 {value} 个字符，提示词最多 {expected} 个。请缩短。",

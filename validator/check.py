@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..errors.bilingual import Bilingual
 from . import advice, ruleset, workflow
 from .bounds import Bounds
 from .convert import Converter, Prompt
@@ -70,8 +71,7 @@ def _check_workflow(
     converter = Converter(workflow.parse(document, findings), knowledge, findings)
     prompt = converter.run()
     if not prompt:
-        chinese, english = converter.why_empty()
-        findings.add("ZI-WF-EMPTY", zh=chinese, en=english)
+        findings.add("ZI-WF-EMPTY", found=converter.why_empty())
         return Result(findings, prompt)
     urls = advice.download_urls(converter)
     options = replace(options, unsent=converter.unsent, download_urls=urls)
@@ -80,15 +80,27 @@ def _check_workflow(
     return Result(findings, prompt)
 
 
+class ObjectInfoError(ValueError):
+    """A document is no response of ``/object_info``.
+
+    Args:
+        reason: Why not.
+    """
+
+    def __init__(self, reason: Bilingual) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
 def as_knowledge(document: Any) -> Knowledge:
     """Return the node classes in a response of ``/object_info``.
 
     Raises:
-        ValueError: There is no node class in it. The message is in both languages.
+        ObjectInfoError: There is no node class in it.
     """
     knowledge = Knowledge(document if is_object(document) else {})
     if not knowledge.node_classes:
-        raise ValueError("其中没有节点类 / there is no node class in it")
+        raise ObjectInfoError(Bilingual("其中没有节点类", "there is no node class in it"))
     return knowledge
 
 
@@ -102,5 +114,5 @@ def load_knowledge(path: Path) -> Knowledge:
     try:
         document = json.loads(path.read_bytes())
     except RecursionError as error:
-        raise ValueError("嵌套太深 / it is nested too deeply") from error
+        raise ObjectInfoError(Bilingual("嵌套太深", "it is nested too deeply")) from error
     return as_knowledge(document)

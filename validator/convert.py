@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
+from ..errors.bilingual import Bilingual
 from .dynamic_prompts import first_choice
-from .findings import BilingualText, Findings
+from .findings import Findings
 from .inputs import Input
 from .json_values import JsonList, JsonObject, is_list, is_object
 from .knowledge import Knowledge, NodeClass
 from .link_resolution import AlreadyReported, GraphInstance, LinkResolver, Output, Value
+from .shape_findings import NO_NODE, NODE_ID
 from .workflow import BYPASS, NEVER, PAGE_ONLY, Node, Workflow
 
 Prompt: TypeAlias = dict[str, JsonObject]
@@ -27,11 +29,13 @@ MAX_DEPTH = 64
 """Maximum depth of subgraphs within subgraphs."""
 MAX_NODES = 50_000
 """Maximum number of nodes after expansion; subgraphs that use each other multiply them."""
-_WHY_EMPTY: dict[str, BilingualText] = {
-    "page only": ("{} 个只在页面上（便签、转接点等）", "{} only on the page (notes, reroutes)"),
-    "muted": ("{} 个被静音", "{} muted"),
-    "bypassed": ("{} 个被绕过", "{} bypassed"),
-    "subgraph": ("{} 个是空的子图", "{} empty subgraphs"),
+_WHY_EMPTY = {
+    "page only": Bilingual(
+        "{count} 个只在页面上（便签、转接点等）", "{count} only on the page (notes, reroutes)"
+    ),
+    "muted": Bilingual("{count} 个被静音", "{count} muted"),
+    "bypassed": Bilingual("{count} 个被绕过", "{count} bypassed"),
+    "subgraph": Bilingual("{count} 个是空的子图", "{count} empty subgraphs"),
 }
 
 
@@ -77,19 +81,20 @@ class Converter:
             self._drop_links_to_omitted(node_id, entry["inputs"])
         return self.prompt
 
-    def why_empty(self) -> BilingualText:
+    def why_empty(self) -> Bilingual:
         """Return why the prompt has no nodes."""
         if not self._nodes:
-            return "里面没有节点", "there is no node in it"
+            return NO_NODE
         counts = Counter(_why_omitted(node) for node in self._nodes.values())
         reasons = [
-            (chinese.format(counts[reason]), english.format(counts[reason]))
-            for reason, (chinese, english) in _WHY_EMPTY.items()
+            text.format(count=counts[reason])
+            for reason, text in _WHY_EMPTY.items()
             if counts[reason]
         ]
-        chinese = "，".join(text for text, _ in reasons)
-        english = ", ".join(text for _, text in reasons)
-        return f"{len(self._nodes)} 个节点中，{chinese}", f"of {len(self._nodes)} nodes, {english}"
+        chinese = "，".join(text.chinese for text in reasons)
+        english = ", ".join(text.english for text in reasons)
+        count = len(self._nodes)
+        return Bilingual(f"{count} 个节点中，{chinese}", f"of {count} nodes, {english}")
 
     # --- subgraphs ------------------------------------------------------------------------
 
@@ -99,7 +104,7 @@ class Converter:
         for node in instance.graph.nodes.values():
             node_id = instance.prefix + node.id
             if self._reported_too_large or len(self._nodes) >= MAX_NODES:
-                self._report_too_large(f"{MAX_NODES} 个节点", f"{MAX_NODES} nodes")
+                self._report_too_large(Bilingual(f"{MAX_NODES} 个节点", f"{MAX_NODES} nodes"))
                 return
             if node_id in self._nodes:  # e.g. a root node "1:3", and node 3 of the subgraph 1
                 self.findings.add(
@@ -107,8 +112,7 @@ class Converter:
                     node_id,
                     node.title,
                     value=node_id,
-                    zh="节点编号",
-                    en="a node",
+                    kind=NODE_ID,
                 )
                 continue
             self._nodes[node_id] = node
@@ -131,15 +135,15 @@ class Converter:
             return None
         if instance.depth >= MAX_DEPTH:
             self._report_too_large(
-                f"{MAX_DEPTH} 层子图", f"{MAX_DEPTH} subgraphs within each other"
+                Bilingual(f"{MAX_DEPTH} 层子图", f"{MAX_DEPTH} subgraphs within each other")
             )
             return None
         return GraphInstance(graph, f"{node_id}:", instance, node)
 
-    def _report_too_large(self, chinese: str, english: str) -> None:
+    def _report_too_large(self, maximum: Bilingual) -> None:
         if not self._reported_too_large:
             self._reported_too_large = True
-            self.findings.add("ZI-WF-LARGE", zh=chinese, en=english)
+            self.findings.add("ZI-WF-LARGE", maximum=maximum)
 
     # --- inputs ---------------------------------------------------------------------------
 

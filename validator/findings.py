@@ -9,11 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from ..errors import CATALOGUE, ZImageError
+from ..errors.bilingual import Bilingual
 
 Severity: TypeAlias = Literal["error", "warning"]
-BilingualText: TypeAlias = tuple[str, str]
-"""The same text in Chinese and in English."""
-Question: TypeAlias = tuple[BilingualText, str]
+Question: TypeAlias = tuple[Bilingual, str]
 """A template that is appended to the text of a finding, and its value."""
 
 LIMIT = 1000
@@ -22,9 +21,9 @@ VALUE_LENGTH = 120
 """Maximum number of characters of a value that a finding repeats."""
 LONG_VALUE_LENGTH = 400
 """The same for values that are useless when they are cut, such as addresses."""
-_LONG_VALUES = ("url", "path", "folder", "ring", "zh", "en")
-_SUGGESTION: BilingualText = "是否想写“{}”？", 'Did you mean "{}"?'
-_DOWNLOAD: BilingualText = "可从此处下载：{}", "It can be downloaded from {}"
+_LONG_VALUES = ("url", "path", "folder", "ring")
+_SUGGESTION = Bilingual("是否想写“{value}”？", 'Did you mean "{value}"?')
+_DOWNLOAD = Bilingual("可从此处下载：{value}", "It can be downloaded from {value}")
 _CHINESE_HELP = re.compile("。(.+)", re.DOTALL)
 _ENGLISH_HELP = re.compile(r"[.] ([A-Z{].*)", re.DOTALL)
 
@@ -86,7 +85,8 @@ class Findings(list[Finding]):
             severity: ``error`` or ``warning``.
             similar: The name that was probably meant. The text ends with a question for it.
             source: The address to download the missing file from.
-            **values: Values for the catalogue text. Long ones are shortened.
+            **values: Values for the catalogue text. Long ones are shortened. A
+                :class:`.Bilingual` gives each text its own language.
         """
         questions: list[Question] = []
         if similar:
@@ -138,34 +138,40 @@ def _with_texts(
 ) -> Finding:
     """Return a finding with its texts from the catalogue."""
     node, title, input = (_shorten(text) for text in (finding.node, finding.title, finding.input))
-    fields = {"title": title or node, "input": input}
-    for key, value in values.items():
-        fields[key] = _shorten(value, LONG_VALUE_LENGTH if key in _LONG_VALUES else VALUE_LENGTH)
+    fields: dict[str, object] = {"title": title or node, "input": input}
+    fields |= {key: _shorten_value(key, value) for key, value in values.items()}
     text = CATALOGUE[finding.code]
-    chinese_help = _help_part(_CHINESE_HELP, text.chinese).format(**fields)
-    english_help = _help_part(_ENGLISH_HELP, text.english).format(**fields)
-    chinese, english = text.chinese.format(**fields), text.english.format(**fields)
-    for (chinese_question, english_question), value in questions:
-        chinese += chinese_question.format(value)
-        chinese_help += chinese_question.format(value)
-        english += f" {english_question.format(value)}"
-        english_help = f"{english_help} {english_question.format(value)}".strip()
+    full, help = text.format(**fields), _help_part(text).format(**fields)
+    for question, value in questions:
+        asked = question.format(value=value)
+        full = Bilingual(full.chinese + asked.chinese, f"{full.english} {asked.english}")
+        help = Bilingual(help.chinese + asked.chinese, f"{help.english} {asked.english}".strip())
     return replace(
         finding,
         node=node,
         title=title,
         input=input,
-        chinese=chinese,
-        english=english,
-        chinese_help=chinese_help,
-        english_help=english_help,
+        chinese=full.chinese,
+        english=full.english,
+        chinese_help=help.chinese,
+        english_help=help.english,
     )
 
 
-def _help_part(pattern: re.Pattern[str], text: str) -> str:
+def _help_part(text: Bilingual) -> Bilingual:
     """Return what to do: every sentence of a catalogue text except the first."""
-    match = pattern.search(text)
-    return match[1] or "" if match else ""
+    chinese, english = _CHINESE_HELP.search(text.chinese), _ENGLISH_HELP.search(text.english)
+    return Bilingual(chinese[1] if chinese else "", english[1] if english else "")
+
+
+def _shorten_value(name: str, value: object) -> str | Bilingual:
+    """Return a value of a catalogue text, shortened; a bilingual one in both languages."""
+    if isinstance(value, Bilingual):
+        chinese, english = (
+            _shorten(text, LONG_VALUE_LENGTH) for text in (value.chinese, value.english)
+        )
+        return Bilingual(chinese, english)
+    return _shorten(value, LONG_VALUE_LENGTH if name in _LONG_VALUES else VALUE_LENGTH)
 
 
 def _shorten(value: object, limit: int = VALUE_LENGTH) -> str:

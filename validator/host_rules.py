@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..errors.bilingual import Bilingual
 from . import values
 from .findings import Severity
 from .inputs import Input
@@ -75,8 +76,8 @@ def _check_link(context: PromptContext, node_id: str, entry: Input, link: JsonLi
 def _report_broken_link(
     context: PromptContext, node_id: str, name: str, link: JsonList, severity: Severity
 ) -> None:
-    chinese, english = '应为 ["节点编号", 输出序号]', 'it should be ["node id", output number]'
+    fault = Bilingual('应为 ["节点编号", 输出序号]', 'it should be ["node id", output number]')
     if is_link(link):
         origin = link[0][:40]
-        chinese, english = f"没有节点 {origin}", f"there is no node {origin}"
-    context.report("ZI-WF-LINK", node_id, name, severity, value=link, zh=chinese, en=english)
+        fault = Bilingual(f"没有节点 {origin}", f"there is no node {origin}")
+    context.report("ZI-WF-LINK", node_id, name, severity, value=link, found=fault)

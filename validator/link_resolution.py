@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+from ..errors.bilingual import Bilingual
 from .cycles import describe
 from .findings import Findings
 from .json_values import is_list
@@ -176,7 +177,8 @@ class LinkResolver:
     def _report_too_large(self) -> AlreadyReported:
         if not self._reported_too_large:
             self._reported_too_large = True
-            self._findings.add("ZI-WF-LARGE", zh=f"{MAX_STEPS} 段连线", en=f"{MAX_STEPS} links")
+            maximum = Bilingual(f"{MAX_STEPS} 段连线", f"{MAX_STEPS} links")
+            self._findings.add("ZI-WF-LARGE", maximum=maximum)
         return AlreadyReported()
 
 

@@ -58,7 +58,7 @@ class PromptContext:
             shape_findings.add_root(findings, document)
             return
         if not document:
-            findings.add("ZI-WF-EMPTY", zh="里面没有节点", en="there is no node in it")
+            findings.add("ZI-WF-EMPTY", found=shape_findings.NO_NODE)
         for node_id, entry in document.items():
             if is_object(entry) and is_object(entry.get("inputs", {})):
                 self._add_node(node_id, entry, knowledge)

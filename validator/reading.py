@@ -8,8 +8,9 @@ import sys
 from collections import Counter
 from typing import Any
 
+from ..errors.bilingual import Bilingual
 from . import shape_findings
-from .findings import LIMIT, BilingualText, Findings
+from .findings import LIMIT, Findings
 from .json_values import JsonObject
 
 LARGEST_FILE = 64 * 2**20
@@ -17,11 +18,11 @@ LARGEST_FILE = 64 * 2**20
 TOO_LARGE = f"{LARGEST_FILE // 2**20} MiB"
 _PICTURE = re.compile(rb"\x89PNG|RIFF....WEBP|\xff\xd8\xff|GIF8", re.DOTALL)
 """How pictures begin. Users hand over pictures that hold their workflow."""
-_EXPORT_AGAIN: BilingualText = (
+_EXPORT_AGAIN = Bilingual(
     "请用页面的“导出”重新保存工作流",
     "Save the workflow again with the page's Export",
 )
-_SAVE_AS_UTF8: BilingualText = "请另存为 UTF-8", "Save it as UTF-8"
+_SAVE_AS_UTF8 = Bilingual("请另存为 UTF-8", "Save it as UTF-8")
 _CHINESE_FAULTS = {
     "Expecting value": "应有一个值",
     "Expecting property name": "应有双引号括起的名称",
@@ -39,7 +40,7 @@ _CHINESE_FAULTS = {
 def parse_json(data: bytes, findings: Findings) -> Any:
     """Return the JSON document in a file, or add a finding and return None."""
     if len(data) > LARGEST_FILE:
-        findings.add("ZI-WF-LARGE", zh=TOO_LARGE, en=TOO_LARGE)
+        findings.add("ZI-WF-LARGE", maximum=TOO_LARGE)
         return None
     if _PICTURE.match(data):
         findings.add("ZI-WF-PICTURE")
@@ -68,9 +69,9 @@ def parse_json(data: bytes, findings: Findings) -> Any:
 def _add_unreadable(data: bytes, error: Exception, findings: Findings) -> None:
     """Add a finding for a file that is not JSON, with the place where the fault is known."""
     utf16 = _is_utf16(data)
-    chinese, english = _reason(data, error)
-    chinese_help, english_help = _SAVE_AS_UTF8 if "UTF-" in english else _EXPORT_AGAIN
-    findings.add("ZI-WF-JSON", zh=chinese, en=english, zh_do=chinese_help, en_do=english_help)
+    found = _reason(data, error)
+    help = _SAVE_AS_UTF8 if "UTF-" in found.english else _EXPORT_AGAIN
+    findings.add("ZI-WF-JSON", found=found, help=help)
     if isinstance(error, json.JSONDecodeError) and data.strip() and not utf16:
         findings.locate_last(error.lineno, error.colno)
     elif isinstance(error, UnicodeDecodeError) and not utf16:
@@ -80,26 +81,26 @@ def _add_unreadable(data: bytes, error: Exception, findings: Findings) -> None:
         findings.locate_last(line, column)
 
 
-def _reason(data: bytes, error: Exception) -> BilingualText:
+def _reason(data: bytes, error: Exception) -> Bilingual:
     """Return why a file is not JSON."""
     if not data.strip():
-        return "文件是空的", "the file is empty"
+        return Bilingual("文件是空的", "the file is empty")
     if _is_utf16(data):
-        return "它的编码是 UTF-16", "it is UTF-16"
+        return Bilingual("它的编码是 UTF-16", "it is UTF-16")
     if isinstance(error, UnicodeDecodeError):
-        return (
+        return Bilingual(
             f"第 {error.start + 1} 个字节不是 UTF-8（可能是 GBK 等编码）",
             f"byte {error.start + 1} is not UTF-8 (it may be GBK or the like)",
         )
     if isinstance(error, json.JSONDecodeError):
-        return (
+        return Bilingual(
             f"第 {error.lineno} 行第 {error.colno} 列{_chinese_fault(error.msg)}",
             f"line {error.lineno}, column {error.colno}: {error.msg}",
         )
     if isinstance(error, RecursionError):
-        return "嵌套太深，正常的工作流不会这样", "it is nested deeper than any workflow"
+        return Bilingual("嵌套太深，正常的工作流不会这样", "it is nested deeper than any workflow")
     digits = sys.get_int_max_str_digits()
-    return f"有一个数超过 {digits} 位", f"it holds a number of more than {digits} digits"
+    return Bilingual(f"有一个数超过 {digits} 位", f"it holds a number of more than {digits} digits")
 
 
 def _is_utf16(data: bytes) -> bool:

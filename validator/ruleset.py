@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
+from ..errors.bilingual import Bilingual
 from ..text import prompt_rules
 from . import advice, cycles, host_rules, our_nodes, template_types, unknown_inputs, work
 from .bounds import Bounds, broken_texts, excesses
@@ -67,12 +68,12 @@ def _check_texts(context: PromptContext, node_id: str) -> None:
     for name, text, _ in broken_texts(context.prompt[node_id]):
         refused = list(islice(prompt_rules.refused_characters(text), MAX_CHARACTERS + 1))
         named = refused[:MAX_CHARACTERS]
-        more_chinese, more_english = (" 等", " and more") if len(refused) > len(named) else ("", "")
         chinese = "、".join(f"第 {item.position + 1} 个 {item.character}" for item in named)
         english = ", ".join(f"{item.position + 1} ({item.character})" for item in named)
-        context.report(
-            "ZI-WF-TEXT", node_id, name, zh=chinese + more_chinese, en=english + more_english
-        )
+        if len(refused) > len(named):
+            chinese, english = f"{chinese} 等", f"{english} and more"
+        found = Bilingual(chinese, english)
+        context.report("ZI-WF-TEXT", node_id, name, found=found)
 
 
 def _check_bounds(context: PromptContext, node_id: str, bounds: Bounds) -> None:

@@ -8,8 +8,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeGuard, TypeVar
 
+from ..errors.bilingual import Bilingual
 from . import shape_findings
-from .findings import BilingualText, Findings
+from .findings import Findings
 from .json_values import (
     JsonList,
     JsonObject,
@@ -179,7 +180,7 @@ def parse(document: JsonObject, findings: Findings) -> Workflow:
         if not isinstance(name, str):
             shape_findings.add(findings, f"{path}id", name, shape_findings.STRING)
         elif name in subgraphs:
-            findings.add("ZI-WF-DUPLICATE", value=name, zh="子图编号", en="a subgraph")
+            findings.add("ZI-WF-DUPLICATE", value=name, kind=shape_findings.SUBGRAPH_ID)
         else:
             prefix = prefixes.get(name, f"{name}:")
             subgraphs[name] = _parse_graph(entry, findings, prefix, path)
@@ -234,7 +235,7 @@ def _parse_nodes(entries: JsonList, findings: Findings, prefix: str, path: str) 
         elif node.id in nodes:
             node_id = prefix + node.id
             findings.add(
-                "ZI-WF-DUPLICATE", node_id, node.title, value=node.id, zh="节点编号", en="a node"
+                "ZI-WF-DUPLICATE", node_id, node.title, value=node.id, kind=shape_findings.NODE_ID
             )
         else:
             nodes[node.id] = node
@@ -251,7 +252,7 @@ def _parse_links(entries: JsonList, findings: Findings, prefix: str, path: str) 
             shape_findings.add(findings, f"{path}links[{position}]", entry, shape_findings.LINK)
         elif links.setdefault(link.id, link) is not link:
             target = prefix + link.target
-            findings.add("ZI-WF-DUPLICATE", target, value=link.id, zh="连线编号", en="a link")
+            findings.add("ZI-WF-DUPLICATE", target, value=link.id, kind=shape_findings.LINK_ID)
     return links
 
 
@@ -321,32 +322,31 @@ def _check_links(graph: Graph, findings: Findings, prefix: str) -> None:
 
 
 def _report_link(
-    findings: Findings, prefix: str, node: Node, name: str, link: str | None, fault: BilingualText
+    findings: Findings, prefix: str, node: Node, name: str, link: str | None, fault: Bilingual
 ) -> None:
-    zh, en = fault
-    findings.add("ZI-WF-LINK", prefix + node.id, node.title, name, value=link, zh=zh, en=en)
+    findings.add("ZI-WF-LINK", prefix + node.id, node.title, name, value=link, found=fault)
 
 
-def _named_link_fault(graph: Graph, node: Node, link_id: str) -> BilingualText | None:
+def _named_link_fault(graph: Graph, node: Node, link_id: str) -> Bilingual | None:
     """Return what is wrong with the link that an input names."""
     link = graph.links.get(link_id)
     if link is None:
-        return "没有这条连线", "there is no such link"
+        return Bilingual("没有这条连线", "there is no such link")
     if link.target != node.id:
-        return f"它通向节点 {link.target}", f"it leads to node {link.target}"
+        return Bilingual(f"它通向节点 {link.target}", f"it leads to node {link.target}")
     if link.origin != SUBGRAPH_INPUT and link.origin not in graph.nodes:
-        return f"没有节点 {link.origin}", f"there is no node {link.origin}"
+        return Bilingual(f"没有节点 {link.origin}", f"there is no node {link.origin}")
     return None
 
 
-def _unnamed_link_fault(node: Node, link: Link) -> tuple[str, BilingualText]:
+def _unnamed_link_fault(node: Node, link: Link) -> tuple[str, Bilingual]:
     """Return the input that a link leads to without being named there, and what is wrong."""
     if not 0 <= link.target_slot < len(node.inputs):
-        return f"[{link.target_slot}]", ("没有这个输入", "there is no such input")
+        return f"[{link.target_slot}]", Bilingual("没有这个输入", "there is no such input")
     slot = node.inputs[link.target_slot]
     if slot.link is None:
-        return slot.name, ("这个输入没有记下它", "the input does not name it")
-    return slot.name, (
+        return slot.name, Bilingual("这个输入没有记下它", "the input does not name it")
+    return slot.name, Bilingual(
         f"连线 {slot.link} 占用了同一个输入",
         f"link {slot.link} claims the same input",
     )
