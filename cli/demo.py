@@ -5,13 +5,14 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import tempfile
 import time
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from ..config import PACK_DIR, Settings
-from ..errors import ZImageError
+from ..errors import ZImageError, system
 from ..errors.bilingual import Bilingual
 from ..text import prompt_rules
 from . import templates
@@ -79,7 +80,7 @@ def _generate(client: Client, graph: templates.Graph) -> Run:
     except RefusedError as error:
         raise Stop(FAILED, "ZI-RUN-FAILED", found=_refusal(error.answer)) from error
     except (OSError, HTTPException, TimeoutError) as error:
-        raise Stop(FAILED, "ZI-RUN-FAILED", found=str(error) or "timeout") from error
+        raise Stop(FAILED, "ZI-RUN-FAILED", found=_reason(error)) from error
     if finished.error:
         raise Stop.from_node(FAILED, finished.error["exception_message"].strip())
     if finished.interrupted:
@@ -104,32 +105,61 @@ def _save(client: Client, finished: Run, out: Path, template: str) -> list[Path]
     for image in finished.images:
         if image.get("type") != "output":  # previews
             continue
-        suffix = Path(image["filename"]).suffix
-        number, path = 1, out / f"{template}{suffix}"
-        while path.exists():
-            number += 1
-            path = out / f"{template}-{number}{suffix}"
         try:
             data = client.view(image)
         except (OSError, HTTPException) as error:
-            raise Stop(FAILED, "ZI-RUN-FAILED", found=str(error) or "timeout") from error
-        try:
-            path.write_bytes(data)
-        except OSError as error:
-            raise Stop(LACKING, "ZI-OUTPUT", path=path, found=error.strerror or error) from error
-        paths.append(path.absolute())
+            raise Stop(FAILED, "ZI-RUN-FAILED", found=_reason(error)) from error
+        paths.append(_write(data, out, template, Path(image["filename"]).suffix).absolute())
     return paths
+
+
+def _write(data: bytes, folder: Path, stem: str, suffix: str) -> Path:
+    """Write a new file and return its path; no file is ever replaced."""
+    path, stream = _create(folder, stem, suffix)
+    try:
+        with stream:
+            stream.write(data)
+    except BaseException as error:  # also when the user interrupts it
+        path.unlink(missing_ok=True)
+        if isinstance(error, OSError):
+            raise _unwritable(path, error) from error
+        raise
+    return path
+
+
+def _create(folder: Path, stem: str, suffix: str) -> tuple[Path, BinaryIO]:
+    """Create a file under the first unused name, even if two processes do so at once."""
+    number, path = 1, folder / f"{stem}{suffix}"
+    while True:
+        try:
+            return path, path.open("xb")
+        except FileExistsError:
+            number += 1
+            path = folder / f"{stem}-{number}{suffix}"
+        except OSError as error:
+            raise _unwritable(path, error) from error
 
 
 def _writable(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / ".zimage-probe"
-        probe.touch()
-        probe.unlink()
+        tempfile.TemporaryFile(dir=folder).close()  # a name that no other run has
     except OSError as error:
-        raise Stop(LACKING, "ZI-OUTPUT", path=folder, found=error.strerror or error) from error
+        raise _unwritable(folder, error) from error
     return folder
+
+
+def _unwritable(path: Path, error: OSError) -> Stop:
+    return Stop(LACKING, "ZI-OUTPUT", path=path, found=system.reason(error))
+
+
+def _reason(error: Exception) -> Bilingual | str:
+    """Return why the server did not answer."""
+    if isinstance(error, TimeoutError):
+        return Bilingual("等待超时", "it timed out")
+    if isinstance(error, OSError):
+        return system.reason(error)
+    return str(error) or type(error).__name__
 
 
 class _Progress:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import sys
 from http.client import IncompleteRead
 from pathlib import Path
@@ -121,3 +123,78 @@ def test_a_picture_that_cannot_be_downloaded(tmp_path: Path, error: Exception) -
         demo._save(client, client.finished, tmp_path, "generate")
     assert (caught.value.code, caught.value.status) == ("ZI-RUN-FAILED", 1)
     assert str(error) in caught.value.english
+
+
+class _Rival(_Client):
+    """A client during whose download another demo saves a picture of the same template."""
+
+    def __init__(self, history: dict, rival: Path) -> None:
+        super().__init__(history)
+        self.rival = rival
+
+    def view(self, image: dict[str, str]) -> bytes:
+        self.rival.write_bytes(b"theirs")
+        return b"ours"
+
+
+PICTURE = {"outputs": {"1": {"images": [{"filename": "a.png", "subfolder": "", "type": "output"}]}}}
+
+
+def test_two_demos_at_once_keep_both_pictures(tmp_path: Path) -> None:
+    """A name that another process takes in the meantime is left to it."""
+    rival = tmp_path / "generate.png"
+    client = _Rival(PICTURE, rival)
+    assert demo._save(client, client.finished, tmp_path, "generate") == [
+        tmp_path / "generate-2.png"
+    ]
+    assert (rival.read_bytes(), (tmp_path / "generate-2.png").read_bytes()) == (b"theirs", b"ours")
+
+
+def test_a_name_that_appears_at_the_last_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The check and the creation of the file are one step, also for a broken link."""
+    (tmp_path / "generate.png").symlink_to(tmp_path / "elsewhere.png")
+    monkeypatch.setattr(Path, "exists", lambda *_, **__: False)
+    (tmp_path / "generate-2.png").write_bytes(b"theirs")
+    assert demo._write(b"ours", tmp_path, "generate", ".png") == tmp_path / "generate-3.png"
+    assert (tmp_path / "generate-2.png").read_bytes() == b"theirs"
+    assert not (tmp_path / "elsewhere.png").is_file()
+
+
+def test_a_picture_that_cannot_be_written_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reason is given in both languages."""
+
+    class Full(io.BytesIO):
+        def write(self, _: object) -> int:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    path = tmp_path / "generate.png"
+    path.touch()
+    monkeypatch.setattr(demo, "_create", lambda *_: (path, Full()))
+    with pytest.raises(Stop) as caught:
+        demo._write(b"ours", tmp_path, "generate", ".png")
+    assert (caught.value.code, list(tmp_path.iterdir())) == ("ZI-OUTPUT", [])
+    assert "磁盘空间已满" in caught.value.chinese
+    assert "No space left on device" in caught.value.english
+
+
+def test_the_check_of_the_folder_disturbs_no_other_demo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two demos may check one folder at once, so no fixed name is used and nothing is left."""
+    monkeypatch.setattr(Path, "unlink", lambda *_, **__: pytest.fail("a shared file"))
+    assert demo._writable(tmp_path / "new") == tmp_path / "new"
+    assert list((tmp_path / "new").iterdir()) == []
+
+
+def test_a_server_that_does_not_answer_in_time() -> None:
+    """The reason is Chinese in the Chinese text."""
+    client = _Client({}, None)
+    client.run = lambda *_, **__: (_ for _ in ()).throw(TimeoutError())
+    with pytest.raises(Stop) as caught:
+        demo._generate(client, {})
+    assert "等待超时" in caught.value.chinese
+    assert "it timed out" in caught.value.english
