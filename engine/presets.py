@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 
 TURBO, BASE, EDIT, AUTO = "turbo", "base", "edit", "auto"
 VARIANTS = (AUTO, TURBO, BASE, EDIT)
@@ -110,16 +111,20 @@ def resolve(
     Raises:
         ZImageError: ``ZI-STEPS`` or ``ZI-VALUE``.
     """
-    variant = model_variant if preset == AUTO else preset
-    if variant not in PRESETS:
+    if preset not in VARIANTS:
         raise _bad("preset", preset, " | ".join(VARIANTS))
+    variant = model_variant if preset == AUTO else preset
+    if variant not in PRESETS:  # another node may have stored it
+        name = Bilingual("模型的 variant", "variant of the model")
+        raise _bad(name, variant, " | ".join(PRESETS))
     defaults = PRESETS[variant]
     if steps != -1 and not 1 <= steps <= MAX_STEPS:
         raise ZImageError("ZI-STEPS", found=steps, maximum=MAX_STEPS, preset=defaults.steps)
     if cfg != -1 and not 1.0 <= cfg <= MAX_CFG:
-        raise _bad("cfg", cfg, f"1 … {MAX_CFG:g} (= guidance 0 … {MAX_CFG - 1:g}), -1 = preset")
+        guidance = f"= guidance 0 … {MAX_CFG - 1:g}"
+        raise _bad("cfg", cfg, _or_preset(f"1 … {MAX_CFG:g} ({guidance})"))
     if shift != -1 and not 0.0 < shift <= MAX_SHIFT:
-        raise _bad("shift", shift, f"above 0 … {MAX_SHIFT:g}, -1 = preset")
+        raise _bad("shift", shift, _or_preset(f"0 < shift ≤ {MAX_SHIFT:g}"))
     if not MIN_DENOISE <= denoise <= 1.0:
         raise _bad("denoise", denoise, f"{MIN_DENOISE:g} … 1")
     if not 0 <= seed <= MAX_SEED:
@@ -146,5 +151,9 @@ def check_tolerance(tolerance: float) -> None:
         raise _bad("tolerance", tolerance, "0 … 255")
 
 
-def _bad(name: str, found: object, expected: str) -> ZImageError:
+def _or_preset(expected: str) -> Bilingual:
+    return Bilingual(f"{expected}，-1 为预设值", f"{expected}, -1 = preset")
+
+
+def _bad(name: Bilingual | str, found: object, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-VALUE", name=name, found=found, expected=expected)

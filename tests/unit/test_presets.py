@@ -52,6 +52,26 @@ def test_impossible_values(change: dict[str, Any], code: str) -> None:
     assert caught.value.code == code
 
 
+def test_the_message_names_the_wrong_value() -> None:
+    """The variant that a model has is not called a preset, and the preset is not a variant."""
+    with pytest.raises(ZImageError) as caught:
+        presets.resolve(model_variant="omni")
+    assert "模型的 variant = omni" in caught.value.chinese
+    assert "variant of the model = omni; expected turbo | base | edit" in caught.value.english
+    with pytest.raises(ZImageError, match=r"preset = omni.* auto \| turbo"):
+        presets.resolve(model_variant="turbo", preset="omni")
+    assert presets.resolve(model_variant="omni", preset="base").variant == "base"
+
+
+def test_expectations_are_in_both_languages() -> None:
+    """A Chinese message has no English words but the names of values."""
+    for change in ({"cfg": 0.0}, {"shift": 0.0}):
+        with pytest.raises(ZImageError) as caught:
+            presets.resolve(model_variant="turbo", **change)
+        assert "-1 为预设值" in caught.value.chinese
+        assert "-1 = preset" in caught.value.english
+
+
 def test_description_states_guidance_in_both_languages() -> None:
     """cfg and guidance stand side by side, and whether the negative prompt counted."""
     chinese, english = presets.resolve(model_variant="base").describe(64, 80, 2).splitlines()
