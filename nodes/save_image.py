@@ -9,8 +9,7 @@ import folder_paths
 from comfy.cli_args import args
 from comfy_api.latest import io, ui
 
-from ..engine import pictures
-from ..errors import ZImageError
+from ..engine import pictures, saving
 from .types import CATEGORY, INT_MAX, INT_MIN
 
 
@@ -89,8 +88,5 @@ def _target(prefix: str, width: int, height: int) -> tuple[Path, str, int, str]:
     except OSError as error:
         raise pictures.output_error(Path(root) / prefix, error) from error
     except Exception as error:  # the host raises a bare Exception for a path outside output/
-        expected = f"a path inside {root}"
-        raise ZImageError(
-            "ZI-VALUE", name="filename_prefix", found=prefix, expected=expected
-        ) from error
+        raise saving.outside(prefix, root) from error
     return Path(folder), name, counter, subfolder

@@ -72,3 +72,9 @@ def text_encoder(name: str | None) -> Path | None:
         return None
     path = folders.get_full_path("text_encoders", name)
     return Path(path) if path else None
+
+
+def output_folder() -> str | None:
+    """Return the output folder of the running host; None without a host."""
+    folders = sys.modules.get("folder_paths")
+    return None if folders is None else folders.get_output_directory()

@@ -17,18 +17,25 @@ from ..validator.check import check_bytes
 from ..validator.findings import Finding
 from ..validator.knowledge import Knowledge
 from ..validator.our_nodes import EngineChecks
+from . import live
 
 log = logging.getLogger(__name__)
 
 MISSING_FILES = frozenset({"ZI-WF-MODEL", "ZI-WF-FILE"})
 """Findings that the user can fix by adding a file; such a template stays in the list."""
 
+
+def check_prefix(prefix: str) -> None:
+    """Check a file name as the save node will, in the output folder of this ComfyUI."""
+    saving.check_prefix(prefix, live.output_folder())
+
+
 ENGINE = EngineChecks(
     presets.resolve,
     sizes.resolve,
     sizes.check_batch,
     saving.check_quality,
-    saving.check_prefix,
+    check_prefix,
     presets.check_tolerance,
 )
 """Checks of the values of this pack's nodes."""

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -228,3 +230,15 @@ def test_what_our_save_node_refuses(
     (found,) = check(graph, stored).findings.errors
     assert (found.code, found.input) == ("ZI-VALUE", name)
     assert check(_painting("ZImageSave", **{name: fine}), stored).ok
+
+
+def test_an_absolute_name_in_the_output_folder_of_the_host(
+    stored: Knowledge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page knows the folder, so it accepts what the host accepts."""
+    host = SimpleNamespace(get_output_directory=lambda: "/data/pictures")
+    monkeypatch.setitem(sys.modules, "folder_paths", host)
+    assert check(_painting("ZImageSave", filename_prefix="/data/pictures/x"), stored).ok
+    (found,) = check(_painting("ZImageSave", filename_prefix="/output/x"), stored).findings.errors
+    assert "/data/pictures 内的路径" in found.chinese
+    assert "a path inside /data/pictures" in found.english
