@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
-from ..engine.safetensors_file import read_header
+from ..engine.safetensors_file import read_header, size_of
 from ..errors import ZImageError
 from .terminal import problem
 
@@ -35,14 +36,18 @@ def report(pack: Path, folders: dict[str, list[str]]) -> dict[str, Any]:
 
 
 def _entry(file: Path, place: Path) -> dict[str, Any]:
-    """Return the name (as the loader shows it), path, size in bytes, and a problem or None."""
+    """Return the name (as the loader shows it), path, size in bytes, and a problem or None.
+
+    The size is 0 for a file that the system does not read.
+    """
     entry: dict[str, Any] = {
         "name": str(file.relative_to(place)),
         "path": str(file),
-        "bytes": file.stat().st_size,
+        "bytes": 0,
         "problem": None,
     }
     try:
+        entry["bytes"] = size_of(file)
         read_header(file)
     except ZImageError as error:
         entry["problem"] = problem(error, "note")
@@ -55,7 +60,8 @@ def _advised(places: list[Path], kind: str) -> Path:
 
 
 def _files(folder: Path) -> list[Path]:
-    files = (path for path in folder.rglob("*") if path.is_file())
+    # Broken links and files without permission are listed: the host lists them, too.
+    files = (path for path in folder.rglob("*") if not os.path.isdir(path))
     return sorted(path for path in files if path.suffix.lower() in SUFFIXES)
 
 

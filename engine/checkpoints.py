@@ -129,11 +129,13 @@ def _variant(requested: str, declared: Mapping[str, Any], path: Path) -> str:
     if declared.get("variant") in PRESETS:
         return str(declared["variant"])
     scheduler = path.parent / "scheduler" / "scheduler_config.json"
-    if path.is_dir() and scheduler.is_file():
+    if path.is_dir():
         try:
             shift = json.loads(scheduler.read_text(encoding="utf-8")).get("shift")
             return TURBO if shift == 3.0 else BASE
-        except (OSError, ValueError, AttributeError):
+        except FileNotFoundError:
+            pass
+        except (OSError, ValueError, AttributeError, RecursionError):
             log.warning("%s is not readable; the file name decides the variant", scheduler)
     name = path.parent.name if path.is_dir() else path.name
     if "edit" in name.lower() or "omni" in name.lower():

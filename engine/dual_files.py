@@ -186,12 +186,13 @@ def tokenizers(bert: str | os.PathLike[str] | None, rows: int = 0) -> tuple[Toke
         rows: see :func:`bert_words`; 0 for the number of words in the host's vocabulary.
 
     Raises:
-        ZImageError: ``ZI-DUAL-VOCABULARY`` when the vocabulary has fewer words than ``rows``.
+        ZImageError: ``ZI-DUAL-VOCABULARY`` when the vocabulary has fewer words than ``rows``;
+            ``ZI-FILE-UNREADABLE`` when it cannot be read.
     """
     vocabulary = host.bert_vocabulary()
     if bert:
         own_vocabulary = Path(bert).parent / "vocab.txt"
-        vocabulary = own_vocabulary if own_vocabulary.is_file() else vocabulary
+        vocabulary = own_vocabulary if os.path.lexists(own_vocabulary) else vocabulary
     rows = rows or host.BERT_VOCABULARY
     tokenizer = dual_text.bert_tokenizer(vocabulary, rows)
     count = tokenizer.get_vocab_size()
@@ -262,7 +263,7 @@ def _adapter_config(weights: Weights) -> AdapterConfig:
         raise ZImageError(
             "ZI-MODEL-KEYS",
             path=weights.name,
-            found=f"width {adapter_config.width}",
-            expected=f"2 * {adapter_config.heads} * n",
+            found=f"width = {adapter_config.width}",
+            expected=f"width = 2 × {adapter_config.heads} × n",
         )
     return adapter_config

@@ -12,7 +12,10 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
+from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from ..text import encoder_limits, prompt_rules, spans
+from .safetensors_file import unreadable
 
 LIMIT = encoder_limits.DUAL
 
@@ -102,8 +105,17 @@ def bert_tokenizer(vocabulary: Path, rows: int) -> Tokenizer:
 
     It converts to lower case, removes accents and makes every Han character a token, as all
     published Chinese BERTs do.
+
+    Raises:
+        ZImageError: ``ZI-FILE-MISSING`` or ``ZI-FILE-UNREADABLE``.
     """
-    words = vocabulary.read_text(encoding="utf-8").split("\n")[:rows]
+    try:
+        words = vocabulary.read_text(encoding="utf-8").split("\n")[:rows]
+    except OSError as error:
+        raise unreadable(vocabulary, error) from error
+    except UnicodeDecodeError as error:
+        found = Bilingual("内容不是 UTF-8", "it is not UTF-8")
+        raise ZImageError("ZI-FILE-UNREADABLE", path=vocabulary.name, found=found) from error
     ids = {word.rstrip("\r"): id for id, word in enumerate(words) if word}
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import prod
 from pathlib import Path
 from typing import TypeGuard
 
-from ..errors import ZImageError
+from ..errors import ZImageError, system
+from ..errors.bilingual import Bilingual
 
 PICKLE_SUFFIXES = frozenset({".ckpt", ".pt", ".pt2", ".pth", ".bin", ".pkl"})
 _ZIP_START = b"PK\x03\x04"  # torch.save writes a zip file with a pickle in it
@@ -24,6 +26,8 @@ MAX_HEADER_BYTES = 100_000_000
 MAX_RANK = 8
 _LIMIT = 2**63  # sizes and offsets are signed 64-bit integers in torch and in file systems
 _NAME_LENGTH = 80
+JSON_OBJECT = Bilingual("JSON 对象", "a JSON object")
+"""What metadata of a file must be."""
 ITEM_BITS = {
     "BOOL": 8,
     "U8": 8,
@@ -75,30 +79,63 @@ def read_header(path: str | os.PathLike[str]) -> Header:
     """Return the checked header of a safetensors file. Only the header is read.
 
     Raises:
-        ZImageError: ``ZI-FILE-MISSING``; ``ZI-FILE-PICKLE`` for anything that is, or is named
-            like, a pickle; ``ZI-FILE-CORRUPT`` when header and file do not agree.
+        ZImageError: ``ZI-FILE-MISSING``; ``ZI-FILE-UNREADABLE`` for a file that the system does
+            not read; ``ZI-FILE-PICKLE`` for anything that is, or is named like, a pickle;
+            ``ZI-FILE-CORRUPT`` when header and file do not agree.
     """
     file = Path(path)
+    size = size_of(file)
+    if file.suffix.lower() in PICKLE_SUFFIXES:
+        raise ZImageError("ZI-FILE-PICKLE", path=file.name)
     try:
-        if not file.is_file():
-            raise ZImageError("ZI-FILE-MISSING", path=file.name, folder=str(file.parent))
-        if file.suffix.lower() in PICKLE_SUFFIXES:
-            raise ZImageError("ZI-FILE-PICKLE", path=file.name)
-        size = file.stat().st_size
         with file.open("rb") as stream:
             start = stream.read(9)
             _refuse_other_formats(file, start)
             if len(start) < 8:
-                raise _corrupt(file, f"{size} bytes", "at least 8 bytes")
+                raise _corrupt(file, _bytes(size), _bytes(8, "至少 ", "at least "))
             length = int.from_bytes(start[:8], "little")
             if length > MAX_HEADER_BYTES or length > size - 8:
-                expected = f"<= {min(MAX_HEADER_BYTES, size - 8)} bytes"
-                raise _corrupt(file, f"header length {length} bytes", expected)
+                largest = _bytes(min(MAX_HEADER_BYTES, size - 8), "最多 ", "at most ")
+                raise _corrupt(file, _bytes(length, "文件头长度 ", "header length "), largest)
             stream.seek(8)
             raw = stream.read(length)
     except OSError as error:
-        raise _corrupt(file, f"{error.strerror or error}", "a readable file") from error
+        raise unreadable(file, error) from error
     return _check(file, raw, size - 8 - length)
+
+
+def size_of(file: Path) -> int:
+    """Return the size in bytes of a regular file.
+
+    Raises:
+        ZImageError: ``ZI-FILE-MISSING``, or ``ZI-FILE-UNREADABLE`` with the reason.
+    """
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise unreadable(file, error) from error
+    except ValueError as error:  # a name that the file system cannot have
+        raise ZImageError("ZI-FILE-MISSING", path=file.name, folder=str(file.parent)) from error
+    if not stat.S_ISREG(status.st_mode):
+        found = Bilingual("这不是普通文件", "it is not a regular file")
+        if stat.S_ISDIR(status.st_mode):
+            found = Bilingual("这是一个文件夹", "it is a folder")
+        raise ZImageError("ZI-FILE-UNREADABLE", path=file.name, found=found)
+    return status.st_size
+
+
+def unreadable(file: Path, error: OSError) -> ZImageError:
+    """Return the error for a file that could not be opened or read.
+
+    It is ``ZI-FILE-MISSING`` for a file that does not exist, else ``ZI-FILE-UNREADABLE`` with the
+    reason of the system. The content of the file may be in order.
+    """
+    found = system.reason(error)
+    if isinstance(error, FileNotFoundError | NotADirectoryError):
+        if not os.path.islink(file):
+            return ZImageError("ZI-FILE-MISSING", path=file.name, folder=str(file.parent))
+        found = Bilingual("符号链接指向的文件不存在", "it is a symbolic link to a missing file")
+    return ZImageError("ZI-FILE-UNREADABLE", path=file.name, found=found)
 
 
 def short(name: str) -> str:
@@ -124,15 +161,19 @@ def _check(file: Path, raw: bytes, data_bytes: int) -> Header:
         entries = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:
         reason = str(error).splitlines()[0][:120]
-        raise _corrupt(file, f"header: {reason}", "UTF-8 JSON") from error
+        found = Bilingual(f"文件头：{reason}", f"header: {reason}")
+        raise _corrupt(file, found, Bilingual("UTF-8 编码的 JSON", "UTF-8 JSON")) from error
     if not isinstance(entries, dict):
-        raise _corrupt(file, f"header: {type(entries).__name__}", "JSON object")
+        name = type(entries).__name__
+        raise _corrupt(file, Bilingual(f"文件头：{name}", f"header: {name}"), JSON_OBJECT)
     metadata = entries.pop("__metadata__", None) or {}
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
-        raise _corrupt(file, "__metadata__", "text values")
+        raise _corrupt(file, "__metadata__", Bilingual("文本值", "text values"))
     tensors = {name: _tensor(file, name, entry) for name, entry in entries.items()}
     if not tensors:
-        raise _corrupt(file, "0 tensors", ">= 1")
+        raise _corrupt(
+            file, Bilingual("0 个张量", "0 tensors"), Bilingual("至少 1 个", "at least 1")
+        )
     _check_ranges(file, tensors, data_bytes)
     return Header(file, tensors, metadata)
 
@@ -145,13 +186,15 @@ def _tensor(file: Path, name: str, entry: object) -> TensorInfo:
     if not isinstance(dtype, str) or dtype not in ITEM_BITS:
         raise _corrupt(file, f"{name}: dtype {dtype!r:.40}", ", ".join(ITEM_BITS))
     if not _naturals(shape) or len(shape) > MAX_RANK:
-        raise _corrupt(file, f"{name}: shape {shape!r:.60}", f"<= {MAX_RANK} integers >= 0")
+        rank = Bilingual(f"最多 {MAX_RANK} 个非负整数", f"at most {MAX_RANK} integers >= 0")
+        raise _corrupt(file, f"{name}: shape {shape!r:.60}", rank)
     if not _naturals(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise _corrupt(file, f"{name}: data_offsets {offsets!r:.60}", "[begin, end]")
     bits = prod(shape) * ITEM_BITS[dtype]
     if bits % 8 or offsets[1] - offsets[0] != bits // 8:
-        found = f"{name}: {offsets[1] - offsets[0]} bytes"
-        raise _corrupt(file, found, f"{bits // 8} bytes ({dtype} {list(shape)})")
+        kind = f"{dtype} {list(shape)}"
+        expected = Bilingual(f"{bits // 8} 字节（{kind}）", f"{bits // 8} bytes ({kind})")
+        raise _corrupt(file, _bytes(offsets[1] - offsets[0], f"{name}: ", f"{name}: "), expected)
     return TensorInfo(dtype, tuple(shape), offsets[0], offsets[1])
 
 
@@ -160,14 +203,17 @@ def _check_ranges(file: Path, tensors: dict[str, TensorInfo], data_bytes: int) -
     ordered = sorted(tensors.items(), key=lambda item: (item[1].start, item[1].end))
     for (left, a), (right, b) in pairwise(ordered):
         if a.end != b.start:
-            fault = "overlap" if a.end > b.start else "gap"
-            raise _corrupt(
-                file, f"{fault}: {short(left)} .. {short(right)}", "tensors one after the other"
-            )
-    if ordered[0][1].start != 0:
-        raise _corrupt(file, f"first tensor at {ordered[0][1].start}", "0")
-    if ordered[-1][1].end != data_bytes:
-        raise _corrupt(file, f"{data_bytes} data bytes", f"{ordered[-1][1].end} data bytes")
+            names = f"{short(left)} .. {short(right)}"
+            found = Bilingual(f"有空隙：{names}", f"gap: {names}")
+            if a.end > b.start:
+                found = Bilingual(f"有重叠：{names}", f"overlap: {names}")
+            expected = Bilingual("张量依次相邻", "tensors one after the other")
+            raise _corrupt(file, found, expected)
+    first, end = ordered[0][1].start, ordered[-1][1].end
+    if first != 0:
+        raise _corrupt(file, Bilingual(f"首个张量始于 {first}", f"first tensor at {first}"), "0")
+    if end != data_bytes:
+        raise _corrupt(file, _data_bytes(data_bytes), _data_bytes(end))
 
 
 def _naturals(value: object) -> TypeGuard[list[int]]:
@@ -183,5 +229,14 @@ def _no_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return entries
 
 
-def _corrupt(file: Path, found: str, expected: str) -> ZImageError:
+def _bytes(count: int, chinese: str = "", english: str = "") -> Bilingual:
+    """Return a number of bytes after a text."""
+    return Bilingual(f"{chinese}{count} 字节", f"{english}{count} bytes")
+
+
+def _data_bytes(count: int) -> Bilingual:
+    return Bilingual(f"{count} 字节数据", f"{count} data bytes")
+
+
+def _corrupt(file: Path, found: Bilingual | str, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-FILE-CORRUPT", path=file.name, found=found, expected=expected)

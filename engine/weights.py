@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +12,8 @@ from pathlib import Path
 import torch
 
 from ..errors import ZImageError
-from .safetensors_file import Header, TensorInfo, read_header, short
+from ..errors.bilingual import Bilingual
+from .safetensors_file import Header, TensorInfo, read_header, short, size_of, unreadable
 
 StateDict = dict[str, torch.Tensor]
 
@@ -30,6 +32,7 @@ TORCH_DTYPES = {
     "U8": torch.uint8,
     "BOOL": torch.bool,
 }
+_CHECKED = Bilingual("检查时的文件", "the file that was checked")
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,8 @@ class Weights:
 
         Raises:
             ZImageError: ``ZI-FILE-CORRUPT`` for a file that changed since its header was read, or
-                with a type that torch does not have; ``ZI-FILE-MISSING`` for a removed file.
+                with a type that torch does not have; ``ZI-FILE-MISSING`` for a removed file;
+                ``ZI-FILE-UNREADABLE`` for one that the system does not read or map.
         """
         state: StateDict = {}
         for header in self.headers:
@@ -88,13 +92,10 @@ def _read(header: Header, names: Iterable[str]) -> StateDict:
     requested = list(names)
     if not requested:
         return {}
-    try:
-        if read_header(header.path) != header:
-            raise _corrupt(header.path.name, "another header", "the file that was checked")
-        size = header.path.stat().st_size
-        mapped = torch.UntypedStorage.from_file(str(header.path), False, size)  # private
-    except (OSError, RuntimeError) as error:
-        raise _corrupt(header.path.name, str(error)[:200], "safetensors") from error
+    if read_header(header.path) != header:
+        found = Bilingual("文件头已变", "another header")
+        raise _corrupt(header.path.name, found, _CHECKED)
+    mapped, size = _map(header.path)
     begin = size - max(info.end for info in header.tensors.values())
     state: StateDict = {}
     for name in requested:
@@ -104,6 +105,20 @@ def _read(header: Header, names: Iterable[str]) -> StateDict:
             raise _corrupt(header.path.name, found, ", ".join(TORCH_DTYPES))
         state[name] = _tensor(mapped[begin + info.start : begin + info.end], info)
     return state
+
+
+def _map(file: Path) -> tuple[torch.UntypedStorage, int]:
+    """Map a file into private memory; return it with its size in bytes."""
+    size = size_of(file)
+    try:
+        return torch.UntypedStorage.from_file(str(file), False, size), size  # private
+    except (OSError, RuntimeError) as error:
+        text = str(error).splitlines()[0]
+        number = re.search(r"[(](\d+)[)]$", text)  # torch ends its text with errno
+        if number:
+            reason = OSError(int(number[1]), os.strerror(int(number[1])))
+            raise unreadable(file, reason) from error
+        raise _corrupt(file.name, short(text), _CHECKED) from error
 
 
 def _tensor(storage: torch.UntypedStorage, info: TensorInfo) -> torch.Tensor:
@@ -128,10 +143,11 @@ def open_weights(path: str | os.PathLike[str]) -> Weights:
     """Read the headers of a file, or of all shards in a folder of the official layout.
 
     Raises:
-        ZImageError: ``ZI-FILE-MISSING``, ``ZI-FILE-PICKLE`` or ``ZI-FILE-CORRUPT``.
+        ZImageError: ``ZI-FILE-MISSING``, ``ZI-FILE-UNREADABLE``, ``ZI-FILE-PICKLE`` or
+            ``ZI-FILE-CORRUPT``.
     """
     source = Path(path)
-    if not source.is_dir():
+    if not os.path.isdir(source):  # unlike Path.is_dir, also without access to its folder
         return Weights(source.name, (read_header(source),))
     headers = tuple(read_header(file) for file in _shards(source))
     file_of: dict[str, str] = {}
@@ -139,20 +155,26 @@ def open_weights(path: str | os.PathLike[str]) -> Weights:
         for name in header.tensors:
             if name in file_of:
                 found = f"{short(name)}: {file_of[name]} + {header.path.name}"
-                raise _corrupt(source.name, found, "one file per tensor")
+                raise _corrupt(
+                    source.name, found, Bilingual("每个张量只在一个文件里", "one file per tensor")
+                )
             file_of[name] = header.path.name
     return Weights(f"{source.parent.name}/{source.name}", headers)
 
 
 def _shards(folder: Path) -> list[Path]:
     """Return the files that an index lists; without an index, the file with the shortest name."""
-    indexes = sorted(folder.glob("*.safetensors.index.json"), key=lambda p: len(p.name))
+    try:  # Path.glob hides that a folder cannot be read
+        names = sorted(os.listdir(folder), key=lambda name: (len(name), name))
+    except OSError as error:
+        raise unreadable(folder, error) from error
+    indexes = [name for name in names if name.endswith(".safetensors.index.json")]
     if indexes:
-        return [folder / name for name in _shard_names(indexes[0])]
-    files = sorted(folder.glob("*.safetensors"), key=lambda p: (len(p.name), p.name))
+        return [folder / name for name in _shard_names(folder / indexes[0])]
+    files = [name for name in names if name.endswith(".safetensors")]
     if files:
-        return files[:1]
-    if any(folder.glob("*.bin")):
+        return [folder / files[0]]
+    if any(name.endswith(".bin") for name in names):
         raise ZImageError("ZI-FILE-PICKLE", path=f"{folder.name}/*.bin")
     raise ZImageError("ZI-FILE-MISSING", path="*.safetensors", folder=str(folder))
 
@@ -161,13 +183,19 @@ def _shard_names(index: Path) -> list[str]:
     try:
         content = json.loads(index.read_text(encoding="utf-8"))
         names = sorted(set(content["weight_map"].values()))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except OSError as error:
+        raise unreadable(index, error) from error
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         found = f"{type(error).__name__}: {error}"[:120]
         raise _corrupt(index.name, found, "weight_map {tensor: file}") from error
     if not names or any(not isinstance(n, str) or n != Path(n).name for n in names):
-        raise _corrupt(index.name, f"{names!r:.120}", "file names without folders")
+        raise _corrupt(
+            index.name,
+            f"{names!r:.120}",
+            Bilingual("不带文件夹的文件名", "file names without folders"),
+        )
     return names
 
 
-def _corrupt(path: str, found: str, expected: str) -> ZImageError:
+def _corrupt(path: str, found: Bilingual | str, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-FILE-CORRUPT", path=path, found=found, expected=expected)

@@ -20,6 +20,10 @@ TEXTS = {
         "{path} is not an intact safetensors file: {found}. Expected: {expected}. "
         "Download the file again.",
     ),
+    "ZI-FILE-UNREADABLE": Bilingual(
+        "无法读取 {path}：{found}。请检查它的权限和所在磁盘。",
+        "Cannot read {path}: {found}. Check its permissions and its disk.",
+    ),
     "ZI-MODEL-KIND": Bilingual(
         "{path} 不是{expected_zh}：{found}。请选择正确的文件。",
         "{path} is not {expected_en}: {found}. Choose the right file.",

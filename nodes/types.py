@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import folder_paths
 
+from ..engine.safetensors_file import size_of
 from ..errors import ZImageError
 
 CATEGORY = "Z-Image"
@@ -30,7 +32,8 @@ def model_path(kind: str, name: str) -> Path:
     """Return the file or folder of a name of :func:`model_names`.
 
     Raises:
-        ZImageError: ``ZI-FILE-MISSING``.
+        ZImageError: ``ZI-FILE-MISSING``; ``ZI-FILE-UNREADABLE`` for a broken link, or for a file in
+            a folder without permission.
     """
     folders = folder_paths.get_folder_paths(kind)
     official = _official(_PARTS[kind]) if name.startswith(DIFFUSERS) and kind in _PARTS else {}
@@ -38,8 +41,20 @@ def model_path(kind: str, name: str) -> Path:
         return official[name.removeprefix(DIFFUSERS)]
     path = folder_paths.get_full_path(kind, name)
     if path is None:
+        _refuse_unreadable(name, folders)
         raise ZImageError("ZI-FILE-MISSING", path=name, folder=folders[0] if folders else kind)
     return Path(path)
+
+
+def _refuse_unreadable(name: str, folders: list[str]) -> None:
+    """Raise ``ZI-FILE-UNREADABLE`` if a folder has the name, but not as a file to read."""
+    inside = os.path.relpath(os.path.join("/", name), "/")  # as the host does
+    for folder in folders:
+        try:
+            size_of(Path(folder, inside))
+        except ZImageError as error:
+            if error.code != "ZI-FILE-MISSING":
+                raise
 
 
 def _official(part: str) -> dict[str, Path]:

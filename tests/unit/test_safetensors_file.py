@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -121,13 +123,78 @@ def test_one_byte_is_no_pickle(tmp_path: Path) -> None:
 
 def test_name_that_the_file_system_refuses(tmp_path: Path) -> None:
     """A path that cannot be looked up is a coded error."""
-    assert code_of(tmp_path / ("x" * 300 + ".safetensors")) == "ZI-FILE-CORRUPT"
+    assert code_of(tmp_path / ("x" * 300 + ".safetensors")) == "ZI-FILE-UNREADABLE"
+    assert code_of(tmp_path / "a\0b.safetensors") == "ZI-FILE-MISSING"
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
     """A path that is not a file says where it was looked for."""
     assert code_of(tmp_path / "none.safetensors") == "ZI-FILE-MISSING"
-    assert code_of(tmp_path) == "ZI-FILE-MISSING"
+    assert code_of(write(tmp_path / "m", GOOD) / "x.safetensors") == "ZI-FILE-MISSING"
+
+
+def test_what_is_no_file(tmp_path: Path) -> None:
+    """A folder and a pipe are there, and are not opened; a pipe would block."""
+    with pytest.raises(ZImageError) as caught:
+        read_header(tmp_path)
+    assert caught.value.code == "ZI-FILE-UNREADABLE"
+    assert "文件夹" in caught.value.chinese
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    assert code_of(tmp_path / "pipe.safetensors") == "ZI-FILE-UNREADABLE"
+
+
+def test_broken_links(tmp_path: Path) -> None:
+    """The link is there, so the message is about its target."""
+    (tmp_path / "a.safetensors").symlink_to(tmp_path / "none")
+    with pytest.raises(ZImageError, match="ZI-FILE-UNREADABLE") as caught:
+        read_header(tmp_path / "a.safetensors")
+    assert "符号链接" in caught.value.chinese
+    assert "symbolic link" in caught.value.english
+    (tmp_path / "b.safetensors").symlink_to(tmp_path / "b.safetensors")
+    assert code_of(tmp_path / "b.safetensors") == "ZI-FILE-UNREADABLE"
+
+
+REASONS = [
+    (errno.EACCES, "没有权限", "Permission denied"),
+    (errno.EIO, "读写出错", "Input/output error"),
+    (errno.ENOLCK, "系统报告", "No locks available"),
+]
+
+
+@pytest.mark.parametrize("function", ["stat", "open"])
+@pytest.mark.parametrize(("number", "chinese", "english"), REASONS)
+def test_a_file_that_the_system_does_not_read(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    function: str,
+    number: int,
+    chinese: str,
+    english: str,
+) -> None:
+    """It is not called corrupt: a download would not help."""
+    path = write(tmp_path / "m.safetensors", GOOD)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Path, function, refuse)
+    with pytest.raises(ZImageError) as caught:
+        read_header(path)
+    assert caught.value.code == "ZI-FILE-UNREADABLE"
+    assert chinese in caught.value.chinese
+    assert english in caught.value.english
+
+
+def test_a_file_that_vanishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look-up and the opening, as one that was never there."""
+    path = write(tmp_path / "m.safetensors", GOOD)
+
+    def open_late(self: Path, *_: object) -> None:
+        self.unlink()
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(Path, "open", open_late)
+    assert code_of(path) == "ZI-FILE-MISSING"
 
 
 def test_message_tells_found_and_expected(tmp_path: Path) -> None:

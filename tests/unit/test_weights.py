@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import errno
 import gc
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -107,3 +109,55 @@ def test_loading_again_and_again_keeps_nothing(tmp_path: Path) -> None:
         gc.collect()
         counts.append(sys.getallocatedblocks())
     assert counts[-1] - counts[1] < 200
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("unable to open file </m/a> in read-only mode: Permission denied (13)", "UNREADABLE"),
+        ("unable to mmap 9 bytes from file </m/a>: Cannot allocate memory (12)", "UNREADABLE"),
+        ("unable to open file </m/a> in read-only mode: No such file or directory (2)", "MISSING"),
+        ("file </m/a> size <9> is smaller than the required mapping size <19>", "CORRUPT"),
+    ],
+)
+def test_a_file_that_torch_does_not_map(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, code: str
+) -> None:
+    """The reason of the system is read from torch's text; only a changed file is corrupt."""
+    file = tmp_path / "a.safetensors"
+    save_file({"a": torch.zeros(4)}, file)
+    weights = open_weights(file)
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError(f"{text}\nException raised from MapAllocator")
+
+    monkeypatch.setattr(torch.UntypedStorage, "from_file", refuse)
+    with pytest.raises(ZImageError) as caught:
+        weights.load()
+    assert caught.value.code == f"ZI-FILE-{code}"
+    assert "raised from" not in str(caught.value)
+
+
+@pytest.mark.parametrize("index", [True, False])
+def test_a_folder_or_an_index_without_permission(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, index: bool
+) -> None:
+    """Neither counts as a folder without models or as a broken index."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    (tmp_path / "a.safetensors.index.json").touch()
+    monkeypatch.setattr(*((Path, "read_text", refuse) if index else (os, "listdir", refuse)))
+    with pytest.raises(ZImageError, match="ZI-FILE-UNREADABLE") as caught:
+        open_weights(tmp_path)
+    assert "没有权限" in caught.value.chinese
+
+
+def test_a_link_to_a_missing_shard(tmp_path: Path) -> None:
+    """The index names it and the folder has it, but there is nothing behind it."""
+    index = {"weight_map": {"a": "a.safetensors"}}
+    (tmp_path / "m.safetensors.index.json").write_text(json.dumps(index))
+    (tmp_path / "a.safetensors").symlink_to("none")
+    with pytest.raises(ZImageError, match="ZI-FILE-UNREADABLE"):
+        open_weights(tmp_path)
