@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from ..errors import ZImageError
-from .safetensors_file import short
+from ..errors.bilingual import Bilingual
+from .safetensors_file import JSON_OBJECT, short
 
 Shapes = Mapping[str, tuple[int, ...]]
 
@@ -25,12 +26,12 @@ REFERENCES = ("edit", "omni")
 SIGLIP = "siglip_embedder.1.weight"
 
 EXPECTED = {
-    DIFFUSION: ("Z-Image 扩散模型", "a Z-Image diffusion model"),
-    TEXT_ENCODER: ("Qwen3 文本编码器", "a Qwen3 text encoder"),
-    VAE: ("16 通道（Flux）VAE", "a 16-channel (Flux) VAE"),
-    CLIP: ("CLIP-L 文本编码器", "a CLIP-L text encoder"),
-    BERT: ("中文 BERT", "a Chinese BERT"),
-    ADAPTER: ("双编码器适配器", "an adapter of the dual encoder"),
+    DIFFUSION: Bilingual("Z-Image 扩散模型", "a Z-Image diffusion model"),
+    TEXT_ENCODER: Bilingual("Qwen3 文本编码器", "a Qwen3 text encoder"),
+    VAE: Bilingual("16 通道（Flux）VAE", "a 16-channel (Flux) VAE"),
+    CLIP: Bilingual("CLIP-L 文本编码器", "a CLIP-L text encoder"),
+    BERT: Bilingual("中文 BERT", "a Chinese BERT"),
+    ADAPTER: Bilingual("双编码器适配器", "an adapter of the dual encoder"),
 }
 
 # The sizes that the host's own loaders assume. Any other model is built from its configuration.
@@ -64,37 +65,60 @@ LAST_TOKEN = 151_645
 _SIGNATURES = (
     ("LoRA", re.compile(r"lora_(A|B|up|down)\b|\.lora\.|lokr_|hada_w")),
     ("ControlNet", re.compile(r"^(control_model\.|controlnet_|control_layers\.)")),
-    ("Z-Image / Lumina 2 diffusion model", re.compile(r"(^|\.)cap_embedder\.1\.weight$")),
-    ("Flux / Hunyuan diffusion model", re.compile(r"(^|\.)double_blocks\.0\.")),
+    (
+        Bilingual("Z-Image / Lumina 2 扩散模型", "Z-Image / Lumina 2 diffusion model"),
+        re.compile(r"(^|\.)cap_embedder\.1\.weight$"),
+    ),
+    (
+        Bilingual("Flux / Hunyuan 扩散模型", "Flux / Hunyuan diffusion model"),
+        re.compile(r"(^|\.)double_blocks\.0\."),
+    ),
     ("Stable Diffusion 3 / AuraFlow", re.compile(r"(^|\.)joint_blocks\.0\.|double_layers\.0\.")),
     ("Stable Diffusion / SDXL UNet", re.compile(r"(^|\.)(input_blocks|down_blocks\.0\.attent)")),
     ("Qwen-Image / Wan / PixArt", re.compile(r"(^|\.)(transformer_blocks|blocks)\.0\.")),
     ("VAE", re.compile(r"(^|\.)decoder\.(conv_in|up_blocks\.0|up\.0)\b|taesd_decoder")),
-    ("Gemma text encoder", re.compile(r"layers\.0\.post_feedforward_layernorm")),
-    ("Qwen2 text encoder", re.compile(r"layers\.0\.self_attn\.k_proj\.bias")),
-    ("Qwen3 text encoder", re.compile(r"layers\.0\.self_attn\.q_norm\.weight")),
-    ("Llama / Mistral text encoder", re.compile(r"layers\.0\.self_attn\.q_proj\.weight")),
-    ("CLIP text encoder", re.compile(r"text_model\.encoder\.|resblocks\.0\.")),
-    ("BERT text encoder", re.compile(r"encoder\.layer\.0\.attention\.self\.query")),
-    ("T5 text encoder", re.compile(r"encoder\.block\.0\.layer\.0")),
+    (
+        Bilingual("Gemma 文本编码器", "Gemma text encoder"),
+        re.compile(r"layers\.0\.post_feedforward_layernorm"),
+    ),
+    (
+        Bilingual("Qwen2 文本编码器", "Qwen2 text encoder"),
+        re.compile(r"layers\.0\.self_attn\.k_proj\.bias"),
+    ),
+    (
+        Bilingual("Qwen3 文本编码器", "Qwen3 text encoder"),
+        re.compile(r"layers\.0\.self_attn\.q_norm\.weight"),
+    ),
+    (
+        Bilingual("Llama / Mistral 文本编码器", "Llama / Mistral text encoder"),
+        re.compile(r"layers\.0\.self_attn\.q_proj\.weight"),
+    ),
+    (
+        Bilingual("CLIP 文本编码器", "CLIP text encoder"),
+        re.compile(r"text_model\.encoder\.|resblocks\.0\."),
+    ),
+    (
+        Bilingual("BERT 文本编码器", "BERT text encoder"),
+        re.compile(r"encoder\.layer\.0\.attention\.self\.query"),
+    ),
+    (Bilingual("T5 文本编码器", "T5 text encoder"), re.compile(r"encoder\.block\.0\.layer\.0")),
 )
 
 
-def describe(names: Iterable[str]) -> str:
+def describe(names: Iterable[str]) -> Bilingual:
     """Return the kind of model that tensor names belong to, for an error message."""
     names = list(names)
     for kind, pattern in _SIGNATURES:
         if any(pattern.search(name) for name in names):
-            return kind
-    return f"unknown model ({short(names[0])}, …)" if names else "no tensors"
+            return kind if isinstance(kind, Bilingual) else Bilingual(kind, kind)
+    if not names:
+        return Bilingual("没有张量", "no tensors")
+    return Bilingual(f"未知模型（{short(names[0])} 等）", f"unknown model ({short(names[0])}, …)")
 
 
-def wrong_kind(path: str, kind: str, found: str) -> ZImageError:
+def wrong_kind(path: str, kind: str, found: Bilingual | str) -> ZImageError:
     """Return ``ZI-MODEL-KIND`` for a file that is not of the expected ``kind``."""
-    chinese, english = EXPECTED[kind]
-    return ZImageError(
-        "ZI-MODEL-KIND", path=path, found=found, expected_zh=chinese, expected_en=english
-    )
+    return ZImageError("ZI-MODEL-KIND", path=path, found=found, expected=EXPECTED[kind])
 
 
 @contextmanager
@@ -105,9 +129,8 @@ def coded(path: str) -> Iterator[None]:
     except (ValueError, TypeError, RuntimeError, IndexError, ArithmeticError, KeyError) as error:
         text = (str(error).splitlines() or [""])[0]
         found = short(f"{type(error).__name__}: {text}")
-        raise ZImageError(
-            "ZI-MODEL-KEYS", path=path, found=found, expected="names and shapes that fit together"
-        ) from error
+        expected = Bilingual("彼此吻合的名称和形状", "names and shapes that fit together")
+        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected) from error
 
 
 def is_full(kind: str, config: Mapping[str, Any]) -> bool:
@@ -189,8 +212,10 @@ def text_encoder_config(shapes: Shapes, path: str) -> dict[str, int]:
     layers = _count(shapes, "model.layers.")
     fits = query % 128 == 0 and key % 128 == 0 and 0 < key <= query and query % key == 0
     if head != 128 or not fits or layers < 3:
-        found = f"head {head}, q {query}, k {key}, {layers} layers"
-        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected="head 128, >= 3 layers")
+        sizes = f"head {head}, q {query}, k {key}"
+        found = Bilingual(f"{sizes}，{layers} 层", f"{sizes}, {layers} layers")
+        expected = Bilingual("head 128，至少 3 层", "head 128, at least 3 layers")
+        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)
     return {
         "hidden_size": _shape(shapes, "model.embed_tokens.weight", 2, path)[1],
         "intermediate_size": _shape(shapes, f"{first}mlp.gate_proj.weight", 2, path)[0],
@@ -222,8 +247,13 @@ def encoder_config(kind: str, shapes: Shapes, path: str, names: Iterable[str]) -
     rows, width = _shape(shapes, table, 2, path)
     positions = _shape(shapes, f"embeddings.{places}.weight", 2, path)[0]
     if width == 0 or width % 64 or positions < 77 or (kind == CLIP and positions != 77):
-        found = f"{width} wide, {positions} positions"
-        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected="64 * n wide, 77")
+        count = "77" if kind == CLIP else "≥ 77"
+        raise ZImageError(
+            "ZI-MODEL-KEYS",
+            path=path,
+            found=_width_and_positions(str(width), str(positions)),
+            expected=_width_and_positions("64 × n", count),
+        )
     config = {
         "hidden_size": width,
         "num_attention_heads": width // 64,
@@ -265,13 +295,13 @@ def vae_config(shapes: Shapes, path: str) -> dict[str, Any]:
     if "taesd_decoder.1.weight" in shapes:
         channels = _shape(shapes, "taesd_decoder.1.weight", 4, path)[1]
         if channels != 16:
-            raise wrong_kind(path, VAE, f"TAESD with {channels} channels")
+            raise wrong_kind(path, VAE, _channels("TAESD", channels))
         return {"latent_channels": channels}
     if "decoder.conv_in.weight" not in shapes:
         raise wrong_kind(path, VAE, describe(shapes))
     shape = _shape(shapes, "decoder.conv_in.weight", 4, path)
     if shape[1] != 16:
-        raise wrong_kind(path, VAE, f"VAE with {shape[1]} channels")
+        raise wrong_kind(path, VAE, _channels("VAE", shape[1]))
     ch, widths = _vae_widths(shapes, path)
     return {
         "embed_dim": 16,
@@ -290,6 +320,14 @@ def vae_config(shapes: Shapes, path: str) -> dict[str, Any]:
     }
 
 
+def _channels(kind: str, channels: int) -> Bilingual:
+    return Bilingual(f"{channels} 通道的 {kind}", f"{kind} with {channels} channels")
+
+
+def _width_and_positions(width: str, positions: str) -> Bilingual:
+    return Bilingual(f"宽 {width}，{positions} 个位置", f"{width} wide, {positions} positions")
+
+
 def _vae_widths(shapes: Shapes, path: str) -> tuple[int, list[int]]:
     """Return the base width of an autoencoder, and the width of each level of its decoder."""
     channels = _shape(shapes, "decoder.norm_out.weight", 1, path)[0]
@@ -303,8 +341,11 @@ def _vae_widths(shapes: Shapes, path: str) -> tuple[int, list[int]]:
     ch = first[0] if first else channels
     # Norms have 32 groups.
     if not widths or ch == 0 or ch % 32 or any(w == 0 or w % ch for w in widths):
-        found = f"widths {widths[:8]}, first {ch}"
-        expected = "multiples of the first, which is one of 32"
+        found = Bilingual(f"宽度 {widths[:8]}，首层 {ch}", f"widths {widths[:8]}, first {ch}")
+        expected = Bilingual(
+            "各层宽度是首层的倍数，首层是 32 的倍数",
+            "multiples of the first, which is a multiple of 32",
+        )
         raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)
     return ch, widths
 
@@ -322,9 +363,8 @@ def declared(metadata: Mapping[str, str], path: str) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         value = str(error)
     if not isinstance(value, dict):
-        raise ZImageError(
-            "ZI-FILE-CORRUPT", path=path, found=f"zimage: {value!r:.80}", expected="JSON object"
-        )
+        found = f"zimage: {value!r:.80}"
+        raise ZImageError("ZI-FILE-CORRUPT", path=path, found=found, expected=JSON_OBJECT)
     return value
 
 
@@ -343,8 +383,9 @@ def _shape(shapes: Shapes, name: str, rank: int, path: str, *, optional: bool = 
     if shape is None and optional:
         return None
     if shape is None or len(shape) != rank:
-        found = "missing" if shape is None else str(list(shape))
-        raise ZImageError(
-            "ZI-MODEL-KEYS", path=path, found=f"{name}: {found}", expected=f"{rank} dimensions"
-        )
+        found = Bilingual(f"缺少 {name}", f"{name}: missing")
+        if shape is not None:
+            found = f"{name}: {list(shape)}"
+        expected = Bilingual(f"{rank} 维", f"{rank} dimensions")
+        raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)
     return shape

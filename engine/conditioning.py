@@ -7,8 +7,10 @@ from typing import Any
 import torch
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from ..text import encoder_limits, prompt_rules, spans
 from . import host
+from .architecture import TEXT_ENCODER, wrong_kind
 from .dual_text import LIMIT, Reading
 
 Conditioning = list[list[Any]]
@@ -32,12 +34,8 @@ def encode(clip: Any, prompt: str) -> Conditioning:
     if host.is_dual(clip):
         return clip.encode_from_tokens_scheduled(clip.tokenize(prompt))
     if host.width_of(clip) is None:
-        raise ZImageError(
-            "ZI-MODEL-KIND",
-            path="clip",
-            found=type(getattr(clip, "cond_stage_model", None)).__name__,
-            expected_zh="Qwen3 文本编码器",
-            expected_en="a Qwen3 text encoder",
+        raise wrong_kind(
+            "clip", TEXT_ENCODER, type(getattr(clip, "cond_stage_model", None)).__name__
         )
     tokens, count = _tokens(clip, prompt)
     if count > encoder_limits.QWEN3_MOST:
@@ -60,37 +58,37 @@ def describe(clip: Any, prompt: str, negative_prompt: str = "") -> str:
     Raises:
         ZImageError: the codes of :func:`..text.prompt_rules.check`.
     """
-    chinese, english = _token_usage(clip, prompt)
-    lines = [chinese, english]
+    usage = _token_usage(clip, prompt)
+    lines = [usage.chinese, usage.english]
     if negative_prompt.strip():
-        chinese, english = _token_usage(clip, negative_prompt)
-        lines += [f"反向提示词：{chinese}", f"Negative: {english}"]
+        usage = _token_usage(clip, negative_prompt)
+        lines += [f"反向提示词：{usage.chinese}", f"Negative: {usage.english}"]
     return "\n".join(lines)
 
 
-def _token_usage(clip: Any, prompt: str) -> tuple[str, str]:
-    """Return the Chinese and the English line about the tokens of one prompt."""
+def _token_usage(clip: Any, prompt: str) -> Bilingual:
+    """Return the line about the tokens of one prompt."""
     if host.is_dual(clip):
         return _dual_token_usage(clip.tokenizer.read(prompt))
     _, count = _tokens(clip, prompt_rules.prepare(prompt))
     usage = f"Qwen3 {count}/{encoder_limits.QWEN3}"
     if count <= encoder_limits.QWEN3:
-        return usage, usage
-    return (
+        return Bilingual(usage, usage)
+    return Bilingual(
         f"{usage} · 超过官方上限，可能读不准",
         f"{usage} · above the official limit, may be misread",
     )
 
 
-def _dual_token_usage(reading: Reading) -> tuple[str, str]:
-    """Return the Chinese and the English line about a prompt for a dual encoder."""
+def _dual_token_usage(reading: Reading) -> Bilingual:
+    """Return the line about a prompt for a dual encoder."""
     encoders = (("CLIP", reading.clip), ("BERT", reading.bert))
     counts = " · ".join(f"{name} {tokens.whole}/{LIMIT}" for name, tokens in encoders)
     truncated = [(name, tokens.rest.replace("\n", " ")) for name, tokens in encoders if tokens.rest]
     chinese = "".join(f" · {name} 截去“{text}”" for name, text in truncated)
     english = "".join(f' · {name} cut "{text}"' for name, text in truncated)
     usage = f"{reading.tag or '-'} {counts}"
-    return usage + chinese, usage + english
+    return Bilingual(usage + chinese, usage + english)
 
 
 def cuts(clip: Any, **prompts: str) -> dict[str, list[dict[str, str]]] | None:

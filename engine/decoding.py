@@ -8,7 +8,9 @@ from typing import Any
 import torch
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from . import host, strips
+from .architecture import VAE, wrong_kind
 from .compiled_decoder import decoder_of
 
 log = logging.getLogger(__name__)
@@ -80,13 +82,11 @@ def check(vae: Any, samples: torch.Tensor) -> None:
     channels = getattr(vae, "latent_channels", None)
     video = getattr(vae, "latent_dim", 2) != 2
     if channels != 16 or video:
-        raise ZImageError(
-            "ZI-MODEL-KIND",
-            path="vae",
-            found=f"{channels} channels" + (", video" if video else ""),
-            expected_zh="16 通道（Flux）VAE",
-            expected_en="a 16-channel (Flux) VAE",
+        found = Bilingual(
+            f"{channels} 通道" + ("，用于视频" if video else ""),
+            f"{channels} channels" + (", video" if video else ""),
         )
+        raise wrong_kind("vae", VAE, found)
     if samples.ndim != 4 or samples.shape[1] != 16 or 0 in samples.shape:
         expected = "[B, 16, H/8, W/8]"
         raise ZImageError("ZI-VALUE", name="samples", found=list(samples.shape), expected=expected)

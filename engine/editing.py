@@ -15,8 +15,10 @@ import torch
 from torch import Tensor
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from ..text import encoder_limits, prompt_rules, spans
 from . import host, omni
+from .architecture import TEXT_ENCODER, wrong_kind
 from .conditioning import Conditioning
 
 MAX_REFERENCES = 3
@@ -63,12 +65,8 @@ def encode_instruction(
     """
     _check(latents, siglip)
     if host.width_of(clip) is None or host.is_dual(clip):
-        raise ZImageError(
-            "ZI-MODEL-KIND",
-            path="clip",
-            found=type(getattr(clip, "cond_stage_model", None)).__name__,
-            expected_zh="Qwen3 文本编码器",
-            expected_en="a Qwen3 text encoder",
+        raise wrong_kind(
+            "clip", TEXT_ENCODER, type(getattr(clip, "cond_stage_model", None)).__name__
         )
     template, around = omni.templates(len(latents))
     _, instruction = spans.take_off(prompt_rules.prepare(instruction))
@@ -105,7 +103,9 @@ def encode_vision(encoder: Any, picture: Tensor) -> Tensor:
         raise ZImageError(
             "ZI-PICTURE",
             found=f"clip_vision {list(features.shape)}",
-            expected="SigLIP2, [1, rows * columns, width]",
+            expected=Bilingual(
+                "SigLIP2，[1, 行数 × 列数, 宽度]", "SigLIP2, [1, rows × columns, width]"
+            ),
         )
     return features.unflatten(1, (rows, count // rows))
 
@@ -152,15 +152,18 @@ def _vision_output(features: Tensor) -> VisionOutput:
 
 def _check(latents: Sequence[Tensor], siglip: Sequence[Tensor] | None) -> None:
     if len(latents) > MAX_REFERENCES:
-        raise _bad("references", len(latents), f"0 - {MAX_REFERENCES}")
+        raise _bad("references", len(latents), f"0 … {MAX_REFERENCES}")
     for latent in latents:
         shape = list(latent.shape)
         if len(shape) != 4 or shape[:2] != [1, 16] or 0 in shape or shape[2] % 2 or shape[3] % 2:
             raise _bad("reference", shape, "[1, 16, H/8, W/8], H % 16 == W % 16 == 0")
     if siglip and (len(siglip) != len(latents) or any(part.ndim != 4 for part in siglip)):
         shapes = [list(part.shape) for part in siglip]
-        raise _bad("siglip", shapes, f"{len(latents)} x [1, rows, columns, width]")
+        expected = Bilingual(
+            f"{len(latents)} × [1, 行数, 列数, 宽度]", f"{len(latents)} × [1, rows, columns, width]"
+        )
+        raise _bad("siglip", shapes, expected)
 
 
-def _bad(name: str, found: object, expected: str) -> ZImageError:
+def _bad(name: str, found: object, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-VALUE", name=name, found=found, expected=expected)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 
 StateDict = dict[str, torch.Tensor]
 
@@ -41,7 +42,8 @@ def expand(
         out[weight] = compact.new_empty(rows, compact.shape[1])
         return out
     if ids.numel() and not 0 <= int(ids.min()) <= int(ids.max()) < rows:
-        found = f"token ids {int(ids.min())} … {int(ids.max())}"
+        span = f"{int(ids.min())} … {int(ids.max())}"
+        found = Bilingual(f"词元编号 {span}", f"token ids {span}")
         raise ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=f"0 … {rows - 1}")
     out[weight] = compact[0].repeat(rows, 1)
     out[weight][ids] = compact[1:]

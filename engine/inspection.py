@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from . import architecture, embedding, host, layouts, quantisation
 from .architecture import DIFFUSION, TEXT_ENCODER, VAE, coded, is_full
-from .safetensors_file import short
+from .safetensors_file import JSON_OBJECT, short
 from .weights import StateDict, Weights, open_weights
 
 log = logging.getLogger(__name__)
@@ -133,7 +134,7 @@ def _references(config: dict[str, Any], declared: dict[str, Any]) -> bool:
 def _adopt(config: dict[str, Any], declared: Any, path: str) -> None:
     """Copy declared values that shapes do not determine to ``config``; compare all others."""
     if not isinstance(declared, dict):
-        raise _keys(path, f"config {declared!r:.60}", "JSON object")
+        raise _keys(path, f"config {declared!r:.60}", JSON_OBJECT)
     for key, value in declared.items():
         if key in _FREE:
             config[key] = value
@@ -143,7 +144,11 @@ def _adopt(config: dict[str, Any], declared: Any, path: str) -> None:
     axes = config["axes_dims"]
     even = isinstance(axes, list) and all(type(n) is int and n > 0 and n % 2 == 0 for n in axes)
     if not even or len(axes) != 3 or sum(axes) != head:
-        raise _keys(path, f"axes_dims {axes!r:.60}", f"3 even numbers, sum {head}")
+        raise _keys(
+            path,
+            f"axes_dims {axes!r:.60}",
+            Bilingual(f"3 个偶数，和为 {head}", f"3 even numbers, sum {head}"),
+        )
     for key in ("rope_theta", "time_scale"):
         if type(config[key]) not in (int, float) or not 0 < config[key] <= _LARGEST:
             raise _keys(path, f"{key} = {config[key]!r:.60}", f"0 < {key} <= {_LARGEST:g}")
@@ -183,9 +188,13 @@ def _check(
     path = weights.name
     missing = sorted(expected.keys() - outline.keys() - optional)
     if missing:
-        count = f"{len(expected) - len(missing)} of {len(expected)} tensors"
+        present, total = len(expected) - len(missing), len(expected)
         names = ", ".join(map(short, missing[:3]))
-        raise _keys(path, f"{count}, without {names}", f"{len(expected)} tensors")
+        found = Bilingual(
+            f"{total} 个张量中只有 {present} 个，缺少 {names}",
+            f"{present} of {total} tensors, without {names}",
+        )
+        raise _keys(path, found, Bilingual(f"{total} 个张量", f"{total} tensors"))
     formats = host.quantisation_formats() if full else {}
     layers = quantisation.declared(outline, weights.metadata)
     for name, shape in expected.items():
@@ -200,5 +209,5 @@ def _check(
         log.warning("%s: %d tensors are not used: %s", path, len(unused), names)
 
 
-def _keys(path: str, found: str, expected: str) -> ZImageError:
+def _keys(path: str, found: Bilingual | str, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 import torch
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from .safetensors_file import short
 
 StateDict = dict[str, torch.Tensor]
@@ -171,7 +172,9 @@ def _fuse(name: str, parts: StateDict, source: str) -> torch.Tensor:
         raise _keys(source, found, "to_q, to_k, to_v [*, dim]")
     if len({t.dtype for t in tensors}) > 1 and any(t.dtype.itemsize == 1 for t in tensors):
         found = f"{short(name)} ({', '.join(str(t.dtype) for t in tensors)})"
-        raise _keys(source, found, "to_q, to_k, to_v of one type")
+        raise _keys(
+            source, found, Bilingual("类型相同的 to_q、to_k、to_v", "to_q, to_k, to_v of one type")
+        )
     if dtype.itemsize == 1:  # torch cannot concatenate fp8 on every device, but it can bytes
         return torch.cat([t.view(torch.uint8) for t in tensors]).view(dtype)
     return torch.cat(tensors)
@@ -203,8 +206,8 @@ def _per_row(name: str, weight: torch.Tensor, scale: torch.Tensor, source: str) 
     if weight.ndim and scale.shape in (rows, (*rows, 1)):
         return scale.reshape(*rows, *[1] * (weight.ndim - 1))
     found = f"{short(name)} {list(weight.shape)}, scale {list(scale.shape)}"
-    raise _keys(source, found, f"scale [], [1], {[*rows]} or {[*rows, 1]}")
+    raise _keys(source, found, f"scale [] | [1] | {[*rows]} | {[*rows, 1]}")
 
 
-def _keys(path: str, found: str, expected: str) -> ZImageError:
+def _keys(path: str, found: str, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)

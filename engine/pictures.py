@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..errors import ZImageError
+from ..errors import ZImageError, system
+from ..errors.bilingual import Bilingual
 from .saving import check_quality
 
 FORMATS = {"webp": ".webp", "png": ".png", "jpeg": ".jpg"}
@@ -37,7 +38,7 @@ def to_image(pixels: np.ndarray) -> Image.Image:
         ZImageError: ``ZI-VALUE`` for another shape.
     """
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
-        expected = "[H, W, 3] (or 1 or 4)"
+        expected = Bilingual("[H, W, 3]（或 1、4）", "[H, W, 3] (or 1 or 4)")
         raise ZImageError("ZI-VALUE", name="images", found=list(pixels.shape), expected=expected)
     pixels = pixels[..., 0] if pixels.shape[2] == 1 else pixels
     array = np.nan_to_num(pixels.astype(np.float32), nan=0.0)
@@ -88,7 +89,7 @@ def save(
 
 def output_error(path: Path, error: OSError) -> ZImageError:
     """Return ``ZI-OUTPUT`` with the system's reason."""
-    return ZImageError("ZI-OUTPUT", path=str(path), found=error.strerror or str(error))
+    return ZImageError("ZI-OUTPUT", path=str(path), found=system.reason(error))
 
 
 def _options(

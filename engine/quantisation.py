@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from .safetensors_file import short
 
 Formats = Mapping[str, Mapping[str, Any]]
@@ -80,12 +81,16 @@ def check(
         supported = legacy and bool(formats) and tensor.is_floating_point()
     if not supported:
         dtype = str(tensor.dtype).removeprefix("torch.")
-        reason = short(format) if format is not None else " + ".join(marks) or "without format"
+        reason = short(format) if format is not None else " + ".join(marks)
+        found = Bilingual(
+            f"{short(name)}: {dtype}（{reason or '未注明格式'}）",
+            f"{short(name)}: {dtype} ({reason or 'without format'})",
+        )
         names = " | ".join(formats)
         raise ZImageError(
             "ZI-MODEL-KEYS",
             path=path,
-            found=f"{short(name)}: {dtype} ({reason})",
+            found=found,
             expected="bfloat16, float16, float32" + (f", {names}" if names else ""),
         )
 

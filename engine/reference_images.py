@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from . import host
 from .sizes import AREA
 
@@ -132,10 +133,14 @@ def masked(latent: Tensor, mask: Tensor | None) -> dict[str, Tensor]:
         return {"samples": latent}
     shape = list(mask.shape)
     if len(shape) < 2 or 0 in shape:
-        raise ZImageError("ZI-PICTURE", found=f"mask {shape}", expected="[1, H, W]")
+        raise ZImageError(
+            "ZI-PICTURE", found=Bilingual(f"遮罩 {shape}", f"mask {shape}"), expected="[1, H, W]"
+        )
     plain = mask.reshape(-1, 1, *shape[-2:]).float()
     if plain.shape[0] > 1:
         raise count_error("mask", plain.shape[0], "1")
     if not torch.isfinite(plain).all():
-        raise ZImageError("ZI-PICTURE", found="mask: NaN", expected="0 … 1")
+        raise ZImageError(
+            "ZI-PICTURE", found=Bilingual("遮罩含有 NaN", "mask: NaN"), expected="0 … 1"
+        )
     return {"samples": latent, "noise_mask": plain.clamp(0, 1)}

@@ -12,7 +12,9 @@ import comfy.utils
 import torch
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from . import editing, host
+from .architecture import DIFFUSION, wrong_kind
 from .conditioning import Conditioning, check_width
 from .presets import SamplingSettings
 from .reference_images import TO_CHANGE, count_error
@@ -108,19 +110,17 @@ def check_inputs(
     """
     width = host.caption_width(model)
     if width is None:
-        raise ZImageError(
-            "ZI-MODEL-KIND",
-            path="model",
-            found=type(model.model).__name__,
-            expected_zh="Z-Image 扩散模型",
-            expected_en="a Z-Image diffusion model",
-        )
+        raise wrong_kind("model", DIFFUSION, type(model.model).__name__)
     editing.check_references(model, positive, negative)
     check_width(positive, width)
     if negative is not None:
         check_width(negative, width)
     elif settings.cfg != 1:
-        raise _bad("negative", "—", f"a connection, because cfg = {settings.cfg:g} (not 1)")
+        expected = Bilingual(
+            f"已连接（cfg = {settings.cfg:g}，不是 1）",
+            f"a connection, because cfg = {settings.cfg:g} (not 1)",
+        )
+        raise _bad("negative", "—", expected)
     if settings.sampler not in SAMPLERS:
         raise _bad("sampler_name", settings.sampler, ", ".join(SAMPLERS))
     if settings.scheduler not in SCHEDULERS:
@@ -139,8 +139,8 @@ def _check_latent(samples: torch.Tensor) -> None:
     if shape[1] != 16 and samples.any():  # the host corrects the channels of empty latents
         raise _bad("latent_image", list(shape), "[B, 16, H/8, W/8]")
     if max(shape[2:]) * 8 > MAXIMUM or shape[0] > MAX_BATCH:
-        expected = f"B <= {MAX_BATCH}, H and W <= {MAXIMUM}"
-        raise _bad("latent_image", list(shape), f"[B, 16, H/8, W/8], {expected}")
+        expected = f"[B, 16, H/8, W/8], B ≤ {MAX_BATCH}, H ≤ {MAXIMUM}, W ≤ {MAXIMUM}"
+        raise _bad("latent_image", list(shape), expected)
 
 
 def _check_masks(samples: torch.Tensor, mask: torch.Tensor | None) -> None:
@@ -151,5 +151,5 @@ def _check_masks(samples: torch.Tensor, mask: torch.Tensor | None) -> None:
         raise count_error("noise_mask", count, expected)
 
 
-def _bad(name: str, found: object, expected: str) -> ZImageError:
+def _bad(name: str, found: object, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-VALUE", name=name, found=found, expected=expected)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 
 MULTIPLE = 16
 MINIMUM, MAXIMUM = 64, 4096
@@ -61,7 +62,8 @@ def resolve(size: str, width: int, height: int) -> tuple[int, int]:
             ``ZI-VALUE`` for an unknown label.
     """
     if size != CUSTOM and size not in SIZES:
-        raise ZImageError("ZI-VALUE", name="size", found=size, expected=f"WxH (ratio) | {CUSTOM}")
+        expected = Bilingual(f"宽x高 (比例) | {CUSTOM}", f"WxH (ratio) | {CUSTOM}")
+        raise ZImageError("ZI-VALUE", name="size", found=size, expected=expected)
     pair = (width, height) if size == CUSTOM else SIZES[size]
     if not all(MINIMUM <= side <= MAXIMUM and side % MULTIPLE == 0 for side in pair):
         found = f"{pair[0]}×{pair[1]}"

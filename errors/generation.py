@@ -25,8 +25,8 @@ TEXTS = {
         "Cannot read {path}: {found}. Check its permissions and its disk.",
     ),
     "ZI-MODEL-KIND": Bilingual(
-        "{path} 不是{expected_zh}：{found}。请选择正确的文件。",
-        "{path} is not {expected_en}: {found}. Choose the right file.",
+        "{path} 不是{expected}：{found}。请选择正确的文件。",
+        "{path} is not {expected}: {found}. Choose the right file.",
     ),
     "ZI-MODEL-KEYS": Bilingual(
         "{path} 的权重与 Z-Image 结构不符：{found}；应为 {expected}。"

@@ -89,7 +89,9 @@ def test_official_text_encoder_and_vae() -> None:
 )
 def test_other_models_are_named(names: list[str], kind: str) -> None:
     """The error for a wrong file says what it is, whichever input it was chosen for."""
-    assert kind in architecture.describe(names)
+    found = architecture.describe(names)
+    assert kind in found.english
+    assert kind in found.chinese or kind == "no tensors"
     shapes = dict.fromkeys(names, (1, 1))
     for function in (architecture.diffusion_config, architecture.text_encoder_config):
         assert code_of(function, shapes) == "ZI-MODEL-KIND"
@@ -209,4 +211,37 @@ def test_anything_else_becomes_coded(error: Exception) -> None:
 
 def test_long_names_are_cut() -> None:
     """A name fills no screen."""
-    assert len(architecture.describe(["x" * 10_000])) < 120
+    found = architecture.describe(["x" * 10_000])
+    assert max(len(found.chinese), len(found.english)) < 120
+
+
+ENCODERS = {
+    architecture.CLIP: ("token_embedding", "position_embedding", "encoder.layers.0.mlp.fc1"),
+    architecture.BERT: (
+        "word_embeddings",
+        "position_embeddings",
+        "encoder.layer.0.intermediate.dense",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", ENCODERS)
+def test_encoders_of_the_dual_encoder(kind: str) -> None:
+    """Sizes come from the shapes, and an impossible one is refused in both languages."""
+    words, places, middle = ENCODERS[kind]
+    shapes = {
+        f"embeddings.{words}.weight": (100, 128),
+        f"embeddings.{places}.weight": (77, 128),
+        f"{middle}.weight": (512, 128),
+    }
+    if kind == architecture.BERT:
+        shapes["embeddings.token_type_embeddings.weight"] = (2, 128)
+    found = architecture.encoder_config(kind, shapes, "f", shapes)
+    assert (found["hidden_size"], found["num_attention_heads"]) == (128, 2)
+    shapes[f"embeddings.{places}.weight"] = (76, 128)
+    with pytest.raises(ZImageError, match="ZI-MODEL-KEYS") as caught:
+        architecture.encoder_config(kind, shapes, "f", shapes)
+    assert "宽 128，76 个位置" in caught.value.chinese
+    assert "128 wide, 76 positions" in caught.value.english
+    with pytest.raises(ZImageError, match="ZI-MODEL-KIND"):
+        architecture.encoder_config(kind, {}, "f", [])
