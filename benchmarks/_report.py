@@ -8,9 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Text = str | tuple[str, str]
-"""English and Chinese, or the same in both."""
-LANGUAGES = {"en": 0, "zh": 1}
+import _common
+
+_common.load_pack()
+
+from zimage_comfyui.errors.bilingual import Bilingual  # noqa: E402 - the pack is loaded by path
+
+Text = str | Bilingual
+"""A text in both languages, or the same in both."""
 
 
 @dataclass(frozen=True)
@@ -39,12 +44,12 @@ def read(folder: Path, name: str) -> dict[str, Any] | None:
 
 def picture(file: str, english: str, chinese: str) -> Text:
     """Return the Markdown of a picture; its path is relative to docs/."""
-    return f"![{english}]({file})", f"![{chinese}]({file})"
+    return Bilingual(f"![{chinese}]({file})", f"![{english}]({file})")
 
 
 def met(good: bool) -> Text:
     """Return whether a goal was reached; a missed goal is bold."""
-    return ("met", "达到") if good else ("**not met**", "**未达到**")
+    return Bilingual("达到", "met") if good else Bilingual("**未达到**", "**not met**")
 
 
 def share(right: int, of: int) -> str:
@@ -59,7 +64,9 @@ def named(names: Mapping[str, Text], key: str) -> Text:
 
 def in_language(text: Text, language: str) -> str:
     """Return the text in a language."""
-    return text if isinstance(text, str) else text[LANGUAGES[language]]
+    if isinstance(text, str):
+        return text
+    return text.chinese if language == "zh" else text.english
 
 
 def render(section: Section, run: dict[str, Any], language: str) -> str:
@@ -94,9 +101,16 @@ def origin(run: dict[str, Any], command: str) -> Text:
     file = f"../benchmarks/results/{run['file']}"
     end = f"[`{run['file']}`]({file}) · `{command}`"
     date, commit = run["date"][:10], run["commit"]
-    changed = ("a tree with changes", "有未提交的改动") if commit.endswith("+") else ("", "")
-    commit = commit.rstrip("+")
-    return tuple(
-        f"<sub>{where}{note} · {date} · {word} {commit}{f' ({more})' if more else ''} · {end}</sub>"
-        for word, more in zip(("commit", "提交"), changed, strict=True)
-    )  # type: ignore[return-value]
+    changed = Bilingual("", "")
+    if commit.endswith("+"):
+        changed = Bilingual(" (有未提交的改动)", " (a tree with changes)")
+    line = "<sub>{where}{note} · {date} · {word} {commit}{changed} · {end}</sub>"
+    return Bilingual(line, line).format(
+        where=where,
+        note=note,
+        date=date,
+        word=Bilingual("提交", "commit"),
+        commit=commit.rstrip("+"),
+        changed=changed,
+        end=end,
+    )

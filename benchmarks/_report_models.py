@@ -6,19 +6,21 @@ from typing import Any
 
 from _report import Section, Table, Text, met, named, picture, share
 
+from zimage_comfyui.errors.bilingual import Bilingual
+
 Run = dict[str, Any]
 WANTED_DB = 30.0
-FIELDS: dict[str, Text] = {
-    "subject": ("subject", "主体"),
-    "colour": ("colour", "颜色"),
-    "place": ("place", "位置"),
-    "background": ("background", "背景"),
-    "style": ("style", "风格"),
+FIELDS = {
+    "subject": Bilingual("主体", "subject"),
+    "colour": Bilingual("颜色", "colour"),
+    "place": Bilingual("位置", "place"),
+    "background": Bilingual("背景", "background"),
+    "style": Bilingual("风格", "style"),
 }
 CONTROLS: dict[str, Text] = {
-    "zero": ("control: no text features", "对照：没有文本特征"),
-    "identity": ("control: no adapter", "对照：不经适配器"),
-    "shuffled": ("control: text of another prompt", "对照：换成其他提示词"),
+    "zero": Bilingual("对照：没有文本特征", "control: no text features"),
+    "identity": Bilingual("对照：不经适配器", "control: no adapter"),
+    "shuffled": Bilingual("对照：换成其他提示词", "control: text of another prompt"),
 }
 
 
@@ -28,9 +30,9 @@ def _tally(name: Text, tally: Run) -> list[Text]:
 
 
 HEAD: list[Text] = [
-    ("model / language of the prompt", "模型 / 提示词语言"),
-    ("right", "正确"),
-    *((f"wrong: {en}", f"错：{zh}") for en, zh in FIELDS.values()),
+    Bilingual("模型 / 提示词语言", "model / language of the prompt"),
+    Bilingual("正确", "right"),
+    *(Bilingual(f"错：{field.chinese}", f"wrong: {field.english}") for field in FIELDS.values()),
 ]
 
 
@@ -39,16 +41,16 @@ def adherence(run: Run) -> Section:
     checker = run["checker"]
     accuracy = share(checker["right"], checker["of"])
     return Section(
-        ("Do the small models follow the prompt?", "小模型是否遵循提示词？"),
-        (
-            "Combinations that do not occur in training, recognised by geometry and colour alone.",
+        Bilingual("小模型是否遵循提示词？", "Do the small models follow the prompt?"),
+        Bilingual(
             "训练中从未出现的组合，仅凭几何与颜色识别。",
+            "Combinations that do not occur in training, recognised by geometry and colour alone.",
         ),
         [
             Table(HEAD, [_tally(name, tally) for name, tally in run["adherence"].items()]),
-            (
-                f"The checker itself, on rendered scenes: {accuracy}.",
+            Bilingual(
                 f"检查程序本身，对渲染的场景：{accuracy}。",
+                f"The checker itself, on rendered scenes: {accuracy}.",
             ),
         ],
         "./zimage bench adherence -- --save",
@@ -60,10 +62,10 @@ def dual(run: Run) -> Section:
     rows = [_tally(name, tally) for name, tally in run["adherence"].items()]
     rows += [_tally(named(CONTROLS, name), tally) for name, tally in run["controls"].items()]
     return Section(
-        ("The same with CLIP-L and the Chinese BERT", "经 CLIP-L 与中文 BERT 双编码器"),
-        (
-            "The controls show that the trained adapter is responsible for the result.",
+        Bilingual("经 CLIP-L 与中文 BERT 双编码器", "The same with CLIP-L and the Chinese BERT"),
+        Bilingual(
             "对照组说明结果来自训练过的适配器。",
+            "The controls show that the trained adapter is responsible for the result.",
         ),
         [Table(HEAD, rows)],
         "./zimage bench dual -- --save",
@@ -71,24 +73,24 @@ def dual(run: Run) -> Section:
 
 
 EDIT_HEAD: list[Text] = [
-    ("language", "语言"),
-    ("right", "正确"),
-    ("colour", "颜色"),
-    ("background", "背景"),
-    ("place", "位置"),
+    Bilingual("语言", "language"),
+    Bilingual("正确", "right"),
+    Bilingual("颜色", "colour"),
+    Bilingual("背景", "background"),
+    Bilingual("位置", "place"),
 ]
 UNCHANGED_HEAD: list[Text] = [
-    ("language, edit", "语言、改动"),
-    ("unchanged area, PSNR, median", "不应改变的区域，PSNR 中位数"),
-    ("all areas together", "所有区域合计"),
-    ("goal ≥ 30 dB", "目标 ≥ 30 dB"),
-    ("pictures ≥ 30 dB", "≥ 30 dB 的图"),
-    ("goal: all", "目标：全部"),
-    ("lowest", "最低"),
-    ("model alone, median", "仅模型，中位数"),
-    ("of it ≥ 30 dB", "其中 ≥ 30 dB"),
-    ("autoencoder alone (bound)", "仅自编码器（上限）"),
-    ("of it ≥ 30 dB", "其中 ≥ 30 dB"),
+    Bilingual("语言、改动", "language, edit"),
+    Bilingual("不应改变的区域，PSNR 中位数", "unchanged area, PSNR, median"),
+    Bilingual("所有区域合计", "all areas together"),
+    Bilingual("目标 ≥ 30 dB", "goal ≥ 30 dB"),
+    Bilingual("≥ 30 dB 的图", "pictures ≥ 30 dB"),
+    Bilingual("目标：全部", "goal: all"),
+    Bilingual("最低", "lowest"),
+    Bilingual("仅模型，中位数", "model alone, median"),
+    Bilingual("其中 ≥ 30 dB", "of it ≥ 30 dB"),
+    Bilingual("仅自编码器（上限）", "autoencoder alone (bound)"),
+    Bilingual("其中 ≥ 30 dB", "of it ≥ 30 dB"),
 ]
 
 
@@ -101,13 +103,13 @@ def edit(run: Run) -> Section:
         rows.append([language, share(result["right"], result["of"]), *fields])
         kept_rows += _kept(language, result["kept"])
     return Section(
-        ("Edits by instruction", "按指令改图"),
-        (
+        Bilingual("按指令改图", "Edits by instruction"),
+        Bilingual(
+            f"训练中未出现的图片和改动，cfg {run['cfg']:g}，与模板一样在模型之后接“保持原样”。"
+            "正确：只发生了所要求的改动。",
             f"Edits and pictures that do not occur in training, cfg {run['cfg']:g}, as in the "
             "templates: with Z-Image Keep after the model. Right: the picture has the requested "
             "change and no other.",
-            f"训练中未出现的图片和改动，cfg {run['cfg']:g}，与模板一样在模型之后接“保持原样”。"
-            "正确：只发生了所要求的改动。",
         ),
         [
             Table(EDIT_HEAD, rows),
@@ -123,9 +125,8 @@ def _kept(language: str, areas: Run) -> list[list[Text]]:
     groups = {"all": areas} if "of" in areas else areas
     return [
         [
-            (
-                f"{language}, {FIELDS.get(kind, ('all', '全部'))[0]}",
-                f"{language}，{FIELDS.get(kind, ('all', '全部'))[1]}",
+            Bilingual("{language}，{kind}", "{language}, {kind}").format(
+                language=language, kind=FIELDS.get(kind, Bilingual("全部", "all"))
             ),
             f"{area['median']} dB",
             f"{area['together']} dB" if "together" in area else "–",
@@ -156,17 +157,17 @@ def parity(run: Run) -> Section:
         for name, difference in run["rows"].items()
     ]
     head: list[Text] = [
-        ("same random weights, float32", "相同的随机权重，float32"),
-        ("greatest difference", "最大差异"),
-        ("relative to the greatest value", "相对最大值"),
-        (f"goal ≤ {goal:.0e}", f"目标 ≤ {goal:.0e}"),
+        Bilingual("相同的随机权重，float32", "same random weights, float32"),
+        Bilingual("最大差异", "greatest difference"),
+        Bilingual("相对最大值", "relative to the greatest value"),
+        Bilingual(f"目标 ≤ {goal:.0e}", f"goal ≤ {goal:.0e}"),
     ]
     return Section(
-        ("Our engine against diffusers", "与 diffusers 逐值比较"),
-        (
+        Bilingual("与 diffusers 逐值比较", "Our engine against diffusers"),
+        Bilingual(
+            "*mended*：diffusers 0.42 给填充过的文本片段的位置多于特征，比较时去掉多余的位置。",
             "*Mended*: diffusers 0.42 gives padded pieces of a caption more positions than "
             "features; the surplus positions are removed for the comparison.",
-            "*mended*：diffusers 0.42 给填充过的文本片段的位置多于特征，比较时去掉多余的位置。",
         ),
         [Table(head, rows)],
         "./zimage bench parity -- --save",
@@ -176,8 +177,8 @@ def parity(run: Run) -> Section:
 def turbo(run: Run) -> Section:
     """Return the section about seconds per picture, compared with the host and diffusers."""
     names: dict[str, Text] = {
-        "nodes": ("our nodes", "本节点包"),
-        "host": ("ComfyUI's own nodes", "ComfyUI 原生节点"),
+        "nodes": Bilingual("本节点包", "our nodes"),
+        "host": Bilingual("ComfyUI 原生节点", "ComfyUI's own nodes"),
         "diffusers": "diffusers",
     }
     rows: list[list[Text]] = [
@@ -193,20 +194,20 @@ def turbo(run: Run) -> Section:
     ]
     head: list[Text] = [
         "",
-        ("picture, median", "每张图，中位数"),
-        ("least", "最少"),
-        ("most", "最多"),
-        ("peak memory", "内存峰值"),
-        ("of the matrix-product ceiling", "占矩阵乘上限"),
+        Bilingual("每张图，中位数", "picture, median"),
+        Bilingual("最少", "least"),
+        Bilingual("最多", "most"),
+        Bilingual("内存峰值", "peak memory"),
+        Bilingual("占矩阵乘上限", "of the matrix-product ceiling"),
     ]
     size, steps = run["settings"]["size"], run["settings"]["steps"]
     return Section(
-        ("Time of a Turbo picture", "一张 Turbo 图的时间"),
-        (
-            f"{size}, {steps} evaluations, a model of middle size with random weights; pictures "
-            f"differ by at most {run['largest_difference']:g} of 255.",
+        Bilingual("一张 Turbo 图的时间", "Time of a Turbo picture"),
+        Bilingual(
             f"{size}，{steps} 次求值，中等大小的随机模型；"
             f"三者的图最多相差 {run['largest_difference']:g}/255。",
+            f"{size}, {steps} evaluations, a model of middle size with random weights; pictures "
+            f"differ by at most {run['largest_difference']:g} of 255.",
         ),
         [Table(head, rows)],
         "./zimage bench turbo -- --save",

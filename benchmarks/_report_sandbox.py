@@ -6,6 +6,8 @@ from typing import Any
 
 from _report import Section, Table, Text, met, named
 
+from zimage_comfyui.errors.bilingual import Bilingual
+
 Run = dict[str, Any]
 CONTENDERS = ("ours", "pyisolate", "comfyenv", "inside")
 ROWS: dict[str, str] = {
@@ -33,22 +35,22 @@ def sandbox(run: Run) -> Section:
         verdict: list[Text] = ["–", ""]
         if goal is not None:
             verdict = [f"≤ {goal:g} {unit}", met(row["ours"]["median"] <= goal)]
-        rows.append([(row["what"], str(named(ROWS, key))), *cells, *verdict])
+        rows.append([Bilingual(str(named(ROWS, key)), row["what"]), *cells, *verdict])
     first, second = run["packages"]
     head: list[Text] = [
-        ("median", "中位数"),
-        ("ours", "本项目"),
+        Bilingual("中位数", "median"),
+        Bilingual("本项目", "ours"),
         first,
         second,
-        ("plain call", "直接调用"),
-        ("goal", "目标"),
+        Bilingual("直接调用", "plain call"),
+        Bilingual("目标", "goal"),
         "",
     ]
     return Section(
-        ("Cost of a sandbox", "沙箱的开销"),
-        (
-            "Measured in turns in one run; only our sandbox is confined.",
+        Bilingual("沙箱的开销", "Cost of a sandbox"),
+        Bilingual(
             "同一次运行中轮流测量；只有本项目的沙箱受到限制。",
+            "Measured in turns in one run; only our sandbox is confined.",
         ),
         [Table(head, rows)],
         "./zimage bench sandbox -- --save",
@@ -70,30 +72,45 @@ def faults(run: Run) -> Section:
         rows.append([f"`{name}`", str(sum(ends.values())), outcomes])
     rss = run["rss_mib"]
     summary: list[list[Text]] = [
-        [("lost prompts", "丢失的任务"), str(run["lost"]), "0", met(run["lost"] == 0)],
+        [Bilingual("丢失的任务", "lost prompts"), str(run["lost"]), "0", met(run["lost"] == 0)],
         [
-            ("longest wait for `/health/live`", "`/health/live` 最长等待"),
+            Bilingual("`/health/live` 最长等待", "longest wait for `/health/live`"),
             f"{run['silent_seconds']} s",
             "",
             "",
         ],
         [
-            ("memory of the server, before → after", "服务器内存，之前 → 之后"),
+            Bilingual("服务器内存，之前 → 之后", "memory of the server, before → after"),
             f"{rss['before']} → {rss['after']} MiB",
             "",
             "",
         ],
     ]
     return Section(
-        ("Packs that fail", "出故障的节点包"),
-        (
+        Bilingual("出故障的节点包", "Packs that fail"),
+        Bilingual(
+            "`kill`：在任务的随机时刻杀死工作进程；其余是节点包自己的故障。任务可以成功，也可以报错，但必须结束。",
             "`kill`: the worker is killed at random times of a prompt; the others are faults of "
             "the pack. A prompt may succeed or fail, but it must end.",
-            "`kill`：在任务的随机时刻杀死工作进程；其余是节点包自己的故障。任务可以成功，也可以报错，但必须结束。",
         ),
         [
-            Table([("fault", "故障"), ("prompts", "任务"), ("ended with", "结束方式")], rows),
-            Table([("what", "项目"), ("figure", "数值"), ("goal", "目标"), ""], summary),
+            Table(
+                [
+                    Bilingual("故障", "fault"),
+                    Bilingual("任务", "prompts"),
+                    Bilingual("结束方式", "ended with"),
+                ],
+                rows,
+            ),
+            Table(
+                [
+                    Bilingual("项目", "what"),
+                    Bilingual("数值", "figure"),
+                    Bilingual("目标", "goal"),
+                    "",
+                ],
+                summary,
+            ),
         ],
         "./zimage bench faults -- --save",
     )
@@ -110,20 +127,27 @@ def hostile(run: Run) -> Section:
         [outcome, str(len(ends[outcome])), " ".join(ends[outcome])] for outcome in order
     ]
     return Section(
-        ("A malicious pack", "恶意节点包"),
-        (
+        Bilingual("恶意节点包", "A malicious pack"),
+        Bilingual(
+            f"共 {len(outcomes)} 次尝试，没有一次成功，结果如下。`Permission denied` 来自 "
+            "Landlock；`Operation not permitted`、`Function not implemented` 和 `SIGSYS` 来自 "
+            "seccomp（向其他进程发信号时来自 Landlock）；`bad message` 来自连接的 ComfyUI 一侧，"
+            "它会结束该工作进程。",
             f"The outcome of {len(outcomes)} attempts, none of which succeeded. "
             "`Permission denied` comes from Landlock; `Operation not permitted`, `Function not "
             "implemented` and `SIGSYS` come from seccomp (for signals to other processes, from "
             "Landlock); `bad message` comes from ComfyUI's side of the connection, which ends the "
             "worker.",
-            f"共 {len(outcomes)} 次尝试，没有一次成功，结果如下。`Permission denied` 来自 "
-            "Landlock；`Operation not permitted`、`Function not implemented` 和 `SIGSYS` 来自 "
-            "seccomp（向其他进程发信号时来自 Landlock）；`bad message` 来自连接的 ComfyUI 一侧，"
-            "它会结束该工作进程。",
         ),
         [
-            Table([("outcome", "结果"), ("attempts", "次数"), ("which", "尝试")], rows),
+            Table(
+                [
+                    Bilingual("结果", "outcome"),
+                    Bilingual("次数", "attempts"),
+                    Bilingual("尝试", "which"),
+                ],
+                rows,
+            ),
             *_in_bubblewrap(outcomes, run.get("stopped_in_bubblewrap", {})),
         ],
         "./zimage bench hostile -- --save",
@@ -136,14 +160,14 @@ def _in_bubblewrap(bare: dict[str, str], view: dict[str, str]) -> list[Table | T
         return []
     others = sorted(name for name in view if view[name] != bare[name])
     rows: list[list[Text]] = [[f"`{name}`", bare[name], view[name]] for name in others]
-    sentence = (
-        f"With `bubblewrap = true`, all {len(view)} attempts failed as well; other outcomes:",
+    sentence = Bilingual(
         f"`bubblewrap = true` 时全部 {len(view)} 次也都被阻止，其中结果不同的：",
+        f"With `bubblewrap = true`, all {len(view)} attempts failed as well; other outcomes:",
     )
     head: list[Text] = [
-        ("attempt", "尝试"),
-        ("without", "不用"),
-        ("in bubblewrap", "bubblewrap 中"),
+        Bilingual("尝试", "attempt"),
+        Bilingual("不用", "without"),
+        Bilingual("bubblewrap 中", "in bubblewrap"),
     ]
     return [sentence, Table(head, rows)]
 
@@ -158,15 +182,17 @@ def packs(run: Run) -> Section:
             [name, str(pack["nodes"]), str(pack["described_equally"]), f"{same}/{of}", differ]
         )
     head: list[Text] = [
-        ("pack", "节点包"),
-        ("nodes", "节点"),
-        ("described equally", "描述相同"),
-        ("same result, of those that run in the host", "结果相同（主进程中能运行的）"),
-        ("differ", "不同的"),
+        Bilingual("节点包", "pack"),
+        Bilingual("节点", "nodes"),
+        Bilingual("描述相同", "described equally"),
+        Bilingual("结果相同（主进程中能运行的）", "same result, of those that run in the host"),
+        Bilingual("不同的", "differ"),
     ]
     return Section(
-        ("Real packs in a sandbox", "真实节点包在沙箱中"),
-        ("Unmodified packs, each node with generated inputs.", "未改动的节点包，逐个节点运行。"),
+        Bilingual("真实节点包在沙箱中", "Real packs in a sandbox"),
+        Bilingual(
+            "未改动的节点包，逐个节点运行。", "Unmodified packs, each node with generated inputs."
+        ),
         [Table(head, rows)],
         "./zimage bench packs -- --packs FOLDER --save",
     )

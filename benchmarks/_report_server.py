@@ -7,25 +7,27 @@ from typing import Any
 from _plots import Strip
 from _report import Section, Table, Text, met, named, picture
 
+from zimage_comfyui.errors.bilingual import Bilingual
+
 Run = dict[str, Any]
 
 
 RECOVERY_NAMES: dict[str, Text] = {
-    "standby": ("guardian, with a standby", "守护进程，带热备"),
-    "guardian": ("guardian", "守护进程"),
-    "bare": ("bare ComfyUI in a loop", "原版 ComfyUI，循环重启"),
+    "standby": Bilingual("守护进程，带热备", "guardian, with a standby"),
+    "guardian": Bilingual("守护进程", "guardian"),
+    "bare": Bilingual("原版 ComfyUI，循环重启", "bare ComfyUI in a loop"),
 }
 RECOVERY_HEAD: list[Text] = [
     "",
     "kill -9",
-    ("responds, median", "恢复响应，中位数"),
-    ("most", "最慢"),
-    ("completes a prompt", "完成新任务"),
-    ("accepted", "已接受"),
-    ("lost", "丢失"),
-    ("refused connections", "拒绝连接"),
-    ("cut off before a response", "响应前断开"),
-    ("goal: ≤ 1 s, 0 lost, 0 refused", "目标：≤ 1 s，0 丢失，0 拒绝"),
+    Bilingual("恢复响应，中位数", "responds, median"),
+    Bilingual("最慢", "most"),
+    Bilingual("完成新任务", "completes a prompt"),
+    Bilingual("已接受", "accepted"),
+    Bilingual("丢失", "lost"),
+    Bilingual("拒绝连接", "refused connections"),
+    Bilingual("响应前断开", "cut off before a response"),
+    Bilingual("目标：≤ 1 s，0 丢失，0 拒绝", "goal: ≤ 1 s, 0 lost, 0 refused"),
 ]
 
 
@@ -50,10 +52,10 @@ def recovery(run: Run) -> Section:
             ]
         )
     return Section(
-        ("After `kill -9`", "`kill -9` 之后"),
-        (
-            "The server is killed at random times while a client submits prompts continuously.",
+        Bilingual("`kill -9` 之后", "After `kill -9`"),
+        Bilingual(
             "客户端持续提交任务时，在随机时刻杀死服务器。",
+            "The server is killed at random times while a client submits prompts continuously.",
         ),
         [
             Table(RECOVERY_HEAD, rows),
@@ -88,17 +90,17 @@ def recovery_rows(run: Run) -> list[Strip]:
 
 
 OVERHEAD_NAMES: dict[str, Text] = {
-    "trivial": ("trivial prompt", "极小的任务"),
-    "turbo": ("Turbo picture, small model", "Turbo 图（小模型）"),
+    "trivial": Bilingual("极小的任务", "trivial prompt"),
+    "turbo": Bilingual("Turbo 图（小模型）", "Turbo picture, small model"),
 }
 OVERHEAD_HEAD: list[Text] = [
     "",
-    ("pairs", "对"),
-    ("bare", "原版"),
-    ("hardened", "加固"),
-    ("difference", "差"),
-    ("ratio", "比"),
-    ("goal", "目标"),
+    Bilingual("对", "pairs"),
+    Bilingual("原版", "bare"),
+    Bilingual("加固", "hardened"),
+    Bilingual("差", "difference"),
+    Bilingual("比", "ratio"),
+    Bilingual("目标", "goal"),
     "",
 ]
 
@@ -108,9 +110,9 @@ def overhead(run: Run) -> Section:
     goals, prompts = run["goals"], run["prompts"]
     beside = goals.get("beside_fsync_ms", 1)  # not in runs of earlier versions
     limits: dict[str, Text] = {
-        "trivial": (
-            f"≤ one fsync + {beside:.0f} ms = {goals['trivial_ms']:.2f} ms",
+        "trivial": Bilingual(
             f"≤ 一次 fsync + {beside:.0f} ms = {goals['trivial_ms']:.2f} ms",
+            f"≤ one fsync + {beside:.0f} ms = {goals['trivial_ms']:.2f} ms",
         ),
         "turbo": f"≤ ×{goals['turbo_ratio']:.2f}",
     }
@@ -130,8 +132,8 @@ def overhead(run: Run) -> Section:
             ]
         )
     return Section(
-        ("Overhead of the hardening for a prompt", "加固给任务增加的时间"),
-        ("Medians over pairs of prompts, submitted in turns.", "成对轮流提交，取中位数。"),
+        Bilingual("加固给任务增加的时间", "Overhead of the hardening for a prompt"),
+        Bilingual("成对轮流提交，取中位数。", "Medians over pairs of prompts, submitted in turns."),
         [
             Table(OVERHEAD_HEAD, rows),
             picture(
@@ -157,8 +159,8 @@ def overhead_rows(run: Run) -> list[Strip]:
 def startup(run: Run) -> Section:
     """Return the section about the start, bare and with the pack."""
     names: dict[str, Text] = {
-        "bare": ("bare ComfyUI", "原版 ComfyUI"),
-        "pack": ("with this pack", "带本节点包"),
+        "bare": Bilingual("原版 ComfyUI", "bare ComfyUI"),
+        "pack": Bilingual("带本节点包", "with this pack"),
     }
     rows: list[list[Text]] = [
         [
@@ -174,21 +176,21 @@ def startup(run: Run) -> Section:
     ratio = run["ratios"]["pack/bare"]
     head: list[Text] = [
         "",
-        ("until it responds", "到可响应"),
-        ("least", "最少"),
-        ("most", "最多"),
-        ("peak memory", "内存峰值"),
-        ("nodes", "节点"),
+        Bilingual("到可响应", "until it responds"),
+        Bilingual("最少", "least"),
+        Bilingual("最多", "most"),
+        Bilingual("内存峰值", "peak memory"),
+        Bilingual("节点", "nodes"),
     ]
     return Section(
-        ("Start", "启动"),
-        ("Started in turns, without other packs.", "轮流启动，不加载其他节点包。"),
+        Bilingual("启动", "Start"),
+        Bilingual("轮流启动，不加载其他节点包。", "Started in turns, without other packs."),
         [
             Table(head, rows),
-            (
+            Bilingual(
+                f"相邻两次之比：时间 ×{ratio['seconds']}，内存 ×{ratio['peak_rss_mib']}。",
                 f"Ratio over neighbouring pairs: time ×{ratio['seconds']}, "
                 f"memory ×{ratio['peak_rss_mib']}.",
-                f"相邻两次之比：时间 ×{ratio['seconds']}，内存 ×{ratio['peak_rss_mib']}。",
             ),
         ],
         "./zimage bench startup -- --save",

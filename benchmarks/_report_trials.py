@@ -8,22 +8,29 @@ from typing import Any
 
 from _report import Section, Table, Text, met, named, picture
 
+from zimage_comfyui.errors.bilingual import Bilingual
+
 Run = dict[str, Any]
 MOST_MIB = 2.0
 """Upper limit of the interval of memory growth in 1000 requests."""
-HEAD: list[Text] = [("what", "项目"), ("figure", "数值"), ("goal", "目标"), ""]
+HEAD: list[Text] = [
+    Bilingual("项目", "what"),
+    Bilingual("数值", "figure"),
+    Bilingual("目标", "goal"),
+    "",
+]
 
 
 def yes(value: bool) -> Text:
     """Return yes or no."""
-    return ("yes", "是") if value else ("no", "否")
+    return Bilingual("是", "yes") if value else Bilingual("否", "no")
 
 
 GROWTH_NAMES: dict[str, Text] = {
-    "rss_mib": ("resident memory, MiB", "常驻内存，MiB"),
-    "descriptors": ("descriptors", "文件描述符"),
-    "threads": ("threads", "线程"),
-    "children": ("child processes", "子进程"),
+    "rss_mib": Bilingual("常驻内存，MiB", "resident memory, MiB"),
+    "descriptors": Bilingual("文件描述符", "descriptors"),
+    "threads": Bilingual("线程", "threads"),
+    "children": Bilingual("子进程", "child processes"),
 }
 
 
@@ -33,7 +40,11 @@ def _growth(slopes: Run) -> list[list[Text]]:
     for name, growth in slopes.items():
         slope, width = growth["slope"], growth["plus_minus"]
         memory = name == "rss_mib"
-        goal = ("interval below 2", "区间低于 2") if memory else ("interval contains 0", "区间含 0")
+        goal = (
+            Bilingual("区间低于 2", "interval below 2")
+            if memory
+            else Bilingual("区间含 0", "interval contains 0")
+        )
         flat = slope + width <= MOST_MIB if memory else abs(slope) <= width
         rows.append([named(GROWTH_NAMES, name), f"{slope:+.3f} ± {width:.3f}", goal, met(flat)])
     return rows
@@ -44,14 +55,14 @@ def soak(run: Run) -> Section:
     rows = _growth(run["per_1000_requests"])
     rows += [
         [
-            ("memory in use after a prompt, median", "任务后仍占用的内存，中位数"),
+            Bilingual("任务后仍占用的内存，中位数", "memory in use after a prompt, median"),
             f"{run['residue_percent']:.2f} %",
             "≤ 0.1 %",
             met(run["residue_percent"] <= 0.1),
         ],
-        [("lost requests", "丢失的请求"), str(run["lost"]), "0", met(run["lost"] == 0)],
+        [Bilingual("丢失的请求", "lost requests"), str(run["lost"]), "0", met(run["lost"] == 0)],
         [
-            ("same bytes of a picture at start and end", "开始和结束时的图片字节一致"),
+            Bilingual("开始和结束时的图片字节一致", "same bytes of a picture at start and end"),
             yes(run["same_bytes"]),
             yes(True),
             met(run["same_bytes"]),
@@ -60,10 +71,10 @@ def soak(run: Run) -> Section:
     if len(run["idle"]) > 1:
         rows += _alone(run["idle"])
     return Section(
-        ("Does resource usage grow?", "资源占用会增长吗？"),
-        (
-            f"{run['requests']} random requests; slopes per 1000 requests with 95 % intervals.",
+        Bilingual("资源占用会增长吗？", "Does resource usage grow?"),
+        Bilingual(
             f"{run['requests']} 个随机请求；每 1000 个请求的斜率和 95 % 区间。",
+            f"{run['requests']} random requests; slopes per 1000 requests with 95 % intervals.",
         ),
         [
             Table(HEAD, rows),
@@ -84,16 +95,16 @@ def _alone(readings: list[dict[str, float]]) -> list[list[Text]]:
     grown = [name for name in ("descriptors", "threads", "children") if last[name] > first[name]]
     return [
         [
-            (f"idle for {minutes} minutes: memory", f"空闲 {minutes} 分钟：内存"),
+            Bilingual(f"空闲 {minutes} 分钟：内存", f"idle for {minutes} minutes: memory"),
             f"{first['rss_mib']:.0f} → {last['rss_mib']:.0f} MiB",
-            ("no growth", "不增加"),
+            Bilingual("不增加", "no growth"),
             met(last["rss_mib"] <= first["rss_mib"]),
         ],
         [
-            ("descriptors, threads, child processes", "文件描述符、线程、子进程"),
+            Bilingual("文件描述符、线程、子进程", "descriptors, threads, child processes"),
             f"{first['descriptors']:g}, {first['threads']:g}, {first['children']:g} → "
             f"{last['descriptors']:g}, {last['threads']:g}, {last['children']:g}",
-            ("no growth", "不增加"),
+            Bilingual("不增加", "no growth"),
             met(not grown),
         ],
     ]
@@ -132,7 +143,7 @@ def read_drill(path: Path) -> Run:
 def _doubled(run: Run) -> list[list[Text]]:
     """Return the row of prompts that ended twice, which older results do not have."""
     count = run["doubled"]
-    name = ("prompts that ended twice", "结束两次的任务")
+    name = Bilingual("结束两次的任务", "prompts that ended twice")
     return [] if count is None else [[name, count, "0", met(count == "0")]]
 
 
@@ -142,19 +153,24 @@ def drill(run: Run) -> Section:
     slow = sorted(run["rows"], key=lambda row: -float(row[2]))[:5]
     summary: list[list[Text]] = [
         [
-            ("rounds passed", "通过的轮次"),
+            Bilingual("通过的轮次", "rounds passed"),
             f"{ok}/{run['rounds']}",
-            ("all", "全部"),
+            Bilingual("全部", "all"),
             met(ok == run["rounds"]),
         ],
-        [("accepted prompts", "已接受的任务"), run["accepted"], "", ""],
-        [("lost prompts", "丢失的任务"), run["lost"], "0", met(run["lost"] == "0")],
+        [Bilingual("已接受的任务", "accepted prompts"), run["accepted"], "", ""],
+        [Bilingual("丢失的任务", "lost prompts"), run["lost"], "0", met(run["lost"] == "0")],
         *_doubled(run),
-        [("refused connections", "拒绝的连接"), run["refused"], "0", met(run["refused"] == "0")],
-        [("cut off before a response", "响应前断开"), run["cut off"], "", ""],
-        [("server processes", "服务器进程数"), run["servers"], "", ""],
         [
-            ("same bytes of a picture", "图片字节一致"),
+            Bilingual("拒绝的连接", "refused connections"),
+            run["refused"],
+            "0",
+            met(run["refused"] == "0"),
+        ],
+        [Bilingual("响应前断开", "cut off before a response"), run["cut off"], "", ""],
+        [Bilingual("服务器进程数", "server processes"), run["servers"], "", ""],
+        [
+            Bilingual("图片字节一致", "same bytes of a picture"),
             yes(run["same bytes"]),
             yes(True),
             met(run["same bytes"]),
@@ -163,15 +179,21 @@ def drill(run: Run) -> Section:
     longest: list[list[Text]] = [[name, count, f"{seconds} s"] for name, count, seconds, _ in slow]
     once = int(run["rounds"]) == run["faults"]
     return Section(
-        ("Drill, every fault once", "演练，每种故障一次") if once else ("Drill", "演练"),
-        (
-            f"{run['faults']} faults in random order, seed {run['seed']}.",
+        Bilingual("演练，每种故障一次", "Drill, every fault once")
+        if once
+        else Bilingual("演练", "Drill"),
+        Bilingual(
             f"{run['faults']} 种故障，随机顺序，种子 {run['seed']}。",
+            f"{run['faults']} faults in random order, seed {run['seed']}.",
         ),
         [
             Table(HEAD, summary),
             Table(
-                [("slowest faults", "最慢的故障"), ("rounds", "轮次"), ("median", "中位数")],
+                [
+                    Bilingual("最慢的故障", "slowest faults"),
+                    Bilingual("轮次", "rounds"),
+                    Bilingual("中位数", "median"),
+                ],
                 longest,
             ),
         ],

@@ -6,10 +6,12 @@ from typing import Any
 
 from _report import Section, Table, Text, met, named, picture
 
+from zimage_comfyui.errors.bilingual import Bilingual
+
 Run = dict[str, Any]
 SETS: dict[str, Text] = {
-    "official": ("official templates", "官方模板"),
-    "bundled": ("our templates", "自带模板"),
+    "official": Bilingual("官方模板", "official templates"),
+    "bundled": Bilingual("自带模板", "our templates"),
 }
 BREAKS: dict[str, str] = {
     "link removed": "删去连线",
@@ -47,12 +49,12 @@ BREAKS: dict[str, str] = {
 
 CONVERSION_HEAD: list[Text] = [
     "",
-    ("templates", "模板"),
-    ("compared", "比较"),
-    ("equal", "相同"),
-    ("goal: all", "目标：全部"),
-    ("page", "页面用时"),
-    ("to-api", "to-api 用时"),
+    Bilingual("模板", "templates"),
+    Bilingual("比较", "compared"),
+    Bilingual("相同", "equal"),
+    Bilingual("目标：全部", "goal: all"),
+    Bilingual("页面用时", "page"),
+    Bilingual("to-api 用时", "to-api"),
 ]
 
 
@@ -75,18 +77,18 @@ def conversion(run: Run) -> Section:
         for template, kinds in result["skipped"].items():
             listed = ", ".join(f"`{kind}`" for kind in kinds)
             names.append(
-                (
-                    f"Not compared: `{template}`, whose nodes ComfyUI does not have: {listed}.",
+                Bilingual(
                     f"未比较：`{template}`，ComfyUI 没有其中的节点：{listed}。",
+                    f"Not compared: `{template}`, whose nodes ComfyUI does not have: {listed}.",
                 )
             )
         for template in result["different"]:
-            names.append((f"**Different**: `{template}`.", f"**不同**：`{template}`。"))
+            names.append(Bilingual(f"**不同**：`{template}`。", f"**Different**: `{template}`."))
     return Section(
-        ("`to-api` compared with ComfyUI's page", "`to-api` 与 ComfyUI 页面的转换比较"),
-        (
-            f"The page's prompt is that of `app.graphToPrompt()` in Chromium {run['chromium']}.",
+        Bilingual("`to-api` 与 ComfyUI 页面的转换比较", "`to-api` compared with ComfyUI's page"),
+        Bilingual(
             f"页面的结果取自 Chromium {run['chromium']} 中的 `app.graphToPrompt()`。",
+            f"The page's prompt is that of `app.graphToPrompt()` in Chromium {run['chromium']}.",
         ),
         [Table(CONVERSION_HEAD, rows), *names],
         "./zimage bench conversion -- --save",
@@ -95,23 +97,32 @@ def conversion(run: Run) -> Section:
 
 def agreement(run: Run) -> Section:
     """Return the section about the verdicts of the validator and the host, and their time."""
-    head: list[Text] = [("verdicts", "判定"), ("templates", "模板"), ("goal", "目标"), ""]
+    head: list[Text] = [
+        Bilingual("判定", "verdicts"),
+        Bilingual("模板", "templates"),
+        Bilingual("目标", "goal"),
+        "",
+    ]
     rows = _verdicts(run["agreement"])
     times: list[list[Text]] = []
     for name, result in run["seconds"].items():
-        label = SETS.get(name, (name, "读取节点类"))
+        label = SETS.get(name, Bilingual("读取节点类", name))
         times.append([label, str(result.get("files", "")), f"{result['median'] * 1000:.0f} ms"])
     return Section(
-        ("Validator: agreement with ComfyUI", "校验器：与 ComfyUI 的判定一致吗？"),
-        (
+        Bilingual("校验器：与 ComfyUI 的判定一致吗？", "Validator: agreement with ComfyUI"),
+        Bilingual(
+            f"全部 {run['templates']} 个官方模板，由具备所需文件的真实 ComfyUI 判定。",
             f"All {run['templates']} official templates, checked by a real ComfyUI that has "
             "every file they name.",
-            f"全部 {run['templates']} 个官方模板，由具备所需文件的真实 ComfyUI 判定。",
         ),
         [
             Table(head, rows),
             Table(
-                [("time of a complete set", "整组用时"), ("files", "文件"), ("median", "中位数")],
+                [
+                    Bilingual("整组用时", "time of a complete set"),
+                    Bilingual("文件", "files"),
+                    Bilingual("中位数", "median"),
+                ],
                 times,
             ),
             picture(
@@ -136,12 +147,22 @@ def _verdicts(verdicts: Run) -> list[list[Text]]:
     hosts = len(verdicts["refused by the host alone"])
     missing = verdicts["host's errors not told"]
     return [
-        [("accepted by both", "双方接受"), str(verdicts["accepted by both"]), "", ""],
-        [("refused by both", "双方拒绝"), str(both), "", ""],
-        [("refused by the validator alone", "仅校验器拒绝"), str(ours), "0", met(ours == 0)],
-        [("refused by the host alone", "仅 ComfyUI 拒绝"), str(hosts), "0", met(hosts == 0)],
+        [Bilingual("双方接受", "accepted by both"), str(verdicts["accepted by both"]), "", ""],
+        [Bilingual("双方拒绝", "refused by both"), str(both), "", ""],
         [
-            ("errors of the host not reported", "未报告的 ComfyUI 错误"),
+            Bilingual("仅校验器拒绝", "refused by the validator alone"),
+            str(ours),
+            "0",
+            met(ours == 0),
+        ],
+        [
+            Bilingual("仅 ComfyUI 拒绝", "refused by the host alone"),
+            str(hosts),
+            "0",
+            met(hosts == 0),
+        ],
+        [
+            Bilingual("未报告的 ComfyUI 错误", "errors of the host not reported"),
             str(missing),
             "0",
             met(missing == 0),
@@ -156,23 +177,23 @@ def breaks(run: Run) -> Section:
     for name, result in run["breaks"].items():
         counts = {key: result.get(key, 0) for key in total}
         total = {key: total[key] + counts[key] for key in total}
-        rows.append([(name, str(named(BREAKS, name))), *_counts(counts)])
-    rows.append([("**all**", "**合计**"), *_counts(total)])
+        rows.append([Bilingual(str(named(BREAKS, name)), name), *_counts(counts)])
+    rows.append([Bilingual("**合计**", "**all**"), *_counts(total)])
     head: list[Text] = [
-        ("kind of break", "破坏方式"),
-        ("made", "个数"),
-        ("harmless by a rule", "按规则无害"),
-        ("caught", "发现"),
-        ("missed", "漏掉"),
-        ("share", "比例"),
-        ("goal: 100 %", "目标：100 %"),
+        Bilingual("破坏方式", "kind of break"),
+        Bilingual("个数", "made"),
+        Bilingual("按规则无害", "harmless by a rule"),
+        Bilingual("发现", "caught"),
+        Bilingual("漏掉", "missed"),
+        Bilingual("比例", "share"),
+        Bilingual("目标：100 %", "goal: 100 %"),
     ]
     return Section(
-        ("Validator: broken workflows", "校验器：破坏过的工作流"),
-        (
+        Bilingual("校验器：破坏过的工作流", "Validator: broken workflows"),
+        Bilingual(
+            "发现：在正确的节点和输入上报告正确的代码，且破坏之前没有报告。",
             "Caught: the right code is reported at the right node and input, and was not reported "
             "before the break.",
-            "发现：在正确的节点和输入上报告正确的代码，且破坏之前没有报告。",
         ),
         [Table(head, rows)],
         "./zimage bench validator -- --save",

@@ -43,6 +43,7 @@ def test_a_missed_goal_is_said(pack_dir: Path):
 @pytest.mark.parametrize("kind", ["one figure", "by kind of edit"])
 def test_edits_of_old_and_new_runs_are_shown(kind: str):
     """Runs that tell kinds of edit apart have a row for each, with the bound's own share."""
+    import _report
     import _report_models
 
     area = {"of": 4, "enough": 3, "median": 33.0, "lowest": 20.0, "autoencoder": 38.0}
@@ -50,7 +51,7 @@ def test_edits_of_old_and_new_runs_are_shown(kind: str):
     by_kind = {"all": area | new, "place": {"of": 0}}
     kept = area if kind == "one figure" else by_kind
     (row,) = _report_models._kept("en", kept)
-    assert row[0] == ("en, all", "en，全部")
+    assert row[0] == _report.Bilingual("en，全部", "en, all")
     assert "3/4 (75.0%)" in row
     assert ("31.5 dB" in row, "2/4 (50.0%)" in row) == (2 * (kind != "one figure",))
     assert row[-1] == ("–" if kind == "one figure" else "4/4 (100.0%)")
