@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..errors.bilingual import Bilingual
 from .terminal import LACKING, USAGE, Stop
 
 Graph = dict[str, dict[str, Any]]
@@ -29,10 +30,10 @@ def find(pack: Path, name: str) -> Path:
         if not known:
             raise Stop(LACKING, "ZI-FILE-MISSING", path=f"workflows/api/{name}.json", folder=pack)
         near = _near(name, known)
-        zh = f"是否想写“{'”或“'.join(near)}”？" if near else ""
-        en = "Did you mean {}? ".format(" or ".join(near)) if near else ""
-        expected = ", ".join(known)
-        raise Stop(USAGE, "ZI-TEMPLATE-UNKNOWN", found=name, expected=expected, zh=zh, en=en)
+        chinese = f"是否想写“{'”或“'.join(near)}”？" if near else ""
+        english = "Did you mean {}? ".format(" or ".join(near)) if near else ""
+        expected, hint = ", ".join(known), Bilingual(chinese, english)
+        raise Stop(USAGE, "ZI-TEMPLATE-UNKNOWN", found=name, expected=expected, hint=hint)
     return pack / "workflows" / "api" / f"{name}.json"
 
 

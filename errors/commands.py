@@ -95,8 +95,8 @@ TEXTS = {
         "Cannot listen on {found}: {reason}. Give an address of this machine with --host.",
     ),
     "ZI-TEMPLATE-UNKNOWN": Bilingual(
-        "没有名为“{found}”的模板。{zh}可用的模板：{expected}",
-        'There is no template "{found}". {en}Templates: {expected}',
+        "没有名为“{found}”的模板。{hint}可用的模板：{expected}",
+        'There is no template "{found}". {hint}Templates: {expected}',
     ),
     "ZI-BENCH-UNKNOWN": Bilingual(
         "没有名为“{found}”的性能测试。可用的：{expected}",

@@ -139,9 +139,9 @@ TEXTS = {
         "Install Z-Image-ComfyUI again, with all its files, then run ./zimage doctor again.",
     ),
     "ZI-SANDBOX-UNFIT": Bilingual(
-        "沙箱不适用于此版本的 ComfyUI：{found}。其他节点包{what_zh}。"
+        "沙箱不适用于此版本的 ComfyUI：{found}。其他节点包{what}。"
         "请更新 Z-Image-ComfyUI 或 ComfyUI。",
-        "Sandboxes do not work with this version of ComfyUI: {found}. Other node packs {what_en}. "
+        "Sandboxes do not work with this version of ComfyUI: {found}. Other node packs {what}. "
         "Update Z-Image-ComfyUI or ComfyUI.",
     ),
     "ZI-SANDBOX-ROUTE-NONE": Bilingual(

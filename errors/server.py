@@ -33,8 +33,8 @@ TEXTS = {
         "details.",
     ),
     "ZI-REQUEST-TEXT": Bilingual(
-        "节点 {node} 的 {name} 无效：{zh}（{found}）",
-        "{name} of node {node} is invalid: {en} ({found})",
+        "节点 {node} 的 {name} 无效：{reason}（{found}）",
+        "{name} of node {node} is invalid: {reason} ({found})",
     ),
     "ZI-REQUEST-WORK": Bilingual(
         "节点 {node} 的 {name} = {found} 超过上限 {maximum}。请减小后重新提交。",
@@ -47,8 +47,8 @@ TEXTS = {
         "generation is not affected.",
     ),
     "ZI-TEMPLATE-BROKEN": Bilingual(
-        "模板“{found}”无法运行，已从模板列表中隐藏：{reason_zh}",
-        'Template "{found}" cannot run and is hidden from the list: {reason_en}',
+        "模板“{found}”无法运行，已从模板列表中隐藏：{reason}",
+        'Template "{found}" cannot run and is hidden from the list: {reason}',
     ),
     "ZI-PAGE-FAILED": Bilingual(
         "检查失败（{found}），详情见 ComfyUI 的日志。生成图像不受影响。",
@@ -124,10 +124,10 @@ TEXTS = {
         "ComfyUI's log has the details.",
     ),
     "ZI-MEMORY": Bilingual(
-        "节点 {node}：此任务至少需要 {found} GB {zh}，而本机总共只有 {expected} GB，"
+        "节点 {node}：此任务至少需要 {found} GB {kind}，而本机总共只有 {expected} GB，"
         "因此未执行。请减小图像尺寸或批量，在加载节点选择占用更少的权重精度"
         "（CPU 上 auto 为 fp32，可改为 bf16 或 fp8_e4m3fn），或换用更小的模型文件。",
-        "Node {node}: this prompt needs at least {found} GB of {en}, but the machine has only "
+        "Node {node}: this prompt needs at least {found} GB of {kind}, but the machine has only "
         "{expected} GB in total, so it was not started. Reduce the image size or the batch size, "
         "choose a smaller dtype in the loader (on a CPU auto is fp32; bf16 and fp8_e4m3fn are "
         "smaller), or use smaller model files.",
@@ -191,14 +191,14 @@ TEXTS = {
     ),
     # the disk guard: {path} is a folder on the disk that is meant
     "ZI-DISK-FULL": Bilingual(
-        "{path} 所在磁盘的{what_zh}已用 {found}%，上限是 {maximum}%，暂不接受新任务和上传。"
+        "{path} 所在磁盘的{what}已用 {found}%，上限是 {maximum}%，暂不接受新任务和上传。"
         "请清理该磁盘；降到 {back}% 后自动恢复。",
         "The disk of {path} has {found} % of its {what} in use; the limit is {maximum} %. New "
         "prompts and uploads are refused. Free some space; at {back} % they are accepted again "
         "automatically.",
     ),
     "ZI-DISK-ROOM": Bilingual(
-        "{path} 所在磁盘的{what_zh}已降到 {found}%（上限 {maximum}%），重新接受新任务。",
+        "{path} 所在磁盘的{what}已降到 {found}%（上限 {maximum}%），重新接受新任务。",
         "The disk of {path} is down to {found} % of its {what} (the limit is {maximum} %). New "
         "prompts are accepted again.",
     ),

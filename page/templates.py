@@ -13,6 +13,7 @@ from typing import Any
 
 from ..engine import presets, saving, sizes
 from ..errors import ZImageError
+from ..errors.bilingual import Bilingual
 from ..validator.check import check_bytes
 from ..validator.findings import Finding
 from ..validator.knowledge import Knowledge
@@ -74,8 +75,7 @@ class Templates:
                     ZImageError(
                         "ZI-TEMPLATE-BROKEN",
                         found=path.stem,
-                        reason_zh=fault.chinese,
-                        reason_en=fault.english,
+                        reason=Bilingual(fault.chinese, fault.english),
                     ),
                 )
         return frozenset(name for name, (_, is_broken) in self._results.items() if is_broken)

@@ -126,7 +126,7 @@ def _node_errors(error: ZImageError) -> dict[str, Any]:
         return {}
     node_error = {
         "type": fields["found"],
-        "message": f"[{fields['found']}] {fields['zh']} / {fields['en']}",
+        "message": f"[{fields['found']}] {fields['reason']}",
         "details": fields["name"],
         "extra_info": {"input_name": fields["name"]},
     }

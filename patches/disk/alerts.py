@@ -22,6 +22,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from ...config import Disk
 from ...errors import ZImageError
+from ...errors.bilingual import Bilingual
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class Alerts:
             "host": socket.gethostname(),
             "zh": error.chinese,
             "en": error.english,
-            **{name: value for name, value in error.found.items() if name != "what_zh"},
+            **{name: _plain(value) for name, value in error.found.items()},
         }
         threads = [
             threading.Thread(
@@ -75,6 +76,11 @@ class Alerts:
                 log.warning("Z-Image: no alert to %s://… (%s)", urlsplit(url).scheme, reason)
         else:
             self._failing.discard(url)
+
+
+def _plain(value: object) -> object:
+    """Return a value for JSON; a bilingual one is English, like the names of the fields."""
+    return value.english if isinstance(value, Bilingual) else value
 
 
 def webhook(url: str, event: Event) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ...errors import ZImageError
+from ...errors.bilingual import Bilingual
 
 log = logging.getLogger(__name__)
 
 HYSTERESIS = 2.0
 """Percentage points below the limit at which a full disk counts as having space again."""
-CHINESE = {"space": "空间", "inodes": "文件数（inode）"}
+NAMES = {"space": Bilingual("空间", "space"), "inodes": Bilingual("文件数（inode）", "inodes")}
 
 StatVfs = Callable[[Path], Any]
 
@@ -144,8 +145,7 @@ class Watch:
             code,
             path=str(use.path),
             found=f"{use.percent:.1f}",
-            what=use.what,
-            what_zh=CHINESE[use.what],
+            what=NAMES[use.what],
             maximum=f"{self.limit:g}",
             back=f"{self.limit - HYSTERESIS:g}",
         )

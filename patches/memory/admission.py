@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from ...errors import ZImageError
+from ...errors.bilingual import Bilingual
 from ..base import comfyui, ram
 from ..base.graph import Graph
 from ..base.handover import hand_over
@@ -16,8 +17,8 @@ from .precision import HostPrecision
 from .sampling_jobs import Job, jobs
 
 GIB = 2**30
-RAM = ("内存", "RAM")
-GPU = ("显存", "GPU memory")
+RAM = Bilingual("内存", "RAM")
+GPU = Bilingual("显存", "GPU memory")
 
 
 class Admission:
@@ -97,9 +98,9 @@ def ram_of(need: Needs, on_cpu: bool) -> int:
     return need.weights + max(need.pictures, need.one_branch if on_cpu else 0)
 
 
-def _never_fits(job: Job, needed: int, total: int, kind: tuple[str, str]) -> ZImageError:
+def _never_fits(job: Job, needed: int, total: int, kind: Bilingual) -> ZImageError:
     sizes = {"found": f"{needed / GIB:.1f}", "expected": f"{total / GIB:.1f}"}
-    return ZImageError("ZI-MEMORY", node=job.node, zh=kind[0], en=kind[1], **sizes)
+    return ZImageError("ZI-MEMORY", node=job.node, kind=kind, **sizes)
 
 
 def refuse(

@@ -9,6 +9,7 @@ import math
 from typing import Any
 
 from ...errors import ZImageError
+from ...errors.bilingual import Bilingual
 from ...http_body import unfit
 from ...text import prompt_rules
 from ...validator import work
@@ -63,8 +64,10 @@ def _refuse_text(node: str, kind: str, name: str, text: str) -> None:
     try:
         prompt_rules.check(text)
     except ZImageError as error:
-        reason = {"zh": error.chinese, "en": error.english, "found": error.code}
-        raise ZImageError("ZI-REQUEST-TEXT", node=node, kind=kind, name=name, **reason) from None
+        reason = Bilingual(error.chinese, error.english)
+        raise ZImageError(
+            "ZI-REQUEST-TEXT", node=node, kind=kind, name=name, reason=reason, found=error.code
+        ) from None
 
 
 def clamp(prompt: dict[str, Any], bounds: Bounds) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from typing import Any
 
 from ...config import PACK_DIR
 from ...errors import ZImageError
+from ...errors.bilingual import Bilingual
 from ...patches.base import sandbox_source
 from ...patches.base.hooks import HookPoint, Patch
 from ..host.supervisor import Supervisor, name_of
@@ -82,8 +83,9 @@ class Interception:
         finding = ZImageError(
             "ZI-SANDBOX-UNFIT",
             found=str(error),
-            what_zh="不会加载" if required else "在 ComfyUI 的进程内运行",
-            what_en="are not loaded" if required else "run in ComfyUI's process",
+            what=Bilingual("不会加载", "are not loaded")
+            if required
+            else Bilingual("在 ComfyUI 的进程内运行", "run in ComfyUI's process"),
         )
         log.error("%s", finding)
         self.loader.findings.append(finding)

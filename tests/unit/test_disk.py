@@ -19,7 +19,7 @@ from zimage_comfyui.config import Disk, Settings
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.base.registry import Registry
 from zimage_comfyui.patches.disk import alerts, disk_guard
-from zimage_comfyui.patches.disk.usage import Watch, measure
+from zimage_comfyui.patches.disk.usage import NAMES, Watch, measure
 from zimage_comfyui.patches.requests.disk_admission import DiskAdmission
 from zimage_comfyui.tests.fakes.listeners import mailbox, webhook
 from zimage_comfyui.tests.fakes.old_files import NOW, Queue, folder_paths, write
@@ -70,7 +70,7 @@ def test_a_real_disk_that_is_full_is_seen(tmp_path: Path, options: str, what: st
             ballast = [write(folder / str(number), size=0) for number in range(46)]
         news = watch.look()
         assert news is not None
-        assert (news.code, news.found["what"]) == ("ZI-DISK-FULL", what)
+        assert (news.code, news.found["what"]) == ("ZI-DISK-FULL", NAMES[what])
         for file in ballast:
             file.unlink()
         news = watch.look()
@@ -313,8 +313,7 @@ def test_an_alert_that_fails_is_told_once(tmp_path: Path, caplog) -> None:
         port = closed.getsockname()[1]
     urls = (f"http://127.0.0.1:{port}/s3cr3t", "nobody-knows://s3cr3t")
     ways = alerts.Alerts(Disk(alert_urls=urls, alert_mail=f"smtp://127.0.0.1:{port}/?to=a@b.c"))
-    error = ZImageError("ZI-DISK-ROOM", path="p", found="1", what="space", what_zh="空间",
-                        maximum="90")  # fmt: skip
+    error = ZImageError("ZI-DISK-ROOM", path="p", found="1", what="space", maximum="90")
     for _ in range(2):
         for thread in ways.send(error):
             thread.join(60)
