@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..engine import presets, saving, sizes
-from ..errors import ZImageError
+from ..errors import ZImageError, system
 from ..errors.bilingual import Bilingual
 from ..validator.check import check_bytes
-from ..validator.findings import Finding
+from ..validator.findings import Finding, Findings
 from ..validator.knowledge import Knowledge
 from ..validator.our_nodes import EngineChecks
 from . import live
@@ -41,7 +41,7 @@ ENGINE = EngineChecks(
 )
 """Checks of the values of this pack's nodes."""
 
-Stamp = tuple[int, int]
+Stamp = tuple[int, ...]
 
 
 class Templates:
@@ -96,15 +96,17 @@ def _stamp(path: Path) -> Stamp:
         status = path.stat()
     except OSError:
         return (0, -1)
-    return status.st_mtime_ns, status.st_size
+    return status.st_mtime_ns, status.st_ctime_ns, status.st_size  # the second: permissions
 
 
 def _fault(path: Path, known: Knowledge) -> Finding | None:
     """Return the first error that adding a file would not fix, None without such an error."""
     try:
         data = path.read_bytes()
-    except OSError:
-        data = b""
+    except OSError as error:
+        findings = Findings()
+        findings.add("ZI-WF-UNREADABLE", path=path.name, found=system.reason(error))
+        return findings[0]
     # Templates must run on a ComfyUI with this pack alone.
     errors = check_bytes(data, known, core_only=True, engine=ENGINE).findings.errors
     return next((finding for finding in errors if finding.code not in MISSING_FILES), None)

@@ -49,7 +49,7 @@ class Tokenizers:
             bert: a BERT file, which determines vocabulary and number of words. None, or an unusable
                 file, for the host's vocabulary.
         """
-        key = bert and (bert, bert.stat().st_mtime_ns)
+        key = bert and (bert, _modified(bert))
         if self._pair[1] is None or self._pair[0] != key:
             self._pair = (key, self._read(bert))
         return self._pair[1]
@@ -64,6 +64,14 @@ class Tokenizers:
             return dual_files.tokenizers(None)
         except Exception as error:
             raise _lacking("CLIP, BERT", error) from error
+
+
+def _modified(file: Path) -> int:
+    """Return when a file was modified, 0 for one that has vanished or cannot be looked up."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _lacking(name: str, error: Exception) -> ZImageError:

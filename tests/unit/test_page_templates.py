@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -66,6 +67,29 @@ def test_what_is_no_workflow_is_left_out(folder: Path, known: Knowledge, data: b
     """Half a file, another encoding, nothing, and what would exhaust a parser."""
     (folder / f"{POSTER}.json").write_bytes(data)
     assert Templates(folder, lambda: known).broken() == {POSTER}
+
+
+def test_a_template_that_cannot_be_read(
+    folder: Path,
+    known: Knowledge,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The reason is the system's, not that the file is empty; new permissions list it again."""
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    templates = Templates(folder, lambda: known)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "read_bytes", refuse)
+        assert templates.broken() == frozenset({POSTER, PAINTING})
+    message = caplog.messages[0]
+    assert f"无法读取 {PAINTING}.json：没有权限" in message or f"{POSTER}.json：没有权限" in message
+    assert "Permission denied" in message
+    for name in (POSTER, PAINTING):
+        (folder / f"{name}.json").chmod(0o640)
+    assert templates.broken() == frozenset()
 
 
 def test_a_mended_file_is_listed_again(folder: Path, known: Knowledge) -> None:

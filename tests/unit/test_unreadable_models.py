@@ -15,6 +15,7 @@ import pytest
 from zimage_comfyui.cli import models
 from zimage_comfyui.engine import dual_text
 from zimage_comfyui.errors import ZImageError
+from zimage_comfyui.page.tokens import Tokenizers
 
 
 @pytest.fixture
@@ -72,3 +73,12 @@ def test_doctor_lists_files_that_cannot_be_read(tmp_path: Path) -> None:
     assert (entry["name"], entry["bytes"]) == ("a.safetensors", 0)
     assert entry["problem"]["code"] == "ZI-FILE-UNREADABLE"
     json.dumps(found)
+
+
+def test_tokens_are_counted_although_the_file_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the host's vocabulary, as for any file that cannot be used."""
+    tokenizers = Tokenizers(tmp_path)
+    monkeypatch.setattr(Tokenizers, "_read", lambda *_: ("clip", "bert"))
+    assert tokenizers.pair(tmp_path / "gone.safetensors") == ("clip", "bert")
