@@ -8,34 +8,11 @@ match on them, so a code never gets another meaning. The keyword arguments of
 from __future__ import annotations
 
 from . import commands, generation, sandbox, server, workflows
-from .bilingual import Bilingual
 
 CATALOGUE = generation.TEXTS | workflows.TEXTS | server.TEXTS | commands.TEXTS | sandbox.TEXTS
 """Texts by code."""
 SANDBOXED = "zimage_sandbox"
 """Attribute of an exception from a pack in a sandbox: the name of the pack."""
-
-
-class Said(str):
-    """English text that also has its Chinese translation.
-
-    Args:
-        english: the text.
-        chinese: its ``zh``.
-    """
-
-    zh: str
-
-    def __new__(cls, english: str, chinese: str) -> Said:
-        """Return the English text with its translation."""
-        text = super().__new__(cls, english)
-        text.zh = chinese
-        return text
-
-
-def in_chinese(value: object) -> object:
-    """Return the Chinese text of a :class:`Said`, and any other value unchanged."""
-    return getattr(value, "zh", value)
 
 
 class ZImageError(Exception):
@@ -46,20 +23,14 @@ class ZImageError(Exception):
 
     Args:
         code: a key of :data:`CATALOGUE`. An unknown code is a programming error (``KeyError``).
-        **found: values for the placeholders. A :class:`Bilingual` or :class:`Said` value gives
-            each text its own language.
+        **found: values for the placeholders. A :class:`.Bilingual` value gives each text its own
+            language.
     """
 
     def __init__(self, code: str, **found: object) -> None:
-        text = CATALOGUE[code].format(
-            **{name: _as_bilingual(value) for name, value in found.items()}
-        )
+        text = CATALOGUE[code].format(**found)
         self.code = code
         self.found = found
         self.chinese = text.chinese
         self.english = text.english
         super().__init__(f"[{code}] {text}")
-
-
-def _as_bilingual(value: object) -> object:
-    return Bilingual(value.zh, str(value)) if isinstance(value, Said) else value

@@ -25,8 +25,8 @@ class Bilingual:
                 its own language.
         """
         return Bilingual(
-            self.chinese.format(**{name: _chinese(value) for name, value in values.items()}),
-            self.english.format(**{name: _english(value) for name, value in values.items()}),
+            self.chinese.format(**{name: chinese(value) for name, value in values.items()}),
+            self.english.format(**{name: english(value) for name, value in values.items()}),
         )
 
     def __str__(self) -> str:
@@ -34,9 +34,11 @@ class Bilingual:
         return f"{self.chinese} / {self.english}"
 
 
-def _chinese(value: object) -> object:
+def chinese(value: object) -> object:
+    """Return the Chinese text of a bilingual value, and any other value unchanged."""
     return value.chinese if isinstance(value, Bilingual) else value
 
 
-def _english(value: object) -> object:
+def english(value: object) -> object:
+    """Return the English text of a bilingual value, and any other value unchanged."""
     return value.english if isinstance(value, Bilingual) else value

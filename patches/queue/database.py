@@ -21,11 +21,12 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from ...errors import Said, ZImageError
+from ...errors import ZImageError
+from ...errors.bilingual import Bilingual
 
 log = logging.getLogger(__name__)
 
-CLOSED = Said("closed", "已关闭")
+CLOSED = Bilingual("已关闭", "closed")
 RESERVE = 8 * 2**20
 """Bytes of the log that exist from the start, so that a full disk still takes small changes.
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
-from ...errors import Said
+from ...errors.bilingual import Bilingual
 from ..protocol import messages as m
 from ..protocol.exceptions import WorkerDied
 from .calls import GRACE_SECONDS
@@ -15,7 +15,7 @@ from .calls import GRACE_SECONDS
 class Killable(Protocol):
     """The process of a worker."""
 
-    def kill(self, reason: str | None = None) -> None:
+    def kill(self, reason: Bilingual | str | None = None) -> None:
         """End it."""
         ...
 
@@ -77,10 +77,10 @@ class CallDeadline:
             if self.keep_process:
                 raise TimeoutError(f"no answer in {self.seconds:g} s")
             limit = f"{self.seconds:g}"
-            _end(session, Said(f"more than {limit} s", f"超过 {limit} 秒"))
+            _end(session, Bilingual(f"超过 {limit} 秒", f"more than {limit} s"))
         if self.silent_seconds and min(silence, duration) > self.silent_seconds:
             limit = f"{self.silent_seconds:g}"
-            _end(session, Said(f"no sign of life for {limit} s", f"{limit} 秒无心跳"))
+            _end(session, Bilingual(f"{limit} 秒无心跳", f"no sign of life for {limit} s"))
         if self.cancelled_at and now - self.cancelled_at > GRACE_SECONDS:
             session.process.kill("interrupted")
             raise_interrupted()
@@ -89,7 +89,7 @@ class CallDeadline:
             session.cancel(self.call.number)
 
 
-def _end(session: CallControl, reason: str) -> None:
+def _end(session: CallControl, reason: Bilingual) -> None:
     session.process.kill(reason)
     raise WorkerDied(reason)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import Said
+from ...errors.bilingual import Bilingual
 from ..protocol import messages as m
 from ..protocol.exceptions import WorkerDied
 from .frame_transport import BadFrameError, FrameTransport
@@ -37,7 +37,7 @@ class WorkerConnection:
         try:
             self._transport.send(frame)
         except TimeoutError as error:
-            self.process.kill(Said(str(error), "它不再读取消息"))
+            self.process.kill(Bilingual("它不再读取消息", str(error)))
             raise WorkerDied(self.process.wait_end()) from None
         except OSError:
             self.process.kill()
@@ -92,7 +92,7 @@ class WorkerConnection:
     def reject(self, error: Exception) -> WorkerDied:
         """End a worker that has sent an invalid message; return the exception to raise."""
         detail = clean(str(error))[:500]
-        reason = Said(f"bad message: {detail}", f"无法理解的消息：{detail}")
+        reason = Bilingual(f"无法理解的消息：{detail}", f"bad message: {detail}")
         self.process.kill(reason)
         return WorkerDied(reason)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...errors import Said
+from ...errors.bilingual import Bilingual
 from ..protocol import messages as m
 from ..protocol.exceptions import WorkerDied
 from .log_capture import clean, clean_lines
@@ -28,19 +28,21 @@ def make_safe(info: m.PackInfo) -> m.PackInfo:
     return info
 
 
-def implausibility(info: m.PackInfo) -> str:
-    """Return why a description is implausible; an empty text if it is not."""
+def implausibility(info: m.PackInfo) -> Bilingual | None:
+    """Return why a description is implausible, None if it is not."""
     if len(info.nodes) > MOST_NODES:
-        return Said(f"{len(info.nodes)} nodes", f"{len(info.nodes)} 个节点")
+        return Bilingual(f"{len(info.nodes)} 个节点", f"{len(info.nodes)} nodes")
     lengths = [len(node.name) for node in info.nodes if len(node.name) > LONGEST_NAME]
     if not lengths:
-        return ""
-    return Said(f"a name of {lengths[0]} characters", f"一个有 {lengths[0]} 个字符的名称")
+        return None
+    return Bilingual(f"一个有 {lengths[0]} 个字符的名称", f"a name of {lengths[0]} characters")
 
 
-def unusable(why: str) -> str:
+def unusable(why: str) -> Bilingual:
     """Return the reason for ending a process that sent an unusable description."""
-    return Said(f"bad description: {why}".rstrip(": "), f"无效的节点包描述：{why}".rstrip("："))
+    return Bilingual(
+        f"无效的节点包描述：{why}".rstrip("："), f"bad description: {why}".rstrip(": ")
+    )
 
 
 def checked_bytes(data: object) -> bytes:

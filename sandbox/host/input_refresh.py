@@ -43,7 +43,7 @@ class InputRefresh:
         self,
         name: str,
         use: Callable[[], AbstractContextManager[WorkerSession]],
-        crashed: Callable[[WorkerSession, str], None],
+        crashed: Callable[[WorkerSession, object], None],
         clock: Callable[[], float],
     ) -> None:
         self.store: Callable[[m.PackInfo], None] = lambda _info: None

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from ...errors import ZImageError
+from ...errors.bilingual import Bilingual
 from ..policy.policy import PackRule
 from ..protocol import messages as m
 from ..protocol.description_codec import unpack_description
@@ -82,7 +83,7 @@ class Pack:
         self.crashes = CrashHistory(clock)
         self.starts = 0
         self.ends = 0
-        self.reason = ""
+        self.reason: object = ""
         self.used = clock()
         self.private = 0
         self.changes: ClassChanges | None = None
@@ -152,7 +153,7 @@ class Pack:
             with self._lock:
                 self._users -= 1
 
-    def crashed(self, session: WorkerSession, reason: str, restart: bool = True) -> None:
+    def crashed(self, session: WorkerSession, reason: object, restart: bool = True) -> None:
         """Note the end of a worker, once, and start another in the background.
 
         Args:
@@ -234,7 +235,7 @@ class Pack:
             return
         self._stop_if_unused(session)
 
-    def _excess(self, session: WorkerSession) -> str | None:
+    def _excess(self, session: WorkerSession) -> Bilingual | None:
         """Return how the worker exceeds its limits, for a person; None if it does not."""
         process = session.process
         usage = measure(process.pid)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 
+from ...errors.bilingual import Bilingual
 from .log_capture import Output
 from .template_client import TemplateClient, describe_status
 
@@ -39,7 +40,7 @@ class WorkerProcess:
         self.template = template
         self.output = output
         self.status: int | None = None
-        self.end_reason: str | None = None
+        self.end_reason: Bilingual | str | None = None
         self.first_private_bytes: int | None = None
         self._tail = output.begin()
         self.token, self.pid = template.spawn((*ends, output.writing), self._on_exit)
@@ -49,7 +50,7 @@ class WorkerProcess:
         """Whether it runs and the host has not decided to end it."""
         return self.status is None and self.end_reason is None
 
-    def kill(self, reason: str | None = None) -> None:
+    def kill(self, reason: Bilingual | str | None = None) -> None:
         """End it at once.
 
         Args:
@@ -61,7 +62,7 @@ class WorkerProcess:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self.pid, signal.SIGKILL)
 
-    def wait_end(self) -> str:
+    def wait_end(self) -> Bilingual | str:
         """Wait until it has ended, and kill it if it does not exit by itself.
 
         Returns:

@@ -17,7 +17,8 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
-from ...errors import Said, ZImageError, system
+from ...errors import ZImageError, system
+from ...errors.bilingual import Bilingual
 from ..protocol.template_control import REPLY, REQUEST
 
 log = logging.getLogger(__name__)
@@ -188,7 +189,7 @@ class TemplateClient:
             raise ZImageError("ZI-SANDBOX-START", found=system.reason(error)) from error
         self._wait_for(lambda: token in self._pids or token in self._statuses, SPAWN_SECONDS)
         if not (pid := self._pids.pop(token, 0)):
-            reason = Said("ended at once", "立即结束了")
+            reason = Bilingual("立即结束了", "ended at once")
             raise ZImageError("ZI-SANDBOX-START", found=reason)
         return token, pid
 
@@ -202,9 +203,9 @@ class TemplateClient:
             in_time = self._changed.wait_for(lambda: condition() or self.ended, seconds)
             if in_time and not self.ended:
                 return
-            reason = Said(f"not in {seconds:g} s", f"{seconds:g} 秒内没有完成")
+            reason = Bilingual(f"{seconds:g} 秒内没有完成", f"not in {seconds:g} s")
             if self.ended:
-                reason = Said("the template has ended", "模板进程已结束")
+                reason = Bilingual("模板进程已结束", "the template has ended")
             raise ZImageError("ZI-SANDBOX-START", found=reason)
 
     def wait_status(self, token: int, seconds: float) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
-from ...errors import Said
+from ...errors.bilingual import Bilingual
 from ..policy.policy import GIB
 
 MIB = 2**20
@@ -62,7 +62,7 @@ def shared_bytes(pid: int) -> int:
 
 def excess(
     usage: Usage, own_bytes: int, memory_gib: float, tasks: int, shared: Callable[[], int]
-) -> str | None:
+) -> Bilingual | None:
     """Return how the limits are exceeded, for a person; None if they are not.
 
     Args:
@@ -79,14 +79,14 @@ def excess(
     if limit and total > limit:
         used = f"{total / GIB:.1f}"
         granted = f"{memory_gib:g}"
-        return Said(
-            f"{used} GiB of memory, {granted} are granted",
+        return Bilingual(
             f"用了 {used} GiB 内存，允许 {granted} GiB",
+            f"{used} GiB of memory, {granted} are granted",
         )
     if tasks and usage.tasks > tasks:
-        return Said(
-            f"{usage.tasks} threads and processes, {tasks} are granted",
+        return Bilingual(
             f"有 {usage.tasks} 个线程和进程，允许 {tasks} 个",
+            f"{usage.tasks} threads and processes, {tasks} are granted",
         )
     return None
 

@@ -22,9 +22,10 @@ class WorkerDied(Exception):
 
     Attributes:
         reason: how it ended, for a person: a signal, an exit status or the limit that it exceeded.
+            In the host it may be a text in two languages.
     """
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: object) -> None:
         super().__init__(reason)
         self.reason = reason
 

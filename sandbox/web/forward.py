@@ -12,7 +12,8 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from ...errors import Said, ZImageError
+from ...errors import ZImageError
+from ...errors.bilingual import Bilingual
 from ..host.call_deadline import CallControl, CallDeadline
 from ..host.calls import GRACE_SECONDS
 from ..host.log_capture import clean
@@ -61,7 +62,9 @@ class Deadline:
             session.cancel(self.call.number)
         elif late > GRACE_SECONDS:
             seconds = f"{self.seconds:g}"
-            reason = Said(f"a request took more than {seconds} s", f"一个请求超过了 {seconds} 秒")
+            reason = Bilingual(
+                f"一个请求超过了 {seconds} 秒", f"a request took more than {seconds} s"
+            )
             session.process.kill(reason)
             raise WorkerDied(reason)
 

@@ -7,7 +7,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import ZImageError, in_chinese
+from ...errors import ZImageError
+from ...errors.bilingual import chinese, english
 
 if TYPE_CHECKING:
     from collections.abc import Container, Sequence
@@ -113,8 +114,8 @@ def _pack(pack: Pack, refused: bool) -> dict[str, Any]:
         "starts": pack.starts,
         "ends": pack.ends,
         "crashes": len(pack.crashes),
-        "last_end": pack.reason,
-        "last_end_zh": in_chinese(pack.reason),
+        "last_end": english(pack.reason),
+        "last_end_zh": chinese(pack.reason),
         "events_left_out": pack.unsolicited.discarded,
         "nodes": len(pack.info.nodes) if pack.info else 0,
         "routes": len({path for _, path in pack.info.routes}) if pack.info else 0,
