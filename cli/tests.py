@@ -7,6 +7,8 @@ import os
 import sys
 from pathlib import Path
 
+import psutil
+
 from ..config import PACK_DIR, Settings
 from . import hostsuite
 from .server import host_environment
@@ -18,8 +20,12 @@ COVERAGE = "--coverage"
 COVERAGE_OPTIONS = ("--cov", "--cov-report=term", "--durations=20")
 NO_FLOOR = "--cov-fail-under=0"
 """For a part of the tests: the floor in pyproject.toml is for all of them."""
-MOST_WORKERS = 4
-"""Files tested side by side when the whole suite runs; each may start a ComfyUI of its own."""
+MAX_WORKERS = 4
+"""Files tested at the same time when the whole suite runs; each may start a ComfyUI of its own."""
+WORKERS_PER_CPU = 2
+"""Tests of servers mostly wait."""
+WORKER_BYTES = 4 * 2**30
+"""Memory for each worker: a guardian's server and its standby take half of it."""
 
 
 def run(options: argparse.Namespace, settings: Settings) -> int:
@@ -32,11 +38,21 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     env = host_environment()
     cpus = len(os.sched_getaffinity(0))
     is_part = any(word != COVERAGE for word in options.rest)
-    workers = 1 if is_part else min(cpus, MOST_WORKERS)
-    env.setdefault("OMP_NUM_THREADS", str(cpus // workers))
+    workers = 1 if is_part else worker_count(cpus, psutil.virtual_memory().total)
+    env.setdefault("OMP_NUM_THREADS", str(max(1, cpus // workers)))
     arguments = pytest_arguments(options.rest, workers)
     os.chdir(PACK_DIR)
     os.execve(str(pytest), [str(pytest), *arguments], env)  # noqa: S606
+
+
+def worker_count(cpus: int, memory: int) -> int:
+    """Return how many processes run tests.
+
+    Args:
+        cpus: that this process can use.
+        memory: of the machine, in bytes.
+    """
+    return max(1, min(cpus * WORKERS_PER_CPU, memory // WORKER_BYTES, MAX_WORKERS))
 
 
 def pytest_arguments(words: list[str], workers: int) -> list[str]:

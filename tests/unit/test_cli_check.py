@@ -48,3 +48,11 @@ def test_the_floor_of_the_coverage_is_for_the_whole_suite(words, expected) -> No
 def test_the_whole_suite_uses_several_processes() -> None:
     """Each file is tested in one process."""
     assert tests.pytest_arguments([], workers=2) == ["--numprocesses", "2", "--dist", "loadfile"]
+
+
+@pytest.mark.parametrize(
+    ("cpus", "gib", "workers"), [(2, 24, 4), (2, 8, 2), (1, 24, 2), (1, 2, 1), (64, 512, 4)]
+)
+def test_workers_fit_the_machine(cpus: int, gib: int, workers: int) -> None:
+    """Two for each processor, as far as the memory goes, and four at most."""
+    assert tests.worker_count(cpus, gib * 2**30) == workers
