@@ -17,7 +17,7 @@ PACK_DIR = Path(os.path.abspath(__file__)).parent
 """This folder. Not resolved: it may be a link in a ``custom_nodes``."""
 IDLE_MINUTES = 10.0
 INTERRUPT_SECONDS = 30.0
-MEGAPIXELS, MOST_MEGAPIXELS = 100.0, 178.0
+MEGAPIXELS, MAX_MEGAPIXELS = 100.0, 178.0
 """Default and largest limit of a picture. Pillow refuses pictures above the largest."""
 SAMPLING = r"(?:turbo|base|edit)\.(?:cuda|cpu)"
 DEADLINES = rf"{SAMPLING}|grace"
@@ -263,7 +263,7 @@ class Settings:
             ),
             interrupt_is_set=bool(env.get("ZIMAGE_INTERRUPT")),
             hosts=_names(env.get("ZIMAGE_HOSTS", "").lower()),
-            megapixels=reader.number("ZIMAGE_MAX_MEGAPIXELS", MEGAPIXELS, 1, MOST_MEGAPIXELS),
+            megapixels=reader.number("ZIMAGE_MAX_MEGAPIXELS", MEGAPIXELS, 1, MAX_MEGAPIXELS),
             deadlines=reader.numbers(
                 "ZIMAGE_DEADLINES", DEADLINES, "turbo.cuda=8,grace=20", SAMPLING
             ),

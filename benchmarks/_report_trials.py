@@ -11,7 +11,7 @@ from _report import Section, Table, Text, met, named, picture
 from zimage_comfyui.errors.bilingual import Bilingual
 
 Run = dict[str, Any]
-MOST_MIB = 2.0
+MAX_MIB = 2.0
 """Upper limit of the interval of memory growth in 1000 requests."""
 HEAD: list[Text] = [
     Bilingual("项目", "what"),
@@ -45,7 +45,7 @@ def _growth(slopes: Run) -> list[list[Text]]:
             if memory
             else Bilingual("区间含 0", "interval contains 0")
         )
-        flat = slope + width <= MOST_MIB if memory else abs(slope) <= width
+        flat = slope + width <= MAX_MIB if memory else abs(slope) <= width
         rows.append([named(GROWTH_NAMES, name), f"{slope:+.3f} ± {width:.3f}", goal, met(flat)])
     return rows
 

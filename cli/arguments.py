@@ -7,8 +7,8 @@ import argparse
 from ..config import PACK_DIR
 from . import parser_texts as texts
 from . import templates
+from .parser import Parser, integer, translated_argparse
 from .terminal import USAGE
-from .usage import Parser, integer, translated_argparse
 
 TEMPLATE = "电商海报生成"
 Commands = argparse._SubParsersAction

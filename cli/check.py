@@ -33,7 +33,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     failures = 0
     with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor() as pool:
         env = _environment(Path(scratch))
-        jobs = {name: pool.submit(_check, CHECKS[name], env) for name in names}
+        jobs = {name: pool.submit(_run_tool, CHECKS[name], env) for name in names}
         for name, job in jobs.items():
             seconds, output = job.result()
             state = "通过 ok" if output is None else "失败 FAILED"
@@ -53,7 +53,7 @@ def _environment(scratch: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(scratch), "PATH": ""}
 
 
-def _check(command: list[str], env: dict[str, str]) -> tuple[float, str | None]:
+def _run_tool(command: list[str], env: dict[str, str]) -> tuple[float, str | None]:
     """Run a tool of the private environment.
 
     Returns:

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     signal.signal(signal.SIGTERM, _terminate)
     graph = templates.load(templates.find(PACK_DIR, options.template))
     if options.prompt is not None:
-        _check(options.prompt)
+        _check_prompt(options.prompt)
         graph = templates.with_prompt(graph, options.prompt)
     if options.seed is not None:
         graph = templates.with_seed(graph, options.seed)
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     return DONE
 
 
-def _check(prompt: str) -> None:
+def _check_prompt(prompt: str) -> None:
     """Check a prompt before the server starts, which takes half a minute."""
     try:
         prompt_rules.check(prompt)

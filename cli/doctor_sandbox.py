@@ -17,11 +17,11 @@ def sandboxes(probe: dict[str, Any]) -> dict[str, Any]:
         probe: the report of the host's Python (see ``probe.py``), empty if it did not run.
     """
     part: dict[str, Any] = {key: probe[key] for key in KEYS if key in probe}
-    gaps = _gaps(probe) if probe else []
+    gaps = _missing_mechanisms(probe) if probe else []
     return {**part, "problems": [problem(gap, "note") for gap in gaps]}
 
 
-def _gaps(probe: dict[str, Any]) -> list[ZImageError]:
+def _missing_mechanisms(probe: dict[str, Any]) -> list[ZImageError]:
     """Return the reasons why packs cannot be confined here, or why that is unknown."""
     if "error" in probe:
         return [ZImageError("ZI-SANDBOX-PROBE", found=probe["error"])]

@@ -36,7 +36,7 @@ REPORT = "report.json"
 SOME_FAILED, NOTHING_SELECTED = 1, 5
 """Exit codes of pytest."""
 FAILURES = ("failed", "error")
-MOST_RETRIES = 5
+MAX_RETRIES = 5
 """Failed tests of a suite that are run once more: some of ComfyUI's tests compare times, which vary
 on a busy machine. More failures have another cause."""
 
@@ -151,7 +151,7 @@ def _run_suite(
     before = dict(report.outcomes)
     code, failed = _run_pytest([suite], mode, options, folder, report)
     # With options such as -x, not all tests have run.
-    if code != SOME_FAILED or not 0 < len(failed) <= MOST_RETRIES or options:
+    if code != SOME_FAILED or not 0 < len(failed) <= MAX_RETRIES or options:
         return code
     say(Bilingual(f"重试 {len(failed)} 项", f"running {len(failed)} failed tests again"))
     passed_before = report.outcomes.get("passed", 0)

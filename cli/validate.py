@@ -61,7 +61,7 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
     files = [Path(name) for name in options.files] or bundled(PACK_DIR)
     checked_files: list[CheckedFile] = []
     for file in files:
-        checked = _check(file, knowledge, core_only=options.core_only)
+        checked = _check_file(file, knowledge, core_only=options.core_only)
         checked_files.append(checked)
         if checked.unreadable:
             _say_unreadable(checked)
@@ -92,7 +92,7 @@ def to_api(options: argparse.Namespace, settings: Settings) -> int:
     Returns:
         1 with nothing printed for a workflow that has errors, 2 for a file that cannot be read.
     """
-    checked = _check(Path(options.file), _knowledge(options.object_info))
+    checked = _check_file(Path(options.file), _knowledge(options.object_info))
     if checked.unreadable:
         _say_unreadable(checked)
         return USAGE
@@ -123,7 +123,7 @@ def _as_json(checked: CheckedFile) -> dict[str, object]:
     return {"file": checked.file, "ok": checked.result.ok, "findings": findings}
 
 
-def _check(file: Path, knowledge: Knowledge, *, core_only: bool = False) -> CheckedFile:
+def _check_file(file: Path, knowledge: Knowledge, *, core_only: bool = False) -> CheckedFile:
     """Return the findings of a file. If it cannot be read, one finding says so."""
     from ..engine import presets, saving, sizes
     from ..validator.check import Result, check_bytes

@@ -83,8 +83,10 @@ def _token_usage(clip: Any, prompt: str) -> Bilingual:
 def _dual_token_usage(reading: Reading) -> Bilingual:
     """Return the line about a prompt for a dual encoder."""
     encoders = (("CLIP", reading.clip), ("BERT", reading.bert))
-    counts = " · ".join(f"{name} {tokens.whole}/{LIMIT}" for name, tokens in encoders)
-    truncated = [(name, tokens.rest.replace("\n", " ")) for name, tokens in encoders if tokens.rest]
+    counts = " · ".join(f"{name} {tokens.count}/{LIMIT}" for name, tokens in encoders)
+    truncated = [
+        (name, tokens.truncated.replace("\n", " ")) for name, tokens in encoders if tokens.truncated
+    ]
     chinese = "".join(f" · {name} 截去“{text}”" for name, text in truncated)
     english = "".join(f' · {name} cut "{text}"' for name, text in truncated)
     usage = f"{reading.tag or '-'} {counts}"
@@ -110,7 +112,7 @@ def cuts(clip: Any, **prompts: str) -> dict[str, list[dict[str, str]]] | None:
     cut = []
     for field, prompt in prompts.items():
         reading = clip.tokenizer.read(prompt)
-        texts = (("CLIP", reading.clip.rest), ("BERT", reading.bert.rest))
+        texts = (("CLIP", reading.clip.truncated), ("BERT", reading.bert.truncated))
         cut += [{"field": field, "encoder": name, "cut": text} for name, text in texts if text]
     return {"zimage_cut": cut} if cut else None
 

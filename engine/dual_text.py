@@ -27,14 +27,14 @@ class Tokens:
     Attributes:
         ids: at most :data:`LIMIT` token ids, special tokens included.
         places: for every id, the index of the prompt's span that it belongs to.
-        whole: number of tokens without the limit.
-        rest: the truncated text; empty when the prompt fits.
+        count: number of tokens without the limit.
+        truncated: the truncated text; empty when the prompt fits.
     """
 
     ids: list[int]
     places: list[int]
-    whole: int
-    rest: str
+    count: int
+    truncated: str
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def encode_instruction(
         ZImageError: ``ZI-VALUE`` for wrong pictures, ``ZI-MODEL-KIND`` for a CLIP object without a
             Qwen3, ``ZI-TEXT-…`` as for :func:`.conditioning.encode`.
     """
-    _check(latents, siglip)
+    _check_references(latents, siglip)
     if host.width_of(clip) is None or host.is_dual(clip):
         raise wrong_kind(
             "clip", TEXT_ENCODER, type(getattr(clip, "cond_stage_model", None)).__name__
@@ -150,20 +150,20 @@ def _vision_output(features: Tensor) -> VisionOutput:
     return VisionOutput(features.flatten(1, 2), [(3, rows * 16, columns * 16)])
 
 
-def _check(latents: Sequence[Tensor], siglip: Sequence[Tensor] | None) -> None:
+def _check_references(latents: Sequence[Tensor], siglip: Sequence[Tensor] | None) -> None:
     if len(latents) > MAX_REFERENCES:
-        raise _bad("references", len(latents), f"0 … {MAX_REFERENCES}")
+        raise _invalid_value("references", len(latents), f"0 … {MAX_REFERENCES}")
     for latent in latents:
         shape = list(latent.shape)
         if len(shape) != 4 or shape[:2] != [1, 16] or 0 in shape or shape[2] % 2 or shape[3] % 2:
-            raise _bad("reference", shape, "[1, 16, H/8, W/8], H % 16 == W % 16 == 0")
+            raise _invalid_value("reference", shape, "[1, 16, H/8, W/8], H % 16 == W % 16 == 0")
     if siglip and (len(siglip) != len(latents) or any(part.ndim != 4 for part in siglip)):
         shapes = [list(part.shape) for part in siglip]
         expected = Bilingual(
             f"{len(latents)} × [1, 行数, 列数, 宽度]", f"{len(latents)} × [1, rows, columns, width]"
         )
-        raise _bad("siglip", shapes, expected)
+        raise _invalid_value("siglip", shapes, expected)
 
 
-def _bad(name: str, found: object, expected: Bilingual | str) -> ZImageError:
+def _invalid_value(name: str, found: object, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-VALUE", name=name, found=found, expected=expected)

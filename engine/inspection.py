@@ -74,7 +74,7 @@ def diffusion(path: str | os.PathLike[str]) -> ModelFile:
         if _references(config, declared):  # older loaders of the host build it without references
             full = full and "siglip_feat_dim" in config and host.reads_siglip()
         expected = host.diffusion_shapes(config)
-        _check(outline, expected, weights, full, layouts.MAY_BE_MISSING)
+        _compare(outline, expected, weights, full, layouts.MAY_BE_MISSING)
         return ModelFile(weights, config, declared, expected, full)
 
 
@@ -101,7 +101,7 @@ def text_encoder(path: str | os.PathLike[str], expected_width: int | None = None
             config["vocab_size"] = rows
         full = is_full(TEXT_ENCODER, config)
         expected = host.text_encoder_shapes(config)
-        _check(outline, expected, weights, full)
+        _compare(outline, expected, weights, full)
         return ModelFile(weights, config, {}, expected, full)
 
 
@@ -117,7 +117,7 @@ def vae(path: str | os.PathLike[str]) -> ModelFile:
         config = architecture.vae_config(shapes(outline), weights.name)
         expected = host.vae_shapes(config)
         optional = {name for name in expected if _VAE_OPTIONAL.search(name)}
-        _check(outline, expected, weights, False, optional)  # the host has no quantised VAE
+        _compare(outline, expected, weights, False, optional)  # the host has no quantised VAE
         full = is_full(VAE, config.get("ddconfig", {}))
         return ModelFile(weights, config, {}, expected, full)
 
@@ -134,24 +134,24 @@ def _references(config: dict[str, Any], declared: dict[str, Any]) -> bool:
 def _adopt(config: dict[str, Any], declared: Any, path: str) -> None:
     """Copy declared values that shapes do not determine to ``config``; compare all others."""
     if not isinstance(declared, dict):
-        raise _keys(path, f"config {declared!r:.60}", JSON_OBJECT)
+        raise _wrong_tensors(path, f"config {declared!r:.60}", JSON_OBJECT)
     for key, value in declared.items():
         if key in _FREE:
             config[key] = value
         elif key in config and key not in _DERIVED and value != config[key]:
-            raise _keys(path, f"{key} = {value!r:.60}", f"{key} = {config[key]}")
+            raise _wrong_tensors(path, f"{key} = {value!r:.60}", f"{key} = {config[key]}")
     head = config["dim"] // config["n_heads"]
     axes = config["axes_dims"]
     even = isinstance(axes, list) and all(type(n) is int and n > 0 and n % 2 == 0 for n in axes)
     if not even or len(axes) != 3 or sum(axes) != head:
-        raise _keys(
+        raise _wrong_tensors(
             path,
             f"axes_dims {axes!r:.60}",
             Bilingual(f"3 个偶数，和为 {head}", f"3 even numbers, sum {head}"),
         )
     for key in ("rope_theta", "time_scale"):
         if type(config[key]) not in (int, float) or not 0 < config[key] <= _LARGEST:
-            raise _keys(path, f"{key} = {config[key]!r:.60}", f"0 < {key} <= {_LARGEST:g}")
+            raise _wrong_tensors(path, f"{key} = {config[key]!r:.60}", f"0 < {key} <= {_LARGEST:g}")
 
 
 def _outline(weights: Weights) -> StateDict:
@@ -166,10 +166,10 @@ def check_shapes(outline: StateDict, expected: host.Shapes, weights: Weights) ->
     Raises:
         ZImageError: ``ZI-MODEL-KEYS``.
     """
-    _check(outline, expected, weights, full=False)
+    _compare(outline, expected, weights, full=False)
 
 
-def _check(
+def _compare(
     outline: StateDict,
     expected: host.Shapes,
     weights: Weights,
@@ -194,7 +194,7 @@ def _check(
             f"{total} 个张量中只有 {present} 个，缺少 {names}",
             f"{present} of {total} tensors, without {names}",
         )
-        raise _keys(path, found, Bilingual(f"{total} 个张量", f"{total} tensors"))
+        raise _wrong_tensors(path, found, Bilingual(f"{total} 个张量", f"{total} tensors"))
     formats = host.quantisation_formats() if full else {}
     layers = quantisation.declared(outline, weights.metadata)
     for name, shape in expected.items():
@@ -202,12 +202,14 @@ def _check(
             continue
         quantisation.check(name, outline, layers, formats, path)
         if not quantisation.fits(outline[name], shape):
-            raise _keys(path, f"{short(name)} {list(outline[name].shape)}", str(list(shape)))
+            raise _wrong_tensors(
+                path, f"{short(name)} {list(outline[name].shape)}", str(list(shape))
+            )
     unused = sorted(n for n in outline.keys() - expected.keys() if not n.endswith(_QUANTISATION))
     if unused:
         names = ", ".join(map(short, unused[:5]))
         log.warning("%s: %d tensors are not used: %s", path, len(unused), names)
 
 
-def _keys(path: str, found: Bilingual | str, expected: Bilingual | str) -> ZImageError:
+def _wrong_tensors(path: str, found: Bilingual | str, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)

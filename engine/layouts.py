@@ -164,15 +164,15 @@ def _rename(name: str, rules: tuple[tuple[re.Pattern[str], str], ...]) -> str:
 def _fuse(name: str, parts: StateDict, source: str) -> torch.Tensor:
     if set(parts) != {"q", "k", "v"}:
         found = f"{short(name)} ({'+'.join(sorted(parts))})"
-        raise _keys(source, found, "to_q + to_k + to_v")
+        raise _wrong_tensors(source, found, "to_q + to_k + to_v")
     tensors = [parts["q"], parts["k"], parts["v"]]
     dtype = tensors[0].dtype
     if any(t.ndim == 0 or t.shape[1:] != tensors[0].shape[1:] for t in tensors):
         found = f"{short(name)} ({', '.join(str(list(t.shape)) for t in tensors)})"
-        raise _keys(source, found, "to_q, to_k, to_v [*, dim]")
+        raise _wrong_tensors(source, found, "to_q, to_k, to_v [*, dim]")
     if len({t.dtype for t in tensors}) > 1 and any(t.dtype.itemsize == 1 for t in tensors):
         found = f"{short(name)} ({', '.join(str(t.dtype) for t in tensors)})"
-        raise _keys(
+        raise _wrong_tensors(
             source, found, Bilingual("类型相同的 to_q、to_k、to_v", "to_q, to_k, to_v of one type")
         )
     if dtype.itemsize == 1:  # torch cannot concatenate fp8 on every device, but it can bytes
@@ -206,8 +206,8 @@ def _per_row(name: str, weight: torch.Tensor, scale: torch.Tensor, source: str) 
     if weight.ndim and scale.shape in (rows, (*rows, 1)):
         return scale.reshape(*rows, *[1] * (weight.ndim - 1))
     found = f"{short(name)} {list(weight.shape)}, scale {list(scale.shape)}"
-    raise _keys(source, found, f"scale [] | [1] | {[*rows]} | {[*rows, 1]}")
+    raise _wrong_tensors(source, found, f"scale [] | [1] | {[*rows]} | {[*rows, 1]}")
 
 
-def _keys(path: str, found: str, expected: Bilingual | str) -> ZImageError:
+def _wrong_tensors(path: str, found: str, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-MODEL-KEYS", path=path, found=found, expected=expected)

@@ -112,23 +112,23 @@ def resolve(
         ZImageError: ``ZI-STEPS`` or ``ZI-VALUE``.
     """
     if preset not in VARIANTS:
-        raise _bad("preset", preset, " | ".join(VARIANTS))
+        raise _invalid_value("preset", preset, " | ".join(VARIANTS))
     variant = model_variant if preset == AUTO else preset
     if variant not in PRESETS:  # another node may have stored it
         name = Bilingual("模型的 variant", "variant of the model")
-        raise _bad(name, variant, " | ".join(PRESETS))
+        raise _invalid_value(name, variant, " | ".join(PRESETS))
     defaults = PRESETS[variant]
     if steps != -1 and not 1 <= steps <= MAX_STEPS:
         raise ZImageError("ZI-STEPS", found=steps, maximum=MAX_STEPS, preset=defaults.steps)
     if cfg != -1 and not 1.0 <= cfg <= MAX_CFG:
         guidance = f"= guidance 0 … {MAX_CFG - 1:g}"
-        raise _bad("cfg", cfg, _or_preset(f"1 … {MAX_CFG:g} ({guidance})"))
+        raise _invalid_value("cfg", cfg, _or_preset(f"1 … {MAX_CFG:g} ({guidance})"))
     if shift != -1 and not 0.0 < shift <= MAX_SHIFT:
-        raise _bad("shift", shift, _or_preset(f"0 < shift ≤ {MAX_SHIFT:g}"))
+        raise _invalid_value("shift", shift, _or_preset(f"0 < shift ≤ {MAX_SHIFT:g}"))
     if not MIN_DENOISE <= denoise <= 1.0:
-        raise _bad("denoise", denoise, f"{MIN_DENOISE:g} … 1")
+        raise _invalid_value("denoise", denoise, f"{MIN_DENOISE:g} … 1")
     if not 0 <= seed <= MAX_SEED:
-        raise _bad("seed", seed, f"0 … {MAX_SEED}")
+        raise _invalid_value("seed", seed, f"0 … {MAX_SEED}")
     return SamplingSettings(
         variant=variant,
         steps=defaults.steps if steps == -1 else steps,
@@ -148,12 +148,12 @@ def check_tolerance(tolerance: float) -> None:
         ZImageError: ``ZI-VALUE``.
     """
     if not 0 <= tolerance <= 255:
-        raise _bad("tolerance", tolerance, "0 … 255")
+        raise _invalid_value("tolerance", tolerance, "0 … 255")
 
 
 def _or_preset(expected: str) -> Bilingual:
     return Bilingual(f"{expected}，-1 为预设值", f"{expected}, -1 = preset")
 
 
-def _bad(name: Bilingual | str, found: object, expected: Bilingual | str) -> ZImageError:
+def _invalid_value(name: Bilingual | str, found: object, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-VALUE", name=name, found=found, expected=expected)

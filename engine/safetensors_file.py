@@ -101,7 +101,7 @@ def read_header(path: str | os.PathLike[str]) -> Header:
             raw = stream.read(length)
     except OSError as error:
         raise unreadable(file, error) from error
-    return _check(file, raw, size - 8 - length)
+    return _parse(file, raw, size - 8 - length)
 
 
 def size_of(file: Path) -> int:
@@ -155,8 +155,8 @@ def _refuse_other_formats(file: Path, start: bytes) -> None:
         raise _corrupt(file, "GGUF", "safetensors")
 
 
-def _check(file: Path, raw: bytes, data_bytes: int) -> Header:
-    """Check the header for consistency, also with the ``data_bytes`` that follow it."""
+def _parse(file: Path, raw: bytes, data_bytes: int) -> Header:
+    """Parse the header, and check it for consistency with the ``data_bytes`` that follow it."""
     try:
         entries = json.loads(raw.decode("utf-8"), object_pairs_hook=_no_duplicates)
     except (ValueError, RecursionError) as error:

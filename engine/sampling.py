@@ -120,11 +120,11 @@ def check_inputs(
             f"已连接（cfg = {settings.cfg:g}，不是 1）",
             f"a connection, because cfg = {settings.cfg:g} (not 1)",
         )
-        raise _bad("negative", "—", expected)
+        raise _invalid_value("negative", "—", expected)
     if settings.sampler not in SAMPLERS:
-        raise _bad("sampler_name", settings.sampler, ", ".join(SAMPLERS))
+        raise _invalid_value("sampler_name", settings.sampler, ", ".join(SAMPLERS))
     if settings.scheduler not in SCHEDULERS:
-        raise _bad("scheduler", settings.scheduler, ", ".join(SCHEDULERS))
+        raise _invalid_value("scheduler", settings.scheduler, ", ".join(SCHEDULERS))
     if latent.get(TO_CHANGE) and settings.denoise == 1 and "noise_mask" not in latent:
         raise ZImageError("ZI-EDIT-DENOISE")
     _check_latent(latent["samples"])
@@ -135,12 +135,14 @@ def _check_latent(samples: torch.Tensor) -> None:
     """Apply the limits of :mod:`.sizes`, also to latents of other nodes."""
     shape = tuple(samples.shape)
     if len(shape) != 4 or any(side % 2 for side in shape[2:]) or 0 in shape:
-        raise _bad("latent_image", list(shape), "[B, 16, H/8, W/8], H % 16 == W % 16 == 0")
+        raise _invalid_value(
+            "latent_image", list(shape), "[B, 16, H/8, W/8], H % 16 == W % 16 == 0"
+        )
     if shape[1] != 16 and samples.any():  # the host corrects the channels of empty latents
-        raise _bad("latent_image", list(shape), "[B, 16, H/8, W/8]")
+        raise _invalid_value("latent_image", list(shape), "[B, 16, H/8, W/8]")
     if max(shape[2:]) * 8 > MAXIMUM or shape[0] > MAX_BATCH:
         expected = f"[B, 16, H/8, W/8], B ≤ {MAX_BATCH}, H ≤ {MAXIMUM}, W ≤ {MAXIMUM}"
-        raise _bad("latent_image", list(shape), expected)
+        raise _invalid_value("latent_image", list(shape), expected)
 
 
 def _check_masks(samples: torch.Tensor, mask: torch.Tensor | None) -> None:
@@ -151,5 +153,5 @@ def _check_masks(samples: torch.Tensor, mask: torch.Tensor | None) -> None:
         raise count_error("noise_mask", count, expected)
 
 
-def _bad(name: str, found: object, expected: Bilingual | str) -> ZImageError:
+def _invalid_value(name: str, found: object, expected: Bilingual | str) -> ZImageError:
     return ZImageError("ZI-VALUE", name=name, found=found, expected=expected)

@@ -9,7 +9,7 @@ from .mode import Mode
 
 FIRST_PAUSE = 0.5
 """Seconds before the start after the first quick crash; each further crash doubles them."""
-MOST_DOUBLINGS = 30
+MAX_DOUBLINGS = 30
 
 
 class RestartPolicy:
@@ -54,7 +54,7 @@ class RestartPolicy:
         self.failures += 0.5 if during_prompt else 1
         if self.failures // most > before // most:
             self._degrade()
-        doublings = min(ceil(self.failures) - 1, MOST_DOUBLINGS)
+        doublings = min(ceil(self.failures) - 1, MAX_DOUBLINGS)
         return min(FIRST_PAUSE * 2**doublings, self.limits.longest_pause)
 
     def record_gpu_failure(self, now: float) -> float:

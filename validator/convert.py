@@ -236,7 +236,7 @@ def _without_forced(node_class: NodeClass, saved: JsonList) -> JsonList:
         for entry in node_class.inputs.values()
         if entry.is_widget or entry.options.get("forceInput")
     ]
-    length = sum(2 if entry.had_control else 1 for entry in entries)
+    length = sum(2 if entry.had_control_widget else 1 for entry in entries)
     if length != len(saved):
         return saved
     forced = [bool(entry.options.get("forceInput")) for entry in entries]

@@ -93,7 +93,7 @@ class Input:
         return (low if is_number(low) else -math.inf, high if is_number(high) else math.inf)
 
     @property
-    def has_control(self) -> bool:
+    def has_control_widget(self) -> bool:
         """Whether "control after generate" follows it in ``widgets_values``."""
         option = self.options.get("control_after_generate")
         if option is not None:
@@ -101,11 +101,11 @@ class Input:
         return self.name in _SEED_NAMES and "INT" in self.types
 
     @property
-    def had_control(self) -> bool:
+    def had_control_widget(self) -> bool:
         """Whether "control after generate" followed it in older files of the page.
 
         It is for an input that was a field when the file was saved and is a socket now. The page
-        ignores an option that is false here, unlike in :attr:`has_control`.
+        ignores an option that is false here, unlike in :attr:`has_control_widget`.
         """
         return bool(self.options.get("control_after_generate")) or self.name in _SEED_NAMES
 

@@ -74,7 +74,7 @@ class NodeClass:
                 value = value_of(len(fields), entry)
                 stack += reversed(dynamic_inputs.chosen_parts(entry, value))
             fields.append(entry)
-            if entry.has_control:
+            if entry.has_control_widget:
                 fields.append(None)
             uploads += any(entry.options.get(name) for name in UPLOADS)
         return fields + [None] * uploads

@@ -12,7 +12,7 @@ from ..stage import Stage
 from .base import FAULTS, Fault, fault, node, refused
 
 
-def _bad(data: Callable[[random.Random], bytes], *statuses: int) -> Fault:
+def _refused_body(data: Callable[[random.Random], bytes], *statuses: int) -> Fault:
     """Return a fault that submits a body, which must be refused (400 by default)."""
 
     def run(stage: Stage, rng: random.Random) -> None:
@@ -30,15 +30,17 @@ def _picture(rng: random.Random) -> bytes:
 
 
 FAULTS |= {
-    "malformed JSON": _bad(lambda rng: b'{"prompt": ' + rng.randbytes(9).hex().encode()),
-    "bad UTF-8": _bad(lambda rng: b'{"prompt": "\xff\xfe"}'),
-    "deep JSON": _bad(lambda rng: b"[" * rng.randint(500, 200_000)),
-    "a list as prompt": _bad(lambda rng: b'{"prompt": [1, 2]}'),
-    "wrong types": _bad(lambda rng: b'{"prompt": {"1": {"inputs": 5}}, "number": "x"}'),
-    "a huge body": _bad(lambda rng: b" " * (33 * 2**20), 413),
-    "pictures without end": _bad(_picture),
-    "broken text": _bad(lambda rng: json.dumps({"prompt": node("none", note="a\ufffdb")}).encode()),
-    "random bytes": _bad(lambda rng: b"\0" + rng.randbytes(rng.randint(1, 5000))),
+    "malformed JSON": _refused_body(lambda rng: b'{"prompt": ' + rng.randbytes(9).hex().encode()),
+    "bad UTF-8": _refused_body(lambda rng: b'{"prompt": "\xff\xfe"}'),
+    "deep JSON": _refused_body(lambda rng: b"[" * rng.randint(500, 200_000)),
+    "a list as prompt": _refused_body(lambda rng: b'{"prompt": [1, 2]}'),
+    "wrong types": _refused_body(lambda rng: b'{"prompt": {"1": {"inputs": 5}}, "number": "x"}'),
+    "a huge body": _refused_body(lambda rng: b" " * (33 * 2**20), 413),
+    "pictures without end": _refused_body(_picture),
+    "broken text": _refused_body(
+        lambda rng: json.dumps({"prompt": node("none", note="a\ufffdb")}).encode()
+    ),
+    "random bytes": _refused_body(lambda rng: b"\0" + rng.randbytes(rng.randint(1, 5000))),
 }
 
 

@@ -78,7 +78,7 @@ class Metrics:
     def _prompts(self) -> Iterator[Family]:
         refused = {label("code", code): count for code, count in refusals.counts.items()}
         yield Family("refusals_total", "counter", "Requests refused, by code.", refused)
-        if (logs := self._part("logs")) is None:
+        if (logs := self._active_part("logs")) is None:
             return
         ended = {label("status", status): count for status, count in logs.ended.items()}
         yield Family("prompts_total", "counter", "Prompts that ended, by status.", ended)
@@ -86,7 +86,7 @@ class Metrics:
         yield Family("prompt_seconds", "summary", "Run time of prompts.", seconds)
 
     def _memory(self) -> Iterator[Family]:
-        memory = self._part("memory")
+        memory = self._active_part("memory")
         if memory is not None:
             yield Family.of(
                 "memory_deviation_ratio",
@@ -106,7 +106,7 @@ class Metrics:
                 "Times that memory was returned to the system.",
                 memory.counts["released"],
             )
-        residency = self._part("residency")
+        residency = self._active_part("residency")
         if residency is not None:
             yield Family.of(
                 "idle_unloads_total",
@@ -116,11 +116,11 @@ class Metrics:
             )
 
     def _swaps(self) -> Iterator[Family]:
-        memory = self._part("memory")
+        memory = self._active_part("memory")
         # Each object counts the swaps of one place; None if the part is not in use.
         sources = {
             "ram": None if memory is None else memory.admission,
-            "gpu": self._part("swap"),
+            "gpu": self._active_part("swap"),
         }
         swaps = {
             label("place", place): source for place, source in sources.items() if source is not None
@@ -141,7 +141,7 @@ class Metrics:
         )
 
     def _disks(self) -> Iterator[Family]:
-        if (disk := self._part("disk")) is None:
+        if (disk := self._active_part("disk")) is None:
             return
         uses = {label("folder", name): use for name, use in disk.watch.uses.items()}
         yield Family(
@@ -157,7 +157,7 @@ class Metrics:
             {key: use.free for key, use in uses.items()},
         )
 
-    def _part(self, name: str) -> Any:
+    def _active_part(self, name: str) -> Any:
         """Return a part that is in use, None without it."""
         return getattr(self.health.registry.states.get(name), "part", None)
 

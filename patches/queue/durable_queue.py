@@ -73,7 +73,7 @@ class DurableQueue(HostQueue):
         self,
         original: Any,
         store: Store,
-        most_waiting: int = DEFAULTS["waiting"],
+        max_waiting: int = DEFAULTS["waiting"],
         patience: float = 0.0,
     ) -> None:
         """Take over the attributes of the host's queue, with copies of its containers.
@@ -81,7 +81,7 @@ class DurableQueue(HostQueue):
         Args:
             original: the host's queue.
             store: of the prompts.
-            most_waiting: prompts that can wait at the same time.
+            max_waiting: prompts that can wait at the same time.
             patience: as in :meth:`.Database.open`.
         """
         for name, value in vars(original).items():
@@ -90,7 +90,7 @@ class DurableQueue(HostQueue):
         self._item_argument = Argument(type(original).put, "item")
         self._history = HistoryOnDisk(store, self._is_unfinished)
         self.store = store
-        self.most_waiting = most_waiting
+        self.max_waiting = max_waiting
         self.refused: ZImageError | None = store.error(CLOSED)
         self.quarantined: list[str] = []
         self.at_rest = threading.Event()
@@ -154,8 +154,8 @@ class DurableQueue(HostQueue):
             if (refused := self.try_to_open()) is not None:
                 raise refused
             waiting = len(self.queue) + len(self._uncommitted)
-            if waiting >= self.most_waiting:
-                raise ZImageError("ZI-QUEUE-FULL", found=waiting, maximum=self.most_waiting)
+            if waiting >= self.max_waiting:
+                raise ZImageError("ZI-QUEUE-FULL", found=waiting, maximum=self.max_waiting)
             self.history.settle()
             prompt = self.store.reserve(id, number, fields[:3])
             self._uncommitted[id] = prompt, functools.partial(self._put, item, call, named)

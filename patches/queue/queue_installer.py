@@ -52,9 +52,9 @@ def create() -> QueueInstaller:
     limits = Limits(seconds=days * 86400) if days else Limits()  # as long as its files are kept
     # Only under a guardian is there a process that is about to end.
     patience = PATIENCE if guardian.serves() else 0.0
-    most_waiting = request_limits(settings.limits)["waiting"]
+    max_waiting = request_limits(settings.limits)["waiting"]
     store = Store(comfyui.folder(), limits, patience=None)
-    return QueueInstaller(comfyui.server(), store, most_waiting, patience)
+    return QueueInstaller(comfyui.server(), store, max_waiting, patience)
 
 
 @dataclass
@@ -66,7 +66,7 @@ class QueueInstaller:
 
     server: Any
     store: Store
-    most_waiting: int = DEFAULTS["waiting"]
+    max_waiting: int = DEFAULTS["waiting"]
     patience: float = 0.0
     original: Any = None
     queue: Any = None
@@ -92,7 +92,7 @@ class QueueInstaller:
                 "ZI-PATCH-SEAM", name="prompt_queue", found=found, expected="PromptQueue"
             )
         self.queue = durable(
-            original, self.store, most_waiting=self.most_waiting, patience=self.patience
+            original, self.store, max_waiting=self.max_waiting, patience=self.patience
         )
         self.original = original
         self.server.prompt_queue = self.queue

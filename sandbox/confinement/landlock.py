@@ -88,7 +88,7 @@ def apply(jail: Jail) -> tuple[Outcome, int, int]:
     finally:
         os.close(ruleset)
     reason = f"ABI {abi}" + (f"; not granted: {', '.join(missing)}" if missing else "")
-    return Outcome("applied", reason, tuple(_gaps(abi, scoped, jail))), abi, scoped
+    return Outcome("applied", reason, tuple(_uncovered_accesses(abi, scoped, jail))), abi, scoped
 
 
 def _handled(abi: int) -> int:
@@ -150,7 +150,7 @@ def _grant(ruleset: int, path: str, rights: int) -> bool:
     return os.access(path, mode)
 
 
-def _gaps(abi: int, scoped: int, jail: Jail) -> Iterator[str]:
+def _uncovered_accesses(abi: int, scoped: int, jail: Jail) -> Iterator[str]:
     yield "names that are guessed, sizes and times of files are visible"
     if jail.create:
         yield "files in folders of files to be made can be overwritten"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MOST_NAMED = 12
+MAX_NAMED = 12
 
 
 class ClassChanges:
@@ -71,6 +71,6 @@ class ClassChanges:
 
     def waiting(self) -> list[str]:
         """Return what needs a restart of ComfyUI, as ``packs.NAME.nodes.CLASS``."""
-        names = [clean(node)[:LONGEST_TEXT] for node in self.nodes[:MOST_NAMED]]
-        names += ["…"] if len(self.nodes) > MOST_NAMED else []
+        names = [clean(node)[:LONGEST_TEXT] for node in self.nodes[:MAX_NAMED]]
+        names += ["…"] if len(self.nodes) > MAX_NAMED else []
         return [f"packs.{self.name}.nodes.{node}" for node in names]

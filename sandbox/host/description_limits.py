@@ -8,21 +8,21 @@ from ..protocol.exceptions import WorkerDied
 from .log_capture import clean, clean_lines
 
 LONGEST_TEXT = 200
-MOST_TEXTS = 1000
-MOST_PATHS = 5000
+MAX_TEXTS = 1000
+MAX_PATHS = 5000
 """Files and folders whose state is read in ComfyUI's event loop."""
-MOST_NODES = 5000
+MAX_NODES = 5000
 LONGEST_NAME = 256
-MOST_BYTES = 32 * 2**20
+MAX_BYTES = 32 * 2**20
 
 
 def make_safe(info: m.PackInfo) -> m.PackInfo:
     """Make the texts of a description safe for the log, and return the description."""
     info.trace = clean_lines(info.trace, 2 * 64 * 2**10)
-    del info.looked_at[MOST_PATHS:]
+    del info.looked_at[MAX_PATHS:]
     info.missing = clean(info.missing)[:LONGEST_TEXT]
     for texts in (info.patched, info.handlers, info.taken):
-        texts[:] = [clean(text)[:LONGEST_TEXT] for text in texts[:MOST_TEXTS]]
+        texts[:] = [clean(text)[:LONGEST_TEXT] for text in texts[:MAX_TEXTS]]
     for node in info.nodes:
         node.error = clean_lines(node.error, 2000)
     return info
@@ -30,7 +30,7 @@ def make_safe(info: m.PackInfo) -> m.PackInfo:
 
 def implausibility(info: m.PackInfo) -> Bilingual | None:
     """Return why a description is implausible, None if it is not."""
-    if len(info.nodes) > MOST_NODES:
+    if len(info.nodes) > MAX_NODES:
         return Bilingual(f"{len(info.nodes)} 个节点", f"{len(info.nodes)} nodes")
     lengths = [len(node.name) for node in info.nodes if len(node.name) > LONGEST_NAME]
     if not lengths:
@@ -51,6 +51,6 @@ def checked_bytes(data: object) -> bytes:
     Raises:
         WorkerDied: it cannot be one; the caller has to end the worker.
     """
-    if not isinstance(data, bytes) or len(data) > MOST_BYTES:
+    if not isinstance(data, bytes) or len(data) > MAX_BYTES:
         raise WorkerDied(unusable(""))
     return data

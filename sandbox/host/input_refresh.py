@@ -13,7 +13,7 @@ from ..protocol.description_codec import unpack_description
 from ..protocol.exceptions import WorkerDied
 from .call_deadline import CallDeadline
 from .description_cache import state_of
-from .description_limits import MOST_PATHS, checked_bytes
+from .description_limits import MAX_PATHS, checked_bytes
 from .log_capture import clean
 from .session import WorkerSession
 
@@ -99,7 +99,7 @@ class InputRefresh:
         Raises:
             CodecError: an input is invalid.
         """
-        del inputs.looked_at[MOST_PATHS:]
+        del inputs.looked_at[MAX_PATHS:]
         for node in info.nodes:
             if node.name in inputs.nodes:
                 node_inputs, node_info = inputs.nodes[node.name]

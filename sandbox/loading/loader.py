@@ -27,7 +27,7 @@ from .proxy_nodes import make
 
 log = logging.getLogger(__name__)
 
-MOST_LISTED = 12
+MAX_LISTED = 12
 HOSTS_OWN = frozenset({"websocket_image_save", "example_node"})
 """Packs that are part of ComfyUI."""
 
@@ -92,7 +92,7 @@ class PackLoader:
         pack = self.supervisor.add(path, frozenset(ignore))
         try:
             info = await asyncio.to_thread(self._describe, pack, path, ignore)
-            self._check(pack.name, info)
+            self._check_loaded(pack.name, info)
         except ZImageError as error:
             self.findings.append(error)
             changes_host = error.code == "ZI-SANDBOX-HOST"
@@ -133,7 +133,7 @@ class PackLoader:
         pack.loaded(info, current_digest, digest)
         return info
 
-    def _check(self, name: str, info: m.PackInfo) -> None:
+    def _check_loaded(self, name: str, info: m.PackInfo) -> None:
         """Check that a pack can run in a sandbox.
 
         Raises:
@@ -218,8 +218,8 @@ class PackLoader:
 
 def listed(names: list[str]) -> Bilingual:
     """Return names as one text, the first of them if there are many."""
-    text = ", ".join(names[:MOST_LISTED])
-    more = len(names) - MOST_LISTED
+    text = ", ".join(names[:MAX_LISTED])
+    more = len(names) - MAX_LISTED
     if more <= 0:
         return Bilingual(text, text)
     return Bilingual(f"{text} 等 {len(names)} 个", f"{text} and {more} more")

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 LONGEST_SECONDS = 300.0
 """Limit for a response; a lower ``call_seconds`` of the pack takes precedence."""
-MOST_AT_ONCE = 32
+MAX_AT_ONCE = 32
 """Requests of one pack that wait for a response."""
 REFUSALS = {
     "StreamRefusedError": "ZI-SANDBOX-ROUTE-STREAM",
@@ -86,8 +86,8 @@ class Forwarder:
         Raises:
             ZImageError: ``ZI-SANDBOX-ROUTE-…``, or why there is no process.
         """
-        if self._waiting[pack.name] >= MOST_AT_ONCE:
-            raise ZImageError("ZI-SANDBOX-ROUTE-BUSY", pack=pack.name, found=MOST_AT_ONCE)
+        if self._waiting[pack.name] >= MAX_AT_ONCE:
+            raise ZImageError("ZI-SANDBOX-ROUTE-BUSY", pack=pack.name, found=MAX_AT_ONCE)
         self._waiting[pack.name] += 1
         try:
             return await in_thread(lambda: self.run(pack, message))

@@ -27,7 +27,7 @@ RESPONSE_HEADERS = frozenset(
 )
 """Headers that pass to the browser: none that sets cookies, opens the server to other sites,
 changes what the page may do, or concerns the connection."""
-MOST_HEADERS = 64
+MAX_HEADERS = 64
 LONGEST_HEADER = 8190
 INVALID = re.compile(r"[^\t\x20-\x7e\x80-\xff]")
 
@@ -69,7 +69,7 @@ def _problem(message: Any) -> str:
         return f"status {status!r}"[:100]
     if not isinstance(body, bytes) or len(body) > LARGEST_RESPONSE_BYTES:
         return f"body {type(body).__name__}"
-    if not isinstance(headers, list) or len(headers) > MOST_HEADERS:
+    if not isinstance(headers, list) or len(headers) > MAX_HEADERS:
         return f"headers {type(headers).__name__}"
     return "" if all(map(_is_header, headers)) else "headers"
 

@@ -27,7 +27,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 PREFIX = "/zimage/sandbox"
 LARGEST_REQUEST = 32 * 2**20
 """Bytes of a body."""
-MOST_ROUTES = 1000
+MAX_ROUTES = 1000
 STATUS = {
     "ZI-REQUEST": 400,
     "ZI-SANDBOX-RELOAD": 400,
@@ -95,7 +95,7 @@ class Routes:
             for method, path in info.routes
             if path.startswith("/") and len(path) <= LONGEST
         ]
-        self.entries[pack.name] = Entry(pack, tuple(routes[:MOST_ROUTES]), static)
+        self.entries[pack.name] = Entry(pack, tuple(routes[:MAX_ROUTES]), static)
 
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:

@@ -11,7 +11,7 @@ from typing import Any
 
 EVENTS = frozenset({"open", "os.listdir", "os.scandir", "glob.glob", "glob.glob/2"})
 """Audit events of Python that access files and folders."""
-MOST_PATHS = 5000
+MAX_PATHS = 5000
 
 
 class FileWatch:
@@ -63,7 +63,7 @@ class FileWatch:
         self.seen = True
         for path in paths:
             path = os.getcwd() if path is None else path
-            if isinstance(path, str | os.PathLike) and len(self.paths) < MOST_PATHS:
+            if isinstance(path, str | os.PathLike) and len(self.paths) < MAX_PATHS:
                 self.paths[os.path.abspath(path)] = None
 
 

@@ -17,7 +17,7 @@ from ..protocol.template_control import REPLY, REQUEST
 
 PR_SET_PDEATHSIG = 1
 PR_SET_CHILD_SUBREAPER = 36
-MOST_GENERATIONS = 10_000
+MAX_GENERATIONS = 10_000
 """Of orphans: each appears when its parent has ended."""
 
 
@@ -114,7 +114,7 @@ class ForkServer:
 
     def _reap_orphans(self) -> None:
         """Kill and reap the children of workers that have ended, and their children."""
-        for _ in range(MOST_GENERATIONS):
+        for _ in range(MAX_GENERATIONS):
             orphans = [pid for pid in _children() if pid not in self.workers]
             if not orphans:
                 return

@@ -133,7 +133,7 @@ def _model_folders() -> dict[str, tuple[list[str], list[str]]]:
 class _Records(logging.Handler):
     """Warnings during an import: only there does ComfyUI say why it failed."""
 
-    MOST_CHARACTERS = 64 * 2**10
+    MAX_CHARACTERS = 64 * 2**10
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -143,7 +143,7 @@ class _Records(logging.Handler):
         self._messages.append(record.getMessage())
 
     def text(self) -> str:
-        text = "\n".join(self._messages)[-self.MOST_CHARACTERS :]
+        text = "\n".join(self._messages)[-self.MAX_CHARACTERS :]
         return text.encode("utf-8", "backslashreplace").decode()
 
     def missing(self) -> str:

@@ -35,7 +35,7 @@ from .remote_objects import Handles, HostObject
 HEARTBEAT_SECONDS = 1.0
 TRIM_SECONDS = 30.0
 """An arena that is unused for so long is unmapped."""
-MOST_UNSENT_RELEASES = 32
+MAX_UNSENT_RELEASES = 32
 """Released objects of the host that may wait for the next heartbeat: the host keeps them."""
 
 running: contextvars.ContextVar[int] = contextvars.ContextVar("running", default=0)
@@ -209,7 +209,7 @@ class Worker:
             except (EOFError, OSError):
                 os._exit(0)
             self._handle(frame)
-            if self._returned_leases or len(self._released) >= MOST_UNSENT_RELEASES:
+            if self._returned_leases or len(self._released) >= MAX_UNSENT_RELEASES:
                 self._send_releases()
 
     def _idle(self) -> None:

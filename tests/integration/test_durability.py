@@ -126,6 +126,7 @@ def test_two_servers_on_one_folder(start, tmp_path: Path) -> None:
         first.process.kill()
         first.process.wait()
         wait(lambda: ready(second) == (200, []))
+        wait(lambda: health(second)["queue"]["running"])  # ComfyUI ignores an earlier interrupt
         second.client.request("/interrupt", {"prompt_id": "running"})
         assert ended(second, "waiting")["status"]["completed"]
         assert set(second.client.get("/history")) == {done, "running", "waiting"}
@@ -189,6 +190,7 @@ def test_a_queue_that_cannot_be_opened_is_opened_later(start, tmp_path: Path) ->
         assert file.read_bytes() == b"garbage!" * 1000
         good.rename(file)
         wait(lambda: ready(second) == (200, []))
+        wait(lambda: health(second)["queue"]["running"])  # ComfyUI ignores an earlier interrupt
         second.client.request("/interrupt", {"prompt_id": "running"})
         assert ended(second, "waiting")["status"]["completed"]
 

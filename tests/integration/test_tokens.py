@@ -80,6 +80,6 @@ def test_a_bert_is_counted_by_its_own_vocabulary(
     prompt = "2024年12345元NASA灯ARMY包" * 9
     reading = DualTokenizer(*pair).read(prompt)
     rows = count(prompt, "dual", tokenizers, path)["encoders"]
-    assert [row["count"] for row in rows] == [reading.bert.whole, reading.clip.whole]
-    assert [row["cut"] for row in rows] == [reading.bert.rest, reading.clip.rest]
+    assert [row["count"] for row in rows] == [reading.bert.count, reading.clip.count]
+    assert [row["cut"] for row in rows] == [reading.bert.truncated, reading.clip.truncated]
     assert count(prompt, "dual", tokenizers)["encoders"] != rows

@@ -8,7 +8,7 @@ import re
 import pytest
 
 from zimage_comfyui.cli.arguments import parse
-from zimage_comfyui.cli.usage import Parser, in_both_languages, translated_argparse
+from zimage_comfyui.cli.parser import Parser, in_both_languages, translated_argparse
 from zimage_comfyui.errors.bilingual import Bilingual
 
 

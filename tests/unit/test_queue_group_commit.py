@@ -54,7 +54,7 @@ def queue(tmp_path: Path, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> Iterat
     """A durable queue."""
     monkeypatch.setattr(comfyui, "folder", lambda: tmp_path)
     store = Store(tmp_path)
-    yield durable(PromptQueue(SimpleNamespace()), store, most_waiting=30)
+    yield durable(PromptQueue(SimpleNamespace()), store, max_waiting=30)
     store.close()
 
 
@@ -162,7 +162,7 @@ def test_a_submission_counts_before_it_is_durable(queue: Any, disk: Disk) -> Non
         await until(lambda: len(queue._uncommitted) == 30)
         with pytest.raises(ZImageError, match="ZI-QUEUE-FULL"):
             queue.put(item("one more"))
-        queue.most_waiting = 31
+        queue.max_waiting = 31
         with pytest.raises(ZImageError, match="ZI-PROMPT-TWICE"):
             queue.put(item("0"))
         queue.history["0"] = {"prompt": item("0")[:5], "outputs": {}}  # a pack's: ends nothing

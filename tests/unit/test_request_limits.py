@@ -51,7 +51,7 @@ def test_what_is_no_limit_is_told_and_left_out(text: str) -> None:
 def test_the_queue_is_as_long_as_it_may_be(tmp_path: Path) -> None:
     """One more is refused with both numbers, and nothing of it is kept."""
     store = Store(tmp_path)
-    queue = durable(PromptQueue(SimpleNamespace(number=0)), store, most_waiting=2)
+    queue = durable(PromptQueue(SimpleNamespace(number=0)), store, max_waiting=2)
     for number in range(2):
         queue.put((number, f"id-{number}", {}, {}, [], {}))
     with pytest.raises(ZImageError) as raised:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from zimage_comfyui.sandbox.host.class_changes import MOST_NAMED, ClassChanges
+from zimage_comfyui.sandbox.host.class_changes import MAX_NAMED, ClassChanges
 from zimage_comfyui.sandbox.host.log_capture import Output
 from zimage_comfyui.sandbox.host.pack import Pack
 from zimage_comfyui.sandbox.policy.policy import PackRule
@@ -65,7 +65,7 @@ def test_many_names_and_long_ones_are_cut() -> None:
     some = changes(info("A", "B", *names))
     some.compare(FakeSession())  # type: ignore[arg-type]
     entries = some.waiting()
-    assert len(entries) == MOST_NAMED + 1
+    assert len(entries) == MAX_NAMED + 1
     assert entries[-1] == "packs.some.nodes.…"
     assert len("".join(entries)) < 10_000
     assert not any("\x1b" in entry or "\n" in entry for entry in entries)

@@ -17,7 +17,7 @@ from zimage_comfyui.sandbox.host import crash_history, input_refresh
 from zimage_comfyui.sandbox.host import description_limits as described_module
 from zimage_comfyui.sandbox.host import pack as pack_module
 from zimage_comfyui.sandbox.host.description_cache import state_of
-from zimage_comfyui.sandbox.host.description_limits import MOST_PATHS, make_safe
+from zimage_comfyui.sandbox.host.description_limits import MAX_PATHS, make_safe
 from zimage_comfyui.sandbox.host.log_capture import Output
 from zimage_comfyui.sandbox.host.pack import Pack
 from zimage_comfyui.sandbox.host.usage import LeakDetector, Usage
@@ -266,7 +266,7 @@ def test_lists_that_are_none_change_nothing(
     pack: Pack, made: list[FakeSession], clock: Clock, monkeypatch: pytest.MonkeyPatch, said: Any
 ) -> None:
     """An answer that is no bytes, or too many, ends its process; one that means nothing is told."""
-    monkeypatch.setattr(described_module, "MOST_BYTES", 100)
+    monkeypatch.setattr(described_module, "MAX_BYTES", 100)
     info, kept = of_files(pack, "/no/such", "another"), []
     pack.store_description(kept.append)
     monkeypatch.setattr(FakeSession, "call", lambda *_: said, raising=False)
@@ -284,14 +284,14 @@ def test_of_what_lists_depend_on_so_much_is_looked_at(
     """It is looked at where everybody waits, whenever somebody asks."""
     looked: list[list[str]] = []
     monkeypatch.setattr(input_refresh, "state_of", lambda paths: looked.append([*paths]) or "new")
-    paths = [f"/no/{number}" for number in range(MOST_PATHS + 1)]
+    paths = [f"/no/{number}" for number in range(MAX_PATHS + 1)]
     inputs = pack_description({"required": {"file": (["new"],)}})
     answer = m.encode(m.Inputs({"N": (inputs, None)}, paths))
     monkeypatch.setattr(FakeSession, "call", lambda *_: answer, raising=False)
     info = of_files(pack, "/no/such", "another")
     clock.now += 2
     assert pack.inputs("N")[0] == {"required": {"file": (["new"],)}}
-    assert MOST_PATHS == 5000
+    assert MAX_PATHS == 5000
     assert looked[-1] == info.looked_at == paths[:-1]
 
 

@@ -26,7 +26,7 @@ from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.protocol.exceptions import WorkerDied, WorkerRaised
 from zimage_comfyui.sandbox.web import header_filter, links
 from zimage_comfyui.sandbox.web.folders import Folders
-from zimage_comfyui.sandbox.web.forward import MOST_AT_ONCE, Deadline, Forwarder
+from zimage_comfyui.sandbox.web.forward import MAX_AT_ONCE, Deadline, Forwarder
 from zimage_comfyui.sandbox.web.route_match import claims
 from zimage_comfyui.sandbox.web.routes import PREFIX, Routes
 
@@ -386,7 +386,7 @@ def test_requests_wait_beside_the_loop_and_not_without_end() -> None:
         pack: Any = Running(call)
         forwarder = Forwarder()
         waiting = [
-            asyncio.ensure_future(forwarder.ask(pack, {"target": "/"})) for _ in range(MOST_AT_ONCE)
+            asyncio.ensure_future(forwarder.ask(pack, {"target": "/"})) for _ in range(MAX_AT_ONCE)
         ]
         await asyncio.sleep(0)
         with pytest.raises(ZImageError) as caught:
@@ -396,7 +396,7 @@ def test_requests_wait_beside_the_loop_and_not_without_end() -> None:
         assert await forwarder.ask(pack, {"target": "/"}) == "answer"
         return answers, caught.value.code
 
-    assert asyncio.run(run()) == (["answer"] * MOST_AT_ONCE, "ZI-SANDBOX-ROUTE-BUSY")
+    assert asyncio.run(run()) == (["answer"] * MAX_AT_ONCE, "ZI-SANDBOX-ROUTE-BUSY")
 
 
 def test_metrics(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from zimage_comfyui.sandbox.protocol import messages as m
 from zimage_comfyui.sandbox.protocol.descriptor_channel import DescriptorChannel
-from zimage_comfyui.sandbox.worker.worker import MOST_UNSENT_RELEASES, Worker
+from zimage_comfyui.sandbox.worker.worker import MAX_UNSENT_RELEASES, Worker
 
 
 @pytest.fixture
@@ -52,9 +52,9 @@ def test_a_result_that_is_too_large_is_a_failure(
 def test_released_objects_are_reported_together(ends: tuple[Worker, Connection]) -> None:
     """In one frame, each with the number of references that the host sent."""
     worker, host = ends
-    for number in range(MOST_UNSENT_RELEASES):
+    for number in range(MAX_UNSENT_RELEASES):
         worker.release(number, 2)
     worker._send_releases()
-    assert frame(host) == m.Forget([(number, 2) for number in range(MOST_UNSENT_RELEASES)])
+    assert frame(host) == m.Forget([(number, 2) for number in range(MAX_UNSENT_RELEASES)])
     worker._send_releases()
     assert not host.poll(0)

@@ -297,7 +297,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
-    found = validate._check(tmp_path / "secret.json", Knowledge({})).findings
+    found = validate._check_file(tmp_path / "secret.json", Knowledge({})).findings
     assert "没有读取权限" in found[0].chinese
     assert "permission denied" in found[0].english
 
