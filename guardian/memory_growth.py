@@ -1,4 +1,4 @@
-"""Detection of memory growth in an idle server; the caller gives the times."""
+"""Detection of memory growth from prompt to prompt, by readings of an idle server."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from ..base.prompt_outcome import failure
 from .database import CLOSED, logged_errors
 from .group_commit import GroupCommit
 from .history_on_disk import HistoryOnDisk, page_of
-from .store import NewPrompt, Row, Store
+from .prompt_store import NewPrompt, Row, Store
 
 log = logging.getLogger(__name__)
 

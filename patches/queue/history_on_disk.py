@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from ...errors import ZImageError
 from ..base.prompt_outcome import Entry, failure
 from .database import logged_errors
-from .store import Store
+from .prompt_store import Store
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from ..base.hooks import HookPoint
 from ..base.limits import DEFAULTS, request_limits
 from ..base.registry import About
 from .durable_queue import durable
-from .store import Limits, Store
+from .prompt_store import Limits, Store
 
 log = logging.getLogger(__name__)
 

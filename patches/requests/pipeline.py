@@ -1,10 +1,14 @@
-"""The order of all middlewares of this pack, in one list.
+"""The order of the middlewares that harden the server, in one list.
 
 A request passes :data:`OUTER`, the host's own middlewares and those that other packs have added by
 then, :data:`INNER`, and those of packs that are loaded later; the answer takes the same way back.
 All slots are added to the application at once, before the server starts. A part fills its slot
 when it is applied and empties it when it is reverted, so the order does not depend on when that
 happens.
+
+Three more middlewares of this pack harden nothing, and refuse or change single requests:
+``page/routes.py`` (broken templates) stands just outside :data:`INNER`, ``sandbox/web/web.py``
+(links out of packs, routes of packs) is the innermost of all.
 """
 
 from __future__ import annotations

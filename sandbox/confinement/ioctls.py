@@ -1,9 +1,9 @@
-"""Commands to devices and files (``ioctl``) that a confined process may send: see ``calls.md``."""
+"""Commands to devices and files (``ioctl``) of a confined process: see ``system_calls.md``."""
 
 from __future__ import annotations
 
 from .bpf import ALLOW, ArgumentTest, CallRule, Clause, errno
-from .calls_document import values
+from .system_calls_document import values
 
 
 def rule(gpu: bool) -> CallRule:

@@ -1,11 +1,11 @@
-"""Installs a filter of system calls."""
+"""Installs a filter of system system_call_rules."""
 
 from __future__ import annotations
 
 import ctypes
 import os
 
-from . import bpf, calls
+from . import bpf, system_call_rules
 from .jail import Jail
 from .kernel import call
 from .numbers import ARCHITECTURES, machine, numbers
@@ -30,12 +30,14 @@ def available() -> bool:
     return True
 
 
-def build(jail: Jail, setting: calls.Setting, architecture: str) -> list[bpf.Instruction]:
+def build(
+    jail: Jail, setting: system_call_rules.Setting, architecture: str
+) -> list[bpf.Instruction]:
     """Return the filter for one of :data:`.numbers.ARCHITECTURES`."""
     known = numbers(architecture)
-    by_name = calls.rules(jail, setting)
+    by_name = system_call_rules.rules(jail, setting)
     rules = {known[name]: rule for name, rule in by_name.items() if name in known}
-    return bpf.program(ARCHITECTURES[architecture], rules, bpf.CallRule(calls.ABSENT))
+    return bpf.program(ARCHITECTURES[architecture], rules, bpf.CallRule(system_call_rules.ABSENT))
 
 
 def apply(jail: Jail, abi: int, signals: bool) -> Outcome:
@@ -48,7 +50,7 @@ def apply(jail: Jail, abi: int, signals: bool) -> Outcome:
     """
     if machine() not in ARCHITECTURES:
         return Outcome("unavailable", f"no filter for {machine()}", _GAPS)
-    code = build(jail, calls.Setting(os.getpid(), abi, signals), machine())
+    code = build(jail, system_call_rules.Setting(os.getpid(), abi, signals), machine())
     data = bpf.packed(code)
     wanted = ctypes.byref(_Program(len(code), data))
     try:

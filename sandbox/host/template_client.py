@@ -23,7 +23,7 @@ from ..protocol.template_control import REPLY, REQUEST
 
 log = logging.getLogger(__name__)
 
-TEMPLATE = Path(__file__).parent.parent / "worker" / "template.py"
+TEMPLATE = Path(__file__).parent.parent / "worker" / "main.py"
 START_SECONDS = 300.0
 """A cold disk can take a minute to import torch."""
 SPAWN_SECONDS = 20.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.queue.prompt_store import Store
 
 ITEM = [{"1": {"class_type": "A", "inputs": {}}}, {"client_id": "c"}, ["1"]]
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.queue.durable_queue import MAX_CRASHES, durable
-from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.queue.prompt_store import Store
 
 IDS = st.sampled_from("abcdef")
 

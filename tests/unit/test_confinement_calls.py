@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from zimage_comfyui.sandbox import confinement
-from zimage_comfyui.sandbox.confinement import bpf, calls, numbers, seccomp
+from zimage_comfyui.sandbox.confinement import bpf, numbers, seccomp, system_call_rules
 from zimage_comfyui.tests.fakes.confined import (
     OFFER,
     attempt,
@@ -127,35 +127,37 @@ def answer(code: list[bpf.Instruction], architecture: int, number: int, *argumen
 @pytest.mark.parametrize("architecture", ["x86_64", "aarch64"])
 def test_filters_answer_as_the_rules_say(architecture: str) -> None:
     """Every number on both architectures, strange gates, numbers to come, halves of pointers."""
-    setting = calls.Setting(4711, 7, True)
+    setting = system_call_rules.Setting(4711, 7, True)
     code = seccomp.build(confinement.Jail(), setting, architecture)
     assert len(code) < 4096
     assert all(true < 256 and false < 256 for _, true, false, _ in code)
     arch, known = numbers.ARCHITECTURES[architecture], numbers.numbers(architecture)
-    rules = calls.rules(confinement.Jail(), setting)
+    rules = system_call_rules.rules(confinement.Jail(), setting)
     for name, number in known.items():
-        rule = rules.get(name, bpf.CallRule(calls.ABSENT))
+        rule = rules.get(name, bpf.CallRule(system_call_rules.ABSENT))
         if not rule.clauses:
             assert answer(code, arch, number) == rule.otherwise, name
     for number in (max(known.values()) + 1, 0x40000000, 0x40000000 | known["read"], 2**32 - 1):
-        assert answer(code, arch, number) == calls.ABSENT
+        assert answer(code, arch, number) == system_call_rules.ABSENT
     assert answer(code, 0x40000003, known["getpid"]) == bpf.KILL
     for other in set(numbers.ARCHITECTURES.values()) - {arch}:
         assert answer(code, other, known["getpid"]) == bpf.KILL
     assert answer(code, arch, known["kill"], 4711) == bpf.ALLOW
-    assert answer(code, arch, known["kill"], 4712) == calls.REFUSED
-    assert answer(code, arch, known["kill"], 2**32 - 1) == calls.REFUSED
+    assert answer(code, arch, known["kill"], 4712) == system_call_rules.REFUSED
+    assert answer(code, arch, known["kill"], 2**32 - 1) == system_call_rules.REFUSED
     assert answer(code, arch, known["sendto"], 0, 0, 0, 0, 0) == bpf.ALLOW
-    assert answer(code, arch, known["sendto"], 0, 0, 0, 0, 1 << 32) == calls.REFUSED
+    assert answer(code, arch, known["sendto"], 0, 0, 0, 0, 1 << 32) == system_call_rules.REFUSED
     assert answer(code, arch, known["clone"], 0x3D0F00) == bpf.ALLOW
-    assert answer(code, arch, known["clone"], 0x3D0F00 | 0x10000000) == calls.REFUSED
-    assert answer(code, arch, known["clone"], 17) == calls.REFUSED
+    assert answer(code, arch, known["clone"], 0x3D0F00 | 0x10000000) == system_call_rules.REFUSED
+    assert answer(code, arch, known["clone"], 17) == system_call_rules.REFUSED
 
 
 def test_rules_are_about_calls_that_exist() -> None:
     """A name that is misspelt would be a rule that never holds."""
     for options in ({}, {"network": True, "gpu": True, "processes": True}):
-        rules = calls.rules(confinement.Jail(**options), calls.Setting(1, 1, False))
+        rules = system_call_rules.rules(
+            confinement.Jail(**options), system_call_rules.Setting(1, 1, False)
+        )
         assert not rules.keys() - numbers.names()
 
 

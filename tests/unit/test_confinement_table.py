@@ -12,11 +12,16 @@ from typing import Any
 import pytest
 
 from zimage_comfyui.sandbox import confinement
-from zimage_comfyui.sandbox.confinement import bpf, calls, calls_document, numbers
+from zimage_comfyui.sandbox.confinement import (
+    bpf,
+    numbers,
+    system_call_rules,
+    system_calls_document,
+)
 from zimage_comfyui.tests.fakes.confined import only_linux
 
 pytestmark = only_linux
-ROWS = calls_document.TABLES["Calls"]
+ROWS = system_calls_document.TABLES["Calls"]
 ARGUMENTS = ("prctl", "fcntl", "ioctl", "ioctl, refused")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 
@@ -29,36 +34,43 @@ def test_every_call_has_one_line() -> None:
 
 def test_every_line_has_a_reason_in_both_languages() -> None:
     """Calls and arguments alike; no number stands twice in a table."""
-    assert set(calls_document.TABLES) == {"Calls", *ARGUMENTS}
-    for rows in calls_document.TABLES.values():
+    assert set(system_calls_document.TABLES) == {"Calls", *ARGUMENTS}
+    for rows in system_calls_document.TABLES.values():
         assert rows
         for row in rows:
             assert CHINESE.search(row.chinese), row
             assert not CHINESE.search(row.english), row
     for title in ARGUMENTS:
-        assert len(set(calls_document.values(title))) == len(calls_document.TABLES[title])
-        assert all(len(row.names) == 1 for row in calls_document.TABLES[title])
+        assert len(set(system_calls_document.values(title))) == len(
+            system_calls_document.TABLES[title]
+        )
+        assert all(len(row.names) == 1 for row in system_calls_document.TABLES[title])
 
 
 @pytest.mark.parametrize("granted", [(), ("gpu",), ("processes",), ("network",)])
 def test_the_answers_in_the_table_are_those_of_the_filter(granted: tuple[str, ...]) -> None:
     """Also of calls whose arguments count: these have clauses, or are decided by a grant."""
     words = {
-        "yes": bpf.ALLOW, "end": bpf.KILL, "EPERM": calls.REFUSED, "ENOSYS": calls.ABSENT,
-        "EOPNOTSUPP": calls.UNSUPPORTED, "0": calls.DONE,
-        **{one: calls.REFUSED for one in ("gpu", "processes", "network")},
+        "yes": bpf.ALLOW,
+        "end": bpf.KILL,
+        "EPERM": system_call_rules.REFUSED,
+        "ENOSYS": system_call_rules.ABSENT,
+        "EOPNOTSUPP": system_call_rules.UNSUPPORTED, "0": system_call_rules.DONE,
+        **{one: system_call_rules.REFUSED for one in ("gpu", "processes", "network")},
         **{one: bpf.ALLOW for one in granted},
     }  # fmt: skip
     grants: Any = dict.fromkeys(granted, True)
-    rules = calls.rules(confinement.Jail(**grants), calls.Setting(4711, 7, True))
+    rules = system_call_rules.rules(
+        confinement.Jail(**grants), system_call_rules.Setting(4711, 7, True)
+    )
     assert rules.keys() == numbers.names()
     for row in ROWS:
         for name in row.names:
-            if row.value != calls.SOME:
+            if row.value != system_call_rules.SOME:
                 assert rules[name] == bpf.CallRule(words[row.value]), name
             elif not granted:
                 told = {rules[name].otherwise, *(one.action for one in rules[name].clauses)}
-                assert told == {bpf.ALLOW, calls.REFUSED} or name == "socket", name
+                assert told == {bpf.ALLOW, system_call_rules.REFUSED} or name == "socket", name
 
 
 def test_numbers_of_arguments_are_those_of_this_system() -> None:
@@ -68,7 +80,9 @@ def test_numbers_of_arguments_are_those_of_this_system() -> None:
     options = re.findall(r"#define\s+(PR_\w+)\s+(\d\w*)\n", text)
     known = {**vars(termios), **vars(fcntl), **{name: int(one, 0) for name, one in options}}
     found = {
-        row.names[0]: int(row.value, 0) for one in ARGUMENTS for row in calls_document.TABLES[one]
+        row.names[0]: int(row.value, 0)
+        for one in ARGUMENTS
+        for row in system_calls_document.TABLES[one]
     }
     shared = known.keys() & found.keys()
     assert len(shared) >= 10
@@ -79,4 +93,4 @@ def test_numbers_of_arguments_are_those_of_this_system() -> None:
 def test_a_line_without_a_reason_is_no_line(line: str) -> None:
     """The filter is not made of half a table."""
     with pytest.raises(ValueError, match=r"calls\.md"):
-        calls_document.read(f"## Calls\n\n{line}\n")
+        system_calls_document.read(f"## Calls\n\n{line}\n")

@@ -21,7 +21,7 @@ from zimage_comfyui.patches.base.prompt_outcome import Status
 from zimage_comfyui.patches.monitoring import prompt_log
 from zimage_comfyui.patches.monitoring.prompt_log import Logs
 from zimage_comfyui.patches.queue.durable_queue import durable
-from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.queue.prompt_store import Store
 from zimage_comfyui.rotating_log import Lines
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 from zimage_comfyui.tests.fakes.waiting import wait

@@ -30,7 +30,7 @@ from zimage_comfyui.patches.queue import (
     sampler_steps,
     worker_thread,
 )
-from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.queue.prompt_store import Store
 from zimage_comfyui.patches.requests import (
     history_stream,
     image_limits,

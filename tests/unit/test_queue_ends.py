@@ -17,7 +17,7 @@ from zimage_comfyui.patches.base import comfyui, guardian, handover
 from zimage_comfyui.patches.base.prompt_outcome import is_interrupt
 from zimage_comfyui.patches.queue import worker_thread
 from zimage_comfyui.patches.queue.durable_queue import durable
-from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.queue.prompt_store import Store
 from zimage_comfyui.patches.queue.worker_thread import fail_running
 from zimage_comfyui.sandbox.host.raised import host_exception
 from zimage_comfyui.sandbox.protocol.messages import ErrorInfo

@@ -19,7 +19,7 @@ import pytest
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.guardian.server import Server
-from zimage_comfyui.patches.queue.store import Limits, Store
+from zimage_comfyui.patches.queue.prompt_store import Limits, Store
 from zimage_comfyui.tests.fakes.prompts import accept
 from zimage_comfyui.tests.fakes.small_disk import fill, small_disk
 
@@ -39,7 +39,7 @@ import os, sys
 sys.path.insert(0, {tests!r})
 import conftest
 from pathlib import Path
-from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.queue.prompt_store import Store
 from zimage_comfyui.tests.fakes.prompts import accept
 store = Store(Path({folder!r}))
 print(*((row.id, row.crash_count) for row in store.requeue_unfinished()), store.works(), flush=True)

@@ -19,7 +19,7 @@ from zimage_comfyui.patches.base import comfyui
 from zimage_comfyui.patches.queue import database
 from zimage_comfyui.patches.queue.durable_queue import durable
 from zimage_comfyui.patches.queue.group_commit import hold_back
-from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.queue.prompt_store import Store
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 from zimage_comfyui.tests.fakes.waiting import wait
 

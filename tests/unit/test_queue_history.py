@@ -16,7 +16,7 @@ from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.queue import history_on_disk
 from zimage_comfyui.patches.queue.durable_queue import durable
 from zimage_comfyui.patches.queue.history_on_disk import HistoryOnDisk
-from zimage_comfyui.patches.queue.store import Limits, Store
+from zimage_comfyui.patches.queue.prompt_store import Limits, Store
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 
 GRAPH = {"1": {"class_type": "A", "inputs": {"text": "图"}}}

@@ -18,7 +18,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches.queue import database
-from zimage_comfyui.patches.queue.store import Limits, Store
+from zimage_comfyui.patches.queue.prompt_store import Limits, Store
 from zimage_comfyui.tests.fakes.prompts import accept
 
 ITEM = [{"1": {"class_type": "A", "inputs": {}}}, {"client_id": "c"}, ["1"]]

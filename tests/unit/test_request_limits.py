@@ -12,7 +12,7 @@ from zimage_comfyui.errors import ZImageError
 from zimage_comfyui.patches import install
 from zimage_comfyui.patches.base.limits import DEFAULTS, request_limits
 from zimage_comfyui.patches.queue.durable_queue import durable
-from zimage_comfyui.patches.queue.store import Store
+from zimage_comfyui.patches.queue.prompt_store import Store
 from zimage_comfyui.tests.fakes.prompt_queue import PromptQueue
 
 

@@ -1,6 +1,6 @@
-"""A process that has imported ComfyUI and forks a worker whenever the host asks for one.
+"""The template: a process that has imported ComfyUI, and forks a worker when the host asks for it.
 
-It is started by file: ``python -I template.py FD COMFYUI [ARGUMENT …]``. Over the socket ``FD`` it
+It is started by file: ``python -I main.py FD COMFYUI [ARGUMENT …]``. Over the socket ``FD`` it
 receives requests and reports which process it forked and how each ended (``template_control``). It
 is the parent of all workers: they end with it, and their orphans become its children, which it
 kills. It notices the end of the host, whatever the cause, and then ends all workers first.

@@ -1,11 +1,11 @@
-"""Read the tables of ``calls.md``, from which the filter is made."""
+"""Read the tables of ``system_calls.md``, from which the filter is made."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import NamedTuple
 
-FILE = Path(__file__).with_name("calls.md")
+FILE = Path(__file__).with_name("system_calls.md")
 
 
 class Row(NamedTuple):

@@ -1,4 +1,4 @@
-"""Which system calls a confined process may make; ``calls.md`` has the list and the reasons.
+"""Which system calls a confined process may make; ``system_calls.md`` has the list and the reasons.
 
 The list says what is allowed, because kernels get new calls every year. A call that is not listed
 does not exist (ENOSYS), as on an older kernel, for which libraries are prepared. Calls that
@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from . import ioctls
 from .bpf import ALLOW, KILL, ArgumentTest, CallRule, Clause, errno
-from .calls_document import TABLES, values
 from .jail import Jail
+from .system_calls_document import TABLES, values
 
 REFUSED = errno(1)  # EPERM
 ABSENT = errno(38)  # ENOSYS
@@ -28,7 +28,7 @@ _ACTIONS = {
     "0": DONE,
     "end": KILL,
 }
-"""Their names in ``calls.md``."""
+"""Their names in ``system_calls.md``."""
 SOME = "some"
 """The name there for calls whose arguments count; their rules are in this file."""
 
