@@ -6,6 +6,7 @@ import ctypes
 import errno
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -27,10 +28,21 @@ from .terminal import FAILED, LACKING, Stop, say
 POLL_SECONDS = 0.1
 
 
+PORTS = range(20_000, 32_768)
+"""Ports for servers. Linux gives those above to connections, from 32768
+(``ip_local_port_range``), so that another process could get a port before its server opens it."""
+
+
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a port that is free now."""
-    with socket.create_server((host, 0)) as listener:
-        return listener.getsockname()[1]
+    """Return a port that is free now; raise ``OSError`` without one."""
+    problem = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    for port in secrets.SystemRandom().sample(PORTS, 100):
+        try:
+            with socket.create_server((host, port)):
+                return port
+        except OSError as error:
+            problem = error
+    raise problem
 
 
 class Server:

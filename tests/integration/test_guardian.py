@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from zimage_comfyui.cli.server import free_port
 from zimage_comfyui.drill.stage import default_sighup
 from zimage_comfyui.guardian import channel
 from zimage_comfyui.guardian.launch_config import LaunchConfig
@@ -96,8 +97,7 @@ class Guarded:
     def __init__(
         self, folder: Path, how: str = "good", standby: bool = False, limits: str = "patient"
     ) -> None:
-        with open_all("127.0.0.1", 0)[0] as probe:
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.folder, self.how, self.standby, self.limits = folder, how, standby, limits
         self.start()
 

@@ -27,8 +27,10 @@ def jail(place: Path) -> dict:
 @pytest.fixture
 def listener():
     """A server on both loopback addresses that says hello; the port."""
-    four = socket.create_server(("127.0.0.1", 0), backlog=20)
-    port = four.getsockname()[1]
+    from zimage_comfyui.cli.server import free_port
+
+    port = free_port()
+    four = socket.create_server(("127.0.0.1", port), backlog=20)
     six = socket.create_server(("::1", port), family=socket.AF_INET6) if _has_ipv6() else None
     yield port
     for one in (four, six):
