@@ -22,8 +22,6 @@ NO_FLOOR = "--cov-fail-under=0"
 """For a part of the tests: the floor in pyproject.toml is for all of them."""
 MAX_WORKERS = 4
 """Files tested at the same time when the whole suite runs; each may start a ComfyUI of its own."""
-WORKERS_PER_CPU = 2
-"""Tests of servers mostly wait."""
 WORKER_BYTES = 4 * 2**30
 """Memory for each worker: a guardian's server and its standby take half of it."""
 
@@ -46,13 +44,13 @@ def run(options: argparse.Namespace, settings: Settings) -> int:
 
 
 def worker_count(cpus: int, memory: int) -> int:
-    """Return how many processes run tests.
+    """Return how many processes run tests: one more than processors, as tests of servers wait.
 
     Args:
         cpus: that this process can use.
         memory: of the machine, in bytes.
     """
-    return max(1, min(cpus * WORKERS_PER_CPU, memory // WORKER_BYTES, MAX_WORKERS))
+    return max(1, min(cpus + 1, memory // WORKER_BYTES, MAX_WORKERS))
 
 
 def pytest_arguments(words: list[str], workers: int) -> list[str]:
