@@ -175,8 +175,8 @@ class DurableQueue(HostQueue):
     def _enqueue(self, ids: list[str], seqs: list[int]) -> None:
         """Queue durable prompts, given their positions; a worker can start them from now on."""
         with self.mutex:
-            for id, seq in zip(ids, seqs, strict=True):
-                _, put = self._uncommitted.pop(id)
+            puts = [self._uncommitted.pop(id)[1] for id in ids]
+            for id, put, seq in zip(ids, puts, seqs, strict=True):
                 self.history.forget(id)
                 put(seq)
 

@@ -120,7 +120,7 @@ def test_two_servers_on_one_folder(start, tmp_path: Path) -> None:
             assert second.client.request(path)[0] == 200
         assert submit(second, "refused") == (503, "ZI-QUEUE-TAKEN")
         done = first.client.run(graph("none")).prompt_id
-        assert submit(first, "running", "sleep", seconds=60.0) == (200, "")
+        assert submit(first, "running", "sleep", seconds=20.0) == (200, "")
         wait(lambda: health(first)["queue"]["running"])
         assert submit(first, "waiting") == (200, "")
         first.process.kill()
@@ -174,7 +174,7 @@ def test_a_queue_that_cannot_be_opened_is_opened_later(start, tmp_path: Path) ->
     """Prompts are refused until then; what waited there runs, and the file is as it was."""
     first, second = start(tmp_path), start(tmp_path)
     with first:
-        assert submit(first, "running", "sleep", seconds=60.0) == (200, "")
+        assert submit(first, "running", "sleep", seconds=20.0) == (200, "")
         wait(lambda: health(first)["queue"]["running"])
         assert submit(first, "waiting") == (200, "")
         first.process.kill()
