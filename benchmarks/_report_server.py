@@ -156,6 +156,40 @@ def overhead_rows(run: Run) -> list[Strip]:
     ]
 
 
+def submissions(run: Run) -> Section:
+    """Return the section about the prompts that a server accepts in a second."""
+    goals = run["goals"]
+    most = max(run["connections"], key=int)
+    rows: list[list[Text]] = [
+        [
+            count,
+            f"{result['bare_rate']['median']:.0f} / s",
+            f"{result['hardened_rate']['median']:.0f} / s",
+            f"×{result['ratio']['median']:.2f}",
+            f"≥ ×{goals['ratio']:.2f}" if count == most else "–",
+            met(goals["met"]) if count == most else "",
+        ]
+        for count, result in run["connections"].items()
+    ]
+    head: list[Text] = [
+        Bilingual("连接数", "connections"),
+        Bilingual("原版 ComfyUI", "bare ComfyUI"),
+        Bilingual("全部加固", "all parts"),
+        Bilingual("比值", "ratio"),
+        Bilingual("目标", "goal"),
+        "",
+    ]
+    return Section(
+        Bilingual("每秒接受的任务", "Accepted prompts in a second"),
+        Bilingual(
+            f"每轮提交 {run['submissions']} 个小任务，两个服务器轮流，取中位数。",
+            f"{run['submissions']} trivial prompts in each turn of the two servers; medians.",
+        ),
+        [Table(head, rows)],
+        "./zimage bench submissions -- --save",
+    )
+
+
 def startup(run: Run) -> Section:
     """Return the section about the start, bare and with the pack."""
     names: dict[str, Text] = {

@@ -31,6 +31,7 @@ SECTIONS: list[tuple[str, Callable[[dict[str, Any]], _report.Section]]] = [
     ("turbo", models.turbo),
     ("startup", server.startup),
     ("overhead", server.overhead),
+    ("submissions", server.submissions),
     ("recovery", server.recovery),
     ("drill", trials.drill),
     ("drill-all", trials.drill),
