@@ -178,7 +178,7 @@ class Worker:
             result = self.run(call)
             if inspect.iscoroutine(result):
                 self._running_calls += 1
-                self._coroutines.run(self._finish(call, result))
+                self._coroutines.start(self._finish(call, result))
             else:
                 self.send(m.Done(call.number, self.codec.pack(result)))
         except BaseException as error:  # noqa: BLE001  sys.exit() in a node is a failure, too
