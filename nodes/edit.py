@@ -12,7 +12,7 @@ from .types import CATEGORY
 
 
 class ZImageEdit(io.ComfyNode):
-    """Encodes instruction and references for Edit models, or a latent to repaint for others."""
+    """Encodes a prompt with reference pictures (Edit models), or with a picture to repaint."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -36,7 +36,7 @@ class ZImageEdit(io.ComfyNode):
     def validate_inputs(
         cls, prompt: str | None = None, negative_prompt: str | None = None
     ) -> bool | str:
-        """Refuse unreadable prompts, as the prompt node does."""
+        """Return an error message for an unreadable prompt, else True, as the prompt node does."""
         return ZImageTextEncode.validate_inputs(prompt, negative_prompt)
 
     @classmethod
@@ -53,7 +53,12 @@ class ZImageEdit(io.ComfyNode):
         mask=None,
         clip_vision=None,
     ) -> io.NodeOutput:
-        """Return positive and negative conditioning, and the LATENT to start from."""
+        """Return positive and negative conditioning, and the LATENT to start from.
+
+        Raises:
+            ZImageError: ``ZI-EDIT-MODEL`` for further pictures with Turbo or Base; ``ZI-PICTURE…``
+                for pictures and masks; ``ZI-TEXT-…`` for prompts; ``ZI-MODEL-KIND``.
+        """
         is_edit_model = editing.supports_references(model)
         if not is_edit_model and (image_2 is not None or image_3 is not None):
             raise ZImageError("ZI-EDIT-MODEL", found=type(model.model).__name__)
@@ -61,17 +66,20 @@ class ZImageEdit(io.ComfyNode):
         maximum = editing.MAX_REFERENCES if is_edit_model else 1
         pictures = reference_images.prepare_all(images, maximum)
         latents = reference_images.encode(vae, pictures)
-        texts = (prompt, negative_prompt)
+        prompts = (prompt, negative_prompt)
         if not is_edit_model:
-            pair = [conditioning.encode(clip, text) for text in texts]
-            cut = conditioning.cuts(clip, prompt=prompt, negative_prompt=negative_prompt)
-            return io.NodeOutput(*pair, reference_images.start(latents[0], mask), ui=cut)
+            conditionings = [conditioning.encode(clip, text) for text in prompts]
+            latent = reference_images.start(latents[0], mask)
+            cuts = conditioning.cuts(clip, prompt=prompt, negative_prompt=negative_prompt)
+            return io.NodeOutput(*conditionings, latent, ui=cuts)
         siglip = None
-        if clip_vision:
+        if clip_vision is not None:
             siglip = [editing.encode_vision(clip_vision, picture) for picture in pictures]
-        pair = [editing.encode_instruction(clip, text, latents, siglip) for text in texts]
+        conditionings = [
+            editing.encode_instruction(clip, text, latents, siglip) for text in prompts
+        ]
         start = latents[0] if mask is not None else torch.zeros_like(latents[0])
-        return io.NodeOutput(*pair, reference_images.masked(start, mask))
+        return io.NodeOutput(*conditionings, reference_images.masked(start, mask))
 
 
 def _inputs() -> list[io.Input]:

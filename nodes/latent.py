@@ -10,12 +10,12 @@ from .types import CATEGORY, INT_MAX, INT_MIN
 
 
 class ZImageLatent(io.ComfyNode):
-    """Creates zeros ``[batch, 16, height / 8, width / 8]``."""
+    """Creates an empty latent: zeros ``[batch, 16, height / 8, width / 8]``."""
 
     @classmethod
     def define_schema(cls) -> io.Schema:
         """Return the node's name, inputs and outputs."""
-        number = {"min": INT_MIN, "max": INT_MAX, "step": 1}
+        any_integer = {"min": INT_MIN, "max": INT_MAX, "step": 1}
         return io.Schema(
             node_id="ZImageLatent",
             display_name="Z-Image Size · 尺寸",
@@ -32,19 +32,19 @@ class ZImageLatent(io.ComfyNode):
                 io.Int.Input(
                     "width",
                     default=1024,
-                    **number,
+                    **any_integer,
                     tooltip="Used with size = custom. A multiple of 16 from 64 to 4096.",
                 ),
                 io.Int.Input(
                     "height",
                     default=1024,
-                    **number,
+                    **any_integer,
                     tooltip="Used with size = custom. A multiple of 16 from 64 to 4096.",
                 ),
                 io.Int.Input(
                     "batch_size",
                     default=1,
-                    **number,
+                    **any_integer,
                     tooltip="Pictures per run, 1 to 64.",
                 ),
             ],
@@ -53,7 +53,11 @@ class ZImageLatent(io.ComfyNode):
 
     @classmethod
     def execute(cls, size: str, width: int, height: int, batch_size: int) -> io.NodeOutput:
-        """Return an empty LATENT of the checked size."""
+        """Return an empty LATENT.
+
+        Raises:
+            ZImageError: ``ZI-SIZE``, ``ZI-VALUE`` or ``ZI-BATCH``, see :mod:`..engine.sizes`.
+        """
         width, height = sizes.resolve(size, width, height)
         shape = (sizes.check_batch(batch_size), 16, height // 8, width // 8)
         return io.NodeOutput({"samples": torch.zeros(shape)})
