@@ -1,4 +1,4 @@
-"""Source locations of findings: line, column and length, found by descent to the node's JSON."""
+"""Source locations: line, column and length of the JSON that a finding is about."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .json_values import as_object, is_list, is_object
 from .knowledge import Knowledge
 
 MAX_FILE_SIZE = 8 * 2**20
-"""Maximum size in bytes of files that are searched; every node is read a few times."""
+"""Maximum size in bytes of files that are searched. The search reads each node a few times."""
 _WHITESPACE = re.compile(r"[ \t\n\r]*")
 _DECODER = json.JSONDecoder()
 _CLASS_CODES = frozenset({"ZI-WF-CLASS", "ZI-WF-NODE-UNKNOWN", "ZI-WF-FOREIGN"})
-"""Findings about the class of a node, not about the node."""
+"""Codes of findings about the class of a node: its name is marked, not the node."""
 Span: TypeAlias = tuple[int, int]
-"""The first character and the one after the last."""
+"""The positions of the first character and of the one after the last."""
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,17 @@ class Member:
 
 
 class SourceLocations:
-    """Finds locations in a text that is known to be JSON."""
+    """Finds locations in the text of a workflow file.
+
+    Args:
+        text: A text that is known to be JSON.
+        knowledge: The node classes of the host, for the order of their fields.
+    """
 
     def __init__(self, text: str, knowledge: Knowledge) -> None:
-        """Prepare the search in a text that uses the node classes of a host."""
         self._text = text
         self._knowledge = knowledge
-        self._line_starts = [0, *(mark.end() for mark in re.finditer("\n", text))]
+        self._line_starts = [0, *(newline.end() for newline in re.finditer("\n", text))]
         self._members: dict[int, list[Member]] = {}
         self._members_by_key: dict[int, dict[str | int, Member]] = {}
         self._nodes_by_id: dict[int, dict[str, Member]] = {}
@@ -70,12 +74,12 @@ class SourceLocations:
             return finding
         start, end = span
         line = bisect_right(self._line_starts, start)
-        line_end = self._text.find("\n", start, end)
-        length = (end if line_end < 0 else line_end) - start
+        first_line = self._text[start:end].partition("\n")[0].removesuffix("\r")
         column = start - self._line_starts[line - 1] + 1
-        return replace(finding, line=line, column=column, length=length)
+        return replace(finding, line=line, column=column, length=len(first_line))
 
     def _span(self, finding: Finding) -> Span | None:
+        """Return what a finding is about, None if the file has no such node."""
         nodes = self._member(self._root, "nodes")
         if nodes is not None and is_list(nodes.value):
             node = self._page_node(nodes, finding.node)
@@ -89,6 +93,7 @@ class SourceLocations:
     # --- API form -----------------------------------------------------------------------------
 
     def _span_in_api_node(self, node: Member, finding: Finding) -> Span:
+        """Return the class or the input that a finding is about, else the key of the node."""
         if finding.code in _CLASS_CODES:
             class_type = self._member(node.value_start, "class_type")
             if class_type is not None:
@@ -98,7 +103,8 @@ class SourceLocations:
             value = self._member(inputs.value_start, finding.input)
             if value is not None:
                 return value.span
-        return node.start, _DECODER.raw_decode(self._text, node.start)[1]
+        key_end = _DECODER.raw_decode(self._text, node.start)[1]
+        return node.start, key_end
 
     # --- saved workflows ----------------------------------------------------------------------
 
@@ -119,7 +125,7 @@ class SourceLocations:
         return self._page_node(inner_nodes, inner_id) if inner_nodes else None
 
     def _subgraph_nodes(self, subgraph_id: object) -> Member | None:
-        """Return the nodes of a subgraph."""
+        """Return the member ``nodes`` of the definition of a subgraph."""
         definitions = self._member(self._root, "definitions")
         graphs = self._member(definitions.value_start, "subgraphs") if definitions else None
         for graph in self._members_at(graphs.value_start) if graphs else ():
@@ -128,19 +134,26 @@ class SourceLocations:
         return None
 
     def _span_in_page_node(self, node: Member, finding: Finding) -> Span:
-        member = self._class_member(node, finding)
-        member = member or self._slot_name(node, finding.input, only_linked=True)
-        member = member or self._widget_value(node, finding.input)
-        member = member or self._slot_name(node, finding.input)
-        member = member or self._member(node.value_start, "id")
+        """Return the class or the input that a finding is about, else the id of the node.
+
+        An input is its socket if that is linked, else its field, else its socket.
+        """
+        member = (
+            self._class_member(node, finding)
+            or self._slot_name(node, finding.input, only_linked=True)
+            or self._widget_value(node, finding.input)
+            or self._slot_name(node, finding.input)
+            or self._member(node.value_start, "id")
+        )
         return member.span if member else (node.start, node.start + 1)
 
     def _class_member(self, node: Member, finding: Finding) -> Member | None:
-        is_about_class = finding.code in _CLASS_CODES
-        return self._member(node.value_start, "type") if is_about_class else None
+        if finding.code not in _CLASS_CODES:
+            return None
+        return self._member(node.value_start, "type")
 
     def _slot_name(self, node: Member, name: str, only_linked: bool = False) -> Member | None:
-        """Return the name of an input in the list of the node's sockets."""
+        """Return the member ``name`` of an input in the list of the node's sockets."""
         inputs = self._member(node.value_start, "inputs") if name else None
         for slot in self._members_at(inputs.value_start) if inputs else ():
             socket = as_object(slot.value)
@@ -150,10 +163,16 @@ class SourceLocations:
         return None
 
     def _widget_value(self, node: Member, name: str) -> Member | None:
-        """Return the value of a field, if the file has as many values as the class has fields."""
+        """Return the value of a field.
+
+        An object has it by name. In an array, the order of the fields in the class finds it, if
+        there are as many values as fields.
+        """
         values = self._member(node.value_start, "widgets_values") if name else None
-        if values is None or is_object(values.value):
-            return self._member(values.value_start, name) if values else None
+        if values is None:
+            return None
+        if is_object(values.value):
+            return self._member(values.value_start, name)
         node_class = self._knowledge.get(node.value.get("type"))
         if node_class is None:
             return None
@@ -166,7 +185,7 @@ class SourceLocations:
         is_complete = name in names and len(members) == len(names)
         return members[names.index(name)] if is_complete else None
 
-    # --- descent ------------------------------------------------------------------------------
+    # --- members ------------------------------------------------------------------------------
 
     def _member(self, start: int, key: str) -> Member | None:
         """Return a member of an object. Of equal keys, the last one counts."""
@@ -181,7 +200,13 @@ class SourceLocations:
 
 
 def locate(data: bytes, findings: Iterable[Finding], knowledge: Knowledge) -> list[Finding]:
-    """Return findings about a file with their locations in it, as far as there are any."""
+    """Return the findings about a file, with a location where one is found.
+
+    Args:
+        data: The file.
+        findings: Findings of :func:`.check.check_bytes` about it.
+        knowledge: The node classes that were used for them.
+    """
     findings = list(findings)
     is_needed = any(finding.node and finding.line is None for finding in findings)
     if len(data) > MAX_FILE_SIZE or not is_needed:
@@ -189,7 +214,7 @@ def locate(data: bytes, findings: Iterable[Finding], knowledge: Knowledge) -> li
     try:
         locations = SourceLocations(data.decode("utf-8-sig", "replace"), knowledge)
         return [locations.find(finding) for finding in findings]
-    except RecursionError:  # the file has the greatest depth that can still be parsed
+    except RecursionError:  # the check could just parse this depth; the stack is higher here
         return findings
 
 

@@ -60,6 +60,12 @@ def test_places_in_a_prompt(
     assert _marked("\ufeff" + PROMPT, code, stored, name)[0] == line
 
 
+def test_a_mark_ends_before_the_line_break(stored: Knowledge) -> None:
+    """A value of several lines is marked without the CR of CRLF."""
+    text = PROMPT.replace("\n", "\r\n")
+    assert _marked(text, "ZI-WF-LINK", stored, "model") == (5, '"model": ["9",')
+
+
 def test_the_last_of_equal_names_is_the_one_that_counts(stored: Knowledge) -> None:
     """As for whoever reads the file."""
     text = '{"1": {"class_type": "EmptyImage",\n"inputs": {"wobble": 1,\n"wobble": 2}}}'
