@@ -76,11 +76,9 @@ def our_latents(ours, variant: str, width: int, height: int, batch: int = 1, **c
 
 def our_pictures(ours, variant: str, width: int, height: int, batch: int = 1, **change):
     """``[B, 3, H, W]`` in [0, 1] from our engine, before rounding to 8 bits."""
-    from zimage_comfyui.engine import decoding
-
     latents = our_latents(ours, variant, width, height, batch, **change)
     with torch.inference_mode():  # as the host runs nodes
-        return decoding.decode_float(ours.vae, latents).movedim(-1, 1)
+        return ours.vae.decode(latents).movedim(-1, 1)
 
 
 def worst(a: torch.Tensor, b: torch.Tensor) -> float:
