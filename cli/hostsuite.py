@@ -1,4 +1,4 @@
-"""``test --host-suite``: ComfyUI's own tests, in a copy of it with this pack and its hardening."""
+"""``test --host-suite``: run ComfyUI's own tests in a copy of it that has this pack."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,21 +21,26 @@ from .server import free_port, host_environment, write_paths
 from .terminal import DONE, FAILED, LACKING, Stop, say
 
 SUITES = ("tests/execution", "tests-unit")
-PAGE = "tests-unit/app_test/frontend_manager_test.py::test_init_frontend_invalid_"
+FRONTEND_TEST = "tests-unit/app_test/frontend_manager_test.py::test_init_frontend_invalid_"
 SKIPPED = {
-    f"{PAGE}version": "asks api.github.com for releases of the page",
-    f"{PAGE}provider": "asks api.github.com for releases of the page",
+    f"{FRONTEND_TEST}version": "asks api.github.com for releases of the page",
+    f"{FRONTEND_TEST}provider": "asks api.github.com for releases of the page",
 }
 """Tests that need the internet, and why."""
 PLUGIN = PACK_DIR / "tests" / "hostsuite"
-"""Replaces two packages that ComfyUI's tests need; waits for servers on cold disks."""
-LEFT_OUT = frozenset((".git", ".venv", "venv", "custom_nodes", "output", "temp", "user", "models"))
-"""Folders of a ComfyUI that its tests do not need, or write into."""
+"""Folder of a pytest plugin. It replaces two packages that ComfyUI's tests need, gives servers more
+time to start, and writes the report."""
+STATE_FOLDERS = ("custom_nodes", "output", "temp", "user", "models")
+"""Folders that are empty in the copy at first."""
+LEFT_OUT = frozenset((".git", ".venv", "venv", *STATE_FOLDERS))
+"""Folders of a ComfyUI that are not copied: its tests do not need them, or write into them."""
 SECONDS_PER_TEST = 300
 REPORT = "report.json"
+"""File that the plugin writes."""
 SOME_FAILED, NOTHING_SELECTED = 1, 5
 """Exit codes of pytest."""
 FAILURES = ("failed", "error")
+"""Outcomes of tests that failed."""
 MAX_RETRIES = 5
 """Failed tests of a suite that are run once more: some of ComfyUI's tests compare times, which vary
 on a busy machine. More failures have another cause."""
@@ -43,10 +48,10 @@ on a busy machine. More failures have another cause."""
 
 @dataclass(frozen=True)
 class Selection:
-    """What to run.
+    """The tests to run.
 
     Attributes:
-        suites: suites, or tests in them, as paths in a ComfyUI.
+        suites: suites, or parts of them, as paths in a ComfyUI.
         options: options for pytest.
     """
 
@@ -55,21 +60,22 @@ class Selection:
 
     @classmethod
     def from_words(cls, words: Sequence[str]) -> Selection:
-        """Return the selection of the arguments after ``--host-suite``."""
+        """Return the selection that the arguments after ``--host-suite`` make."""
         suites = tuple(word for word in words if word.startswith(SUITES))
         return cls(suites or SUITES, tuple(word for word in words if word not in suites))
 
     def rounds(self) -> list[tuple[str, str]]:
-        """Return each suite with a mode of the sandboxes.
+        """Return pairs of a suite and a mode of the sandboxes, in which it is run.
 
         Tests that run prompts run twice: with their node pack in ComfyUI's process, and with it in
         a sandbox.
         """
-        return [
-            (suite, mode)
-            for suite in self.suites
-            for mode in (("off", "strict") if suite.startswith(SUITES[0]) else ("off",))
-        ]
+        rounds: list[tuple[str, str]] = []
+        for suite in self.suites:
+            rounds.append((suite, "off"))
+            if suite.startswith(SUITES[0]):
+                rounds.append((suite, "strict"))
+        return rounds
 
 
 @dataclass
@@ -78,7 +84,7 @@ class SuiteReport:
 
     Attributes:
         outcomes: number of tests by outcome.
-        parts: how often a part of the hardening had a status, by ``NAME STATUS``.
+        parts: number of connections to a server by ``NAME STATUS`` of a part of the hardening.
         retried: tests that failed at first and passed when they ran again.
     """
 
@@ -87,7 +93,10 @@ class SuiteReport:
     retried: list[str] = field(default_factory=list)
 
     def add(self, path: Path) -> list[str]:
-        """Add the counts of a run from the file of the plugin. A missing file adds nothing.
+        """Add the counts in the plugin's report of one run, and delete the file.
+
+        Args:
+            path: the file. If it is missing, nothing is added.
 
         Returns:
             Tests that failed.
@@ -101,12 +110,12 @@ class SuiteReport:
                 total[name] = total.get(name, 0) + count
         return run["failed"]
 
-    def forgive(self, tests: Sequence[str], before: Mapping[str, int]) -> None:
-        """Remove the failures of tests that have passed since.
+    def remove_failures(self, tests: Sequence[str], before: Mapping[str, int]) -> None:
+        """Remove the failures of a run whose failed tests passed when they ran again.
 
         Args:
-            tests: the tests.
-            before: the outcomes before they failed.
+            tests: the failed tests.
+            before: the outcomes before that run.
         """
         self.retried += tests
         for outcome in FAILURES:
@@ -115,14 +124,17 @@ class SuiteReport:
                 self.outcomes[outcome] = before[outcome]
 
     def inactive(self) -> list[str]:
-        """Return the parts that were not active. ``guarded`` is only under a guardian."""
+        """Return ``NAME STATUS`` of parts that were not active.
+
+        ``guarded off`` is left out, since the tests have no guardian.
+        """
         return sorted(
             part for part in self.parts if not part.endswith(" active") and part != "guarded off"
         )
 
 
 def run(words: Sequence[str], settings: Settings) -> int:
-    """Run the suites one after the other; 0 if all passed with every part active.
+    """Run the suites one after the other; return 0 if all passed with every part active.
 
     Raises:
         Stop: ``ZI-HOST-MISSING`` if the ComfyUI has no tests.
@@ -150,7 +162,7 @@ def _run_suite(
     """Run a suite, and run a few failed tests once more; return pytest's exit code."""
     before = dict(report.outcomes)
     code, failed = _run_pytest([suite], mode, options, folder, report)
-    # With options such as -x, not all tests have run.
+    # With options such as -x, some tests may not have run.
     if code != SOME_FAILED or not 0 < len(failed) <= MAX_RETRIES or options:
         return code
     say(Bilingual(f"重试 {len(failed)} 项", f"running {len(failed)} failed tests again"))
@@ -158,7 +170,7 @@ def _run_suite(
     code, _ = _run_pytest(failed, mode, (), folder, report)
     if report.outcomes.get("passed", 0) - passed_before != len(failed):
         return SOME_FAILED
-    report.forgive(failed, before)
+    report.remove_failures(failed, before)
     return code
 
 
@@ -172,19 +184,19 @@ def _run_pytest(
 
 
 def copy_host(host: Path, workspace: Path) -> Path:
-    """Copy a ComfyUI for its tests, with this pack and no other; the host itself is unchanged."""
-    shutil.copytree(host, workspace, symlinks=True, ignore=_left_out(host))
-    for name in ("custom_nodes", "output", "temp", "user", "models"):
+    """Copy a ComfyUI to the new folder ``workspace``, with this pack and no other; return it."""
+
+    def left_out(folder: str, names: list[str]) -> Collection[str]:
+        return LEFT_OUT.intersection(names) if Path(folder) == host else ()
+
+    shutil.copytree(host, workspace, symlinks=True, ignore=left_out)
+    for name in STATE_FOLDERS:
         (workspace / name).mkdir()
     (workspace / "custom_nodes" / LINK_NAME).symlink_to(PACK_DIR, target_is_directory=True)
     packs = workspace / "tests" / "execution"
-    # Embedded hosts lack every file of this name.
+    # The tests need this file, which the embedded ComfyUI does not have.
     write_paths(packs / "extra_model_paths.yaml", {"custom_nodes": str(packs / "testing_nodes")})
     return workspace
-
-
-def _left_out(host: Path) -> Callable[[str, list[str]], Collection[str]]:
-    return lambda folder, names: LEFT_OUT & {*names} if Path(folder) == host else ()
 
 
 def command(tests: Sequence[str], options: Sequence[str], port: int, folder: Path) -> list[str]:
@@ -206,7 +218,9 @@ def environment(mode: str = "off") -> dict[str, str]:
     Args:
         mode: mode of the sandboxes.
     """
-    env = {name: value for name, value in host_environment().items() if name[:7] != "ZIMAGE_"}
+    env = {
+        name: value for name, value in host_environment().items() if not name.startswith("ZIMAGE_")
+    }
     env["ZIMAGE_SANDBOX"] = mode
     # The tests start servers as ``python``.
     env["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), env.get("PATH", "")))
@@ -217,7 +231,7 @@ def environment(mode: str = "off") -> dict[str, str]:
 def passed(codes: Sequence[int], report: SuiteReport) -> bool:
     """Return whether tests ran, none failed, and every part was active in every server."""
     count = report.outcomes.get("passed", 0)
-    return {*codes} <= {0, NOTHING_SELECTED} and count > 0 and not report.inactive()
+    return set(codes) <= {0, NOTHING_SELECTED} and count > 0 and not report.inactive()
 
 
 def _print_summary(report: SuiteReport, seconds: float) -> None:
