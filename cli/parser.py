@@ -13,7 +13,7 @@ from . import parser_texts as texts
 from .terminal import USAGE, say
 
 MAX_DIGITS = 100
-"""Digits of an integer argument. More of them are outside of any limits."""
+"""Maximum number of digits of an integer argument. All limits have fewer."""
 
 
 class Message(str):
@@ -21,7 +21,7 @@ class Message(str):
 
     Attributes:
         chinese: the translation.
-        values: values of the placeholders.
+        values: the values that its placeholders were filled with.
     """
 
     chinese: str
@@ -45,7 +45,7 @@ class Message(str):
 
 @contextmanager
 def translated_argparse() -> Iterator[None]:
-    """Make argparse take its texts from this module until the context ends.
+    """Make argparse use the translations of this module until the context ends.
 
     argparse looks up each text with the functions ``_`` and ``ngettext`` of its own module.
     """
@@ -61,7 +61,7 @@ def translated_argparse() -> Iterator[None]:
 
 
 def _translate(text: str) -> str:
-    """Return a text of argparse with its translation, if there is one."""
+    """Return a text of argparse, as a :class:`Message` if there is a translation."""
     chinese = texts.ARGPARSE_MESSAGES.get(text)
     return text if chinese is None else Message(text, chinese)
 
@@ -78,15 +78,14 @@ class Parser(argparse.ArgumentParser):
     """
 
     def __init__(self, **options: Any) -> None:
-        super().__init__(
-            **{"formatter_class": Formatter, **options}, add_help=False, exit_on_error=False
-        )
+        options.setdefault("formatter_class", Formatter)
+        super().__init__(**options, add_help=False, exit_on_error=False)
         self._positionals.title = str(texts.POSITIONALS_TITLE)
         self._optionals.title = str(texts.OPTIONS_TITLE)
         self.add_argument("-h", "--help", action="help", help=str(texts.OPTIONS["--help"]))
 
     def add(self, name: str, values: Mapping[str, object] | None = None, **options: Any) -> None:
-        """Add an argument with its help.
+        """Add an argument with its help from :data:`.parser_texts.OPTIONS`.
 
         Args:
             name: the option or the positional argument.
@@ -97,8 +96,8 @@ class Parser(argparse.ArgumentParser):
         text = texts.OPTIONS.get(f"{command} {name}") or texts.OPTIONS[name]
         self.add_argument(name, help=str(text.format(**values) if values else text), **options)
 
-    # argparse calls parse_known_args for the parser of a command, and parse_args itself raises for
-    # arguments that are left over. Both errors must come here.
+    # argparse raises errors in two methods: in parse_args for arguments that are left over, and in
+    # parse_known_args, which it also calls for the parser of a command, for all others.
 
     def parse_args(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, args: Any = None, namespace: Any = None
