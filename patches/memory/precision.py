@@ -1,7 +1,9 @@
-"""Bytes per value that the host keeps and computes models in, as its own functions choose them.
+"""Bytes per value in which the host stores models in memory and computes.
 
-A file does not decide this alone. On a CPU the host never chooses bf16, and it drops fp8 where
-two bytes per parameter fit. Text encoders take the type of their last norm for all weights.
+The host's own functions choose the types, since a file does not decide this alone. On a CPU, the
+host never chooses bf16 by itself. It stores an fp8 model in a larger type if the device cannot
+compute in fp8 and two bytes per parameter fit. All weights of a text encoder take the type of its
+last norm.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from ...engine.safetensors_file import ITEM_BITS, Header, TensorInfo
 from ..base import comfyui
 
 MODEL_TYPES = {"bf16": "bfloat16", "fp32": "float32", "fp8_e4m3fn": "float8_e4m3fn"}
-"""Types of torch by the loader's ``dtype``; for ``auto`` the host chooses."""
+"""Names of torch's types by the loader's ``dtype``. For ``auto``, the host chooses."""
 TORCH_TYPES = {
     "F64": "float64",
     "F32": "float32",
@@ -25,82 +27,98 @@ TORCH_TYPES = {
     "F8_E4M3": "float8_e4m3fn",
     "F8_E5M2": "float8_e5m2",
 }
-"""Types of torch by their names in a file."""
-NORMS = ("model.norm.weight", "norm.weight")
-"""Names of a text encoder's last norm."""
-QUANTISED = "_quantization_metadata"
-MARKS = ("scaled_fp8", ".comfy_quant", ".scale_weight", ".weight_scale")
-"""Ends of the names of tensors that a file with quantised layers has."""
-UNUSED = "lm_head."
+"""Names of torch's types by their names in a safetensors file."""
+LAST_NORMS = ("model.norm.weight", "norm.weight")
+"""Names of the last norm of a text encoder."""
+QUANTISATION_KEY = "_quantization_metadata"
+"""Key in the metadata of a file with quantised layers."""
+QUANTISATION_SUFFIXES = ("scaled_fp8", ".comfy_quant", ".scale_weight", ".weight_scale")
+"""Ends of the names of tensors that only a file with quantised layers has."""
+UNUSED_PREFIX = "lm_head."
 """Start of the names of tensors that a text encoder does not load."""
 
 
 class Precision(Protocol):
-    """Chooses types for two headers; bytes per value."""
+    """Bytes per value of the models in two files."""
 
     def diffusion(self, header: Header, dtype: str) -> tuple[int, int]:
-        """Return the bytes of a weight in memory, and of a value that is computed."""
+        """Return the bytes of a weight in memory, and of a computed value.
+
+        Args:
+            header: of the diffusion model's file.
+            dtype: the loader's input of that name.
+        """
         ...
 
     def text_encoder(self, header: Header) -> int:
-        """Return the bytes of a weight in memory."""
+        """Return the bytes of a weight in memory.
+
+        Args:
+            header: of the text encoder's file.
+        """
         ...
 
 
 class HostPrecision:
-    """The choice of the host that runs in this process, for its device and its options."""
+    """The types that the host of this process chooses, for its device and its options."""
 
     def diffusion(self, header: Header, dtype: str) -> tuple[int, int]:
-        """Return the bytes of a weight in memory, and of a value that is computed.
-
-        Args:
-            header: of the model's file.
-            dtype: the loader's input of that name.
-        """
+        """See :meth:`Precision.diffusion`."""
         management = comfyui.memory_management()
         zimage = sys.modules["comfy.supported_models"].ZImage
         supported = list(zimage.supported_inference_dtypes)
         if dtype in MODEL_TYPES:
-            kept = _torch_type(MODEL_TYPES[dtype])
+            weight_type = _torch_type(MODEL_TYPES[dtype])
         else:
-            kept = management.unet_dtype(
-                model_params=parameters(header.tensors.values()),
+            weight_type = management.unet_dtype(
+                model_params=count_parameters(header.tensors.values()),
                 supported_dtypes=supported,
                 weight_dtype=None if is_quantised(header) else _most_common(header),
             )
-        cast = management.unet_manual_cast(kept, comfyui.device(), supported)
-        return kept.itemsize, (kept if cast is None else cast).itemsize
+        compute_type = management.unet_manual_cast(weight_type, comfyui.device(), supported)
+        if compute_type is None:  # the host computes in the type of the weights
+            compute_type = weight_type
+        return weight_type.itemsize, compute_type.itemsize
 
     def text_encoder(self, header: Header) -> int:
-        """Return the bytes of a weight in memory."""
-        stored = next((header.tensors[name].dtype for name in NORMS if name in header.tensors), "")
-        if stored in TORCH_TYPES:
-            return ITEM_BITS[stored] // 8
+        """See :meth:`Precision.text_encoder`."""
+        stored = [header.tensors[name].dtype for name in LAST_NORMS if name in header.tensors]
+        if stored and stored[0] in TORCH_TYPES:
+            return ITEM_BITS[stored[0]] // 8
         management = comfyui.memory_management()
         return management.text_encoder_dtype(management.text_encoder_device()).itemsize
 
 
 def weight_bytes(header: Header, size: int) -> int:
-    """Return the bytes of all weights of a file when each parameter takes ``size``.
+    """Return the bytes that the weights of a file take in memory.
 
-    Quantised layers and integers stay as they are stored.
+    Quantised layers and integers stay as they are stored. An output head is not loaded.
+
+    Args:
+        header: of the file.
+        size: bytes of any other value.
     """
     quantised = is_quantised(header)
     total = 0
     for name, info in header.tensors.items():
-        if name.startswith(UNUSED):
+        if name.startswith(UNUSED_PREFIX):
             continue
-        as_stored = info.dtype not in TORCH_TYPES or (quantised and ITEM_BITS[info.dtype] <= 8)
-        total += info.end - info.start if as_stored else prod(info.shape) * size
+        is_quantised_layer = quantised and ITEM_BITS[info.dtype] <= 8
+        if is_quantised_layer or info.dtype not in TORCH_TYPES:
+            total += info.end - info.start
+        else:
+            total += prod(info.shape) * size
     return total
 
 
 def is_quantised(header: Header) -> bool:
     """Return whether a file says that its layers are quantised."""
-    return QUANTISED in header.metadata or any(name.endswith(MARKS) for name in header.tensors)
+    return QUANTISATION_KEY in header.metadata or any(
+        name.endswith(QUANTISATION_SUFFIXES) for name in header.tensors
+    )
 
 
-def parameters(infos: Iterable[TensorInfo]) -> int:
+def count_parameters(infos: Iterable[TensorInfo]) -> int:
     """Return the number of values in tensors."""
     return sum(prod(info.shape) for info in infos)
 
@@ -110,7 +128,7 @@ def _most_common(header: Header) -> Any:
     counts: Counter[str] = Counter()
     for info in header.tensors.values():
         counts[info.dtype] += prod(info.shape)
-    (name, _), *_ = counts.most_common(1)
+    name = counts.most_common(1)[0][0]
     return _torch_type(TORCH_TYPES[name]) if name in TORCH_TYPES else None
 
 
