@@ -107,7 +107,8 @@ def bert_tokenizer(vocabulary: Path, rows: int) -> Tokenizer:
     published Chinese BERTs do.
 
     Raises:
-        ZImageError: ``ZI-FILE-MISSING`` or ``ZI-FILE-UNREADABLE``.
+        ZImageError: ``ZI-FILE-MISSING``; ``ZI-FILE-UNREADABLE``, also for a vocabulary without
+            one of the special tokens.
     """
     try:
         words = vocabulary.read_text(encoding="utf-8").split("\n")[:rows]
@@ -117,6 +118,11 @@ def bert_tokenizer(vocabulary: Path, rows: int) -> Tokenizer:
         found = Bilingual("内容不是 UTF-8", "it is not UTF-8")
         raise ZImageError("ZI-FILE-UNREADABLE", path=vocabulary.name, found=found) from error
     ids = {word.rstrip("\r"): id for id, word in enumerate(words) if word}
+    missing = [token for token in ("[UNK]", "[CLS]", "[SEP]") if token not in ids]
+    if missing:
+        names = ", ".join(missing)
+        found = Bilingual(f"其中没有 {names}", f"there is no {names} in it")
+        raise ZImageError("ZI-FILE-UNREADABLE", path=vocabulary.name, found=found)
     tokenizer = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))  # noqa: S106
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -242,3 +242,13 @@ def test_vocabulary_beside_the_file(parts: Path, model, tmp_path: Path) -> None:
     usual = dual.load(parts / "clip bare", parts / "bert bare", parts / "adapter", model)
     swapped = dual.load(parts / "clip bare", tmp_path / "bert", parts / "adapter", model)
     assert usual.tokenize("红")["bert"] == swapped.tokenize("蓝")["bert"]
+
+
+def test_a_vocabulary_without_special_tokens_is_refused(parts: Path, tmp_path: Path) -> None:
+    """An empty ``vocab.txt`` is an error that names the file, not the host's vocabulary."""
+    from zimage_comfyui.engine import dual_files
+
+    (tmp_path / "vocab.txt").write_text("", encoding="utf-8")
+    with pytest.raises(ZImageError, match=r"vocab\.txt.*\[UNK\], \[CLS\], \[SEP\]") as caught:
+        dual_files.tokenizers(tmp_path / "bert", 100)
+    assert caught.value.code == "ZI-FILE-UNREADABLE"
