@@ -1,4 +1,4 @@
-"""Load CLIP-L, Chinese BERT and the adapter from published files, checked by their headers.
+"""Load CLIP-L, Chinese BERT and the adapter from files, after a check of their headers.
 
 CLIP files use the names of Hugging Face (also in a complete CLIP and in ComfyUI's ``clip_l``) or
 those of OpenAI. BERT files use the names of Hugging Face, also the older ``gamma`` and ``beta``.
@@ -21,22 +21,25 @@ from . import architecture, dual_text, embedding, host, inspection
 from .adapter import Adapter, AdapterConfig
 from .weights import StateDict, Weights, open_weights
 
-_CLIP_PREFIXES = (  # from the outer to the inner one: a name can have several
+_CLIP_PREFIXES = (
     "cond_stage_model.",
     "conditioner.embedders.0.",
     "clip_l.",
     "transformer.",
     "text_model.",
 )
+"""Prefixes of a name, from the outer to the inner one. A name can have several."""
 _PROBES = frozenset({"probe.caption", "probe.clip", "probe.bert"})
-"""Fingerprints of the files that an adapter was trained with, see :func:`.adapter.probe`."""
+"""Tensors of an adapter's file: fingerprints of the models that it was trained with, see
+:func:`.adapter.probe`."""
 _CLIP_EMBEDDING = "embeddings.token_embedding"
 _BERT_EMBEDDING = "embeddings.word_embeddings"
 _MAX_SIZE = 8192
 """Largest size that an adapter may declare."""
-_CLIP = re.compile(r"(embeddings|encoder|final_layer_norm)\.(?!position_ids)")
-_BERT = re.compile(r"(embeddings|encoder)\.(?!position_ids)")
-_OPENAI = (
+_CLIP_TENSORS = re.compile(r"(embeddings|encoder|final_layer_norm)\.(?!position_ids)")
+_BERT_TENSORS = re.compile(r"(embeddings|encoder)\.(?!position_ids)")
+"""Starts of the names, by Hugging Face, of the tensors that are loaded."""
+_OPENAI_NAMES = (
     (re.compile(r"^token_embedding\."), f"{_CLIP_EMBEDDING}."),
     (re.compile(r"^positional_embedding$"), "embeddings.position_embedding.weight"),
     (re.compile(r"^ln_final\."), "final_layer_norm."),
@@ -54,9 +57,9 @@ _OPENAI = (
     ),
     (re.compile(r"^(?:transformer\.)?resblocks\.(\d+)\.attn\."), r"encoder.layers.\1.self_attn."),
 )
-"""OpenAI's names and those of Hugging Face."""
-_FUSED = re.compile(r"^(.+\.self_attn)\.in_proj_(weight|bias)$")
-"""OpenAI's one tensor for query, key and value."""
+"""Patterns of OpenAI's names, and what Hugging Face has in their place."""
+_FUSED_PROJECTION = re.compile(r"^(.+\.self_attn)\.in_proj_(weight|bias)$")
+"""OpenAI's one tensor for query, key and value; Hugging Face has three."""
 
 
 def clip_names(state: Mapping[str, torch.Tensor]) -> StateDict:
@@ -67,13 +70,13 @@ def clip_names(state: Mapping[str, torch.Tensor]) -> StateDict:
     text_model: StateDict = {}
     for name, tensor in state.items():
         name = _without_prefixes(name)
-        for pattern, replacement in _OPENAI:
+        for pattern, replacement in _OPENAI_NAMES:
             name = pattern.sub(replacement, name)
-        fused = _FUSED.match(name)
+        fused = _FUSED_PROJECTION.match(name)
         if fused:
             for letter, projection in zip("qkv", tensor.chunk(3), strict=True):
                 text_model[f"{fused[1]}.{letter}_proj.{fused[2]}"] = projection
-        elif _CLIP.match(name):
+        elif _CLIP_TENSORS.match(name):
             text_model[name] = tensor
     return text_model
 
@@ -88,13 +91,16 @@ def bert_names(state: Mapping[str, torch.Tensor]) -> StateDict:
         name = name.removeprefix("bert.")
         name = name.replace("LayerNorm.gamma", "LayerNorm.weight")
         name = name.replace("LayerNorm.beta", "LayerNorm.bias")
-        if _BERT.match(name):
+        if _BERT_TENSORS.match(name):
             encoder[name] = tensor
     return encoder
 
 
 def _without_prefixes(name: str) -> str:
-    """Return a name of Hugging Face without prefixes; OpenAI's ``transformer.`` is part of it."""
+    """Return a tensor's name without prefixes.
+
+    In OpenAI's names, ``transformer.`` is part of the name and not a prefix.
+    """
     if "resblocks" in name:
         return name
     for prefix in _CLIP_PREFIXES:
@@ -103,10 +109,10 @@ def _without_prefixes(name: str) -> str:
 
 
 _KINDS = {
-    "clip": (clip_names, _CLIP_EMBEDDING, host.CLIP_VOCABULARY),
-    "bert": (bert_names, _BERT_EMBEDDING, host.BERT_VOCABULARY),
+    architecture.CLIP: (clip_names, _CLIP_EMBEDDING, host.CLIP_VOCABULARY),
+    architecture.BERT: (bert_names, _BERT_EMBEDDING, host.BERT_VOCABULARY),
 }
-"""Function for the names, embedding, and rows of the full embedding of each kind of encoder."""
+"""By kind of encoder: the function for its names, its token embedding, and the rows of that."""
 
 
 def load_clip(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> torch.nn.Module:
@@ -115,7 +121,7 @@ def load_clip(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> 
     Raises:
         ZImageError: ``ZI-FILE-*``, ``ZI-MODEL-KIND`` or ``ZI-MODEL-KEYS``.
     """
-    return _load(path, "clip", dtype, device)
+    return _load(path, architecture.CLIP, dtype, device)
 
 
 def load_bert(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> torch.nn.Module:
@@ -124,7 +130,7 @@ def load_bert(path: str | os.PathLike[str], dtype: torch.dtype, device: Any) -> 
     Raises:
         ZImageError: as :func:`load_clip`.
     """
-    return _load(path, "bert", dtype, device)
+    return _load(path, architecture.BERT, dtype, device)
 
 
 def _load(
@@ -147,7 +153,8 @@ def _named(weights: Weights, kind: str, state: StateDict) -> StateDict:
         ZImageError: as :func:`.embedding.expand`.
     """
     rename, table, rows = _KINDS[kind]
-    return embedding.expand(rename(state), rows, weights.name, f"{table}.weight", f"{table}.ids")
+    renamed = rename(state)
+    return embedding.expand(renamed, rows, weights.name, f"{table}.weight", f"{table}.ids")
 
 
 def _config(weights: Weights, kind: str, outline: StateDict) -> dict[str, Any]:
@@ -164,16 +171,19 @@ def bert_words(path: str | os.PathLike[str]) -> int:
     """
     with architecture.coded(Path(path).name):
         weights = open_weights(path)
-        outline = _named(weights, "bert", weights.outline())
-        _config(weights, "bert", outline)
+        outline = _named(weights, architecture.BERT, weights.outline())
+        _config(weights, architecture.BERT, outline)  # refuses other models
         return outline[f"{_BERT_EMBEDDING}.weight"].shape[0]
 
 
 def first_query(encoder: torch.nn.Module) -> torch.Tensor:
-    """Return the weight that identifies an encoder: the first layer's query, [width, width]."""
+    """Return the query weight of an encoder's first layer, ``[width, width]``.
+
+    Its fingerprint identifies the encoder.
+    """
     state = encoder.state_dict()
     queries = [name for name in state if name.endswith(("q_proj.weight", "query.weight"))]
-    return state[min(queries)]  # layer 0 is also the first in the order of names
+    return state[min(queries)]  # layer 0 is the first in alphabetical order, too
 
 
 def tokenizers(bert: str | os.PathLike[str] | None, rows: int = 0) -> tuple[Tokenizer, Tokenizer]:
@@ -187,12 +197,13 @@ def tokenizers(bert: str | os.PathLike[str] | None, rows: int = 0) -> tuple[Toke
 
     Raises:
         ZImageError: ``ZI-DUAL-VOCABULARY`` when the vocabulary has fewer words than ``rows``;
-            ``ZI-FILE-UNREADABLE`` when it cannot be read.
+            ``ZI-FILE-…`` as for :func:`.dual_text.bert_tokenizer`.
     """
     vocabulary = host.bert_vocabulary()
     if bert:
-        own_vocabulary = Path(bert).parent / "vocab.txt"
-        vocabulary = own_vocabulary if os.path.lexists(own_vocabulary) else vocabulary
+        beside_file = Path(bert).parent / "vocab.txt"
+        if os.path.lexists(beside_file):  # a broken link is an error, not a missing file
+            vocabulary = beside_file
     rows = rows or host.BERT_VOCABULARY
     tokenizer = dual_text.bert_tokenizer(vocabulary, rows)
     count = tokenizer.get_vocab_size()
@@ -223,9 +234,13 @@ def load_adapter(path: str | os.PathLike[str]) -> tuple[AdapterConfig, StateDict
 
 
 def _check_weights(state: StateDict, path: str) -> None:
-    """Refuse an adapter with weights that are not finite, or one that was never trained."""
+    """Refuse an adapter with weights that are not finite, or one that was never trained.
+
+    Raises:
+        ZImageError: ``ZI-FILE-CORRUPT`` or ``ZI-DUAL-UNTRAINED``.
+    """
     for name, tensor in state.items():
-        if not torch.isfinite(tensor).all():
+        if not torch.isfinite(tensor.float()).all():  # torch has no isfinite for fp8
             found = f"{name}: NaN / ∞"
             raise ZImageError("ZI-FILE-CORRUPT", path=path, found=found, expected="|x| < ∞")
     # The last layer is zero before training.
@@ -259,6 +274,7 @@ def _adapter_config(weights: Weights) -> AdapterConfig:
             expected=f"{', '.join(names)}: 1 … {_MAX_SIZE}",
         )
     adapter_config = AdapterConfig(*sizes)
+    # A multiple of the heads, and even for the sinusoids.
     if adapter_config.width % (2 * adapter_config.heads):
         raise ZImageError(
             "ZI-MODEL-KEYS",

@@ -252,3 +252,22 @@ def test_a_vocabulary_without_special_tokens_is_refused(parts: Path, tmp_path: P
     with pytest.raises(ZImageError, match=r"vocab\.txt.*\[UNK\], \[CLS\], \[SEP\]") as caught:
         dual_files.tokenizers(tmp_path / "bert", 100)
     assert caught.value.code == "ZI-FILE-UNREADABLE"
+
+
+def test_an_adapter_in_fp8_is_read(parts: Path, tmp_path: Path) -> None:
+    """Its weights are checked for NaN like those of other types."""
+    from zimage_comfyui.engine import dual_files
+
+    with safe_open(parts / "adapter", "pt") as file:
+        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        about = file.metadata()
+    state["output.weight"] = state["output.weight"].to(torch.float8_e4m3fn)
+    save_file(state, tmp_path / "adapter", metadata=about)
+    _, read = dual_files.load_adapter(tmp_path / "adapter")
+    assert read["output.weight"].dtype == torch.float8_e4m3fn
+    state["output.weight"] = torch.full_like(state["output.weight"].float(), torch.nan).to(
+        torch.float8_e4m3fn
+    )
+    save_file(state, tmp_path / "broken", metadata=about)
+    with pytest.raises(ZImageError, match="ZI-FILE-CORRUPT"):
+        dual_files.load_adapter(tmp_path / "broken")
